@@ -1,0 +1,68 @@
+"""rangeseg: a few labelled LiDAR scans and many unlabelled ones -> a segmenter that labels every point.
+
+scan = read_scan("000000.bin")
+labels = Segmenter.load("runs/cutmix")(scan)
+"""
+
+from rangeseg.backprojection import knn_vote, nearest_label, nearest_pixel
+from rangeseg.components import ConfigError
+from rangeseg.config import Config, read_config
+from rangeseg.engine.evaluate import evaluate
+from rangeseg.engine.experiment import train
+from rangeseg.engine.mean_teacher import MeanTeacher
+from rangeseg.engine.segmenter import Segmenter
+from rangeseg.labels import LabelMap
+from rangeseg.losses import consistency_loss, cross_entropy, lovasz_softmax
+from rangeseg.masks import box_mask
+from rangeseg.metrics import ConfusionMatrix
+from rangeseg.mix import erase, mix, mix_probabilities
+from rangeseg.networks import create_network
+from rangeseg.perturbations import CutMix, CutOut, NoPerturbation, Perturbation, Perturbed
+from rangeseg.projection import RangeImage, SphericalProjection
+from rangeseg.scan_io import read_scan, write_labels
+from rangeseg.schedules import poly_decay, sigmoid_rampup
+from rangeseg.teacher import EmaTeacher
+from rangeseg.types import IGNORE, Raster, Sample, Scan, View, ViewSpec
+from rangeseg.version import __version__
+
+__all__ = [
+    "IGNORE",
+    "Config",
+    "ConfigError",
+    "ConfusionMatrix",
+    "CutMix",
+    "CutOut",
+    "EmaTeacher",
+    "LabelMap",
+    "MeanTeacher",
+    "NoPerturbation",
+    "Perturbation",
+    "Perturbed",
+    "RangeImage",
+    "Raster",
+    "Sample",
+    "Scan",
+    "Segmenter",
+    "SphericalProjection",
+    "View",
+    "ViewSpec",
+    "__version__",
+    "box_mask",
+    "consistency_loss",
+    "create_network",
+    "cross_entropy",
+    "erase",
+    "evaluate",
+    "knn_vote",
+    "lovasz_softmax",
+    "mix",
+    "mix_probabilities",
+    "nearest_label",
+    "nearest_pixel",
+    "poly_decay",
+    "read_config",
+    "read_scan",
+    "sigmoid_rampup",
+    "train",
+    "write_labels",
+]

@@ -1,0 +1,63 @@
+"""All stages on one real scan, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from rangeseg.benchmark.geometry import benchmark_back_projection, benchmark_projection
+from rangeseg.benchmark.sample import OneScan, benchmark_sample
+from rangeseg.benchmark.timing import Row
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.files import write_atomically
+
+
+def run(root: Path, *, json_path: Path | None = None, repeats: int = 20) -> list[Row]:
+    """Time each stage beside a plain implementation of it, in turns, in this process, on one thread.
+
+    Args:
+        root: SemanticKITTI's folder; its first training scan is used.
+        json_path: also write the rows here.
+        repeats: rounds of each stage.
+
+    Returns:
+        The rows; a ratio is the smaller of that of the medians and that of the minima.
+    """
+    torch.set_num_threads(1)
+    source = SemanticKitti(root)
+    scan = source.scan(0)
+    console = Console()
+    rows: list[Row] = []
+    for new in _stages(source, repeats):
+        rows += new
+        console.print(_table(new))
+    if json_path is not None:
+        result: dict[str, Any] = {
+            "scan": source.name(0),
+            "points": len(scan),
+            "machine": platform.processor() or platform.machine(),
+        }
+        write_atomically(json_path, json.dumps(result | {"rows": [asdict(row) for row in rows]}, indent=2).encode())
+    return rows
+
+
+def _stages(source: SemanticKitti, repeats: int) -> Iterator[list[Row]]:
+    scan = source.scan(0)
+    yield benchmark_projection(scan, repeats=repeats)
+    yield benchmark_back_projection(scan, repeats=repeats)
+    yield benchmark_sample(OneScan(source.scan_path(0), source.label_path(0), source.label_map), repeats=repeats)
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("stage", "implementation", "median ms", "min ms", "times the baseline")
+    for row in rows:
+        table.add_row(row.stage, row.name, f"{row.median_ms:.2f}", f"{row.min_ms:.2f}", f"{row.ratio:.1f}")
+    return table

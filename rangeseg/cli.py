@@ -1,0 +1,229 @@
+"""The `rangeseg` command. Each subcommand is a thin shell over the library; `tools/*.py` call the same functions.
+
+rangeseg train CONFIG [key.path=value ...] [--resume]
+rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
+rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
+rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
+rangeseg split --out DIR [--by frame|block] [--seed N]
+rangeseg benchmark DATA [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from rangeseg.files import write_atomically
+from rangeseg.version import __version__
+
+OUT = Console(highlight=False)
+OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0, or 1 after an error the user can mend, said in one line on standard error.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    overrides = [word for word in words if OVERRIDE.match(word)]
+    arguments = _parser().parse_args([word for word in words if word not in overrides])
+    arguments.overrides = overrides
+    try:
+        arguments.run_command(arguments)
+    except (ValueError, RuntimeError, OSError) as error:
+        if arguments.debug:
+            raise
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        return 1
+    return 0
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train a config in its run folder."""
+    from rangeseg.config import read_config
+    from rangeseg.engine.experiment import train as run
+
+    config = read_config(arguments.config, arguments.overrides)
+    result = run(config, resume=arguments.resume)
+    folder = Path(config.runtime.out)
+    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2).encode())
+    _print_report(result, f"{config.evaluation.split}, teacher at step {config.optim.steps}", official=False)
+    OUT.print(f"run folder: {folder}", soft_wrap=True)
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Score a run's teacher on the points of a split."""
+    from rangeseg.engine.evaluate import report, score
+    from rangeseg.engine.experiment import Run, make_views, open_source, segment_views
+
+    run = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
+    split = arguments.split or run.config.evaluation.split
+    views = make_views(run.config, open_source(run.config, split))
+    indices = track(range(len(views)), "evaluating", console=Console(stderr=True), total=len(views))
+    segmented = segment_views(run.config, run.network, views, indices, run.device)
+    result = {"split": split, "scans": len(views)} | report(
+        score(segmented, run.label_map.num_classes, distances=True), run.label_map.names
+    )
+    _print_report(result, f"{split}, {len(views)} scans, every point", official=arguments.official)
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(result, indent=2).encode())
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Write labels for files, folders or a split."""
+    from rangeseg.engine.experiment import open_source
+    from rangeseg.engine.predict import check_predictions, find_scans, write_zip
+    from rangeseg.engine.predict import predict as run
+    from rangeseg.engine.segmenter import Segmenter
+
+    segmenter = Segmenter.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
+    inputs: list[Any] = list(arguments.inputs)
+    if arguments.split:
+        source: Any = open_source(segmenter.run.config, arguments.split)
+        inputs += [source.scan_path(index) for index in range(len(source))]
+    if not inputs:
+        raise ValueError("There is nothing to predict. Give scan files or folders, or --split test.")
+    tasks = find_scans(inputs)
+    written = 0
+    for _, new in track(
+        run(segmenter, tasks, arguments.out, overwrite=arguments.overwrite), "predicting", total=len(tasks)
+    ):
+        written += new
+    if problems := check_predictions(tasks, arguments.out, segmenter.label_map):
+        raise ValueError("Predictions do not fit their scans:\n" + "\n".join(problems))
+    OUT.print(
+        f"{len(tasks)} scans labelled below {arguments.out} ({written} now); counts and values checked.", soft_wrap=True
+    )
+    if arguments.zip:
+        write_zip(arguments.out, tasks, arguments.zip)
+        OUT.print(f"submission: {arguments.zip}", soft_wrap=True)
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Draw a scan: range, label, prediction, error, and from above."""
+    from rangeseg.engine.show import show as run
+
+    names = ("labels", "run", "prediction", "dataset", "png", "overrides")
+    run(arguments.scan, **{name: getattr(arguments, name) for name in names})
+    if arguments.png:
+        OUT.print(f"picture: {arguments.png}", soft_wrap=True)
+
+
+def repeat(arguments: argparse.Namespace) -> None:
+    """Train configs with several seeds and tabulate mean and spread."""
+    from rangeseg.engine.repeat import make_jobs, run_jobs, table
+
+    jobs = make_jobs(arguments.configs, arguments.seeds, arguments.out)
+    done = run_jobs(jobs, arguments.overrides, parallel=arguments.jobs)
+    for _ in track(done, "training", total=len(jobs), console=Console(stderr=True)):
+        write_atomically(arguments.out / "table.md", (table(jobs) + "\n").encode())
+    OUT.print((arguments.out / "table.md").read_text(), soft_wrap=True)
+
+
+def split(arguments: argparse.Namespace) -> None:
+    """Draw nested lists of labelled scans."""
+    from rangeseg.data.split import write_lists
+
+    for path in write_lists(
+        arguments.out,
+        fractions=tuple(arguments.fractions),
+        seed=arguments.seed,
+        by=arguments.by,
+        dataset=arguments.dataset,
+        root=arguments.root,
+    ):
+        OUT.print(f"list: {path}", soft_wrap=True)
+
+
+def benchmark(arguments: argparse.Namespace) -> None:
+    """Time each stage beside a plain implementation of it."""
+    from rangeseg.benchmark.run import run
+
+    run(arguments.data, json_path=arguments.json, repeats=arguments.repeats)
+
+
+def _print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
+    table = Table("class", "IoU %", title=title)
+    for name, value in result["iou"].items():
+        table.add_row(name, "absent" if value is None else f"{100 * value:.2f}")
+    OUT.print(table)
+    for distance, values in result["by_distance"].items():
+        shown = "none" if values["mean_iou"] is None else f"{100 * values['mean_iou']:.2f}"
+        OUT.print(f"{distance:>10}: mIoU {shown}")
+    if official:
+        OUT.print(f"official rule (absent classes count 0): mIoU {100 * result['official_mean_iou']:.2f}")
+    present = f"{len(result['classes_present'])} classes present"
+    OUT.print(f"mIoU {100 * result['mean_iou']:.2f} over {present}, accuracy {100 * result['accuracy']:.2f}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rangeseg", description="Semi-supervised LiDAR segmentation in the range view."
+    )
+    parser.add_argument("--version", action="version", version=f"rangeseg {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(run: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=run.__doc__.splitlines()[0], description=run.__doc__)
+        added.set_defaults(run_command=run)
+        return added
+
+    one = command(train)
+    one.add_argument("config", type=Path, help="a YAML of configs/; key.path=value after it overrides")
+    one.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
+    one = command(evaluate)
+    one.add_argument("run", type=Path, help="run folder or checkpoint")
+    one.add_argument("--split", help="train, val or test; the config's if not given")
+    one.add_argument(
+        "--official", action="store_true", help="also print the benchmark's own mean (absent classes count 0)"
+    )
+    one.add_argument("--json", type=Path, help="write all figures here")
+    one.add_argument("--device", default="auto")
+    one = command(predict)
+    one.add_argument("run", type=Path, help="run folder or checkpoint")
+    one.add_argument("inputs", nargs="*", type=Path, help="scan files or folders")
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--split", help="all scans of a split")
+    one.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
+    one.add_argument("--overwrite", action="store_true", help="write again what is there and whole")
+    one.add_argument("--device", default="auto")
+    one = command(show)
+    one.add_argument("scan", type=Path, help="a scan file")
+    one.add_argument("--labels", type=Path, help="its .label file; found by itself in the official layout")
+    one.add_argument("--run", type=Path, help="predict with this run")
+    one.add_argument("--prediction", type=Path, help="draw this .label file as the prediction")
+    one.add_argument("--dataset", default="semantic_kitti", help="whose classes and colours, where no run tells")
+    one.add_argument("--png", type=Path, help="write a picture instead of opening a window")
+    one = command(repeat)
+    one.add_argument("configs", nargs="+", type=Path, help="YAMLs of configs/; key.path=value overrides in all")
+    one.add_argument("--out", type=Path, required=True, help="holds one run folder for each config and seed")
+    one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    one.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    one = command(split)
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--dataset", default="semantic_kitti")
+    one.add_argument("--root", type=Path, help="folder of the dataset; its official scan counts if not given")
+    one.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5])
+    one.add_argument("--by", choices=["frame", "block"], default="frame")
+    one.add_argument("--seed", type=int, default=0)
+    one = command(benchmark)
+    one.add_argument("data", type=Path, help="the folder that holds SemanticKITTI's sequences/")
+    one.add_argument("--json", type=Path)
+    one.add_argument("--repeats", type=int, default=20)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Components by name: a dict in plain sight, `module:Name` for the user's own, constructor arguments as the schema."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Component = dict[str, Any]
+"""A `name` and that component's constructor arguments."""
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run: names the key's path, what it holds, and what to write instead."""
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """The nearest of the known words, or all of them, as the last sentence of an error."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(map(repr, sorted(known)))}."
+
+
+def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], path: str, **context: Any) -> Any:
+    """Make the component a section describes.
+
+    Args:
+        table: name -> class; ``module:Name`` reaches a class of the user's own.
+        section: `name` and constructor arguments.
+        path: the section's path in the config, for errors.
+        context: what the experiment knows (in_channels, wrap, ...): given to a constructor that takes it, unless the
+            section has it.
+
+    Raises:
+        ConfigError: unknown name or argument, missing argument, wrong type, or the constructor's own ValueError.
+    """
+    arguments = {key: value for key, value in section.items() if key != "name"}
+    maker = lookup(table, section.get("name"), path)
+    parameters = inspect.signature(maker).parameters
+    hints = _hints(maker)
+    for key, value in arguments.items():
+        if key not in parameters:
+            raise ConfigError(f"{path}.{key}: unknown key. {suggest(key, list(parameters))}")
+        if not _fits(value, hints.get(key, Any)):
+            raise ConfigError(f"{path}.{key}: expected {_spell(hints[key])}, got {value!r}.")
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    arguments = {k: v for k, v in context.items() if k in parameters} | arguments
+    for key, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
+        if required and key not in arguments:
+            raise ConfigError(f"{path}.{key}: missing; {section.get('name')} needs it.")
+    try:
+        return maker(**arguments)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Callable[..., Any]:
+    """The class a name stands for; ``module:Name`` reaches the user's own.
+
+    Raises:
+        ConfigError: no such name, module or attribute.
+    """
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}.name: missing. {suggest('', list(table))}")
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            maker: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{path}.name: {name!r} cannot be imported: {error}.") from error
+        return maker
+    if name not in table:
+        raise ConfigError(f"{path}.name: {name!r} is unknown. {suggest(name, list(table))}")
+    return table[name]
+
+
+def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
+    return typing.get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (tuple, list, Sequence):
+        return isinstance(value, list | tuple) and all(_fits(v, arguments[0] if arguments else Any) for v in value)
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (str, bool) else True
+
+
+def _spell(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")

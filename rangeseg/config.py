@@ -1,0 +1,289 @@
+"""An experiment as typed values, read strictly from YAML.
+
+Sections that describe a component (`COMPONENTS`) hold a `name` and that component's constructor arguments. Everything
+else is a dataclass here.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from rangeseg.components import Component, ConfigError, suggest
+
+
+@dataclass
+class DataConfig:
+    """Which scans, which of their labels, and how they become views."""
+
+    root: str = MISSING
+    """Folder of the dataset, in its official layout."""
+    dataset: Component = field(default_factory=lambda: dict(name="semantic_kitti"))
+    labelled: str | None = None
+    """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); null: the whole training split."""
+    unlabelled: str | None = None
+    """The same for the unlabelled scans."""
+    label_fraction: float = 1.0
+    """Share of each labelled scan's pixels whose labels are kept, drawn by `label_seed`."""
+    label_seed: int = 0
+    projection: Component = field(
+        default_factory=lambda: dict(name="spherical", height=64, width=2048, fov_up_deg=3.0, fov_down_deg=-25.0)
+    )
+    channels: list[str] = field(default_factory=lambda: ["range", "x", "y", "z", "remission"])
+    mean: list[float] = field(default_factory=lambda: [12.12, -0.1, 0.5, -1.04, 0.21])
+    std: list[float] = field(default_factory=lambda: [12.32, 12.3, 9.43, 0.86, 0.16])
+    augmentation: Component = field(default_factory=dict)
+    """Arguments of `rangeseg.data.augment.Augmentation`."""
+    batch_labelled: int = 2
+    batch_unlabelled: int = 2
+    """Views in each of the two unlabelled batches a and b."""
+
+
+@dataclass
+class SupervisedConfig:
+    """The loss on labelled views: cross_entropy * CE + lovasz * Lovász-softmax."""
+
+    cross_entropy: float = 1.0
+    lovasz: float = 1.0
+    class_weights: str = "none"
+    """none; inverse: 1 / (f + 0.001); root: its square root, mean 1."""
+
+
+@dataclass
+class ConsistencyConfig:
+    """The loss on unlabelled views; weight 0 is supervised-only training."""
+
+    weight: float = 1.0
+    kind: str = "var"
+    threshold: float = 0.97
+    confidence: str = "mean"
+    normalise: str = "valid"
+    rampup: int = 0
+    """Steps of the sigmoid ramp-up of the weight; 0: none."""
+
+
+@dataclass
+class TeacherConfig:
+    """The EMA teacher; see `rangeseg.teacher.EmaTeacher`."""
+
+    decay: float = 0.99
+    warmup: bool = False
+    buffers: str = "ema"
+    mode: str = "eval"
+
+
+@dataclass
+class OptimConfig:
+    """How the student's weights move."""
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    steps: int = MISSING
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    """Of SGD."""
+    nesterov: bool = False
+    schedule: str = "one_cycle"
+    clip: float | None = 10.0
+    """Largest norm of the gradient; null: unclipped."""
+    accumulate: int = 1
+    """Parts a batch is cut into, one backward pass each: less memory, the same gradient but for BatchNorm."""
+
+
+@dataclass
+class EvaluationConfig:
+    """What is scored, when, and how pixels become points."""
+
+    split: str = "val"
+    every: int = 0
+    """Steps between evaluations during training; 0: only at the end."""
+    back_projection: Component = field(default_factory=lambda: dict(name="knn"))
+    batch: int = 1
+
+
+@dataclass
+class RuntimeConfig:
+    """Where and on what it runs. Nothing here changes what is learnt, save `seed` and `precision`."""
+
+    out: str = MISSING
+    seed: int = 0
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    threads: int = 0
+    """Torch threads of a process on a CPU; 0: torch's own choice."""
+    workers: int = 2
+    """Threads that load views; 0: none."""
+    compile: bool = False
+    channels_last: bool = False
+    deterministic: bool = False
+    sync_batchnorm: bool = False
+    log_every: int = 10
+    checkpoint_every: int = 500
+    pictures: int = 2
+    """Validation views drawn into TensorBoard at each evaluation."""
+
+
+@dataclass
+class Config:
+    """One experiment, complete."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: Component = field(default_factory=lambda: dict(name="fidnet"))
+    supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
+    perturbation: Component = field(default_factory=lambda: dict(name="cutmix"))
+    consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+
+COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "evaluation.back_projection")
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "supervised.class_weights": ("none", "inverse", "root"),
+    "consistency.kind": ("var", "logits_var", "logits_smoothl1", "bce", "kld", "ce"),
+    "consistency.confidence": ("mean", "pixel"),
+    "consistency.normalise": ("valid", "confident", "all"),
+    "teacher.buffers": ("ema", "copy", "own"),
+    "teacher.mode": ("eval", "train"),
+    "optim.name": ("adamw", "sgd"),
+    "optim.schedule": ("one_cycle", "poly", "constant"),
+    "runtime.precision": ("32-true", "bf16-mixed", "16-mixed", "64-true"),
+}
+
+POSITIVE = (
+    "data.batch_labelled",
+    "data.batch_unlabelled",
+    "optim.steps",
+    "optim.lr",
+    "optim.accumulate",
+    "runtime.devices",
+    "runtime.num_nodes",
+    "runtime.log_every",
+    "runtime.checkpoint_every",
+    "evaluation.batch",
+)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an experiment, its `base:` (at most one level) beneath it and `key.path=value` overrides above it.
+
+    Args:
+        path: a YAML file; `base:` in it is another, relative to it.
+        overrides: as ``optim.lr=1e-3`` or ``perturbation.name=cutout``. A component whose name changes starts
+            from its own defaults.
+
+    Raises:
+        ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices.
+    """
+    path = Path(path)
+    layers = [_read_yaml(path)]
+    base = layers[0].pop("base", None)
+    if base is not None:
+        below = _read_yaml(path.parent / base)
+        if "base" in below:
+            raise ConfigError(f"{path}: its base {base} has a base too. One level is allowed: fold one into the other.")
+        layers.insert(0, below)
+    layers.append(_overrides(overrides))
+    return config_from(layers)
+
+
+def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
+    """Merge layers over the defaults, later ones above, and check the result.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    merged = OmegaConf.structured(Config)
+    for layer in layers:
+        merged = _merge(merged, layer if isinstance(layer, DictConfig) else OmegaConf.create(dict(layer)))
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise ConfigError(f"{missing[0]}: missing. Write it into the file or give {missing[0]}=VALUE.")
+    config = OmegaConf.to_object(merged)
+    assert isinstance(config, Config)
+    _check(config)
+    return config
+
+
+def write_config(config: Config) -> str:
+    """The config as YAML that `read_config` takes, every key present."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file.")
+    try:
+        loaded = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: holds a list; a config is a mapping with the keys {_names(Config)}.")
+    return loaded
+
+
+def _overrides(pairs: Sequence[str]) -> DictConfig:
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"{pair!r}: an override is written key.path=value, for instance optim.lr=1e-3.")
+    try:
+        return OmegaConf.from_dotlist(list(pairs))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{' '.join(pairs)}: not readable as key.path=value: {error}") from error
+
+
+def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
+    for path in COMPONENTS:
+        name = OmegaConf.select(above, f"{path}.name")
+        if name is not None and name != OmegaConf.select(below, f"{path}.name"):
+            OmegaConf.update(below, path, {}, merge=False)
+    try:
+        merged = OmegaConf.merge(below, above)
+    except ConfigKeyError as error:
+        raise ConfigError(_unknown_key(str(error.full_key))) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _names(owner: type) -> list[str]:
+    return [f.name for f in fields(owner)]
+
+
+def _unknown_key(path: str) -> str:
+    owner: Any = Config
+    *parents, key = path.split(".")
+    for parent in parents:
+        hints = typing.get_type_hints(owner)
+        if not is_dataclass(hints.get(parent)):
+            break
+        owner = hints[parent]
+    return f"{path}: unknown key. {suggest(key, _names(owner))}"
+
+
+def _check(config: Config) -> None:
+    tree = OmegaConf.structured(config)
+    for path, choices in CHOICES.items():
+        value = OmegaConf.select(tree, path)
+        if value not in choices:
+            raise ConfigError(f"{path}: {value!r} is not one of {', '.join(map(repr, choices))}.")
+    for path in POSITIVE:
+        value = OmegaConf.select(tree, path)
+        if value <= 0:
+            raise ConfigError(f"{path}: {value} is not positive.")
+    if not 0 < config.data.label_fraction <= 1:
+        raise ConfigError(f"data.label_fraction: {config.data.label_fraction} is not in (0, 1].")
+    if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
+        raise ConfigError(f"optim.accumulate: {config.optim.accumulate} parts are more than the views of a batch.")

@@ -1,0 +1,149 @@
+"""Weak augmentation of scans: one random rigid-and-a-bit motion, and points dropped at random.
+
+The same for labelled and unlabelled scans. Randomness is an argument: what is drawn depends on the generator's state
+alone, and switching one kind of augmentation off leaves the draws of the others as they were.
+
+Shapes: N points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rangeseg.types import Scan
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a scan may suffer before it is projected.
+
+    Args:
+        rotate_deg: half-width of the uniform rotation about z, degrees.
+        flip_x: probability that x becomes -x.
+        flip_y: probability that y becomes -y.
+        scale: (low, high) of the uniform factor on all coordinates.
+        shift_m: standard deviation of the normal translation along each axis, metres.
+        drop: the largest fraction of points dropped; the fraction is uniform in [0, drop), the points independent.
+
+    Raises:
+        ValueError: a field is out of its range.
+
+    Source:
+        Flips, scale and translation: LaserMix's weak augmentation; dropping: SalsaNext's and CENet's.
+    """
+
+    rotate_deg: float = 180.0
+    flip_x: float = 0.5
+    flip_y: float = 0.5
+    scale: tuple[float, float] = (0.95, 1.05)
+    shift_m: float = 0.1
+    drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("flip_x", "flip_y"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"Augmentation.{name} is {value}; give a probability in [0, 1].")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"Augmentation.scale is {self.scale}; give (low, high) with 0 < low <= high.")
+        for name in ("rotate_deg", "shift_m"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"Augmentation.{name} is {value}; give a number >= 0 (0 switches it off).")
+        if not 0 <= self.drop < 1:
+            raise ValueError(f"Augmentation.drop is {self.drop}; give a fraction in [0, 1), so that points remain.")
+
+    def draw(self, rng: np.random.Generator) -> Motion:
+        """One motion; always takes the same number of draws from `rng`."""
+        turn, flip_x, flip_y, stretch, dropped = rng.random(5)
+        shift = rng.standard_normal(3) * self.shift_m
+        angle = math.radians(self.rotate_deg) * (2 * turn - 1)
+        factor = self.scale[0] + (self.scale[1] - self.scale[0]) * stretch
+        x, y = factor * (-1 if flip_x < self.flip_x else 1), factor * (-1 if flip_y < self.flip_y else 1)
+        cos, sin = math.cos(angle), math.sin(angle)
+        matrix = np.array([[x * cos, -x * sin, 0], [y * sin, y * cos, 0], [0, 0, factor]])
+        return Motion(matrix, shift, self.drop * dropped, int(rng.integers(2**63)))
+
+    def __call__(self, scan: Scan, rng: np.random.Generator) -> Scan:
+        """A new scan; the given one stays as it is.
+
+        Args:
+            scan: N points.
+            rng: the only source of randomness.
+
+        Returns:
+            At least one and at most N points in their old order, with their own remission, ring and label.
+        """
+        return self.draw(rng)(scan)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One drawn augmentation: returns move to ``matrix @ p + shift``; no returns stay what they are.
+
+    Args:
+        matrix: (3, 3) rotation, flips and scale.
+        shift: (3,) metres.
+        dropped: probability of each point to be dropped, in [0, 1).
+        seed: of the draws that drop points.
+    """
+
+    matrix: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    dropped: float = 0.0
+    seed: int = 0
+
+    def __call__(self, scan: Scan) -> Scan:
+        """The moved scan; fields that do not change are shared with the given one."""
+        xyz = np.empty((len(scan), 3), np.float32)
+        flat = np.ascontiguousarray(scan.xyz, np.float32).reshape(-1)
+        _move(flat, self.matrix.astype(np.float32), self.shift.astype(np.float32), xyz.reshape(-1))
+        if self.dropped == 0:
+            return Scan(xyz, scan.remission, scan.ring, scan.label)
+        kept = np.empty(len(scan), np.intp)
+        kept = kept[: _drop(np.uint64(self.seed), self.dropped, xyz.reshape(-1), kept)]
+        ring, label = (None if field is None else field.take(kept) for field in (scan.ring, scan.label))
+        return Scan(xyz[: len(kept)], scan.remission.take(kept), ring, label)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _move(xyz: NDArray, matrix: NDArray, shift: NDArray, out: NDArray) -> None:
+    """Write every point's new place.
+
+    `xyz` and `out` are (3 N,): only so does the compiler know the stride and use SIMD, which is four times as fast.
+    """
+    for i in range(len(xyz) // 3):
+        x, y, z = xyz[3 * i], xyz[3 * i + 1], xyz[3 * i + 2]
+        square = x * x + y * y + z * z
+        is_return = (square > 0) & (square < np.inf)  # a shift must not make returns of points at the origin
+        new_x = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + shift[0]
+        new_y = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + shift[1]
+        new_z = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + shift[2]
+        out[3 * i] = new_x if is_return else x
+        out[3 * i + 1] = new_y if is_return else y
+        out[3 * i + 2] = new_z if is_return else z
+
+
+@njit(cache=True, nogil=True)
+def _drop(seed: np.uint64, dropped: float, xyz: NDArray, kept: NDArray) -> int:
+    """Move the points that stay to the front of `xyz` (3 N,) and their indices to that of `kept` (N,).
+
+    Returns how many they are, at least 1.
+    """
+    border = np.uint64(dropped * 2.0**53)
+    state = seed
+    count = 0
+    for i in range(len(kept)):
+        state += np.uint64(0x9E3779B97F4A7C15)  # SplitMix64 (Steele, Lea, Flood 2014): a counter, well mixed
+        bits = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        bits = (bits ^ (bits >> np.uint64(31))) >> np.uint64(11)
+        kept[count] = i
+        xyz[3 * count], xyz[3 * count + 1], xyz[3 * count + 2] = xyz[3 * i], xyz[3 * i + 1], xyz[3 * i + 2]
+        count += 1 if bits >= border else 0
+    return max(count, 1)  # the last point, should none stay: it was written to place 0

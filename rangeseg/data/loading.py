@@ -1,0 +1,197 @@
+"""Endless batches of views, the same for any number of workers, and from any batch on.
+
+Batch k of rank r holds the global samples ``(k * world + r) * batch + [0, batch)``. Global sample g is element
+``g mod n`` of permutation ``g div n`` of the n indices. Permutations and augmentations are drawn from
+``(seed, stream)`` and their own number alone, so resuming is starting at another position.
+
+Shapes: B views in a batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rangeseg.types import View
+
+_ORDER, _AUGMENT = 0, 1  # what a generator is for; keeps the two kinds of draws apart
+
+
+class Views(Protocol):
+    """Whatever makes training views: `RangeViews`, or photographs."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What reports call view `index`."""
+        ...
+
+    def view(self, index: int, rng: np.random.Generator) -> View:
+        """View `index`, augmented from `rng`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step reads from one stream.
+
+    Args:
+        view: with a leading B on every field.
+        names: B names, for messages.
+        position: this batch's number; `position` + 1 is where a resumed stream goes on.
+    """
+
+    view: View
+    names: tuple[str, ...]
+    position: int
+
+
+class LoadingError(ValueError):
+    """A view could not be made; names it and its cause."""
+
+
+class Stream:
+    """An endless iterator over shuffled batches, made ahead in threads: kernels and file reads release the GIL.
+
+    Every index comes once in each permutation; a batch that reaches a permutation's end goes on in the next, so none
+    is dropped, and fewer indices than B come several times in a batch.
+
+    Args:
+        views: makes the views.
+        indices: n indices of `views`.
+        batch: B, of this rank.
+        seed: of the run.
+        stream: tells streams of one run apart (labelled, unlabelled a, unlabelled b).
+        rank: of this process.
+        world: number of processes; together they read the batches that one process with `world` * B would.
+        workers: threads; 0 makes each batch when it is asked for.
+        position: number of the first batch.
+        pin: put batches in page-locked memory, from where a GPU copies without waiting.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        indices: Sequence[int] | NDArray[np.integer],
+        *,
+        batch: int,
+        seed: int,
+        stream: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 2,
+        position: int = 0,
+        pin: bool = False,
+    ) -> None:
+        self._indices = np.asarray(indices, np.int64)
+        if self._indices.ndim != 1 or len(self._indices) == 0:
+            raise ValueError(f"Stream got indices of shape {self._indices.shape}; give a list of at least one.")
+        if not 0 <= self._indices.min() <= self._indices.max() < len(views):
+            raise ValueError(
+                f"Stream got indices from {self._indices.min()} to {self._indices.max()} for {len(views)} views; "
+                f"give them in [0, {len(views)})."
+            )
+        if not 0 <= rank < world:
+            raise ValueError(f"Stream got rank {rank} of a world of {world}; give 0 <= rank < world.")
+        for name, value, least in (
+            ("batch", batch, 1),
+            ("workers", workers, 0),
+            ("position", position, 0),
+            ("seed", seed, 0),
+            ("stream", stream, 0),
+        ):
+            if value < least:
+                raise ValueError(f"Stream got {name} {value}; give at least {least}.")
+        self._views = views
+        self._batch = batch
+        self._key = (seed, stream)
+        self._rank = rank
+        self._world = world
+        self._pin = pin
+        self._position = position
+        self._ahead = workers + 1
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="rangeseg-stream") if workers else None
+        self._coming: deque[Future[Batch]] = deque()
+
+    @property
+    def position(self) -> int:
+        """Number of the batch that `next` gives; what a checkpoint keeps."""
+        return self._position
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._executor is None:
+            made = self._make(self._position)
+        else:
+            while len(self._coming) < self._ahead:
+                self._coming.append(self._executor.submit(self._make, self._position + len(self._coming)))
+            made = self._coming[0].result()  # left in place if it raises: asking again raises again
+            self._coming.popleft()
+        self._position += 1
+        return made
+
+    def close(self) -> None:
+        """Drop the batches made ahead and end the threads; the stream stays at its position and works on without."""
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+            self._coming.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make(self, position: int) -> Batch:
+        """Batch number `position`, whichever thread asks."""
+        first = (position * self._world + self._rank) * self._batch
+        views, names = [], []
+        for number in range(first, first + self._batch):
+            epoch, place = divmod(number, len(self._indices))
+            index = int(self._indices[_permutation(*self._key, epoch, len(self._indices))[place]])
+            names.append(self._views.name(index))
+            try:
+                views.append(self._views.view(index, np.random.default_rng((*self._key, _AUGMENT, number))))
+            except Exception as error:
+                raise LoadingError(f"{names[-1]} (batch {position}): {error}") from error
+        return Batch(_stack(views, self._pin), tuple(names), position)
+
+
+@lru_cache(maxsize=16)
+def _permutation(seed: int, stream: int, epoch: int, size: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, stream, _ORDER, epoch)).permutation(size)
+
+
+def _stack(views: Sequence[View], pin: bool) -> View:
+    """`View.stack` on the calling thread alone, straight into pinned memory if asked.
+
+    Torch's own copies start a team of OpenMP threads in every worker, which then fight for the cores.
+    """
+    first = views[0]
+    batch = View(
+        *(
+            torch.empty((len(views), *field.shape), dtype=field.dtype, pin_memory=pin)
+            for field in (first.image, first.valid, first.label)
+        )
+    )
+    for row, view in enumerate(views):
+        for name in ("image", "valid", "label"):
+            np.copyto(getattr(batch, name).numpy()[row], getattr(view, name).numpy())
+    return batch

@@ -1,0 +1,119 @@
+"""Scans as the views a network reads: read, augment, project, normalise, with the labels mapped.
+
+Shapes: N points, C channels, H rows (beams), W columns (azimuth).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from rangeseg.data.augment import Augmentation
+from rangeseg.data.source import ScanSource
+from rangeseg.projection.range_image import CHANNELS, RangeImage
+from rangeseg.types import Sample, Scan, View, ViewSpec
+
+
+class Projection(Protocol):
+    """The map from a scan to its range image of fixed size."""
+
+    @property
+    def height(self) -> int:
+        """H, rows."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """W, columns."""
+        ...
+
+    @property
+    def wrap(self) -> bool:
+        """Column 0 touches column W-1."""
+        ...
+
+    def __call__(self, scan: Scan) -> RangeImage:
+        """The range image of one scan."""
+        ...
+
+
+class RangeViews:
+    """A source of scans seen through one projection.
+
+    Args:
+        source: where the scans come from.
+        projection: scan -> range image.
+        channels: names of the image's channels, in order.
+        mean: (C,) subtracted from each channel.
+        std: (C,) by which each channel is then divided.
+        augmentation: what `view` does to a scan before projecting it; None for nothing.
+        labelled: False hides the labels: every label of every `view` is IGNORE. `sample` keeps them, for evaluation.
+
+    Raises:
+        ValueError: `mean` or `std` does not fit `channels`, or a std is not positive.
+    """
+
+    def __init__(
+        self,
+        source: ScanSource,
+        projection: Projection,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channels: Sequence[str] = CHANNELS,
+        augmentation: Augmentation | None = None,
+        labelled: bool = True,
+    ) -> None:
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) != len(channels):
+                raise ValueError(
+                    f"RangeViews got {len(values)} values of {name} for the {len(channels)} channels "
+                    f"{', '.join(channels)}; give one per channel."
+                )
+        if not all(0 < value < np.inf for value in std):
+            raise ValueError(f"RangeViews got std {list(std)}; give positive ones (1 scales nothing).")
+        self.source = source
+        self.projection = projection
+        self.channels = tuple(channels)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.augmentation = augmentation
+        self.labelled = labelled
+
+    @property
+    def spec(self) -> ViewSpec:
+        """What a network must know of these views."""
+        return ViewSpec(len(self.channels), self.projection.height, self.projection.width, self.projection.wrap)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        """What reports call scan `index`."""
+        return self.source.name(index)
+
+    def view(self, index: int, rng: np.random.Generator) -> View:
+        """Scan `index` for training: augmented, and without labels unless `labelled`.
+
+        Args:
+            index: which scan of the source.
+            rng: the only source of randomness.
+
+        Returns:
+            A view without a batch axis.
+        """
+        scan = self.source.scan(index)
+        if not self.labelled:
+            scan = replace(scan, label=None)
+        if self.augmentation is not None:
+            scan = self.augmentation(scan, rng)
+        return self.projection(scan).view(self.channels, self.mean, self.std)
+
+    def sample(self, index: int) -> Sample:
+        """Scan `index` for evaluation: not augmented, with the way back to its points and their labels."""
+        image = self.projection(self.source.scan(index))
+        view = image.view(self.channels, self.mean, self.std)
+        return Sample(self.name(index), view, image, image.scan.label, image.range)

@@ -1,0 +1,83 @@
+"""Scans of which only a few pixels are labelled: what one gets from clicking instead of painting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.data.source import ScanSource
+from rangeseg.labels import LabelMap
+from rangeseg.types import IGNORE, Scan
+
+if TYPE_CHECKING:
+    from rangeseg.projection import RangeImage
+
+
+class SparseLabels:
+    """A source that keeps the labels of a few pixels of each scan; all other points become IGNORE.
+
+    Which pixels depends on the seed and the scan's name alone, not on the order of access or the process.
+
+    Args:
+        source: scans with labels.
+        projection: makes a scan a range image. Its pixels are what is drawn; a pixel's hidden points count with it.
+        fraction: labelled share of a scan's valid pixels, in (0, 1]; at least one pixel a scan.
+        seed: another seed draws other pixels.
+
+    Raises:
+        ValueError: a fraction outside (0, 1].
+    """
+
+    def __init__(
+        self, source: ScanSource, projection: Callable[[Scan], RangeImage], fraction: float, seed: int
+    ) -> None:
+        if not 0 < fraction <= 1:
+            raise ValueError(f"The labelled fraction is {fraction}; give a share in (0, 1], e.g. 0.002.")
+        self._source = source
+        self._projection = projection
+        self._fraction = fraction
+        self._seed = seed
+        self._points: dict[int, NDArray[np.intp]] = {}
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes."""
+        return self._source.label_map
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        """What scan `index` is called."""
+        return self._source.name(index)
+
+    def scan(self, index: int) -> Scan:
+        """Scan `index`, labelled where it was clicked.
+
+        Raises:
+            ValueError: the scan has no labels to keep any of.
+        """
+        scan = self._source.scan(index)
+        if scan.label is None:
+            raise ValueError(f"{self.name(index)}: has no labels to keep {self._fraction:g} of; give a labelled split.")
+        if index not in self._points:
+            self._points[index] = self._draw(scan, self.name(index))
+        points = self._points[index]
+        label = np.full_like(scan.label, IGNORE)
+        label[points] = scan.label[points]
+        return replace(scan, label=label)
+
+    def _draw(self, scan: Scan, name: str) -> NDArray[np.intp]:
+        """The points that lie in the drawn pixels."""
+        image = self._projection(scan)
+        pixels = np.flatnonzero(image.valid)
+        generator = np.random.default_rng([self._seed, crc32(name.encode())])
+        count = max(1, round(self._fraction * len(pixels)))
+        drawn = np.zeros(image.valid.shape, bool)
+        drawn.flat[generator.choice(pixels, count, replace=False)] = True
+        return np.flatnonzero((image.row >= 0) & drawn[image.row, image.col])

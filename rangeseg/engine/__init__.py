@@ -1,0 +1,1 @@
+"""Training, evaluation and prediction: what turns the parts into the method."""

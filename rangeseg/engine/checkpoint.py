@@ -1,0 +1,44 @@
+"""Checkpoints: tensors and plain values only, written whole or not at all."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rangeseg.config import Config, write_config
+from rangeseg.files import write_atomically
+from rangeseg.version import __version__
+
+FORMAT = 1
+
+
+def write_checkpoint(path: Path, state: dict[str, Any], config: Config) -> None:
+    """Write `state` with the config that made it; `path` never holds a half of it."""
+    whole = state | {
+        "format": FORMAT,
+        "config": write_config(config),
+        "rangeseg": __version__,
+        "torch": str(torch.__version__),
+    }
+    write_atomically(path, lambda file: torch.save(whole, file))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; runs no code of the file.
+
+    Raises:
+        ValueError: missing, truncated, or not a checkpoint of rangeseg.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint. Give a run folder or one of its checkpoints.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path}: not a whole checkpoint ({cause}). Take another of the run.") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a rangeseg checkpoint of format {FORMAT}.")
+    return state

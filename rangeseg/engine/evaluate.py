@@ -1,0 +1,157 @@
+"""Scores at the level of the ground truth: every point of a scan, every original pixel of a photograph.
+
+Shapes: N elements, H rows, W columns, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rangeseg.metrics import ConfusionMatrix
+from rangeseg.types import Sample, View
+
+BackProjection = Callable[[Any, np.ndarray, int], np.ndarray]
+"""(raster, (H, W) train ids, K) -> (N,) train ids: an entry of `rangeseg.backprojection.BACK_PROJECTIONS`."""
+
+DISTANCE_EDGES_M = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, np.inf)
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One sample with the labels it was given.
+
+    Args:
+        sample: what was segmented.
+        pixels: (H, W) train ids.
+        elements: (N,) train ids, IGNORE where there is no return.
+    """
+
+    sample: Sample
+    pixels: np.ndarray
+    elements: np.ndarray
+
+
+def segment(
+    network: Callable[[Tensor], Tensor],
+    samples: Iterable[Sample],
+    back_projection: BackProjection,
+    num_classes: int,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = 1,
+) -> Iterator[Segmented]:
+    """Label every element of every sample.
+
+    Args:
+        network: (B, C, H, W) -> (B, K, H, W) logits or probabilities; in eval mode.
+        samples: in any number; read as they are needed.
+        back_projection: pixels -> elements.
+        num_classes: K.
+        device: where the network is.
+        batch: views per forward pass.
+    """
+    for group in _groups(samples, batch):
+        images = torch.stack([sample.view.image for sample in group]).to(device)
+        with torch.inference_mode():
+            predictions = network(images).argmax(1).to(torch.uint8).cpu().numpy()
+        for sample, pixels in zip(group, predictions, strict=True):
+            yield Segmented(sample, pixels, back_projection(sample.raster, pixels, num_classes))
+
+
+def evaluate(
+    network: Callable[[Tensor], Tensor],
+    samples: Iterable[Sample],
+    back_projection: BackProjection,
+    num_classes: int,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = 1,
+) -> ConfusionMatrix:
+    """The confusion matrix of all elements of all samples; arguments as `segment`.
+
+    Raises:
+        ValueError: a sample has no labels.
+    """
+    return score(
+        segment(network, samples, back_projection, num_classes, device=device, batch=batch), num_classes
+    ).overall
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Confusion matrices: of everything, and by distance from the sensor (bins closed below, open above)."""
+
+    overall: ConfusionMatrix
+    by_distance: Mapping[tuple[float, float], ConfusionMatrix]
+
+
+def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False) -> Scores:
+    """Count what `segment` gives.
+
+    Raises:
+        ValueError: a sample has no labels, or none at all came.
+    """
+    overall = ConfusionMatrix(num_classes)
+    bins = list(pairwise(DISTANCE_EDGES_M)) if distances else []
+    by_distance = {edges: ConfusionMatrix(num_classes) for edges in bins}
+    count = 0
+    for count, one in enumerate(segmented, 1):  # noqa: B007 - the count is read after the loop
+        label, distance = one.sample.label, one.sample.distance_m
+        if label is None:
+            raise ValueError(
+                f"{one.sample.name} has no labels to score against. Choose a labelled split, or use predict."
+            )
+        overall.update(one.elements, label)
+        for (near, far), matrix in by_distance.items():
+            if distance is not None:
+                inside = (distance >= near) & (distance < far)
+                matrix.update(one.elements[inside], label[inside])
+    if count == 0:
+        raise ValueError("There is nothing to score: the split holds no samples.")
+    return Scores(overall, by_distance)
+
+
+def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:
+    """All figures of an evaluation as plain values, nan as None."""
+    matrix = scores.overall
+    iou = matrix.iou()
+    return {
+        "level": "element",
+        "mean_iou": _plain(matrix.mean_iou()),
+        "accuracy": _plain(matrix.accuracy()),
+        "official_mean_iou": _plain(matrix.official_mean_iou()),
+        "official_accuracy": _plain(matrix.official_accuracy()),
+        "classes_present": [name for name, value in zip(names, iou, strict=True) if not np.isnan(value)],
+        "iou": {name: _plain(value) for name, value in zip(names, iou, strict=True)},
+        "by_distance": {
+            f"{near:g}-{far:g} m": {"mean_iou": _plain(m.mean_iou()), "accuracy": _plain(m.accuracy())}
+            for (near, far), m in scores.by_distance.items()
+        },
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _groups(samples: Iterable[Sample], batch: int) -> Iterator[list[Sample]]:
+    """Up to `batch` samples at a time, of one size."""
+    group: list[Sample] = []
+    for sample in samples:
+        if group and (len(group) == batch or _size(sample.view) != _size(group[0].view)):
+            yield group
+            group = []
+        group.append(sample)
+    if group:
+        yield group
+
+
+def _size(view: View) -> torch.Size:
+    return view.image.shape

@@ -1,0 +1,302 @@
+"""The mean-teacher trainer: the student learns, the teacher follows, nothing else happens here.
+
+One step, with a labelled view (x, y) and two unlabelled views a, b (French et al., BMVC 2020, section 3):
+
+    L_s = ce * CE(S(x), y) + lovasz * Lovász(softmax S(x), y)            supervised_loss
+    x', q, v = perturbation(a, b)            q mixes T(a), T(b) as x' mixes a, b
+    L_c = weight * rampup(step) * consistency(S(x'), q, v)               consistency_loss
+    S <- S - lr(step) * clip(dL_s + dL_c)    two backward passes, one graph in memory at a time
+    T <- decay * T + (1 - decay) * S                                     teacher.update
+
+Every random choice of step k on rank r is a function of (seed, k, r): a run that resumes is a run that never stopped.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from rangeseg.config import Config, OptimConfig
+from rangeseg.data.loading import Batch
+from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from rangeseg.engine.journal import Journal
+from rangeseg.losses import confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
+from rangeseg.perturbations import Perturbation
+from rangeseg.schedules import SCHEDULES, sigmoid_rampup
+from rangeseg.teacher import EmaTeacher
+from rangeseg.types import View
+
+Batches = tuple[Batch, Batch | None, Batch | None]
+"""The labelled batch of a step and its two unlabelled ones; None where training is supervised only."""
+
+
+class NotFiniteError(RuntimeError):
+    """A loss became NaN or infinite; the message names the step, its scans and the last good checkpoint."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation during training hands back: the score `best` goes by, and all there is to log."""
+
+    score: float
+    metrics: dict[str, float]
+
+
+class MeanTeacher:
+    """A student, its EMA teacher and the optimiser that moves them.
+
+    Args:
+        fabric: launched; gives devices, precision and processes.
+        network: the student, (B, C, H, W) -> (B, K, H, W) logits.
+        perturbation: what turns unlabelled views into (student input, target).
+        config: read are `supervised`, `consistency`, `teacher`, `optim` and `runtime`.
+        class_weights: (K,) of the cross-entropy; None for 1.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: nn.Module,
+        perturbation: Perturbation,
+        config: Config,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        self.fabric, self.config, self.perturbation = fabric, config, perturbation
+        if config.runtime.sync_batchnorm and fabric.world_size > 1:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if config.runtime.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = fabric.to_device(network)
+        self.teacher = EmaTeacher(
+            self.network,
+            config.teacher.decay,
+            warmup=config.teacher.warmup,
+            buffers=config.teacher.buffers,
+            mode=config.teacher.mode,
+        )
+        if config.runtime.compile:
+            self.network.compile()
+            self.teacher.network.compile()
+        self.student, self.optimizer = fabric.setup(self.network, make_optimizer(self.network, config.optim))
+        self.class_weights = None if class_weights is None else fabric.to_device(class_weights)
+        self.step = 0
+        self.best = -1.0
+        self._first_bad_step = torch.full((), -1, device=fabric.device)
+        self._recent: deque[tuple[int, list[str]]] = deque(maxlen=config.runtime.log_every)
+
+    def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
+        """One optimiser step.
+
+        Args:
+            labelled: B views with labels.
+            unlabelled: two batches of views, equal in size; None trains supervised only.
+
+        Returns:
+            Scalars on the device: `supervised`, and with unlabelled views `consistency` and `confidence`.
+        """
+        torch.manual_seed(self._seed())
+        generator = torch.Generator().manual_seed(self._seed())
+        self._set_learning_rate()
+        self.optimizer.zero_grad()
+        parts = self.config.optim.accumulate
+        losses: dict[str, Tensor] = {}
+        for x in _chunks(labelled, parts):
+            _add(losses, self.supervised_loss(x), parts, self._backward)
+        for a, b in zip(*(_chunks(view, parts) for view in unlabelled or ((), ())), strict=True):
+            _add(losses, self.consistency_loss(generator, a, b), parts, self._backward)
+        if self.config.optim.clip is not None:
+            self.fabric.clip_gradients(
+                self.student, self.optimizer, max_norm=self.config.optim.clip, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self._average_buffers()
+        self.teacher.update(self.network, self.step)
+        self._note_bad_step(losses)
+        return losses
+
+    def supervised_loss(self, labelled: View) -> dict[str, Tensor]:
+        """The loss on labelled views, by name."""
+        logits = self.student(labelled.image).float()
+        settings = self.config.supervised
+        loss = settings.cross_entropy * cross_entropy(logits, labelled.label, weight=self.class_weights)
+        if settings.lovasz:
+            loss = loss + settings.lovasz * lovasz_softmax(logits, labelled.label)
+        return {"supervised": loss}
+
+    def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
+        """The weighted loss on unlabelled views, and the share of pixels where the teacher is confident."""
+        settings = self.config.consistency
+        with self.fabric.autocast():
+            perturbed = self.perturbation(generator, a, b, self.student, self.teacher)
+        loss = consistency_loss(
+            self.student(perturbed.image).float(),
+            perturbed.target.float(),
+            perturbed.valid,
+            kind=settings.kind,
+            threshold=settings.threshold,
+            confidence=settings.confidence,
+            normalise=settings.normalise,
+            target_logits=perturbed.target_logits,
+        )
+        rate = confidence_rate(perturbed.target, perturbed.valid, settings.threshold)
+        return {"consistency": settings.weight * sigmoid_rampup(self.step, settings.rampup) * loss, "confidence": rate}
+
+    def fit(self, batches: Iterator[Batches], journal: Journal, evaluate: Callable[[], Evaluated]) -> None:
+        """Train until `optim.steps`, from wherever `step` stands.
+
+        Args:
+            batches: from position `step` on.
+            journal: takes numbers and checkpoints.
+            evaluate: scores the teacher.
+
+        Raises:
+            NotFiniteError: a loss is NaN or infinite; nothing is saved after it.
+        """
+        runtime, steps = self.config.runtime, self.config.optim.steps
+        with journal.progress(self.step, steps) as progress:
+            while self.step < steps:
+                labelled, a, b = next(batches)
+                self._recent.append((self.step, [name for batch in (labelled, a, b) if batch for name in batch.names]))
+                losses = self.train_step(
+                    self._on_device(labelled), (self._on_device(a), self._on_device(b)) if a and b else None
+                )
+                self.step += 1
+                last = self.step == steps
+                if last or self.step % runtime.log_every == 0:
+                    self._stop_if_not_finite(journal)
+                    journal.scalars(self.step, {k: float(v) for k, v in losses.items()} | {"lr": self._learning_rate()})
+                if last or (self.config.evaluation.every and self.step % self.config.evaluation.every == 0):
+                    self._evaluate(journal, evaluate)
+                if last or self.step % runtime.checkpoint_every == 0:
+                    self._stop_if_not_finite(journal)
+                    self.save(journal.last)
+                progress(self.step, losses)
+
+    def save(self, path: Path) -> None:
+        """Write everything a run needs to go on, atomically, from one process."""
+        state = {
+            "step": self.step,
+            "best": self.best,
+            "network": self.network.state_dict(),
+            "teacher": self.teacher.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        if self.fabric.is_global_zero:
+            write_checkpoint(path, state, self.config)
+        self.fabric.barrier()
+
+    def resume(self, path: Path) -> None:
+        """Take up a checkpoint of `save`.
+
+        Raises:
+            ValueError: not a whole checkpoint, or one of another network.
+        """
+        state = read_checkpoint(path)
+        self._load(self.network, state["network"], path)
+        self._load(self.teacher.network, state["teacher"], path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.step, self.best = state["step"], state["best"]
+
+    @staticmethod
+    def _load(network: nn.Module, state: dict[str, Any], path: Path) -> None:
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: holds another network than this config builds: {error}") from error
+
+    def _evaluate(self, journal: Journal, evaluate: Callable[[], Evaluated]) -> None:
+        result = evaluate()
+        journal.scalars(self.step, result.metrics)
+        if result.score > self.best:
+            self.best = result.score
+            self._stop_if_not_finite(journal)
+            self.save(journal.best)
+
+    def _seed(self) -> int:
+        key = f"{self.config.runtime.seed}/{self.step}/{self.fabric.global_rank}"
+        return zlib.crc32(key.encode())
+
+    def _on_device(self, batch: Batch) -> View:
+        return batch.view.to(self.fabric.device)
+
+    def _backward(self, loss: Tensor) -> None:
+        self.fabric.backward(loss)
+
+    def _learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _set_learning_rate(self) -> None:
+        optim = self.config.optim
+        for group in self.optimizer.param_groups:
+            group["lr"] = optim.lr * SCHEDULES[optim.schedule](self.step, optim.steps)
+
+    def _average_buffers(self) -> None:
+        """BatchNorm's statistics differ between processes; all keep their mean, so that teachers stay equal."""
+        if self.fabric.world_size == 1:
+            return
+        buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        if buffers:
+            mean = self._reduce(torch.cat([buffer.flatten() for buffer in buffers]), "mean")
+            for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+                buffer.copy_(part.view_as(buffer))
+
+    def _reduce(self, value: Tensor, operation: str) -> Tensor:
+        """One value for all processes."""
+        return (
+            value if self.fabric.world_size == 1 else cast(Tensor, self.fabric.all_reduce(value, reduce_op=operation))
+        )
+
+    def _note_bad_step(self, losses: dict[str, Tensor]) -> None:
+        bad = ~torch.isfinite(torch.stack(list(losses.values())).sum())
+        self._first_bad_step = torch.where(bad & (self._first_bad_step < 0), self.step, self._first_bad_step)
+
+    def _stop_if_not_finite(self, journal: Journal) -> None:
+        bad = int(self._reduce(self._first_bad_step, "max"))
+        if bad < 0:
+            return
+        names = next((names for step, names in self._recent if step == bad), [])
+        good = journal.last if journal.last.is_file() else "none yet"
+        raise NotFiniteError(
+            f"Step {bad}: a loss is not finite. Its scans: {', '.join(names)}. Last good checkpoint: {good}. "
+            "Lower optim.lr or consistency.weight, or set optim.clip, and go on with --resume."
+        )
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The trained parameters; those of one dimension (biases, norms) do not decay."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD."""
+    groups = parameter_groups(network, config.weight_decay)
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, foreach=True)
+
+
+def _chunks(view: View | tuple[()], parts: int) -> Iterator[View]:
+    if isinstance(view, View):
+        fields = (view.image.chunk(parts), view.valid.chunk(parts), view.label.chunk(parts))
+        yield from (View(*tensors) for tensors in zip(*fields, strict=True))
+
+
+def _add(losses: dict[str, Tensor], new: dict[str, Tensor], parts: int, backward: Callable[[Tensor], None]) -> None:
+    loss, *rates = new.items()
+    backward(loss[1] / parts)
+    for name, value in (loss, *rates):
+        losses[name] = losses.get(name, torch.zeros_like(value)) + value.detach() / parts

@@ -1,0 +1,66 @@
+"""A trained run as one function from a scan to the labels of its points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rangeseg.engine.experiment import Run, make_back_projection, make_projection
+from rangeseg.labels import LabelMap
+from rangeseg.projection import RangeImage
+from rangeseg.types import Scan
+
+
+class Segmenter:
+    """Labels every point of a scan with a trained teacher.
+
+    Args:
+        run: a loaded run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._projection: Any = make_projection(run.config)
+        self._back_projection = make_back_projection(run.config)
+
+    @staticmethod
+    def load(path: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()) -> Segmenter:
+        """Load a run folder or a checkpoint.
+
+        Args:
+            path: folder (its best checkpoint, else its last) or file.
+            device: a torch device, or auto.
+            overrides: `key.path=value` above the run's config.
+
+        Raises:
+            ValueError: no whole checkpoint there.
+        """
+        return Segmenter(Run.load(path, device=device, overrides=overrides))
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes the labels stand for."""
+        return self.run.label_map
+
+    def project(self, scan: Scan) -> RangeImage:
+        """The range image the network reads."""
+        image: RangeImage = self._projection(scan)
+        return image
+
+    def pixels(self, image: RangeImage) -> NDArray[np.uint8]:
+        """(H, W) train ids of a range image."""
+        data = self.run.config.data
+        view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std))
+        with torch.inference_mode():
+            logits = self.run.network(view.image[None].to(self.run.device))
+        return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+
+    def __call__(self, scan: Scan) -> NDArray[np.uint8]:
+        """(N,) train ids; IGNORE for points that are no return."""
+        image = self.project(scan)
+        return self._back_projection(image, self.pixels(image), self.label_map.num_classes)

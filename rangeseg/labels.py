@@ -1,0 +1,209 @@
+"""A dataset's classes: raw ids of its files <-> train ids 0..K-1 and IGNORE, names, colours, splits, sensor.
+
+Nothing else in rangeseg knows raw ids. Shapes: N points, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+
+from rangeseg.types import IGNORE
+
+_UNKNOWN = IGNORE - 1
+_RAW_IDS = 1 << 16
+
+
+class Sensor(TypedDict):
+    """What `SphericalProjection(**label_map.sensor)` needs: rows and columns in pixels, field of view in degrees."""
+
+    height: int
+    width: int
+    fov_up_deg: float
+    fov_down_deg: float
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A dataset's classes. Train ids are the places in `names`; what has no class is IGNORE.
+
+    Args:
+        dataset: what the dataset is called.
+        names: K class names.
+        colors: (K, 3) uint8, RGB.
+        raw_ids: the raw id that `to_raw` writes for each of the K classes.
+        raw_names: raw id -> the dataset's own name, for every raw id that its files may hold.
+        learning_map: raw id -> train id or IGNORE, for the same raw ids.
+        frequencies: (K,) float64, each class's share of all points of the training split.
+        splits: train, val, test -> sequences.
+        scan_counts: sequence -> how many scans it has in the complete dataset.
+        sensor: the range image's size and field of view.
+
+    Raises:
+        ValueError: the fields do not fit each other.
+    """
+
+    dataset: str
+    names: tuple[str, ...]
+    colors: NDArray[np.uint8]
+    raw_ids: tuple[int, ...]
+    raw_names: Mapping[int, str]
+    learning_map: Mapping[int, int]
+    frequencies: NDArray[np.float64]
+    splits: Mapping[str, tuple[str, ...]]
+    scan_counts: Mapping[str, int] = field(repr=False)
+    sensor: Sensor = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.names) < _UNKNOWN:
+            raise ValueError(f"{self.dataset} has {len(self.names)} classes; give 1 to {_UNKNOWN - 1}.")
+        if outside := [raw for raw in self.raw_names if not 0 <= raw < _RAW_IDS]:
+            raise ValueError(f"{self.dataset}: raw ids {outside} do not fit 16 bits; use 0 to {_RAW_IDS - 1}.")
+        if set(self.raw_names) != set(self.learning_map):
+            odd = sorted(set(self.raw_names) ^ set(self.learning_map))
+            raise ValueError(f"{self.dataset}: raw ids {odd} have a name or a class, but not both; give both.")
+        for train, raw in enumerate(self.raw_ids):
+            if self.learning_map.get(raw) != train:
+                raise ValueError(f"{self.dataset}: raw id {raw} of class {self.names[train]!r} is not mapped to it.")
+
+    @classmethod
+    def read(cls, path: str | Path) -> LabelMap:
+        """Read `datasets/<name>/labels.yaml`.
+
+        Raises:
+            ValueError: the file cannot be read, lacks an entry, or its entries do not fit each other.
+        """
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            return _from_yaml(content)
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror}); give a dataset's labels.yaml.") from error
+        except KeyError as error:
+            raise ValueError(f"{path}: lacks {error}; see datasets/semantic_kitti/labels.yaml.") from error
+        except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise ValueError(f"{path}: {error} (compare datasets/semantic_kitti/labels.yaml)") from error
+
+    @property
+    def num_classes(self) -> int:
+        """K, without IGNORE."""
+        return len(self.names)
+
+    @cached_property
+    def _train_of_raw(self) -> NDArray[np.uint8]:
+        table = np.full(_RAW_IDS, _UNKNOWN, np.uint8)
+        table[list(self.learning_map)] = list(self.learning_map.values())
+        return table
+
+    @cached_property
+    def _raw_of_train(self) -> NDArray[np.uint32]:
+        table = np.zeros(IGNORE + 1, np.uint32)  # IGNORE stays 0
+        table[: self.num_classes] = self.raw_ids
+        return table
+
+    def to_train(self, raw: ArrayLike) -> NDArray[np.uint8]:
+        """Raw ids as the files hold them -> train ids.
+
+        Args:
+            raw: (...) integers. The low 16 bits are the class; an instance id above them is left out.
+
+        Returns:
+            (...) uint8, 0..K-1 or IGNORE.
+
+        Raises:
+            ValueError: raw ids that the dataset does not have.
+        """
+        raw = _integers(raw, "raw ids")
+        semantic = raw.astype(np.uint16)  # keeps the low 16 bits
+        train = np.asarray(self._train_of_raw.take(semantic))
+        if (train == _UNKNOWN).any():
+            raise ValueError(self._describe_unknown(semantic[train == _UNKNOWN]))
+        return train
+
+    def to_raw(self, train: ArrayLike) -> NDArray[np.uint32]:
+        """Train ids -> the raw ids the dataset's benchmark wants; IGNORE becomes raw 0.
+
+        Args:
+            train: (...) integers, 0..K-1 or IGNORE.
+
+        Returns:
+            (...) uint32.
+
+        Raises:
+            ValueError: other values.
+        """
+        train = _integers(train, "train ids")
+        wrong = ((train < 0) | (train >= self.num_classes)) & (train != IGNORE)
+        if wrong.any():
+            raise ValueError(
+                f"{np.count_nonzero(wrong)} labels are no train ids of {self.dataset}: "
+                f"{_few(np.unique(train[wrong]))}. Give 0 to {self.num_classes - 1}, or {IGNORE} for none."
+            )
+        return self._raw_of_train[train]
+
+    def class_weights(self, epsilon: float = 1e-3) -> NDArray[np.float64]:
+        """(K,) weights of a cross-entropy that makes rare classes count: 1 / (frequency + epsilon).
+
+        Source: RangeNet++ (Milioto et al., IROS 2019) and its code; SalsaNext and CENet use the same.
+        """
+        return 1.0 / (self.frequencies + epsilon)
+
+    def _describe_unknown(self, raw: NDArray[np.uint16]) -> str:
+        ids, counts = np.unique(raw, return_counts=True)
+        return (
+            f"{len(raw)} labels have raw ids that {self.dataset} does not know: {_few(ids)} "
+            f"(most often {ids[counts.argmax()]}, {counts.max()} times). "
+            "Use the labels.yaml of the dataset the file is from, or add the ids to its raw ids."
+        )
+
+
+def _integers(values: ArrayLike, what: str) -> NDArray[np.integer]:
+    array = np.asarray(values)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{what} are {array.dtype}; give integers.")
+    return array
+
+
+def _few(ids: NDArray[np.integer], most: int = 8) -> str:
+    return ", ".join(map(str, ids[:most])) + (", ..." if len(ids) > most else "")
+
+
+def _colors(colors: list[list[int]]) -> NDArray[np.uint8]:
+    for color in colors:
+        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+            raise ValueError(f"color {color} is no [red, green, blue] of 0 to 255")
+    return np.array(colors, np.uint8).reshape(-1, 3)
+
+
+def _from_yaml(content: dict[str, Any]) -> LabelMap:
+    classes, raw, sensor = content["classes"], content["raw"], content["sensor"]
+    train_of_name = {entry["name"]: train for train, entry in enumerate(classes)}
+    if len(train_of_name) != len(classes):
+        raise ValueError("two classes have the same name; give each its own")
+    if stray := [entry["class"] for entry in raw.values() if entry["class"] not in (*train_of_name, "ignore")]:
+        raise ValueError(
+            f"raw ids belong to {sorted(set(stray))}, which are no classes; use ignore or {[*train_of_name]}"
+        )
+    return LabelMap(
+        dataset=content["dataset"],
+        names=tuple(train_of_name),
+        colors=_colors([entry["color"] for entry in classes]),
+        raw_ids=tuple(entry["raw"] for entry in classes),
+        raw_names={raw_id: entry["name"] for raw_id, entry in raw.items()},
+        learning_map={raw_id: train_of_name.get(entry["class"], IGNORE) for raw_id, entry in raw.items()},
+        frequencies=np.array([entry["frequency"] for entry in classes], np.float64),
+        splits={split: tuple(sequences) for split, sequences in content["splits"].items()},
+        scan_counts=dict(content["scan_counts"]),
+        sensor=Sensor(
+            height=int(sensor["height"]),
+            width=int(sensor["width"]),
+            fov_up_deg=float(sensor["fov_up_deg"]),
+            fov_down_deg=float(sensor["fov_down_deg"]),
+        ),
+    )

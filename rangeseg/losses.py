@@ -1,0 +1,229 @@
+"""Losses: supervised ones on labels, and the consistency loss on the teacher's target.
+
+    s   student's logits          P = softmax(s)
+    t   teacher's (mixed) logits  Q   its (mixed) probabilities, the target
+
+Shapes: B views, K classes, H rows, W columns. Every loss is a scalar; nothing in here reads a value back to the host
+except `lovasz_softmax` on the CPU, where that costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rangeseg.types import IGNORE
+
+
+def cross_entropy(logits: Tensor, label: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    """Mean of -w_y ln P_y over the labelled pixels, divided by the sum of their w_y; 0 where no pixel is labelled.
+
+    Args:
+        logits: (B, K, H, W).
+        label: (B, H, W) int64, IGNORE where it does not count.
+        weight: (K,) class weights, or None for 1 each.
+
+    Returns:
+        Scalar.
+
+    Source:
+        Milioto et al., RangeNet++, IROS 2019.
+    """
+    logits = _at_least_float32(logits)
+    total = F.cross_entropy(logits, label, weight, ignore_index=IGNORE, reduction="sum")
+    labelled = label != IGNORE
+    share = labelled if weight is None else weight[label.where(labelled, 0)] * labelled
+    return _divide(total, share.sum())
+
+
+def lovasz_softmax(logits: Tensor, label: Tensor) -> Tensor:
+    """The Lovász extension of the Jaccard loss 1 - IoU, averaged over the classes present in the batch's labels.
+
+    Args:
+        logits: (B, K, H, W).
+        label: (B, H, W) int64, IGNORE where it does not count.
+
+    Returns:
+        Scalar; 0 where no pixel is labelled.
+
+    Source:
+        Berman et al., CVPR 2018.
+    """
+    probability = _at_least_float32(logits).softmax(1).transpose(0, 1).flatten(1)
+    label = label.flatten()
+    classes = torch.arange(len(probability), device=label.device)
+    if logits.device.type == "cpu":
+        # Fewer pixels and classes to sort; on a GPU their numbers would have to be read back first.
+        labelled = label != IGNORE
+        label = label[labelled]
+        classes = label.unique()
+        probability = probability[classes][:, labelled]
+    truth = label == classes[:, None]
+    error = torch.where(truth, 1 - probability, probability) * (label != IGNORE)
+    loss = (error * _jaccard_slope(error.detach(), truth, label != IGNORE)).sum(1)
+    present = truth.any(1)
+    return _divide((loss * present).sum(), present.sum())
+
+
+@torch.no_grad()
+def _jaccard_slope(error: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
+    """(K, P) how much 1 - IoU grows as each pixel joins the mistakes, in the order of falling error.
+
+    Args:
+        error: (K, P), 0 where not labelled.
+        truth: (K, P) bool, the label is this class.
+        labelled: (P,) bool.
+
+    Returns:
+        (K, P); 0 where not labelled.
+    """
+    order = _falling(error)
+    # Counts in integers: exact beyond 2^24 pixels, and deterministic on every device.
+    size = truth.sum(1, keepdim=True)
+    missed = truth.gather(1, order).cumsum(1)
+    invented = (~truth & labelled).gather(1, order).cumsum(1)
+    jaccard = 1 - (size - missed).to(error.dtype) / (size + invented).clamp_(min=1)
+    jaccard[:, 1:] -= jaccard[:, :-1].clone()
+    return torch.empty_like(error).scatter_(1, order, jaccard)
+
+
+def _falling(error: Tensor) -> Tensor:
+    """(K, P) indices that put rows of errors >= 0 in falling order; equal ones keep theirs."""
+    if error.device.type != "cpu" or error.dtype != torch.float32:
+        return error.argsort(dim=1, descending=True, stable=True)
+    # Floats >= 0 order as their bits do. NumPy sorts 16 bits at a time by counting: two passes, a tenth of the time.
+    bits = ~error.view(torch.int32)
+    order = _rising_16_bits(bits)
+    return order.gather(1, _rising_16_bits((bits >> 16).gather(1, order)))
+
+
+def _rising_16_bits(bits: Tensor) -> Tensor:
+    """Indices that put rows in rising order of their lower 16 bits, read without a sign."""
+    return torch.from_numpy(bits.to(torch.int16).numpy().view(np.uint16).argsort(axis=1, kind="stable"))
+
+
+def _var(logits: Tensor, target: Tensor) -> Tensor:
+    return (logits.softmax(1) - target).square().sum(1)
+
+
+def _logits_var(logits: Tensor, target_logits: Tensor) -> Tensor:
+    return (logits - target_logits).square().sum(1) / logits.shape[1] ** 0.5
+
+
+def _logits_smoothl1(logits: Tensor, target_logits: Tensor) -> Tensor:
+    return F.smooth_l1_loss(logits, target_logits, reduction="none").sum(1) / logits.shape[1] ** 0.5
+
+
+def _bce(logits: Tensor, target: Tensor, epsilon: float = 1e-6) -> Tensor:
+    probability = logits.softmax(1)
+    return -(target * (probability + epsilon).log() + (1 - target) * (1 - probability + epsilon).log()).sum(1)
+
+
+def _kld(logits: Tensor, target: Tensor) -> Tensor:
+    return (torch.xlogy(target, target) - target * logits.log_softmax(1)).sum(1)
+
+
+def _ce(logits: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(logits, target.argmax(1), reduction="none")
+
+
+CONSISTENCY_KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "var": _var,
+    "logits_var": _logits_var,
+    "logits_smoothl1": _logits_smoothl1,
+    "bce": _bce,
+    "kld": _kld,
+    "ce": _ce,
+}
+"""(student's logits, target) -> (B, H, W); the target of the kinds named logits_... is the teacher's logits."""
+
+
+def consistency_loss(
+    student_logits: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    kind: str = "var",
+    threshold: float = 0.97,
+    confidence: str = "mean",
+    normalise: str = "valid",
+    target_logits: Tensor | None = None,
+) -> Tensor:
+    """How far the student is from the target, where the view is valid and as far as the target is confident.
+
+    Args:
+        student_logits: (B, K, H, W) s.
+        target: (B, K, H, W) Q; gets no gradient.
+        valid: (B, H, W) bool; all other pixels give no gradient.
+        kind: summed over the classes, on probabilities "var" (P - Q)^2, "kld" Q (ln Q - ln P) and
+            "bce" -Q ln(P + 1e-6) - (1 - Q) ln(1 - P + 1e-6); "ce" is -ln P of the pseudo label argmax Q;
+            on logits, divided by sqrt(K), "logits_var" (s - t)^2 and "logits_smoothl1".
+        threshold: a pixel is confident where max Q reaches it; 0 trusts every target.
+        confidence: "mean" weighs every pixel by the share of confident ones, among the valid pixels or, with
+            `normalise` "all", among all; "pixel" drops the pixels that are not confident.
+        normalise: divide the sum by the number of "valid" pixels, of "confident" valid pixels, or of "all" pixels.
+        target_logits: (B, K, H, W) t, for the kinds on logits; gets no gradient.
+
+    Returns:
+        Scalar; 0 where no pixel counts.
+
+    Raises:
+        ValueError: `kind`, `confidence` or `normalise` is unknown, or a kind on logits misses `target_logits`.
+
+    Source:
+        French et al., BMVC 2020, and the authors' code (confidence "mean", normalise "all").
+    """
+    distance = _distance(student_logits, target, target_logits, kind)
+    confident = target.detach().amax(1) >= threshold
+    counted = {"valid": valid, "confident": valid & confident, "all": torch.ones_like(valid)}
+    if normalise not in counted:
+        raise ValueError(f"consistency_loss got normalise={normalise!r}; choose one of {', '.join(counted)}.")
+    if confidence == "mean":
+        among = counted["all"] if normalise == "all" else valid
+        weight = valid * _divide((confident & among).sum().to(distance.dtype), among.sum())
+    elif confidence == "pixel":
+        weight = (valid & confident).to(distance.dtype)
+    else:
+        raise ValueError(f"consistency_loss got confidence={confidence!r}; choose 'mean' or 'pixel'.")
+    return _divide((weight * distance).sum(), counted[normalise].sum())
+
+
+def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97) -> Tensor:
+    """The share of valid pixels whose target is confident: a threshold never or always reached selects nothing.
+
+    Args:
+        target: (B, K, H, W) probabilities.
+        valid: (B, H, W) bool.
+        threshold: what the largest probability must reach.
+
+    Returns:
+        Scalar in [0, 1], without a gradient; 0 where no pixel is valid.
+    """
+    confident = (target.detach().amax(1) >= threshold) & valid
+    return _divide(confident.sum().float(), valid.sum())
+
+
+def _distance(logits: Tensor, target: Tensor, target_logits: Tensor | None, kind: str) -> Tensor:
+    """(B, H, W) of the wanted kind, at least in float32."""
+    if kind not in CONSISTENCY_KINDS:
+        raise ValueError(f"consistency_loss got kind={kind!r}; choose one of {', '.join(CONSISTENCY_KINDS)}.")
+    if kind.startswith("logits_"):
+        if target_logits is None:
+            raise ValueError(
+                f"consistency_loss of kind {kind!r} needs target_logits; set logits=True on the perturbation."
+            )
+        target = target_logits
+    return CONSISTENCY_KINDS[kind](_at_least_float32(logits), _at_least_float32(target.detach()))
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _divide(total: Tensor, count: Tensor) -> Tensor:
+    """total / count, and 0 (with a gradient of 0) where the count, and so the total, is 0."""
+    return total / torch.where(count > 0, count, 1)

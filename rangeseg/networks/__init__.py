@@ -1,0 +1,32 @@
+"""Networks: (B, C, H, W) images -> (B, K, H, W) logits, where H and W are divisible by `.stride`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from rangeseg.components import lookup
+from rangeseg.networks.fidnet import FIDNet
+
+NETWORKS: dict[str, type[nn.Module]] = {"fidnet": FIDNet}
+"""Every network by its name in a config. A class of your own needs no entry: its name is ``module:Class``."""
+
+
+def create_network(name: str, *, in_channels: int, num_classes: int, wrap: bool = False, **kwargs: Any) -> nn.Module:
+    """Make a network.
+
+    Args:
+        name: a key of `NETWORKS`, or ``module:Class`` for a class of your own that takes the same arguments.
+        in_channels: C, channels of the images.
+        num_classes: K, channels of the logits.
+        wrap: column 0 of an image touches column W-1.
+        **kwargs: what else the class takes.
+
+    Returns:
+        A module (B, C, H, W) -> (B, K, H, W) logits, with `stride`: what H and W must be divisible by.
+
+    Raises:
+        ValueError: there is no network of that name.
+    """
+    return lookup(NETWORKS, name, "network")(in_channels=in_channels, num_classes=num_classes, wrap=wrap, **kwargs)

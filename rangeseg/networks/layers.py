@@ -1,0 +1,151 @@
+"""What range-view networks are built from, on a plane or on a cylinder.
+
+Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column 0 touches column W-1.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.01
+"""LeakyReLU's slope below zero, everywhere in FIDNet."""
+
+
+class Conv3x3(nn.Conv2d):
+    """3x3 convolution without bias, zero-padded; with `wrap` the azimuth is padded from the other side of the seam.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        stride: of rows and of columns.
+        wrap: pad columns circularly; the output then rolls with the input.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, wrap: bool = False) -> None:
+        padding = (1, 0) if wrap else (1, 1)
+        super().__init__(in_channels, out_channels, 3, stride, padding, bias=False)
+        self.wrap = wrap
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+        return super().forward(F.pad(image, (1, 1, 0, 0), mode="circular") if self.wrap else image)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution with bias whose kernel does not overlap, BatchNorm, LeakyReLU.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        azimuth_stride: columns that become one; every one of them has weights of its own.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, azimuth_stride: int = 1) -> None:
+        super().__init__()
+        kernel = (1, azimuth_stride)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, kernel)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W / azimuth_stride)."""
+        return F.leaky_relu(self.norm(self.conv(image)), SLOPE, inplace=True)
+
+
+class BasicBlock(nn.Module):
+    """ResNet's two 3x3 convolutions with a shortcut, which is a 1x1 convolution where the shape changes.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        stride: of the first convolution, rows and columns.
+        wrap: see `Conv3x3`.
+
+    Source: He et al., Deep Residual Learning, 2016, figure 2, with LeakyReLU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, wrap: bool = False) -> None:
+        super().__init__()
+        self.conv1 = Conv3x3(in_channels, out_channels, stride=stride, wrap=wrap)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = Conv3x3(out_channels, out_channels, wrap=wrap)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+        hidden = F.leaky_relu(self.norm1(self.conv1(image)), SLOPE, inplace=True)
+        hidden = self.norm2(self.conv2(hidden))
+        hidden += self.shortcut(image)
+        return F.leaky_relu(hidden, SLOPE, inplace=True)
+
+
+def enlarge_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
+    """Bilinear interpolation of features whose column j was computed around column j * W' / W of the output.
+
+    On a plane the corners are aligned, as FIDNet does. On a cylinder column W is column 0, so one more column on either
+    side of the interpolation puts column j at exactly j * W' / W, and the result rolls with the input.
+
+    Args:
+        image: (B, C, H, W).
+        size: H', W' of the output.
+        wrap: the azimuth is a cylinder.
+
+    Returns:
+        (B, C, H', W').
+    """
+    height, width = size
+    if image.shape[-2:] == size:
+        return image
+    if not wrap:
+        return F.interpolate(image, size, mode="bilinear", align_corners=True)
+    closed = F.pad(image, (0, 1, 0, 0), mode="circular")
+    return F.interpolate(closed, (height, width + 1), mode="bilinear", align_corners=True)[..., :width]
+
+
+def enlarge_azimuth(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor:
+    """Linear interpolation in azimuth of features whose column stood for `factor` columns together.
+
+    A column lies in the middle of those it stood for; beyond the first and the last middle of a plane the values stay.
+
+    Args:
+        image: (B, C, H, W).
+        factor: columns of the output to a column of the input.
+        wrap: the azimuth is a cylinder; the result rolls with the input.
+
+    Returns:
+        (B, C, H, W * factor).
+    """
+    if factor == 1:
+        return image
+    rows, columns = image.shape[-2:]
+    if not wrap:
+        return F.interpolate(image, (rows, columns * factor), mode="bilinear", align_corners=False)
+    closed = F.pad(image, (1, 1, 0, 0), mode="circular")
+    enlarged = F.interpolate(closed, (rows, (columns + 2) * factor), mode="bilinear", align_corners=False)
+    return enlarged[..., factor:-factor]
+
+
+def check_input(image: Tensor, in_channels: int, stride: tuple[int, int]) -> None:
+    """Refuse a batch that a network cannot read.
+
+    Args:
+        image: (B, C, H, W) expected.
+        in_channels: C the network was made for.
+        stride: what H and W must be divisible by.
+
+    Raises:
+        ValueError: what is wrong, and the nearest right sizes.
+    """
+    if image.ndim != 4 or image.shape[1] != in_channels:
+        raise ValueError(
+            f"The network reads (B, {in_channels}, H, W) and got {tuple(image.shape)}; check its in_channels."
+        )
+    for name, size, step in zip(("height", "width"), image.shape[-2:], stride, strict=True):
+        if size % step or size == 0:
+            below = size // step * step
+            nearest = f"{below} or {below + step}" if below else f"{step}"
+            raise ValueError(f"Image {name} {size} is not divisible by the network's stride {step}. Use {nearest}.")

@@ -1,0 +1,214 @@
+"""The spherical projection's loops, compiled. Serial and without the GIL: parallelism belongs to whole scans.
+
+Shapes: N points, H rows, W columns, C channels.
+
+Points are handled in blocks of structure-of-arrays, so that the angles become SIMD float32 arithmetic. A float32 angle
+is off by less than `GUARD_RAD`; only a point nearer than that to a pixel border is computed again by the float64
+formula, so every point gets the pixel that the float64 formula gives it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+BLOCK = 1024
+GUARD_RAD = 1.5e-6  # the float32 angles are off by up to 3e-7 (measured), the coordinates made of them by up to 1.1e-6
+EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+# The minimax odd polynomial of atan on [0, 1]: error 4e-8 rad, 1.3e-7 rad when evaluated in float32.
+A0, A1, A2, A3, A4, A5, A6, A7 = (
+    np.float32(c)
+    for c in (
+        0.9999993443489075,
+        -0.33329859375953674,
+        0.19946566224098206,
+        -0.1390862911939621,
+        0.09642195701599121,
+        -0.05591230094432831,
+        0.0218629390001297,
+        -0.00405456218868494,
+    )
+)
+HALF_PI = np.float32(0.5 * math.pi)
+PI = np.float32(math.pi)
+HALF = np.float32(0.5)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _quarter_angle(opposite: np.float32, adjacent: np.float32) -> np.float32:
+    """atan2 of two non-negative numbers that are not both zero, float32."""
+    low = min(opposite, adjacent)
+    high = max(opposite, adjacent)
+    t = low / high
+    s = t * t
+    angle = t * (A0 + s * (A1 + s * (A2 + s * (A3 + s * (A4 + s * (A5 + s * (A6 + s * A7)))))))
+    return HALF_PI - angle if opposite > adjacent else angle
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _pixels_float32(
+    x: NDArray, y: NDArray, z: NDArray, shape: tuple[int, int], fov: tuple[float, float], out: tuple[NDArray, ...]
+) -> None:
+    """Range (exact), row and column (uncertain near borders: then `unsure`) of one block."""
+    height, width = shape
+    fov_up, fov_down = fov
+    range_, row, col, unsure = out
+    rows_per_rad = np.float32(height / (fov_up - fov_down))
+    cols_per_rad = np.float32(width / (2.0 * math.pi))
+    middle = np.float32(0.5 * width)
+    horizon = np.float32(height * (1.0 + fov_down / (fov_up - fov_down)))
+    row_guard = np.float32(GUARD_RAD * height / (fov_up - fov_down))
+    col_guard = np.float32(GUARD_RAD * width / (2.0 * math.pi))
+    last_row = np.float32(height - 0.5)
+    last_col = np.float32(width - 0.5)
+    for i in range(len(range_)):
+        flat2 = np.float64(x[i]) * np.float64(x[i]) + np.float64(y[i]) * np.float64(y[i])
+        metres = np.float32(math.sqrt(flat2 + np.float64(z[i]) * np.float64(z[i])))
+        flat = np.float32(math.sqrt(np.float32(flat2)))
+        inclination = math.copysign(_quarter_angle(abs(z[i]), flat), z[i])
+        azimuth = _quarter_angle(abs(y[i]), abs(x[i]))
+        azimuth = math.copysign(PI - azimuth if x[i] < 0 else azimuth, y[i])
+        # Outside half a pixel from the image's edge both sides of the border clamp to the same pixel.
+        v = min(max(horizon - inclination * rows_per_rad, HALF), last_row)
+        u = min(max(middle - azimuth * cols_per_rad, HALF), last_col)
+        row[i] = np.int32(v)
+        col[i] = np.int32(u)
+        range_[i] = metres
+        from_row = abs(v - np.float32(row[i]) - HALF)
+        from_col = abs(u - np.float32(col[i]) - HALF)
+        sure = (flat2 > 1e-12) & (metres < 1e6) & (from_row < HALF - row_guard) & (from_col < HALF - col_guard)
+        unsure[i] = not sure
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pixel_float64(
+    point: tuple[np.float32, np.float32, np.float32], shape: tuple[int, int], fov: tuple[float, float]
+) -> tuple[int, int]:
+    """Row and column of one return by the formula as it is written."""
+    height, width = shape
+    fov_up, fov_down = fov
+    x, y, z = np.float64(point[0]), np.float64(point[1]), np.float64(point[2])
+    azimuth = math.atan2(y, x)
+    inclination = math.asin(z / math.sqrt(x * x + y * y + z * z))
+    v = math.floor((1.0 - (inclination - fov_down) / (fov_up - fov_down)) * height)
+    u = math.floor(0.5 * (1.0 - azimuth / math.pi) * width)
+    return min(max(v, 0), height - 1), min(max(u, 0), width - 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def project_points(
+    xyz: NDArray[np.float32], shape: tuple[int, int], fov: tuple[float, float]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """Each point's pixel and range, and each pixel's nearest point.
+
+    Args:
+        xyz: (N, 3) float32, metres.
+        shape: H, W.
+        fov: the inclinations of the image's upper and lower edge, radians.
+
+    Returns:
+        row, col (N,) int32, -1 for no returns; range (N,) float32 metres, 0 for no returns;
+        point_index (H, W) int32, -1 where empty.
+    """
+    points = len(xyz)
+    pixels = shape[0] * shape[1]
+    row = np.empty(points, np.int32)
+    col = np.empty(points, np.int32)
+    range_ = np.empty(points, np.float32)
+    range_bits = range_.view(np.uint32)
+    unsure = np.empty(BLOCK, np.bool_)
+    x, y, z = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    # A non-negative float orders as its bits do: the smallest key is the nearest point, then the lowest index.
+    # One more pixel takes what is no return.
+    nearest = np.full(pixels + 1, EMPTY)
+    for start in range(0, points, BLOCK):
+        size = min(BLOCK, points - start)
+        stop = start + size
+        for i in range(size):
+            x[i], y[i], z[i] = xyz[start + i, 0], xyz[start + i, 1], xyz[start + i, 2]
+        block = (range_[start:stop], row[start:stop], col[start:stop], unsure[:size])
+        _pixels_float32(x[:size], y[:size], z[:size], shape, fov, block)
+        for i in range(size):
+            if unsure[i]:
+                j = start + i
+                if 0.0 < range_[j] < np.inf:
+                    row[j], col[j] = _pixel_float64((x[i], y[i], z[i]), shape, fov)
+                else:
+                    row[j], col[j], range_[j] = -1, -1, 0.0
+        for j in range(start, stop):
+            pixel = row[j] * shape[1] + col[j] if row[j] >= 0 else pixels
+            key = (np.uint64(range_bits[j]) << np.uint64(32)) | np.uint64(j)
+            nearest[pixel] = min(nearest[pixel], key)
+    point_index = np.empty(shape, np.int32)
+    for v in range(shape[0]):
+        for u in range(shape[1]):
+            point_index[v, u] = np.int32(nearest[v * shape[1] + u])  # EMPTY's low half is -1
+    return row, col, range_, point_index
+
+
+@njit(cache=True, nogil=True)
+def gather_pixels(point_index: NDArray, per_point: NDArray, out: NDArray) -> None:
+    """out[v, u] = per_point[point_index[v, u]] where a point is there; the rest of `out` is left."""
+    for v in range(point_index.shape[0]):
+        for u in range(point_index.shape[1]):
+            if point_index[v, u] >= 0:
+                out[v, u] = per_point[point_index[v, u]]
+
+
+@njit(cache=True, nogil=True)
+def spread_pixels(row: NDArray, col: NDArray, pixels: NDArray, out: NDArray) -> None:
+    """out[m, i] = pixels[m, row[i], col[i]] of returns; the rest of `out` is left."""
+    for m in range(pixels.shape[0]):
+        for i in range(len(row)):
+            if row[i] >= 0:
+                out[m, i] = pixels[m, row[i], col[i]]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _channel(index: NDArray, source: NDArray, mean: np.float32, std: np.float32, out: NDArray) -> None:
+    """One channel of one row: normalised, zero where empty."""
+    for u in range(len(index)):
+        value = (source[max(index[u], 0)] - mean) / std
+        out[u] = value if index[u] >= 0 else np.float32(0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_view(
+    point_index: NDArray[np.int32],
+    sources: tuple[NDArray, NDArray, NDArray, NDArray],
+    channels: tuple[NDArray, NDArray, NDArray],
+    out: tuple[NDArray, NDArray, NDArray],
+    ignore: int,
+) -> None:
+    """Gather, normalise, zero what is empty, and look up the labels, in one pass over the rows.
+
+    Args:
+        point_index: (H, W) int32, -1 where empty.
+        sources: range (N,), xyz (N, 3), remission (N,) float32, label (N,) or (0,) for none.
+        channels: what each channel is (0 range, 1 to 3 x, y, z, 4 remission), its mean and std, (C,) each.
+        out: image (C, H, W) float32, valid (H, W) bool, label (H, W) int64.
+        ignore: the label of empty pixels.
+    """
+    range_, xyz, remission, point_label = sources
+    kind, mean, std = channels
+    image, valid, label = out
+    for v in range(point_index.shape[0]):
+        index = point_index[v]
+        for c in range(len(kind)):
+            if kind[c] == 0:
+                _channel(index, range_, mean[c], std[c], image[c, v])
+            elif kind[c] == 4:
+                _channel(index, remission, mean[c], std[c], image[c, v])
+            else:
+                _channel(index, xyz[:, kind[c] - 1], mean[c], std[c], image[c, v])
+        for u in range(len(index)):
+            valid[v, u] = index[u] >= 0
+        if len(point_label) == 0:
+            label[v] = ignore
+            continue
+        for u in range(len(index)):
+            label[v, u] = point_label[max(index[u], 0)] if index[u] >= 0 else ignore

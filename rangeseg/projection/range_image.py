@@ -1,0 +1,184 @@
+"""`RangeImage`: which point each pixel shows, and which pixel each point fell into.
+
+Shapes: N points, H rows, W columns, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from rangeseg.projection.kernels import fill_view, gather_pixels, spread_pixels
+from rangeseg.types import IGNORE, Scan, View
+
+CHANNELS: tuple[str, ...] = ("range", "x", "y", "z", "remission")
+"""What a view's channels can be, metres and [0, 1]."""
+
+
+@dataclass(frozen=True)
+class RangeImage:
+    """The pixels and the points of one scan, tied in both directions. Projections make it.
+
+    Args:
+        scan: the N points.
+        row: (N,) int32 pixel row of each point, -1 for no returns.
+        col: (N,) int32 pixel column of each point, -1 for no returns.
+        range: (N,) float32 distance of each point to the sensor, metres, 0 for no returns.
+        point_index: (H, W) int32 the point that each pixel shows, the nearest of those in it; -1 where empty.
+
+    Raises:
+        ValueError: a field's shape does not fit the scan.
+    """
+
+    scan: Scan
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    range: NDArray[np.float32]
+    point_index: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        for name in ("row", "col", "range"):
+            shape = getattr(self, name).shape
+            if shape != (len(self.scan),):
+                raise ValueError(f"RangeImage.{name} has shape {shape} beside {len(self.scan)} points; give (N,).")
+        if self.point_index.ndim != 2:
+            raise ValueError(f"RangeImage.point_index has shape {self.point_index.shape}; give (H, W).")
+
+    @property
+    def height(self) -> int:
+        """H, pixels."""
+        return self.point_index.shape[0]
+
+    @property
+    def width(self) -> int:
+        """W, pixels."""
+        return self.point_index.shape[1]
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_]:
+        """(H, W) bool, a return is there."""
+        return self.point_index >= 0
+
+    @cached_property
+    def no_return(self) -> NDArray[np.bool_]:
+        """(N,) bool, points that are on no pixel: non-finite, or at the origin."""
+        return self.row < 0
+
+    @property
+    def no_return_count(self) -> int:
+        """How many points are no returns."""
+        return int(np.count_nonzero(self.no_return))
+
+    @cached_property
+    def hidden(self) -> NDArray[np.bool_]:
+        """(N,) bool, returns whose pixel shows a nearer point."""
+        hidden = ~self.no_return
+        hidden[self.point_index[self.valid]] = False
+        return hidden
+
+    def gather(self, per_point: NDArray, fill: float | int = 0) -> NDArray:
+        """Values of points -> values of pixels, those of the point that each pixel shows.
+
+        Args:
+            per_point: (N, ...) any dtype.
+            fill: the value of empty pixels.
+
+        Returns:
+            (H, W, ...) of the same dtype.
+
+        Raises:
+            ValueError: the first axis is not N.
+        """
+        if per_point.ndim == 0 or len(per_point) != len(self.scan):
+            raise ValueError(f"gather got shape {per_point.shape} for {len(self.scan)} points; give (N, ...).")
+        pixels = np.full(self.point_index.shape + per_point.shape[1:], fill, per_point.dtype)
+        gather_pixels(self.point_index, per_point, pixels)
+        return pixels
+
+    def back_project(self, pixels: NDArray, fill: float | int | None = None) -> NDArray:
+        """Values of pixels -> values of points; every point takes its pixel's, hidden or not.
+
+        Args:
+            pixels: (..., H, W) any dtype.
+            fill: the value of no returns. None: IGNORE for integers, nan for floating point, False for bool.
+
+        Returns:
+            (..., N) of the same dtype.
+
+        Raises:
+            ValueError: the last axes are not H, W, or the dtype cannot hold the fill.
+        """
+        if pixels.shape[-2:] != self.point_index.shape:
+            raise ValueError(
+                f"back_project got shape {pixels.shape} for a range image of {self.height} x {self.width}; "
+                f"give (..., {self.height}, {self.width})."
+            )
+        lead = pixels.shape[:-2]
+        points = np.full((int(np.prod(lead)), len(self.scan)), _fill_of(pixels.dtype, fill), pixels.dtype)
+        spread_pixels(self.row, self.col, pixels.reshape(-1, *self.point_index.shape), points)
+        return points.reshape(*lead, len(self.scan))
+
+    def view(self, channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> View:
+        """What a network reads: channels normalised, then zeroed where empty.
+
+        Args:
+            channels: C names among range, x, y, z (metres) and remission, in the network's order.
+            mean: (C,) subtracted from each channel.
+            std: (C,) that each channel is then divided by.
+
+        Returns:
+            The view, its label from the scan's; IGNORE where empty or where the scan has no labels.
+
+        Raises:
+            ValueError: an unknown channel, a mean or std of another length, or a std that is not positive.
+
+        Source:
+            Order of operations of RangeNet++ (Milioto et al., IROS 2019).
+        """
+        kind, mean32, std32 = _normalisation(channels, mean, std)
+        image = torch.empty((len(channels), self.height, self.width), dtype=torch.float32)
+        valid = torch.empty((self.height, self.width), dtype=torch.bool)
+        label = torch.empty((self.height, self.width), dtype=torch.int64)
+        scan = self.scan
+        sources = (
+            self.range,
+            np.asarray(scan.xyz, np.float32),
+            np.asarray(scan.remission, np.float32),
+            np.empty(0, np.uint8) if scan.label is None else scan.label,
+        )
+        fill_view(
+            self.point_index, sources, (kind, mean32, std32), (image.numpy(), valid.numpy(), label.numpy()), IGNORE
+        )
+        return View(image, valid, label)
+
+
+def _fill_of(dtype: np.dtype, fill: float | int | None) -> float | int:
+    """The value of no returns, one that `dtype` holds."""
+    if fill is None:
+        fill = np.nan if dtype.kind == "f" else IGNORE if dtype.kind in "iu" else 0
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
+        raise ValueError(
+            f"{dtype} cannot hold {fill}, the value of no returns; use uint8 or int64, or give another fill."
+        )
+    return fill
+
+
+def _normalisation(channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
+    """Channel codes, means and stds as the kernel reads them."""
+    unknown = [name for name in channels if name not in CHANNELS]
+    if unknown or not channels:
+        raise ValueError(f"view got channels {tuple(channels)}; choose from {', '.join(CHANNELS)}.")
+    mean32, std32 = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    for name, value in (("mean", mean32), ("std", std32)):
+        if value.shape != (len(channels),):
+            raise ValueError(
+                f"view got {name} of shape {value.shape} for {len(channels)} channels; give one a channel."
+            )
+    if not (std32 > 0).all():
+        raise ValueError(f"view got std {std32.tolist()}; every one must be positive (1 leaves the channel unscaled).")
+    return np.array([CHANNELS.index(name) for name in channels], np.int64), mean32, std32

@@ -1,0 +1,30 @@
+"""Where `configs/` and `datasets/` are: beside `rangeseg/` in a checkout, in `rangeseg/_data/` when installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def _root() -> Path:
+    """The folder that holds `configs/` and `datasets/`."""
+    shipped = PACKAGE / "_data"  # made by setup.py, in wheels only
+    return shipped if shipped.is_dir() else PACKAGE.parent
+
+
+def resource(*parts: str) -> Path:
+    """A shipped file or folder.
+
+    Args:
+        parts: its path, e.g. ``"datasets", "semantic_kitti", "labels.yaml"``.
+
+    Raises:
+        ValueError: nothing of that name is shipped.
+    """
+    path = _root().joinpath(*parts)
+    if path.exists():
+        return path
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    there = ", ".join(sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))) or "nothing"
+    raise ValueError(f"rangeseg ships no {'/'.join(parts)}. In {folder} there is: {there}.")

@@ -1,0 +1,150 @@
+"""Reading scans and labels, writing labels. Every error names the file and says what to do.
+
+Remission is taken as the file has it: clipping would hide a sensor that counts 0..255. So are the labels of points
+without a return. Shapes: N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rangeseg.files import write_atomically
+from rangeseg.labels import LabelMap
+from rangeseg.types import Scan
+
+KITTI_RECORD = 16
+"""Bytes of one point of a KITTI .bin: float32 x, y, z, remission."""
+
+
+def read_scan(path: str | Path, *, labels: str | Path | None = None, label_map: LabelMap | None = None) -> Scan:
+    """Read one scan, and its labels where asked.
+
+    Args:
+        path: ``.bin`` as KITTI writes it (float32 x, y, z in metres, remission), or ``.npy`` with a floating array of
+            (N, 4) the same or (N, 3) without remission, which is then 0.
+        labels: its ``.label`` file.
+        label_map: the dataset's classes; needed with `labels`.
+
+    Returns:
+        The scan. Points that are non-finite or at the origin are kept; they are no returns.
+
+    Raises:
+        ValueError: a file is missing, unreadable, damaged, of unknown format or without a return, or labels do not fit.
+    """
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise ValueError(f"{path}: scans end in {' or '.join(READERS)}, not in {path.suffix!r}; convert the file.")
+    scan = READERS[path.suffix](path)
+    if labels is None:
+        return scan
+    if label_map is None:
+        raise ValueError(f"{labels}: labels need a label_map; give LabelMap.read('datasets/<name>/labels.yaml').")
+    semantic, _ = read_labels(labels)
+    if len(semantic) != len(scan):
+        raise ValueError(
+            f"{labels}: {len(semantic)} labels for the {len(scan)} points of {path}; give the labels of the same scan."
+        )
+    try:
+        return replace(scan, label=label_map.to_train(semantic))
+    except ValueError as error:
+        raise ValueError(f"{labels}: {error}") from error
+
+
+def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Read a KITTI ``.label``: uint32 a point, the class in the lower and the instance in the upper 16 bits.
+
+    Returns:
+        (N,) raw ids and (N,) instance ids, both uint16.
+
+    Raises:
+        ValueError: the file is missing, unreadable, no ``.label``, or not made of whole labels.
+    """
+    path = Path(path)
+    if path.suffix != ".label":
+        raise ValueError(f"{path}: labels end in .label, not in {path.suffix!r}; give a KITTI label file.")
+    raw = np.frombuffer(_bytes_of(path, record=4), "<u4")
+    return raw.astype(np.uint16), (raw >> 16).astype(np.uint16)
+
+
+def write_labels(path: str | Path, raw_ids: ArrayLike) -> None:
+    """Write a KITTI ``.label``, atomically.
+
+    Args:
+        path: ends in ``.label``; missing folders are made.
+        raw_ids: (N,) integers: raw ids, with instance ids in the upper 16 bits if there are any.
+
+    Raises:
+        ValueError: another ending, or not a row of integers that fit 32 bits.
+    """
+    path, raw = Path(path), np.asarray(raw_ids)
+    if path.suffix != ".label":
+        raise ValueError(f"{path}: labels end in .label, not in {path.suffix!r}; name the file so.")
+    if raw.ndim != 1 or not np.issubdtype(raw.dtype, np.integer):
+        raise ValueError(f"{path}: labels are {raw.dtype} of shape {raw.shape}; give (N,) integers.")
+    if raw.size and (raw.min() < 0 or raw.max() > 0xFFFFFFFF):
+        raise ValueError(f"{path}: labels run from {raw.min()} to {raw.max()}; give 0 to {0xFFFFFFFF}.")
+    write_atomically(path, raw.astype("<u4").tobytes())
+
+
+def _read_bin(path: Path) -> Scan:
+    return _scan_of(path, np.frombuffer(_bytes_of(path, KITTI_RECORD), "<f4").reshape(-1, 4))
+
+
+def _read_npy(path: Path) -> Scan:
+    try:
+        with path.open("rb") as file:
+            table = np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except Exception as error:  # NumPy lets its tokenizer's and allocator's errors out as they are
+        raise ValueError(f"{path}: is no whole NumPy array ({error}); write it again with numpy.save.") from error
+    if table.ndim != 2 or table.shape[1] not in (3, 4) or not np.issubdtype(table.dtype, np.floating):
+        raise ValueError(f"{path}: holds {table.dtype} of shape {table.shape}; give floating (N, 4) or (N, 3).")
+    with np.errstate(over="ignore"):  # beyond float32 is as good as infinite: no return
+        return _scan_of(path, np.ascontiguousarray(table, np.float32))
+
+
+READERS: dict[str, Callable[[Path], Scan]] = {".bin": _read_bin, ".npy": _read_npy}
+"""How each format is read, by the file's ending."""
+
+
+def _scan_of(path: Path, table: NDArray[np.float32]) -> Scan:
+    """(N, 3) or (N, 4) columns x, y, z, remission -> the scan, if there is a return in it."""
+    if len(table) == 0:
+        raise ValueError(f"{path}: holds no points; leave the scan out, or copy the file again.")
+    xyz = np.empty((len(table), 3), np.float32)
+    for axis in range(3):  # column by column: a quarter of the time of one strided copy
+        xyz[:, axis] = table[:, axis]
+    if not (_any_return(xyz[:64]) or _any_return(xyz)):  # the first points nearly always settle it
+        raise ValueError(
+            f"{path}: none of its {len(xyz)} points is a return (non-finite or at the origin); leave it out."
+        )
+    remission = np.ascontiguousarray(table[:, 3]) if table.shape[1] == 4 else np.zeros(len(xyz), np.float32)
+    return Scan(xyz, remission)
+
+
+def _any_return(xyz: NDArray[np.float32]) -> bool:
+    return bool((np.isfinite(xyz).all(axis=1) & (xyz != 0).any(axis=1)).any())
+
+
+def _bytes_of(path: Path, record: int) -> bytes:
+    """A file's content, made of whole records of `record` bytes."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(content) % record:
+        raise ValueError(
+            f"{path}: {len(content)} bytes are no whole number of {record}-byte records; "
+            "the file is cut off or of another format: copy it again."
+        )
+    return content
+
+
+def _unreadable(path: Path, error: OSError) -> ValueError:
+    return ValueError(f"{path}: cannot be read ({error.strerror}); check the path, the rights and the disk.")

@@ -1,0 +1,91 @@
+"""Numbers that change with the step: the consistency loss's ramp-up, and multipliers of the learning rate.
+
+All take (step, length) in the same unit, steps of the optimiser, and stay at their last value beyond `length`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import cos, exp, pi
+
+
+def sigmoid_rampup(step: float, length: float) -> float:
+    """The consistency loss's weight from exp(-5) to 1 over `length` steps; always 1 where `length` is not positive.
+
+    Args:
+        step: steps done.
+        length: steps until 1.
+
+    Returns:
+        exp(-5 (1 - step / length)^2), in (0, 1].
+
+    Source:
+        Laine and Aila, ICLR 2017.
+    """
+    left = 1 - _progress(step, length)
+    return exp(-5 * left * left)
+
+
+def constant(step: float, length: float) -> float:
+    """1 at every step.
+
+    Args:
+        step: steps done.
+        length: steps of the whole training.
+
+    Returns:
+        1.
+    """
+    return 1.0
+
+
+def poly_decay(step: float, length: float, power: float = 0.9) -> float:
+    """From 1 down to 0 along a power.
+
+    Args:
+        step: steps done.
+        length: steps of the whole training.
+        power: 1 is a straight line.
+
+    Returns:
+        (1 - step / length)^power, in [0, 1].
+
+    Source:
+        Chen et al., DeepLab, 2018.
+    """
+    return float((1 - _progress(step, length)) ** power)
+
+
+def one_cycle(step: float, length: float, warmup: float = 0.3, start: float = 1 / 25, end: float = 1e-4) -> float:
+    """Up from `start` to 1, then down to `end`, both along half a cosine.
+
+    Args:
+        step: steps done.
+        length: steps of the whole training.
+        warmup: the share of `length` spent going up.
+        start: the first multiplier.
+        end: the last multiplier.
+
+    Returns:
+        The multiplier, between `end` or `start` and 1.
+
+    Source:
+        Smith and Topin, 2018, with cosine instead of straight lines.
+    """
+    progress = _progress(step, length)
+    if progress < warmup:
+        return _cosine(start, 1.0, progress / warmup)
+    return _cosine(1.0, end, (progress - warmup) / (1 - warmup)) if warmup < 1 else 1.0
+
+
+SCHEDULES: dict[str, Callable[..., float]] = {"constant": constant, "poly": poly_decay, "one_cycle": one_cycle}
+"""Learning-rate multipliers, each a function of (step, length)."""
+
+
+def _progress(step: float, length: float) -> float:
+    """The share of `length` that is done, in [0, 1]."""
+    return min(max(step / length, 0.0), 1.0) if length > 0 else 1.0
+
+
+def _cosine(first: float, last: float, progress: float) -> float:
+    return last + (first - last) * (1 + cos(pi * progress)) / 2

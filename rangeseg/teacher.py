@@ -1,0 +1,124 @@
+"""The mean teacher: a copy of the student that follows it as an exponential moving average.
+
+Shapes: B views, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class EmaTeacher:
+    """Answers with the average of the student's past: t <- decay t + (1 - decay) s after every step of the optimiser.
+
+    Args:
+        student: what is copied; the copy never asks for a gradient. Low-precision weights round small differences away:
+            keep the student's own weights in float32 and leave low precision to autocast.
+        decay: the share of the old teacher that stays.
+        warmup: let the decay rise as min(decay, 1 - 1 / (step + 1)): the mean of all students until `decay` is reached.
+        buffers: floating buffers (BatchNorm's running statistics): "ema" averages them like the weights, "copy" takes
+            the student's, "own" leaves them to the teacher's own forward passes (of use with mode "train" alone).
+            Integer buffers (counters) are copied, save with "own".
+        mode: how the teacher's network runs: "eval", or "train" (dropout, statistics of the batch).
+
+    Raises:
+        ValueError: decay is not within [0, 1], or `buffers` or `mode` is unknown.
+
+    Source:
+        Tarvainen and Valpola, NeurIPS 2017; French et al., BMVC 2020 (decay 0.99, mode "train").
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        decay: float = 0.99,
+        *,
+        warmup: bool = False,
+        buffers: str = "ema",
+        mode: str = "eval",
+    ) -> None:
+        if not 0 <= decay <= 1:
+            raise ValueError(
+                f"EmaTeacher got decay={decay}; give the share of the old teacher, in [0, 1], usually 0.99 or 0.999."
+            )
+        if buffers not in ("ema", "copy", "own"):
+            raise ValueError(f"EmaTeacher got buffers={buffers!r}; choose 'ema', 'copy' or 'own'.")
+        if mode not in ("eval", "train"):
+            raise ValueError(f"EmaTeacher got mode={mode!r}; choose 'eval' or 'train'.")
+        self.decay = decay
+        self.warmup = warmup
+        self.buffers = buffers
+        self.network = copy.deepcopy(student).requires_grad_(False).train(mode == "train")
+        self._averaged, self._copied = self._split_state()
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, step: int) -> None:
+        """Follow the student, once after each step of its optimiser.
+
+        Args:
+            student: the trained network, or a wrapper of it whose `state_dict` has the same keys.
+            step: updates done before this one, 0 for the first; only `warmup` reads it.
+
+        Raises:
+            ValueError: the student's state lacks a key of the teacher's.
+        """
+        own, other = self.network.state_dict(), student.state_dict()
+        missing = own.keys() - other.keys()
+        if missing:
+            raise ValueError(
+                f"The student's state has no {sorted(missing)[0]!r} (and {len(missing) - 1} keys more); "
+                "give the module the teacher was made from: unwrap torch.compile or DistributedDataParallel first."
+            )
+        decay = min(self.decay, 1 - 1 / (step + 1)) if self.warmup else self.decay
+        # One fused call per dtype and device instead of one per tensor.
+        torch._foreach_lerp_([own[key] for key in self._averaged], [other[key] for key in self._averaged], 1 - decay)
+        for key in self._copied:
+            own[key].copy_(other[key], non_blocking=True)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """What the teacher thinks.
+
+        Args:
+            image: (B, C, H, W).
+
+        Returns:
+            (B, K, H, W) probabilities, at least float32, without a gradient.
+        """
+        return self.logits(image).softmax(1)
+
+    @torch.no_grad()
+    def logits(self, image: Tensor) -> Tensor:
+        """The same before the softmax.
+
+        Args:
+            image: (B, C, H, W).
+
+        Returns:
+            (B, K, H, W), at least float32, without a gradient.
+        """
+        logits: Tensor = self.network(image)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The network's state, for a checkpoint."""
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; every key must be there."""
+        self.network.load_state_dict(state)
+
+    def _split_state(self) -> tuple[list[str], list[str]]:
+        """Keys to average, keys to copy: names only, for tensors may be re-allocated; shared weights are named once."""
+        state = self.network.state_dict()
+        weights = [name for name, _ in self.network.named_parameters()]
+        buffers = [name for name, _ in self.network.named_buffers() if name in state and self.buffers != "own"]
+        average = {name: state[name].is_floating_point() for name in weights + buffers}
+        if self.buffers == "copy":
+            average.update(dict.fromkeys(buffers, False))
+        return [name for name in average if average[name]], [name for name in average if not average[name]]

@@ -1,0 +1,129 @@
+"""The values everything else passes around. Beams and metres stop at `View`.
+
+Shapes: N points (or photo pixels), C channels, H rows (beams), W columns (azimuth), B views in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+IGNORE: int = 255
+"""The label of whatever has none: counted in no loss and no metric."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One revolution of a LiDAR in the sensor's frame: x forward, y left, z up.
+
+    Args:
+        xyz: (N, 3) float32, metres. Non-finite points and points at the origin are no returns; they stay in the scan.
+        remission: (N,) float32 in [0, 1].
+        ring: (N,) integers, 0 is the topmost beam; None where the file does not tell.
+        label: (N,) train ids 0..K-1 or IGNORE; None where the scan has no labels.
+
+    Raises:
+        ValueError: a field's shape does not fit `xyz`, or there are no points.
+    """
+
+    xyz: NDArray[np.float32]
+    remission: NDArray[np.float32]
+    ring: NDArray[np.integer] | None = None
+    label: NDArray[np.integer] | None = None
+
+    def __post_init__(self) -> None:
+        if self.xyz.ndim != 2 or self.xyz.shape[1] != 3:
+            raise ValueError(f"Scan.xyz has shape {self.xyz.shape}; give (N, 3), one row per point.")
+        if len(self.xyz) == 0:
+            raise ValueError("Scan.xyz holds no points; leave empty scans out.")
+        for name in ("remission", "ring", "label"):
+            value = getattr(self, name)
+            if value is not None and value.shape != (len(self.xyz),):
+                raise ValueError(f"Scan.{name} has shape {value.shape} beside {len(self.xyz)} points; give (N,).")
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a network reads: one image, or a batch of them with a leading B on every field.
+
+    Args:
+        image: (C, H, W) float32, normalised, zero where not valid.
+        valid: (H, W) bool, a return (or a photo's pixel) is there.
+        label: (H, W) int64 train ids, IGNORE where unlabelled or not valid.
+    """
+
+    image: Tensor
+    valid: Tensor
+    label: Tensor
+
+    def __post_init__(self) -> None:
+        pixels = self.image.shape[:-3] + self.image.shape[-2:]
+        for name in ("valid", "label"):
+            shape = getattr(self, name).shape
+            if shape != pixels:
+                raise ValueError(
+                    f"View.{name} has shape {tuple(shape)}; image {tuple(self.image.shape)} needs {tuple(pixels)}."
+                )
+
+    def to(self, device: torch.device | str) -> View:
+        """The same view on another device."""
+        return View(*(t.to(device, non_blocking=True) for t in (self.image, self.valid, self.label)))
+
+    @staticmethod
+    def stack(views: Sequence[View]) -> View:
+        """B views of equal size as one batch."""
+        fields = ("image", "valid", "label")
+        return View(*(torch.stack([getattr(view, name) for view in views]) for name in fields))
+
+
+class Raster(Protocol):
+    """What knows which pixel each element was drawn to: `RangeImage` (points), `PaddedImage` (photo pixels)."""
+
+    def back_project(self, pixels: np.ndarray) -> np.ndarray:
+        """(..., H, W) values of pixels -> (..., N) values of elements."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to evaluate: its view, the way back to its elements, and their truth.
+
+    Args:
+        name: what reports call it, e.g. ``08/000123``.
+        view: the network's input, without a batch axis.
+        raster: the way back to the elements.
+        label: (N,) train ids or IGNORE of the elements; None where unknown.
+        distance_m: (N,) metres from the sensor, for results by distance; None where the word means nothing.
+    """
+
+    name: str
+    view: View
+    raster: Raster
+    label: NDArray[np.integer] | None = None
+    distance_m: NDArray[np.floating] | None = None
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """What a network must know of the views it will read.
+
+    Args:
+        channels: C.
+        height: H, pixels.
+        width: W, pixels.
+        wrap: column 0 touches column W-1 (a range image is a cylinder; a photograph is not).
+    """
+
+    channels: int
+    height: int
+    width: int
+    wrap: bool

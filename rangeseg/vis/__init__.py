@@ -1,0 +1,8 @@
+"""Pictures of scans: panels of range images, points from above, an interactive viewer."""
+
+from rangeseg.vis.birds_eye import birds_eye
+from rangeseg.vis.panels import colorise, panels
+from rangeseg.vis.show import show_scan
+from rangeseg.vis.viewer import show_points
+
+__all__ = ["birds_eye", "colorise", "panels", "show_points", "show_scan"]

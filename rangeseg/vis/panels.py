@@ -1,0 +1,196 @@
+"""Range images as pictures: range, label, prediction, error under each other, captions, the classes' colours.
+
+Shapes: H rows (beams), W columns (azimuth), K classes; pictures are (rows, columns, 3) uint8, RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from rangeseg.labels import LabelMap
+from rangeseg.types import IGNORE
+
+Picture = NDArray[np.uint8]
+
+NEAR_M, FAR_M = 3.0, 60.0
+"""The ranges whose colours end the colour map; what is nearer or farther takes the end's colour."""
+
+BACKGROUND = (16, 18, 22)
+TEXT = (226, 228, 232)
+RIGHT, WRONG = (150, 153, 158), (226, 39, 44)
+
+# Dark violet, blue, green, yellow: equal steps look equally far apart, also in grey and to the colour-blind.
+_RAMP = np.array(
+    [
+        (253, 231, 37), (181, 222, 43), (110, 206, 88), (53, 183, 121), (31, 158, 137),
+        (38, 130, 142), (49, 104, 142), (62, 73, 137), (72, 40, 120), (54, 10, 84),
+    ]
+)  # fmt: skip
+
+
+def colorise(label: NDArray[np.integer], label_map: LabelMap) -> Picture:
+    """Every label in its class's colour, IGNORE black.
+
+    Args:
+        label: (...) train ids 0..K-1 or IGNORE.
+        label_map: the classes.
+
+    Returns:
+        (..., 3) RGB.
+    """
+    table = np.zeros((IGNORE + 1, 3), np.uint8)
+    table[: label_map.num_classes] = label_map.colors
+    return table[label]
+
+
+def range_picture(range_m: NDArray[np.floating]) -> Picture:
+    """Near is yellow, far is violet, by the logarithm of the range; no return is black.
+
+    Args:
+        range_m: (...) metres; whatever is not above 0 counts as no return.
+
+    Returns:
+        (..., 3) RGB.
+    """
+    there = range_m > 0
+    metres = np.clip(np.where(there, range_m, NEAR_M), NEAR_M, FAR_M)
+    place = np.log(metres / NEAR_M) / np.log(FAR_M / NEAR_M) * (len(_RAMP) - 1)
+    steps = np.arange(len(_RAMP))
+    picture = np.stack([np.interp(place, steps, _RAMP[:, channel]) for channel in range(3)], axis=-1)
+    return np.where(there[..., None], picture, 0).astype(np.uint8)
+
+
+def error_picture(prediction: NDArray[np.integer], label: NDArray[np.integer]) -> Picture:
+    """Right is grey, wrong is red; where either is IGNORE is black.
+
+    Args:
+        prediction: (...) train ids or IGNORE.
+        label: (...) train ids or IGNORE.
+
+    Returns:
+        (..., 3) RGB.
+    """
+    counted = (prediction != IGNORE) & (label != IGNORE)
+    picture = np.where((prediction == label)[..., None], RIGHT, WRONG)
+    return np.where(counted[..., None], picture, 0).astype(np.uint8)
+
+
+def caption(picture: Picture, text: str, *, size: int = 22) -> Picture:
+    """The picture under a line of text.
+
+    Args:
+        picture: (rows, columns, 3).
+        text: one line.
+        size: of the font, pixels.
+    """
+    line = Image.new("RGB", (picture.shape[1], 2 * size), BACKGROUND)
+    ImageDraw.Draw(line).text((size // 2, size), text, TEXT, ImageFont.load_default(size), anchor="lm")
+    return np.concatenate([np.asarray(line), picture])
+
+
+def range_panel(range_m: NDArray[np.floating], rows: int, columns: int, *, size: int = 22) -> Picture:
+    """The enlarged range picture under its caption and the scale of its colours.
+
+    Args:
+        range_m: (H, W) metres, not above 0 where empty.
+        rows: as `enlarge` takes them.
+        columns: as `enlarge` takes them.
+        size: of the font, pixels.
+    """
+    panel = caption(enlarge(range_picture(range_m), rows, columns), "range", size=size)
+    bar = range_picture(np.geomspace(NEAR_M, FAR_M, 8 * size))[None].repeat(size // 2, axis=0)
+    sheet = Image.fromarray(panel)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
+    left = 9 * size
+    draw.text((left - size // 2, size), f"{NEAR_M:g} m", TEXT, font, anchor="rm")
+    draw.text((left + 8 * size + size // 2, size), f"{FAR_M:g} m", TEXT, font, anchor="lm")
+    sheet.paste(Image.fromarray(bar), (left, size - size // 4))
+    return np.asarray(sheet)
+
+
+def legend(label_map: LabelMap, train_ids: Sequence[int], columns: int, *, size: int = 22) -> Picture:
+    """Colour and name of classes, in as many lines as they need.
+
+    Args:
+        label_map: the classes.
+        train_ids: which of them.
+        columns: width of the picture, pixels.
+        size: of the font, pixels.
+    """
+    font = ImageFont.load_default(size)
+    places, left, top = [], size // 2, size // 2
+    for train_id in train_ids:
+        wide = round(size * 2.4 + font.getlength(label_map.names[train_id]))
+        if left + wide > columns and left > size // 2:
+            left, top = size // 2, top + round(size * 1.7)
+        places.append((left, top))
+        left += wide
+    sheet = Image.new("RGB", (columns, top + 2 * size), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for train_id, (x, y) in zip(train_ids, places, strict=True):
+        colour = tuple(int(value) for value in label_map.colors[train_id])
+        draw.rounded_rectangle((x, y, x + size, y + size), size // 5, colour, outline=RIGHT)
+        draw.text((x + 1.4 * size, y + size / 2), label_map.names[train_id], TEXT, font, anchor="lm")
+    return np.asarray(sheet)
+
+
+def enlarge(picture: Picture, rows: int, columns: int) -> Picture:
+    """Whole-number nearest-neighbour enlargement towards, never beyond, a size; no edge gets a colour of no class."""
+    down, right = max(1, rows // picture.shape[0]), max(1, columns // picture.shape[1])
+    return picture.repeat(down, axis=0).repeat(right, axis=1)
+
+
+def panels(
+    range_m: NDArray[np.floating],
+    label: NDArray[np.integer] | None = None,
+    prediction: NDArray[np.integer] | None = None,
+    *,
+    label_map: LabelMap,
+    rows: int = 256,
+    columns: int = 1024,
+) -> Picture:
+    """Range and, where there are any, label, prediction and error, under each other with captions and legend.
+
+    Args:
+        range_m: (H, W) metres, not above 0 where empty.
+        label: (H, W) train ids or IGNORE.
+        prediction: (H, W) train ids or IGNORE; shown where there is a return.
+        label_map: the classes.
+        rows: at most these for each panel, pixels, unless H is more.
+        columns: at most these for the picture, pixels, unless W is more.
+
+    Returns:
+        One picture.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    named = {}
+    if label is not None:
+        named["label"] = colorise(label, label_map)
+    if prediction is not None:
+        prediction = np.where(range_m > 0, prediction, IGNORE)
+        named["prediction"] = colorise(prediction, label_map)
+    if label is not None and prediction is not None:
+        named[error_caption(prediction, label, "pixels")] = error_picture(prediction, label)
+    strips = [range_panel(range_m, rows, columns)]
+    strips += [caption(enlarge(picture, rows, columns), text) for text, picture in named.items()]
+    shown = [values for values in (label, prediction) if values is not None]
+    return np.concatenate([*strips, legend(label_map, present(*shown), strips[0].shape[1])])
+
+
+def error_caption(prediction: NDArray[np.integer], label: NDArray[np.integer], elements: str) -> str:
+    """What an error picture says in figures."""
+    counted = (label != IGNORE) & (prediction != IGNORE)
+    wrong = np.count_nonzero(counted & (prediction != label)) / max(1, int(counted.sum()))
+    return f"error: {100 * wrong:.1f} % of the labelled {elements} are wrong (red)"
+
+
+def present(*train_ids: NDArray[np.integer]) -> list[int]:
+    """The classes that occur, in order; IGNORE is none."""
+    found = {int(train_id) for values in train_ids for train_id in np.unique(values)}
+    return sorted(found - {IGNORE})

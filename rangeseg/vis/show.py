@@ -1,0 +1,86 @@
+"""One scan on one sheet: what the sensor saw, the labels, the prediction and where it errs.
+
+Shapes: N points, H rows (beams), W columns (azimuth).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rangeseg.labels import LabelMap
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.vis.birds_eye import from_above, range_rings
+from rangeseg.vis.panels import (
+    BACKGROUND,
+    Picture,
+    caption,
+    colorise,
+    enlarge,
+    error_caption,
+    error_picture,
+    legend,
+    present,
+    range_panel,
+)
+
+_ROWS, _GAP = 256, 16  # pixels: of one panel, between pictures side by side
+
+
+def show_scan(
+    image: RangeImage,
+    prediction: NDArray[np.integer] | None,
+    label_map: LabelMap,
+    *,
+    columns: int = 2048,
+    extent_m: float = 30.0,
+) -> Image.Image:
+    """Range image, label, prediction and error, then the last three from above, and the classes' colours.
+
+    What the scan or the caller does not have is left out: no label, no error.
+
+    Args:
+        image: a projected scan, with labels or without.
+        prediction: (N,) train ids of the scan's points or IGNORE; None where there is none.
+        label_map: the classes.
+        columns: width of the sheet, pixels, unless W is more.
+        extent_m: the pictures from above reach this far in every direction.
+
+    Returns:
+        The sheet; ``.save("scan.png")`` writes it.
+
+    Raises:
+        ValueError: the prediction is not one train id per point.
+    """
+    scan = image.scan
+    if prediction is not None and prediction.shape != (len(scan),):
+        raise ValueError(f"prediction has shape {prediction.shape}; give one train id for each of {len(scan)} points.")
+    label = scan.label
+    shown = {name: ids for name, ids in (("label", label), ("prediction", prediction)) if ids is not None}
+    colors = {name: colorise(ids, label_map) for name, ids in shown.items()}
+    if label is not None and prediction is not None:
+        colors[error_caption(prediction, label, "points")] = error_picture(prediction, label)
+    strips = [range_panel(np.where(image.valid, image.range[image.point_index], 0), _ROWS, columns)]
+    for text, picture in colors.items():
+        pixels = np.where(image.valid[..., None], picture[image.point_index], 0).astype(np.uint8)
+        strips.append(caption(enlarge(pixels, _ROWS, columns), text))
+    wide = strips[0].shape[1]
+    if shown:
+        strips.append(_from_above(scan.xyz, colors, wide, extent_m))
+        strips.append(legend(label_map, present(*shown.values()), wide))
+    return Image.fromarray(np.concatenate(strips))
+
+
+def _from_above(xyz: NDArray[np.floating], colors: dict[str, Picture], wide: int, extent_m: float) -> Picture:
+    """Bird's-eye views side by side, at most half of the sheet each."""
+    side = (wide + _GAP) // max(2, len(colors)) - _GAP
+    views = []
+    for text, picture in colors.items():
+        view = from_above(xyz, picture, extent_m=extent_m, pixels=side, dot=max(1, side // 400))
+        views.append(caption(range_rings(view, extent_m=extent_m), f"{text.split(':')[0]} from above"))
+    sheet = np.full((len(views[0]), wide, 3), BACKGROUND, np.uint8)
+    for place, view in enumerate(views):
+        left = place * (side + _GAP)
+        sheet[:, left : left + side] = view
+    return sheet

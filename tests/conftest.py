@@ -1,0 +1,107 @@
+"""Where the real samples are, and what every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rangeseg.config import Config, config_from
+from rangeseg.types import Scan
+
+DATA = Path(os.environ.get("RANGESEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    if not DATA.is_dir():
+        pytest.skip(f"real samples are not at {DATA}; set RANGESEG_DATA to their folder", allow_module_level=True)
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def kitti_root(data_root: Path) -> Path:
+    """The folder that holds SemanticKITTI's `sequences/`."""
+    return data_root / "semantickitti"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def random_scan(rng: np.random.Generator, points: int = 2000, classes: int = 19) -> Scan:
+    """Points all around the sensor, 1 to 60 m away, within HDL-64E's vertical field of view and a little beyond."""
+    azimuth = rng.uniform(-np.pi, np.pi, points)
+    inclination = np.deg2rad(rng.uniform(-28, 6, points))
+    distance = rng.uniform(1, 60, points)
+    xyz = distance[:, None] * np.stack(
+        [np.cos(inclination) * np.cos(azimuth), np.cos(inclination) * np.sin(azimuth), np.sin(inclination)], axis=1
+    )
+    return Scan(
+        xyz.astype(np.float32),
+        rng.uniform(0, 1, points).astype(np.float32),
+        label=rng.integers(0, classes, points).astype(np.uint8),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_kitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up dataset in SemanticKITTI's layout: 3 scans of sequence 00, 2 of 08 and 1 of 11 (without labels)."""
+    root = tmp_path_factory.mktemp("tiny_kitti")
+    rng = np.random.default_rng(1)
+    raw_ids = np.array([10, 40, 48, 50, 70])
+    for sequence, frames in (("00", 3), ("08", 2), ("11", 1)):
+        for frame in range(frames):
+            scan = random_scan(rng, 1500)
+            # what there is to learn: the class is the height
+            label = raw_ids[np.digitize(scan.xyz[:, 2], [-6, -2, 0, 1])].astype(np.uint32)
+            points = np.concatenate([scan.xyz, scan.remission[:, None]], axis=1).astype(np.float32)
+            for folder, content, suffix in (("velodyne", points, "bin"), ("labels", label, "label")):
+                if folder == "labels" and sequence == "11":
+                    continue
+                path = root / "sequences" / sequence / folder / f"{frame:06d}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                content.tofile(path)
+    return root
+
+
+@pytest.fixture
+def tiny_config(tiny_kitti: Path, tmp_path: Path) -> Config:
+    """Four steps of a very small network on `tiny_kitti`."""
+    return config_from(
+        [
+            {
+                "data": {
+                    "root": str(tiny_kitti),
+                    "projection": {
+                        "name": "spherical",
+                        "height": 16,
+                        "width": 64,
+                        "fov_up_deg": 6.0,
+                        "fov_down_deg": -28.0,
+                    },
+                    "batch_labelled": 2,
+                    "batch_unlabelled": 2,
+                },
+                "network": {"name": "fidnet", "width": 8, "blocks": [1, 1], "azimuth_stride": 2},
+                "consistency": {"threshold": 0.0},
+                "optim": {"steps": 4},
+                "runtime": {
+                    "out": str(tmp_path / "run"),
+                    "log_every": 1,
+                    "checkpoint_every": 2,
+                    "workers": 0,
+                    "accelerator": "cpu",
+                },
+            }
+        ]
+    )

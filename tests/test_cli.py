@@ -1,0 +1,179 @@
+"""The whole path through the commands: train, evaluate, predict, show; and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rangeseg import Segmenter, read_scan
+from rangeseg.cli import main
+from rangeseg.config import Config, write_config
+from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
+
+
+@pytest.fixture(scope="module")
+def run(tiny_kitti: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few steps, trained through the command."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "config.yaml").write_text(
+        f"""
+data:
+  root: {tiny_kitti}
+  projection: {{name: spherical, height: 16, width: 64, fov_up_deg: 6.0, fov_down_deg: -28.0}}
+network: {{name: fidnet, width: 8, blocks: [1, 1], azimuth_stride: 2}}
+optim: {{steps: 4}}
+runtime: {{out: {folder / "run"}, workers: 1, accelerator: cpu, log_every: 1}}
+"""
+    )
+    assert main(["train", str(folder / "config.yaml"), "consistency.threshold=0", "optim.lr=2e-3"]) == 0
+    return folder / "run"
+
+
+def test_a_run_folder_is_complete(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert {
+        "config.yaml",
+        "versions.json",
+        "metrics.csv",
+        "metrics.json",
+        "last.pt",
+        "best.pt",
+        "evaluation.json",
+    } <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert {"supervised", "consistency", "confidence", "lr", "mean_iou"} <= set(metrics)
+    assert "lr: 0.002" in (run / "config.yaml").read_text()
+
+
+def test_evaluate_gives_the_score_of_training(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run), "--official", "--json", str(tmp_path / "e.json"), "--device", "cpu"]) == 0
+    again, trained = (json.loads(path.read_text()) for path in (tmp_path / "e.json", run / "evaluation.json"))
+    assert again["iou"] == trained["iou"]
+    assert "official rule" in capsys.readouterr().out
+
+
+def test_predictions_score_the_same_when_read_by_others(run: Path, tiny_kitti: Path, tmp_path: Path) -> None:
+    """The .label files, read and scored with NumPy alone, give evaluate's number."""
+    assert (
+        main(["predict", str(run), "--split", "val", "--out", str(tmp_path / "out"), "--zip", str(tmp_path / "s.zip")])
+        == 0
+    )
+    assert main(["evaluate", str(run), "--json", str(tmp_path / "e.json")]) == 0
+    label_map = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+    hits = np.zeros(19)
+    union = np.zeros(19)
+    seen = np.zeros(19)
+    for path in sorted((tmp_path / "out" / "sequences" / "08" / "predictions").glob("*.label")):
+        given = np.fromfile(path, "<u4")
+        truth = np.fromfile(tiny_kitti / "sequences" / "08" / "labels" / path.name, "<u4") & 0xFFFF
+        for train_id, raw in enumerate(label_map.raw_ids):
+            hits[train_id] += ((given == raw) & (truth == raw)).sum()
+            union[train_id] += ((given == raw) | (truth == raw)).sum()
+            seen[train_id] += (truth == raw).sum()
+    mean = (hits[seen > 0] / union[seen > 0]).mean()
+    assert json.loads((tmp_path / "e.json").read_text())["mean_iou"] == pytest.approx(mean)
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert {"sequences/", "sequences/08/", "sequences/08/predictions/"} <= set(archive.namelist())
+        assert archive.testzip() is None
+
+
+def test_predict_leaves_whole_files_alone_and_mends_others(
+    run: Path, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = tiny_kitti / "sequences" / "08" / "velodyne"
+    assert main(["predict", str(run), str(scans), "--out", str(tmp_path)]) == 0
+    target = tmp_path / "sequences" / "08" / "predictions" / "000000.label"
+    whole = target.read_bytes()
+    target.write_bytes(whole[:-2])
+    capsys.readouterr()
+    assert main(["predict", str(run), str(scans), "--out", str(tmp_path)]) == 0
+    assert "(1 now)" in capsys.readouterr().out
+    assert target.read_bytes() == whole
+
+
+def test_a_segmenter_labels_like_predict(run: Path, tiny_kitti: Path, tmp_path: Path) -> None:
+    path = tiny_kitti / "sequences" / "11" / "velodyne" / "000000.bin"
+    segmenter = Segmenter.load(run, device="cpu")
+    labels = segmenter(read_scan(path))
+    assert main(["predict", str(run), str(path), "--out", str(tmp_path)]) == 0
+    written = np.fromfile(tmp_path / "sequences" / "11" / "predictions" / "000000.label", "<u4")
+    assert (segmenter.label_map.to_raw(labels) == written).all()
+
+
+def test_show_draws_a_picture(run: Path, tiny_kitti: Path, tmp_path: Path) -> None:
+    scan = tiny_kitti / "sequences" / "08" / "velodyne" / "000000.bin"
+    assert main(["show", str(scan), "--run", str(run), "--png", str(tmp_path / "a.png")]) == 0
+    labels = tiny_kitti / "sequences" / "08" / "labels" / "000000.label"
+    assert main(["show", str(scan), "--prediction", str(labels), "--png", str(tmp_path / "b.png")]) == 0
+    for name in "ab":
+        picture = np.asarray(Image.open(tmp_path / f"{name}.png"))
+        assert picture.shape[2] == 3
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "absent.yaml"], "no such config file"),
+        (["evaluate", "absent"], "no such checkpoint"),
+        (["predict", "RUN", "--out", "x"], "nothing to predict"),
+        (["predict", "RUN", "absent.bin", "--out", "x"], "no such file or folder"),
+        (["evaluate", "RUN", "--split", "trian"], "trian"),
+        (["evaluate", "RUN", "--split", "test"], "no labels"),
+        (["evaluate", "RUN", "data.rooot=x"], "Did you mean 'root'"),
+        (["show", "absent.bin", "--png", "x.png"], "absent.bin"),
+    ],
+)
+def test_errors_are_one_clear_line(
+    run: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main([str(run) if word == "RUN" else word for word in arguments]) == 1
+    assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_unknown_flags_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run), "--oficial"])
+    assert "--oficial" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_equal_parameters(tiny_config: Config, tmp_path: Path) -> None:
+    """DDP over gloo: both ranks end with the same student and teacher, BatchNorm statistics included."""
+    tiny_config.runtime.devices = 2
+    (tmp_path / "c.yaml").write_text(write_config(tiny_config))
+    program = tmp_path / "two.py"
+    program.write_text(
+        f"""
+import torch
+from rangeseg.config import read_config
+from rangeseg.engine import experiment
+from rangeseg.engine.mean_teacher import MeanTeacher
+
+fit = MeanTeacher.fit
+def watched(self, *arguments):
+    fit(self, *arguments)
+    state = {{"network": self.network.state_dict(), "teacher": self.teacher.network.state_dict()}}
+    torch.save(state, r"{tmp_path}/rank" + str(self.fabric.global_rank) + ".pt")
+MeanTeacher.fit = watched
+if __name__ == "__main__":
+    experiment.train(read_config(r"{tmp_path / "c.yaml"}"))
+"""
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    import torch
+
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for part in ("network", "teacher"):
+        for name, value in ranks[0][part].items():
+            assert torch.equal(value, ranks[1][part][name]), f"{part}.{name}"

@@ -1,0 +1,133 @@
+"""Configs are read strictly: whatever is wrong is named by its path, with the nearest right word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rangeseg.components import ConfigError, build
+from rangeseg.config import Config, config_from, read_config, write_config
+
+MINIMAL = "data: {root: somewhere}\noptim: {steps: 10}\nruntime: {out: runs/x}\n"
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    path = tmp_path / "minimal.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_what_is_written_reads_back_the_same(minimal: Path, tmp_path: Path) -> None:
+    config = read_config(minimal, ["optim.lr=3e-4", "perturbation.name=cutout"])
+    (tmp_path / "again.yaml").write_text(write_config(config))
+    assert read_config(tmp_path / "again.yaml") == config
+
+
+def test_scientific_notation_is_a_number(minimal: Path) -> None:
+    assert read_config(minimal, ["optim.lr=1e-3"]).optim.lr == 0.001
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.lrr=1", r"optim\.lrr: unknown key\. Did you mean 'lr'\?"),
+        ("optimm.lr=1", r"optimm: unknown key\. Did you mean 'optim'\?"),
+        ("optim.lr=fast", r"optim\.lr: .*'fast'"),
+        ("optim.steps=1.5", r"optim\.steps"),
+        ("consistency.confidence=max", r"consistency\.confidence: 'max' is not one of 'mean', 'pixel'"),
+        ("optim.steps=0", r"optim\.steps: 0 is not positive"),
+        ("data.label_fraction=0", r"data\.label_fraction: 0\.0 is not in \(0, 1\]"),
+        ("optim.accumulate=3", r"optim\.accumulate: 3 parts"),
+        ("lr", r"an override is written key\.path=value"),
+    ],
+)
+def test_errors_name_the_path_and_the_cure(minimal: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_config(minimal, [override])
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("optim: {steps: 1}\nruntime: {out: x}\n")
+    with pytest.raises(ConfigError, match=r"data\.root: missing"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("[1, 2]", "holds a list"), ("a: [", "not readable as YAML")])
+def test_files_that_are_no_config(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_config(path)
+    with pytest.raises(ConfigError, match="no such config file"):
+        read_config(tmp_path / "absent.yaml")
+
+
+def test_a_base_lies_beneath_and_has_none_itself(minimal: Path, tmp_path: Path) -> None:
+    (tmp_path / "child.yaml").write_text("base: minimal.yaml\noptim: {lr: 0.5}\n")
+    config = read_config(tmp_path / "child.yaml")
+    assert (config.optim.lr, config.optim.steps) == (0.5, 10)
+    (tmp_path / "grandchild.yaml").write_text("base: child.yaml\n")
+    with pytest.raises(ConfigError, match="One level is allowed"):
+        read_config(tmp_path / "grandchild.yaml")
+
+
+def test_a_component_of_another_name_starts_from_its_own_defaults() -> None:
+    below = {
+        "data": {"root": "x"},
+        "optim": {"steps": 1},
+        "runtime": {"out": "y"},
+        "perturbation": {"name": "cutmix", "boxes": 3},
+    }
+    assert config_from([below, {"perturbation": {"boxes": 2}}]).perturbation == {"name": "cutmix", "boxes": 2}
+    assert config_from([below, {"perturbation": {"name": "none"}}]).perturbation == {"name": "none"}
+
+
+class Thing:
+    def __init__(
+        self, size: int, *, share: float = 0.5, pair: tuple[float, float] = (0.0, 1.0), tag: str | None = None
+    ) -> None:
+        if size < 0:
+            raise ValueError(f"size is {size}; give one >= 0.")
+        self.size, self.share, self.pair, self.tag = size, share, pair, tag
+
+
+THINGS = {"thing": Thing}
+
+
+def test_build_gives_context_only_where_it_is_wanted_and_not_given() -> None:
+    made = build(THINGS, {"name": "thing", "share": 1, "pair": [1, 2]}, "here", size=3, unknown=1)
+    assert (made.size, made.share, made.pair) == (3, 1, (1, 2))
+    assert build(THINGS, {"name": "thing", "size": 7}, "here", size=3).size == 7
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"name": "thign"}, r"here\.name: 'thign' is unknown\. Did you mean 'thing'\?"),
+        ({}, r"here\.name: missing"),
+        ({"name": "thing"}, r"here\.size: missing; thing needs it"),
+        ({"name": "thing", "size": "3"}, r"here\.size: expected int, got '3'"),
+        ({"name": "thing", "size": True}, r"here\.size: expected int, got True"),
+        ({"name": "thing", "size": 1, "pair": ["a", "b"]}, r"here\.pair: expected tuple"),
+        ({"name": "thing", "size": 1, "shre": 1}, r"here\.shre: unknown key\. Did you mean 'share'\?"),
+        ({"name": "thing", "size": -1}, r"here: size is -1; give one >= 0"),
+        ({"name": "nowhere_at_all:Thing"}, r"cannot be imported"),
+        ({"name": "test_config:Nothing"}, r"cannot be imported"),
+    ],
+)
+def test_build_errors_name_the_path(section: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(THINGS, section, "here")
+
+
+def test_a_class_of_the_users_own_is_reached_by_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    assert build({}, {"name": "test_config:Thing", "size": 2}, "here").size == 2
+
+
+def test_defaults_are_a_valid_config_but_for_what_only_the_user_knows() -> None:
+    config = config_from([{"data": {"root": "x"}, "optim": {"steps": 1}, "runtime": {"out": "y"}}])
+    assert isinstance(config, Config)

@@ -1,0 +1,190 @@
+"""SemanticKITTI's classes as published, and what a label map must do with any classes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
+from rangeseg.types import IGNORE
+
+FILE = resource("datasets", "semantic_kitti", "labels.yaml")
+CLASSES = LabelMap.read(FILE)
+
+# The official learning_map: id 0 is unlabelled, class c is our train id c - 1.
+OFFICIAL = {
+    0: 0, 1: 0, 52: 0, 99: 0, 10: 1, 252: 1, 11: 2, 15: 3, 18: 4, 258: 4, 13: 5, 16: 5, 20: 5, 256: 5, 257: 5, 259: 5,
+    30: 6, 254: 6, 31: 7, 253: 7, 32: 8, 255: 8, 40: 9, 60: 9, 44: 10, 48: 11, 49: 12, 50: 13, 51: 14, 70: 15, 71: 16,
+    72: 17, 80: 18, 81: 19,
+}  # fmt: skip
+OFFICIAL_INVERSE = [0, 10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81]
+PUBLISHED_WEIGHTS = [
+    *(22.93, 857.6, 715.1, 316.0, 356.2, 747.6, 887.2, 963.9, 5.005, 63.62),
+    *(6.900, 203.9, 7.480, 13.63, 3.734, 142.1, 12.64, 259.4, 619.0),
+]
+
+
+def test_the_official_classes() -> None:
+    assert CLASSES.num_classes == len(CLASSES.names) == 19
+    assert (CLASSES.names[0], CLASSES.names[8], CLASSES.names[18]) == ("car", "road", "traffic-sign")
+    assert len(CLASSES.raw_names) == 34
+    assert {raw: (c - 1) % 256 for raw, c in OFFICIAL.items()} == dict(CLASSES.learning_map)
+    assert [0, *CLASSES.raw_ids] == OFFICIAL_INVERSE
+    assert CLASSES.raw_names[252] == "moving-car"
+
+
+def test_colours_are_rgb_and_different() -> None:
+    assert CLASSES.colors.shape == (19, 3)
+    assert CLASSES.colors.dtype == np.uint8
+    colour = dict(zip(CLASSES.names, CLASSES.colors.tolist(), strict=True))
+    assert colour["car"] == [100, 150, 245]
+    assert colour["building"] == [255, 200, 0]
+    assert colour["traffic-sign"] == [255, 0, 0]
+    assert len(np.unique(CLASSES.colors, axis=0)) == 19
+
+
+def test_class_weights_are_the_published_ones() -> None:
+    np.testing.assert_allclose(CLASSES.class_weights(), PUBLISHED_WEIGHTS, rtol=5e-4)
+    np.testing.assert_allclose(CLASSES.class_weights(0.0), 1 / CLASSES.frequencies)
+    ignored = 0.031502
+    assert CLASSES.frequencies.sum() + ignored == pytest.approx(1, abs=1e-4)
+
+
+def test_official_splits_and_scan_counts() -> None:
+    scans = {split: sum(CLASSES.scan_counts[s] for s in sequences) for split, sequences in CLASSES.splits.items()}
+    assert scans == {"train": 19130, "val": 4071, "test": 20351}
+    everything = [sequence for sequences in CLASSES.splits.values() for sequence in sequences]
+    assert sorted(everything) == sorted(CLASSES.scan_counts) == [f"{i:02d}" for i in range(22)]
+
+
+def test_sensor_is_what_a_projection_takes() -> None:
+    assert CLASSES.sensor == {"height": 64, "width": 2048, "fov_up_deg": 3.0, "fov_down_deg": -25.0}
+    assert isinstance(CLASSES.sensor["height"], int)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32, np.int64])
+def test_to_train_of_every_raw_id(dtype: type) -> None:
+    train = CLASSES.to_train(np.array([*OFFICIAL], dtype))
+    assert train.dtype == np.uint8
+    assert train.tolist() == [c - 1 if c else IGNORE for c in OFFICIAL.values()]
+
+
+def test_to_train_leaves_instances_out_even_if_read_as_signed() -> None:
+    raw = np.array([65535 << 16 | 252, 32768 << 16 | 10, 1 << 16], np.uint32)
+    assert CLASSES.to_train(raw).tolist() == CLASSES.to_train(raw.view(np.int32)).tolist() == [0, 0, IGNORE]
+
+
+def test_every_unknown_raw_id_is_an_error() -> None:
+    known = 0
+    for raw in range(1 << 16):
+        if raw in OFFICIAL:
+            known += 1
+        elif raw < 400 or raw % 997 == 0:
+            with pytest.raises(ValueError, match=rf"1 labels have raw ids .* know: {raw} "):
+                CLASSES.to_train([raw])
+    assert known == 34
+
+
+def test_there_and_back() -> None:
+    train = np.array([*range(19), IGNORE], np.uint8)
+    assert np.array_equal(CLASSES.to_train(CLASSES.to_raw(train)), train)
+    assert CLASSES.to_raw(train).tolist() == [*OFFICIAL_INVERSE[1:], 0]
+    assert CLASSES.to_raw(train.astype(np.int64)).dtype == np.uint32
+    assert CLASSES.to_raw(np.zeros((2, 3), np.int64)).shape == CLASSES.to_train(np.zeros((2, 3), int)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("wrong", [-1, 19, 254, 256, 1000])
+def test_to_raw_refuses_what_is_no_train_id(wrong: int) -> None:
+    with pytest.raises(
+        ValueError, match=rf"1 labels are no train ids of SemanticKITTI: {wrong}\. Give 0 to 18, or 255"
+    ):
+        CLASSES.to_raw([0, wrong, IGNORE])
+
+
+@pytest.mark.parametrize("convert", [CLASSES.to_raw, CLASSES.to_train])
+def test_fractions_are_no_labels(convert: object) -> None:
+    with pytest.raises(ValueError, match="ids are float64; give integers"):
+        convert([1.0])
+
+
+def test_travels_to_other_processes() -> None:
+    CLASSES.to_train([10])
+    other = pickle.loads(pickle.dumps(CLASSES))
+    assert other.to_train([10, 81]).tolist() == [0, 18]
+
+
+def write(path: Path, **changes: object) -> Path:
+    content = yaml.safe_load(FILE.read_text()) | changes
+    path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
+    return path
+
+
+def test_other_classes_of_ones_own(tmp_path: Path) -> None:
+    classes = [{"name": "ground", "color": [1, 2, 3], "raw": 5, "frequency": 0.75}]
+    raw = {0: {"name": "void", "class": "ignore"}, 5: {"name": "floor", "class": "ground"}}
+    mine = LabelMap.read(write(tmp_path / "labels.yaml", dataset="mine", classes=classes, raw=raw))
+    assert mine.to_train([5, 0, 5]).tolist() == [0, IGNORE, 0]
+    assert mine.to_raw([0, IGNORE]).tolist() == [5, 0]
+    with pytest.raises(ValueError, match="mine does not know: 10"):
+        mine.to_train([10])
+
+
+GROUND = {"name": "ground", "color": [1, 2, 3], "raw": 5, "frequency": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"classes": None}, "lacks 'classes'"),
+        ({"sensor": {"height": 64}}, "lacks 'width'"),
+        ({"classes": []}, "no classes"),
+        ({"classes": [GROUND], "raw": {5: {"name": "floor", "class": "grund"}}}, "'grund'"),
+        ({"classes": [GROUND], "raw": {4: {"name": "floor", "class": "ground"}}}, "raw id 5 of class 'ground'"),
+        ({"classes": [GROUND, GROUND | {"raw": 6}], "raw": {5: {"name": "floor", "class": "ground"}}}, "same name"),
+        (
+            {"classes": [GROUND | {"color": [1, 2]}], "raw": {5: {"name": "a", "class": "ground"}}},
+            r"color \[1, 2\] is no",
+        ),
+        (
+            {"classes": [GROUND | {"color": [1, 2, 300]}], "raw": {5: {"name": "a", "class": "ground"}}},
+            r"color \[1, 2, 300\] is no",
+        ),
+        ({"classes": [GROUND | {"raw": 70000}], "raw": {70000: {"name": "a", "class": "ground"}}}, "16 bits"),
+        ({"raw": [1, 2]}, "labels.yaml"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path: Path, changes: dict, said: str) -> None:
+    path = write(tmp_path / "wrong.yaml", **changes)
+    with pytest.raises(ValueError, match=said) as caught:
+        LabelMap.read(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff\xfe\x00", b"just text"])
+def test_files_that_are_no_label_map(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "wrong.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=r"wrong\.yaml"):
+        LabelMap.read(tmp_path / "wrong.yaml")
+
+
+def test_missing_file() -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.yaml: cannot be read \(No such file"):
+        LabelMap.read("nowhere.yaml")
+
+
+def test_missing_resource_says_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"ships no datasets/semantic_kitty/labels\.yaml.*there is: .*semantic_kitti"):
+        resource("datasets", "semantic_kitty", "labels.yaml")
+
+
+def test_every_raw_id_of_the_real_files_is_known(kitti_root: Path) -> None:
+    found: set[int] = set()
+    for path in kitti_root.glob("sequences/*/labels/*.label"):
+        found |= set(np.unique(np.fromfile(path, "<u4") & 0xFFFF).tolist())
+    assert len(found) > 20
+    assert found <= set(CLASSES.raw_names)
