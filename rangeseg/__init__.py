@@ -8,9 +8,9 @@ from rangeseg.backprojection import knn_vote, nearest_label, nearest_pixel
 from rangeseg.components import ConfigError
 from rangeseg.config import Config, read_config
 from rangeseg.engine.evaluate import evaluate
-from rangeseg.engine.experiment import train
 from rangeseg.engine.mean_teacher import MeanTeacher
 from rangeseg.engine.segmenter import Segmenter
+from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
 from rangeseg.losses import consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.masks import box_mask

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(arguments: argparse.Namespace) -> None:
     """Train a config in its run folder."""
     from rangeseg.config import read_config
-    from rangeseg.engine.experiment import train as run
+    from rangeseg.engine.training import train as run
 
     config = read_config(arguments.config, arguments.overrides)
     result = run(config, resume=arguments.resume)
@@ -65,7 +65,8 @@ def train(arguments: argparse.Namespace) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """Score a run's teacher on the points of a split."""
     from rangeseg.engine.evaluate import report, score
-    from rangeseg.engine.experiment import Run, make_views, open_source, segment_views
+    from rangeseg.engine.experiment import make_views, open_source, segment_views
+    from rangeseg.engine.run import Run
 
     run = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
     split = arguments.split or run.config.evaluation.split

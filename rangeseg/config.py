@@ -216,6 +216,17 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
     return config
 
 
+def config_from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
+    """A config from the text `write_config` made, with `key.path=value` overrides above it.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    layer = OmegaConf.create(text)
+    assert isinstance(layer, DictConfig)
+    return config_from([layer, _overrides(overrides)])
+
+
 def write_config(config: Config) -> str:
     """The config as YAML that `read_config` takes, every key present."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))

@@ -156,7 +156,7 @@ def test_two_processes_train_to_equal_parameters(tiny_config: Config, tmp_path: 
         f"""
 import torch
 from rangeseg.config import read_config
-from rangeseg.engine import experiment
+from rangeseg.engine import training
 from rangeseg.engine.mean_teacher import MeanTeacher
 
 fit = MeanTeacher.fit
@@ -166,7 +166,7 @@ def watched(self, *arguments):
     torch.save(state, r"{tmp_path}/rank" + str(self.fabric.global_rank) + ".pt")
 MeanTeacher.fit = watched
 if __name__ == "__main__":
-    experiment.train(read_config(r"{tmp_path / "c.yaml"}"))
+    training.train(read_config(r"{tmp_path / "c.yaml"}"))
 """
     )
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=300, check=False)

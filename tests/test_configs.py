@@ -16,7 +16,7 @@ from rangeseg.engine.experiment import (
     make_perturbation,
     make_projection,
 )
-from rangeseg.engine.mean_teacher import make_optimizer
+from rangeseg.engine.optimizer import make_optimizer
 from rangeseg.resources import resource
 
 CONFIGS = sorted(resource("configs").rglob("*.yaml"))

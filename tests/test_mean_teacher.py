@@ -15,10 +15,13 @@ from rangeseg.components import ConfigError
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import Run, make_network, train
+from rangeseg.engine.experiment import make_network
 from rangeseg.engine.journal import Journal, read_metrics
-from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher, NotFiniteError, parameter_groups
+from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher, NotFiniteError
+from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import usable_precision
+from rangeseg.engine.run import Run
+from rangeseg.engine.training import train
 from rangeseg.perturbations import CutMix, NoPerturbation, Perturbation
 from rangeseg.types import IGNORE, View
 

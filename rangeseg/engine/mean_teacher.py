@@ -24,10 +24,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from rangeseg.config import Config, OptimConfig
+from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from rangeseg.engine.journal import Journal
+from rangeseg.engine.optimizer import make_optimizer
 from rangeseg.losses import confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.perturbations import Perturbation
 from rangeseg.schedules import SCHEDULES, sigmoid_rampup
@@ -270,23 +271,6 @@ class MeanTeacher:
             f"Step {bad}: a loss is not finite. Its scans: {', '.join(names)}. Last good checkpoint: {good}. "
             "Lower optim.lr or consistency.weight, or set optim.clip, and go on with --resume."
         )
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters; those of one dimension (biases, norms) do not decay."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD."""
-    groups = parameter_groups(network, config.weight_decay)
-    if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, foreach=True)
 
 
 def _chunks(view: View | tuple[()], parts: int) -> Iterator[View]:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rangeseg.engine.experiment import Run, make_back_projection, make_projection
+from rangeseg.engine.experiment import make_back_projection, make_projection
+from rangeseg.engine.run import Run
 from rangeseg.labels import LabelMap
 from rangeseg.projection import RangeImage
 from rangeseg.types import Scan

@@ -1,0 +1,51 @@
+"""A trained run, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rangeseg.config import Config, config_from_yaml
+from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.experiment import lookup_label_map, make_network
+from rangeseg.labels import LabelMap
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: its config and its teacher, which is what is evaluated, exported and shown."""
+
+    config: Config
+    label_map: LabelMap
+    network: nn.Module
+    device: torch.device
+
+    @staticmethod
+    def load(path: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
+        """Read a run folder (its best checkpoint, else its last) or a checkpoint.
+
+        Args:
+            path: folder or file.
+            device: a torch device, or auto.
+            overrides: `key.path=value`, for instance another `data.root`.
+
+        Raises:
+            ValueError: no whole checkpoint there.
+        """
+        state = read_checkpoint(_checkpoint_of(Path(path)))
+        config = config_from_yaml(state["config"], overrides)
+        label_map = lookup_label_map(config)
+        network = make_network(config, label_map.num_classes)
+        network.load_state_dict(state["teacher"])
+        chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        return Run(config, label_map, network.to(chosen).eval(), chosen)
+
+
+def _checkpoint_of(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    return path / ("best.pt" if (path / "best.pt").is_file() else "last.pt")

@@ -1,0 +1,72 @@
+"""Several seeds: every job once, none twice, and a table that says what it averages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+
+from rangeseg.cli import main
+from rangeseg.config import Config, write_config
+from rangeseg.engine.repeat import Job, make_jobs, run_jobs, table
+
+
+def write_report(job: Job, score: float) -> None:
+    job.folder.mkdir(parents=True)
+    job.report.write_text(json.dumps({"mean_iou": score, "accuracy": 0.5, "classes_present": ["car", "road"]}))
+
+
+def test_the_table_gives_mean_and_sample_deviation(tmp_path: Path) -> None:
+    jobs = make_jobs([Path("a.yaml"), Path("b.yaml")], [0, 1, 2], tmp_path)
+    scores = [0.1, 0.12, 0.17]
+    for job in jobs:
+        if job.config.stem == "a":
+            write_report(job, scores[job.seed])
+    row = next(line for line in table(jobs).splitlines() if line.startswith("| a "))
+    assert f"{100 * mean(scores):.2f}" in row
+    assert f"± {100 * stdev(scores):.2f}" in row
+    assert "| b " not in table(jobs)
+    assert "2 classes present in the scored split: car, road" in table(jobs)
+
+
+def test_nothing_trained_is_said() -> None:
+    assert "Nothing is trained yet" in table([])
+
+
+def test_seeds_are_trained_together_for_all_configs(tmp_path: Path) -> None:
+    jobs = make_jobs([Path("a.yaml"), Path("b.yaml")], [0, 1], tmp_path)
+    assert [(job.config.stem, job.seed) for job in jobs] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+
+
+def test_a_failed_training_names_its_log(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("optimm: {}\n")
+    jobs = make_jobs([tmp_path / "bad.yaml"], [0], tmp_path / "out")
+    with pytest.raises(RuntimeError, match=r"bad_seed0\.log"):
+        list(run_jobs(jobs, []))
+    assert "Did you mean 'optim'" in (tmp_path / "out" / "bad_seed0.log").read_text()
+
+
+@pytest.mark.slow
+def test_the_command_trains_what_is_missing_and_nothing_else(tiny_config: Config, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(write_config(tiny_config))
+    arguments = [
+        "repeat",
+        str(tmp_path / "tiny.yaml"),
+        "--seeds",
+        "3",
+        "4",
+        "--jobs",
+        "2",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main([*arguments, "optim.steps=2"]) == 0
+    first = (tmp_path / "out" / "table.md").read_text()
+    assert "3: " in first
+    assert "4: " in first
+    made = (tmp_path / "out" / "tiny_seed3" / "last.pt").stat().st_mtime_ns
+    assert main([*arguments, "optim.steps=2"]) == 0
+    assert (tmp_path / "out" / "tiny_seed3" / "last.pt").stat().st_mtime_ns == made
+    assert (tmp_path / "out" / "table.md").read_text() == first
