@@ -222,7 +222,7 @@ def test_a_run_loads_its_teacher(tiny_config: Config) -> None:
     train(tiny_config)
     folder = Path(tiny_config.runtime.out)
     run = Run.load(folder, device="cpu")
-    assert same(weights(run.network), read_checkpoint(folder / "best.pt")["teacher"])
+    assert same(weights(run.network), read_checkpoint(folder / "last.pt")["teacher"])
     assert not run.network.training
 
 

@@ -26,7 +26,7 @@ class Run:
 
     @staticmethod
     def load(path: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
-        """Read a run folder (its best checkpoint, else its last) or a checkpoint.
+        """Read a run folder (its last checkpoint) or a checkpoint.
 
         Args:
             path: folder or file.
@@ -36,16 +36,10 @@ class Run:
         Raises:
             ValueError: no whole checkpoint there.
         """
-        state = read_checkpoint(_checkpoint_of(Path(path)))
+        state = read_checkpoint(Path(path) / "last.pt" if Path(path).is_dir() else Path(path))
         config = config_from_yaml(state["config"], overrides)
         label_map = lookup_label_map(config)
         network = make_network(config, label_map.num_classes)
         network.load_state_dict(state["teacher"])
         chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         return Run(config, label_map, network.to(chosen).eval(), chosen)
-
-
-def _checkpoint_of(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    return path / ("best.pt" if (path / "best.pt").is_file() else "last.pt")

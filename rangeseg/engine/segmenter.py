@@ -34,7 +34,7 @@ class Segmenter:
         """Load a run folder or a checkpoint.
 
         Args:
-            path: folder (its best checkpoint, else its last) or file.
+            path: folder (its last checkpoint) or file.
             device: a torch device, or auto.
             overrides: `key.path=value` above the run's config.
 
