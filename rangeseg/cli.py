@@ -56,10 +56,9 @@ def train(arguments: argparse.Namespace) -> None:
 
     config = read_config(arguments.config, arguments.overrides)
     result = run(config, resume=arguments.resume)
-    folder = Path(config.runtime.out)
-    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2).encode())
-    _print_report(result, f"{config.evaluation.split}, teacher at step {config.optim.steps}", official=False)
-    OUT.print(f"run folder: {folder}", soft_wrap=True)
+    if result is not None:
+        _print_report(result, f"{config.evaluation.split}, teacher at step {config.optim.steps}", official=False)
+        OUT.print(f"run folder: {config.runtime.out}", soft_wrap=True)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

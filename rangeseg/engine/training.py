@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from rangeseg.engine.experiment import (
 )
 from rangeseg.engine.journal import Journal
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher
+from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.projection import RangeImage
 from rangeseg.types import IGNORE
@@ -63,7 +65,7 @@ class TrainingData:
         )
 
 
-def train(config: Config, *, resume: bool = False) -> dict[str, Any]:
+def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
     """Train what the config describes, in its run folder.
 
     Args:
@@ -71,7 +73,7 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any]:
         resume: go on from the run folder's `last.pt`.
 
     Returns:
-        The last evaluation's report.
+        The last evaluation's report, which is also written to the run folder; None in all processes but the first.
 
     Raises:
         ConfigError: the config does not fit the data, or the run folder is in use.
@@ -101,7 +103,11 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.callback(journal.close)
         trainer.fit(_batches(stack, config, fabric, data, trainer.step), journal, evaluate)
-    return reports[-1] if reports else _validate(config, trainer, data)[0]
+    result = reports[-1] if reports else _validate(config, trainer, data)[0]
+    if not fabric.is_global_zero:
+        return None
+    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2).encode())
+    return result
 
 
 def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingData, position: int) -> Iterator[Batches]:
