@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
+from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 
@@ -147,6 +150,28 @@ def test_unknown_flags_are_refused(run: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.slow
+def test_a_killed_run_ends_like_one_never_killed(tiny_config: Config, tmp_path: Path) -> None:
+    """SIGKILL at whatever moment, then --resume: the same bits."""
+    tiny_config.optim.steps, tiny_config.runtime.checkpoint_every = 60, 7
+    (tmp_path / "c.yaml").write_text(write_config(tiny_config))
+
+    def command(name: str, *flags: str) -> list[str]:
+        out = f"runtime.out={tmp_path / name}"
+        return [sys.executable, "-m", "rangeseg.cli", "train", str(tmp_path / "c.yaml"), out, *flags]
+
+    killed = subprocess.Popen(command("killed"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / "last.pt").is_file() and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    subprocess.run(command("whole"), check=True, capture_output=True, timeout=120)
+    subprocess.run(command("killed", "--resume"), check=True, capture_output=True, timeout=120)
+    states = [read_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "killed")]
+    for part in ("network", "teacher"):
+        assert all(torch.equal(value, states[1][part][name]) for name, value in states[0][part].items())
+
+
+@pytest.mark.slow
 def test_two_processes_train_to_equal_parameters(tiny_config: Config, tmp_path: Path) -> None:
     """DDP over gloo: both ranks end with the same student and teacher, BatchNorm statistics included."""
     tiny_config.runtime.devices = 2
@@ -171,8 +196,6 @@ if __name__ == "__main__":
     )
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    import torch
-
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     for part in ("network", "teacher"):
         for name, value in ranks[0][part].items():

@@ -12,7 +12,7 @@ from test_networks import draw, make, on_plane_and_cylinder, settled
 from torch import Tensor, nn
 
 from rangeseg.networks.fidnet import FIDNet
-from rangeseg.networks.layers import enlarge_corners
+from rangeseg.networks.layers import Conv1x1, enlarge_corners
 
 STEM, WIDTH, BLOCKS = (64, 128, 256, 512), 128, (3, 4, 6, 3)
 
@@ -136,3 +136,12 @@ def test_with_an_azimuth_stride_every_column_still_counts(generator: torch.Gener
 def test_a_network_without_stages_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one stage"):
         FIDNet(5, 20, blocks=())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_picking_pixels_first_is_the_strided_convolution(stride: int, layout: torch.memory_format) -> None:
+    convolution = Conv1x1(8, 6, stride=stride).double().to(memory_format=layout)
+    image = torch.randn(2, 8, 16, 32, dtype=torch.float64).contiguous(memory_format=layout)
+    plain = torch.einsum("oi,bihw->bohw", convolution.weight[..., 0, 0], image[..., ::stride, ::stride])
+    torch.testing.assert_close(convolution(image), plain)

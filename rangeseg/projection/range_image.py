@@ -147,8 +147,8 @@ class RangeImage:
         scan = self.scan
         sources = (
             self.range,
-            np.asarray(scan.xyz, np.float32),
-            np.asarray(scan.remission, np.float32),
+            np.ascontiguousarray(scan.xyz, np.float32),
+            np.ascontiguousarray(scan.remission, np.float32),
             np.empty(0, np.uint8) if scan.label is None else scan.label,
         )
         fill_view(

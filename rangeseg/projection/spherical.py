@@ -70,7 +70,9 @@ class SphericalProjection:
             ValueError: no point of the scan is a return.
         """
         fov = (math.radians(self.fov_up_deg), math.radians(self.fov_down_deg))
-        row, col, metres, point_index = project_points(np.asarray(scan.xyz, np.float32), (self.height, self.width), fov)
+        row, col, metres, point_index = project_points(
+            np.ascontiguousarray(scan.xyz, np.float32), (self.height, self.width), fov
+        )
         if (row < 0).all():
             raise ValueError(
                 f"None of the scan's {len(scan)} points is a return (all are non-finite or at the origin); "
