@@ -25,7 +25,7 @@ from rich.table import Table
 from rangeseg.files import write_atomically
 from rangeseg.version import __version__
 
-OUT = Console(highlight=False)
+OUT = Console(highlight=False, markup=False)
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
 
 
@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.overrides = overrides
     try:
         arguments.run_command(arguments)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         if arguments.debug:
             raise
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
         return 1
     return 0
 

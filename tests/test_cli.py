@@ -200,3 +200,11 @@ if __name__ == "__main__":
     for part in ("network", "teacher"):
         for name, value in ranks[0][part].items():
             assert torch.equal(value, ranks[1][part][name]), f"{part}.{name}"
+
+
+def test_a_missing_viewer_is_said_in_full(
+    tiny_kitti: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    assert main(["show", str(tiny_kitti / "sequences" / "08" / "velodyne" / "000000.bin")]) == 1
+    assert 'pip install "rangeseg[view]"' in capsys.readouterr().err
