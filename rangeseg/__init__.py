@@ -13,7 +13,7 @@ from rangeseg.engine.segmenter import Segmenter
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
 from rangeseg.losses import consistency_loss, cross_entropy, lovasz_softmax
-from rangeseg.masks import box_mask
+from rangeseg.masks import beam_mask, box_mask, sector_mask
 from rangeseg.metrics import ConfusionMatrix
 from rangeseg.mix import erase, mix, mix_probabilities
 from rangeseg.networks import create_network
@@ -47,6 +47,7 @@ __all__ = [
     "View",
     "ViewSpec",
     "__version__",
+    "beam_mask",
     "box_mask",
     "consistency_loss",
     "create_network",
@@ -62,6 +63,7 @@ __all__ = [
     "poly_decay",
     "read_config",
     "read_scan",
+    "sector_mask",
     "sigmoid_rampup",
     "train",
     "write_labels",

@@ -25,7 +25,7 @@ def suggest(word: str, known: Sequence[str]) -> str:
 
 
 def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], path: str, **context: Any) -> Any:
-    """Make the component a section describes.
+    """Make the component a section describes; sections within it, alone or in a list, are made by the same table.
 
     Args:
         table: name -> class; ``module:Name`` reaches a class of the user's own.
@@ -37,7 +37,9 @@ def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], p
     Raises:
         ConfigError: unknown name or argument, missing argument, wrong type, or the constructor's own ValueError.
     """
-    arguments = {key: value for key, value in section.items() if key != "name"}
+    arguments = {
+        key: _build_within(table, value, f"{path}.{key}", context) for key, value in section.items() if key != "name"
+    }
     maker = lookup(table, section.get("name"), path)
     parameters = inspect.signature(maker).parameters
     hints = _hints(maker)
@@ -79,6 +81,15 @@ def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Cal
     if name not in table:
         raise ConfigError(f"{path}.name: {name!r} is unknown. {suggest(name, list(table))}")
     return table[name]
+
+
+def _build_within(table: Mapping[str, Callable[..., Any]], value: Any, path: str, context: Mapping[str, Any]) -> Any:
+    """The value, with every section in it built."""
+    if isinstance(value, Mapping) and "name" in value:
+        return build(table, value, path, **context)
+    if isinstance(value, list):
+        return [_build_within(table, item, f"{path}[{i}]", context) for i, item in enumerate(value)]
+    return value
 
 
 def _hints(maker: Callable[..., Any]) -> dict[str, Any]:

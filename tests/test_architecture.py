@@ -16,7 +16,7 @@ LINES_AT_MOST = 350
 LAYERS = (
     {"types", "version", "files", "resources", "components"},
     {"labels", "config", "scan_io"},
-    {"projection", "backprojection", "backprojection_kernels", "masks", "mix", "perturbations"}
+    {"projection", "backprojection", "backprojection_kernels", "noise", "masks", "mix", "perturbations"}
     | {"losses", "schedules", "metrics", "teacher", "networks"},
     {"data", "vis"},
     {"engine"},

@@ -72,6 +72,32 @@ def test_equals_the_sampler_written_pixel_by_pixel(
     np.testing.assert_array_equal(mask.numpy(), expected)
 
 
+@pytest.mark.parametrize("boxes", [1, 2])
+@pytest.mark.parametrize("aspect", ["log-uniform", "fixed"])
+def test_by_size_the_sides_themselves_are_drawn(aspect: Aspect, boxes: int) -> None:
+    low, high, height, width = 0.2, 0.9, 24, 40
+    mask = box_mask(seeded(4), 6, height, width, area=(low, high), by="size", aspect=aspect, boxes=boxes, wrap=True)
+    rng = seeded(4)
+    tall, wide, vertical, horizontal = (
+        torch.rand(6, boxes, generator=rng, dtype=torch.float64).numpy() for _ in range(4)
+    )
+    expected = np.zeros((6, height, width), bool)
+    for b in range(6):
+        for k in range(boxes):
+            fy = low + (high - low) * tall[b, k]
+            fx = fy if aspect == "fixed" else low + (high - low) * wide[b, k]
+            h, w = int(np.round(fy * height / np.sqrt(boxes))), int(np.round(fx * width / np.sqrt(boxes)))
+            top, left = int(np.round((height - h) * vertical[b, k])), int(width * horizontal[b, k])
+            expected[b, top : top + h, (left + np.arange(w)) % width] ^= True
+    np.testing.assert_array_equal(mask.numpy(), expected)
+
+
+@pytest.mark.parametrize(("aspect", "mean"), [("log-uniform", 0.25), ("fixed", 1 / 3)])
+def test_mean_area_by_size_is_that_of_products_and_squares(aspect: Aspect, mean: float) -> None:
+    mask = box_mask(seeded(), 12000, 64, 128, area=(0, 1), by="size", aspect=aspect)
+    assert mask.float().mean().item() == pytest.approx(mean, abs=0.005)
+
+
 def test_same_generator_state_gives_the_same_mask_and_the_next_draw_another() -> None:
     rng = seeded(3)
     state = rng.get_state()
@@ -158,7 +184,16 @@ def test_draws_do_not_depend_on_the_size_of_the_image() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"area": 1.5}, {"area": -0.1}, {"area": (0.6, 0.4)}, {"area": float("nan")}, {"boxes": 0}, {"aspect": "square"}],
+    [
+        {"area": 1.5},
+        {"area": -0.1},
+        {"area": (0.6, 0.4)},
+        {"area": float("nan")},
+        {"boxes": 0},
+        {"aspect": "square"},
+        {"by": "side"},
+        {"by": "size", "aspect": "square"},
+    ],
 )
 def test_bad_settings_say_what_to_do(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"box_mask got \w+=.*; (give|choose)"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +16,14 @@ from rangeseg.components import ConfigError
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import make_network
+from rangeseg.engine.experiment import make_network, make_perturbation
 from rangeseg.engine.journal import Journal, read_metrics
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher, NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import usable_precision
 from rangeseg.engine.run import Run
 from rangeseg.engine.training import train
-from rangeseg.perturbations import CutMix, NoPerturbation, Perturbation
+from rangeseg.perturbations import PERTURBATIONS, CutMix, NoPerturbation, Perturbation
 from rangeseg.types import IGNORE, View
 
 K = 5
@@ -63,6 +64,37 @@ def test_consistency_moves_the_student_and_never_the_teacher(tiny_config: Config
     floating = {name: value for name, value in teacher.items() if value.is_floating_point()}  # counters are copied
     assert same(floating, weights(made.teacher.network))
     assert all(p.grad is None for p in made.teacher.network.parameters())
+
+
+SECTIONS = {
+    "combined": {"first": {"name": "cutmix"}, "then": [{"name": "vat"}, {"name": "geometric"}, {"name": "jitter"}]},
+    "one_of": {"parts": [{"name": "cowmix"}, {"name": "lasermix", "sectors": [2, 4]}]},
+}
+
+
+@pytest.mark.parametrize("kind", ["var", "logits_var"])
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_every_perturbation_of_a_config_trains_the_student_and_can_be_replayed(
+    tiny_config: Config, name: str, kind: str
+) -> None:
+    tiny_config.supervised.cross_entropy = tiny_config.supervised.lovasz = 0.0
+    tiny_config.teacher.decay = 1.0
+    tiny_config.consistency.kind = kind
+    tiny_config.perturbation = {"name": name} | SECTIONS.get(name, {})
+    torch.manual_seed(0)
+    network = make_network(tiny_config, K)
+    results = []
+    for _ in range(2):
+        made = trainer(tiny_config, make_perturbation(tiny_config), copy.deepcopy(network))
+        with torch.no_grad():  # a student that disagrees with its teacher
+            made.network.get_parameter(next(n for n, _ in made.network.named_parameters())).mul_(1.5)
+        before, teacher = weights(made.network), weights(made.teacher.network)
+        losses = made.train_step(random_view(1), views())
+        assert losses["consistency"] > 0
+        assert any(not torch.equal(before[n], p) for n, p in made.network.named_parameters())
+        assert all(torch.equal(teacher[n], p) and p.grad is None for n, p in made.teacher.network.named_parameters())
+        results.append(weights(made.network))
+    assert same(*results)
 
 
 def test_weight_zero_is_supervised_training(tiny_config: Config) -> None:

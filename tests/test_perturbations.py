@@ -1,4 +1,4 @@
-"""What perturbations ask of student and teacher, and what they must leave alone."""
+"""What perturbations ask of student and teacher, and what they must leave alone: laws of every entry of the table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,51 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rangeseg.components import ConfigError, build
 from rangeseg.losses import consistency_loss
-from rangeseg.masks import box_mask
+from rangeseg.masks import box_mask, grid_mask, sector_mask
 from rangeseg.mix import erase, mix, mix_probabilities
-from rangeseg.perturbations import PERTURBATIONS, CutMix, CutOut, NoPerturbation, Perturbed
+from rangeseg.perturbations import (
+    PERTURBATIONS,
+    Channels,
+    Combined,
+    CowMix,
+    CowOut,
+    CutMix,
+    CutOut,
+    Erasing,
+    FrustumMix,
+    LaserMix,
+    Mixing,
+    NoPerturbation,
+    OneOf,
+    Perturbation,
+    Perturbed,
+    PolarMix,
+)
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import IGNORE, View
 
-CLASSES, CHANNELS, HEIGHT, WIDTH, BATCH = 4, 3, 16, 32, 2
+CLASSES, CHANNELS, HEIGHT, WIDTH, BATCH = 4, 5, 16, 32, 2
+NAMED = Channels(("range", "x", "y", "z", "remission"), (20.0, 0.5, -0.1, -1.0, 0.5), (3.0, 9.0, 9.0, 1.0, 0.2))
+SECTIONS: dict[str, dict[str, Any]] = {
+    "combined": {"first": {"name": "cutmix"}, "then": [{"name": "geometric"}, {"name": "jitter"}]},
+    "one_of": {"parts": [{"name": "cutmix"}, {"name": "lasermix"}]},
+}
+
+
+def make(name: str, *, logits: bool = False, wrap: bool = True) -> Perturbation:
+    """The entry as a config makes it, with its defaults."""
+    section = {"name": name} | SECTIONS.get(name, {})
+    made: Perturbation = build(PERTURBATIONS, section, "perturbation", wrap=wrap, logits=logits, channels=NAMED)
+    return made
+
+
+MIXES = [name for name in PERTURBATIONS if isinstance(make(name), Mixing)]
+BLIND_MIXES = [name for name in MIXES if name != "classmix"]
+"""Those whose masks depend on nothing but the generator."""
+STILL = [name for name in PERTURBATIONS if isinstance(make(name), Mixing | Erasing | NoPerturbation)]
+"""Those that neither move nor change what they keep."""
 
 
 class CountingTeacher:
@@ -25,6 +62,8 @@ class CountingTeacher:
     def __init__(self) -> None:
         self.weight = torch.randn(CLASSES, CHANNELS, generator=torch.Generator().manual_seed(9))
         self.read: list[Tensor] = []
+        self.network = nn.Conv2d(CHANNELS, CLASSES, 1, bias=False).requires_grad_(False)
+        self.network.weight.copy_(self.weight[..., None, None])
 
     def __call__(self, image: Tensor) -> Tensor:
         return self.logits(image).softmax(1)
@@ -62,44 +101,52 @@ def apply(perturbation: Any, teacher: Any = None, seed: int = 5) -> Perturbed:
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 class TestEveryPerturbation:
-    def test_shapes_types_and_devices(self, name: str) -> None:
-        perturbed = apply(PERTURBATIONS[name](logits=True))
+    @pytest.mark.parametrize("wrap", [True, False])
+    def test_shapes_types_and_devices(self, name: str, wrap: bool) -> None:
+        perturbed = apply(make(name, logits=True, wrap=wrap))
         assert perturbed.image.shape == (BATCH, CHANNELS, HEIGHT, WIDTH)
-        assert perturbed.image.dtype == torch.float32
         assert perturbed.target.shape == (BATCH, CLASSES, HEIGHT, WIDTH)
+        assert perturbed.target_logits is not None
+        assert perturbed.target_logits.shape == perturbed.target.shape
         assert perturbed.valid.shape == (BATCH, HEIGHT, WIDTH)
         assert perturbed.valid.dtype == torch.bool
+        for field in (perturbed.image, perturbed.target, perturbed.target_logits):
+            assert field.dtype == torch.float32
+            assert torch.isfinite(field).all()
 
     def test_targets_are_probabilities_and_logits_come_only_when_asked_for(self, name: str) -> None:
-        plain, asked = apply(PERTURBATIONS[name]()), apply(PERTURBATIONS[name](logits=True))
+        plain, asked = apply(make(name)), apply(make(name, logits=True))
         torch.testing.assert_close(plain.target.sum(1), torch.ones(BATCH, HEIGHT, WIDTH))
         assert plain.target_logits is None
         assert asked.target_logits is not None
-        torch.testing.assert_close(asked.target_logits.softmax(1), plain.target)
+        torch.testing.assert_close(asked.target, plain.target)
+        if name != "ict":  # averages probabilities, not logits
+            torch.testing.assert_close(asked.target_logits.softmax(1), plain.target)
 
     def test_the_same_generator_state_gives_the_same_result(self, name: str) -> None:
-        one, other = apply(PERTURBATIONS[name]()), apply(PERTURBATIONS[name]())
+        torch.manual_seed(0)
+        one = apply(make(name))
+        torch.manual_seed(1)
+        other = apply(make(name))
         for field in ("image", "target", "valid"):
             assert torch.equal(getattr(one, field), getattr(other, field))
+
+    def test_another_generator_state_gives_another_result(self, name: str) -> None:
+        same = torch.equal(apply(make(name)).image, apply(make(name), seed=6).image)
+        assert same == (name == "none")
 
     def test_the_teacher_is_asked_once_and_sees_the_views_unperturbed(self, name: str) -> None:
         for logits in (False, True):
             teacher = CountingTeacher()
-            apply(PERTURBATIONS[name](logits=logits), teacher)
+            apply(make(name, logits=logits), teacher)
             (read,) = teacher.read
             whole = torch.cat([views(1).image, views(2).image])
             assert torch.equal(read, whole[: len(read)])
 
     def test_empty_pixels_stay_empty(self, name: str) -> None:
-        perturbed = apply(PERTURBATIONS[name]())
+        perturbed = apply(make(name))
+        assert perturbed.valid.any()
         assert (perturbed.image.movedim(1, -1)[~perturbed.valid] == 0).all()
-
-    def test_student_and_target_agree_pixel_by_pixel(self, name: str) -> None:
-        # A pointwise teacher asked about what the student sees gives the target: nothing was moved.
-        teacher = CountingTeacher()
-        perturbed = apply(PERTURBATIONS[name](), teacher)
-        again = teacher(perturbed.image).movedim(1, -1)[perturbed.valid]
-        torch.testing.assert_close(again, perturbed.target.movedim(1, -1)[perturbed.valid])
 
     def test_consistency_moves_the_student_and_never_the_teacher(self, name: str) -> None:
         student = network()
@@ -107,7 +154,8 @@ class TestEveryPerturbation:
         with torch.no_grad():
             student[0].weight.mul_(1.5)
         before = copy.deepcopy(teacher.state_dict())
-        perturbed = PERTURBATIONS[name]()(seeded(), views(1), views(2), student, teacher)
+        perturbed = make(name)(seeded(), views(1), views(2), student, teacher)
+        assert not perturbed.image.requires_grad
         assert not perturbed.target.requires_grad
         loss = consistency_loss(student(perturbed.image), perturbed.target, perturbed.valid, threshold=0.0)
         loss.backward()
@@ -115,12 +163,127 @@ class TestEveryPerturbation:
         assert all(p.grad is None and not p.requires_grad for p in teacher.network.parameters())
         assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
 
+    def test_the_student_keeps_no_gradient_from_being_asked(self, name: str) -> None:
+        student = network()
+        make(name)(seeded(), views(1), views(2), student, EmaTeacher(student))
+        assert all(p.grad is None for p in student.parameters())
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_the_teachers_mode_stays(self, name: str, training: bool) -> None:
+        teacher = EmaTeacher(network(), mode="train" if training else "eval")
+        make(name)(seeded(), views(1), views(2), no_student, teacher)
+        assert all(module.training == training for module in teacher.network.modules())
+
     def test_views_are_left_alone(self, name: str) -> None:
         a, b = views(1), views(2)
-        PERTURBATIONS[name]()(seeded(), a, b, no_student, CountingTeacher())
-        assert torch.equal(a.image, views(1).image)
-        assert torch.equal(a.valid, views(1).valid)
-        assert torch.equal(b.image, views(2).image)
+        make(name)(seeded(), a, b, no_student, CountingTeacher())
+        for view, whole in ((a, views(1)), (b, views(2))):
+            for field in ("image", "valid", "label"):
+                assert torch.equal(getattr(view, field), getattr(whole, field))
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_student_and_target_agree_pixel_by_pixel(name: str) -> None:
+    # A pointwise teacher asked about what the student sees gives the target: nothing was moved.
+    teacher = CountingTeacher()
+    perturbed = apply(make(name), teacher)
+    again = teacher(perturbed.image).movedim(1, -1)[perturbed.valid]
+    torch.testing.assert_close(again, perturbed.target.movedim(1, -1)[perturbed.valid])
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_every_pixel_comes_from_exactly_one_view_with_all_that_belongs_to_it(name: str) -> None:
+    a, b, teacher = views(1), views(2), CountingTeacher()
+    perturbed = make(name)(seeded(), a, b, no_student, teacher)
+    from_a, from_b = ((perturbed.image == side.image).all(1) for side in (a, b))
+    assert (from_a | from_b).all()
+    assert (from_a ^ from_b)[a.valid | b.valid].all()  # both are 0 where both are empty
+    assert from_a[a.valid].any()
+    assert from_b[b.valid].any()
+    mask = from_b & ~from_a
+    known = from_a ^ from_b
+    assert torch.equal(perturbed.valid[known], torch.where(mask, b.valid, a.valid)[known])
+    target = mix_probabilities(teacher(a.image), teacher(b.image), mask)
+    torch.testing.assert_close(perturbed.target.movedim(1, -1)[known], target.movedim(1, -1)[known])
+
+
+@pytest.mark.parametrize("name", BLIND_MIXES)
+def test_a_mix_and_the_mix_of_the_exchanged_views_share_out_both(name: str) -> None:
+    a, b, teacher = views(1), views(2), CountingTeacher()
+    one = make(name)(seeded(), a, b, no_student, teacher)
+    other = make(name)(seeded(), b, a, no_student, teacher)
+    assert torch.equal(one.image + other.image, a.image + b.image)
+    assert torch.equal(one.valid.int() + other.valid.int(), a.valid.int() + b.valid.int())
+    torch.testing.assert_close(one.target + other.target, teacher(a.image) + teacher(b.image))
+
+
+def test_strips_are_the_masks_of_their_names() -> None:
+    valid, answer = views(2).valid, torch.zeros(BATCH, CLASSES, HEIGHT, WIDTH)
+    shape = tuple(valid.shape)
+    for settings in ({}, {"bands": (4,), "sectors": (2, 6), "wrap": True}):
+        expected = grid_mask(seeded(), *shape, **({"sectors": (1,)} | settings))
+        assert torch.equal(LaserMix(**settings).draw_mask(seeded(), valid, answer), expected)
+    expected = sector_mask(seeded(), *shape, fraction=0.25, wrap=True)
+    assert torch.equal(PolarMix(fraction=0.25, wrap=True).draw_mask(seeded(), valid, answer), expected)
+
+
+def test_frustummix_draws_bands_or_a_sector_for_each_view() -> None:
+    valid, answer = torch.ones(2000, 12, 16, dtype=torch.bool), torch.zeros(2000, 1, 12, 16)
+    for vertical in (0.0, 0.3, 1.0):
+        mask = FrustumMix(vertical=vertical, wrap=True).draw_mask(seeded(), valid, answer)
+        bands, sector = (mask == mask[:, :, :1]).all(2).all(1), (mask == mask[:, :1]).all(2).all(1)
+        assert (bands ^ sector).all()
+        assert bands.float().mean().item() == pytest.approx(vertical, abs=0.04)
+
+
+@pytest.mark.parametrize("vertical", [-0.1, 1.1])
+def test_frustummix_refuses_what_is_no_probability(vertical: float) -> None:
+    with pytest.raises(ValueError, match=r"FrustumMix got vertical=.*; give"):
+        FrustumMix(vertical=vertical)
+
+
+def test_a_config_builds_sections_within_sections() -> None:
+    section = {"name": "combined", "first": {"name": "cutmix", "area": 0.3}, "then": [{"name": "cutout", "boxes": 2}]}
+    made = build(PERTURBATIONS, section, "perturbation", wrap=True, logits=False)
+    assert made.first == CutMix(area=0.3, wrap=True)
+    assert made.then == (CutOut(boxes=2, wrap=True),)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"name": "combined", "first": {"name": "cutmix"}, "then": [{"name": "jiter"}]}, r"p\.then\[0\].*'jitter'"),
+        ({"name": "combined", "first": {"name": "cutmix"}, "then": [{"name": "cutmix"}]}, r"p: .*can only be first"),
+        ({"name": "combined", "first": {"name": "cutmix"}, "then": []}, r"p: .*is empty; give"),
+        ({"name": "combined", "first": {"name": "cutmix"}, "then": {"name": "jitter"}}, r"p\.then: expected tuple"),
+        ({"name": "combined", "first": "cutmix", "then": [{"name": "jitter"}]}, r"p: .*'cutmix'; give"),
+        ({"name": "combined", "first": {"name": "cutmix"}, "then": ["jitter"]}, r"p: .*'jitter'; give"),
+        ({"name": "combined", "first": {"name": "cutmix", "size": 3}, "then": []}, r"p\.first\.size: unknown key"),
+        ({"name": "one_of", "parts": []}, r"p: .*is empty; give"),
+        ({"name": "one_of", "parts": ["cutmix"]}, r"p: .*'cutmix'; give"),
+    ],
+)
+def test_errors_of_nested_sections_say_where_and_what_to_do(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(PERTURBATIONS, section, "p")
+
+
+def test_one_of_draws_all_alike() -> None:
+    parts = (NoPerturbation(), CutOut(area=0.0), CutOut(area=1.0))
+    seen = [int(apply(OneOf(parts), seed=seed).valid.sum()) for seed in range(300)]
+    whole, nothing = int(views(1).valid.sum()), 0
+    assert set(seen) == {whole, nothing}  # `keep: inside` of an empty box erases everything
+    assert seen.count(nothing) == pytest.approx(100, abs=30)
+
+
+def test_what_comes_on_top_changes_the_question_and_not_the_answer() -> None:
+    rng = seeded()
+    question = CutMix(wrap=True)(rng, views(1), views(2), no_student, CountingTeacher())
+    box = box_mask(rng, BATCH, HEIGHT, WIDTH, area=0.3)
+    perturbed = apply(Combined(CutMix(wrap=True), (CutOut(area=0.3, keep="outside"),)))
+    assert torch.equal(perturbed.target, question.target)
+    assert torch.equal(perturbed.valid, question.valid & ~box)
+    assert torch.equal(perturbed.image, question.image * perturbed.valid[:, None])
 
 
 @pytest.mark.parametrize(
@@ -177,6 +340,12 @@ def test_none_leaves_the_view_as_it_is_and_draws_nothing() -> None:
 def test_bad_settings_show_at_birth(kind: Any, bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"; (give|choose)"):
         kind(**bad)
+
+
+def test_the_area_is_the_first_argument() -> None:
+    for kind in (CutMix, CutOut, CowMix, CowOut):
+        assert kind(0.3).area == 0.3
+    assert CutOut(0.3, "outside") == CutOut(area=0.3, keep="outside")
 
 
 def test_a_wrong_polarity_shows_at_birth() -> None:

@@ -23,7 +23,7 @@ from rangeseg.engine.evaluate import BackProjection, Segmented, segment
 from rangeseg.engine.precision import usable_precision
 from rangeseg.labels import LabelMap
 from rangeseg.networks import NETWORKS
-from rangeseg.perturbations import PERTURBATIONS, Perturbation
+from rangeseg.perturbations import PERTURBATIONS, Channels, Perturbation
 from rangeseg.projection import PROJECTIONS
 from rangeseg.resources import resource
 from rangeseg.types import Sample
@@ -94,9 +94,10 @@ def make_back_projection(config: Config) -> BackProjection:
 
 
 def make_perturbation(config: Config) -> Perturbation:
-    """`perturbation`; asks it for logits where the consistency loss is on logits."""
+    """`perturbation`, told what the channels are; asks for logits where the consistency loss is on logits."""
     logits = config.consistency.kind.startswith("logits")
-    return build(PERTURBATIONS, config.perturbation, "perturbation", wrap=True, logits=logits)
+    channels = Channels(tuple(config.data.channels), tuple(config.data.mean), tuple(config.data.std))
+    return build(PERTURBATIONS, config.perturbation, "perturbation", wrap=True, logits=logits, channels=channels)
 
 
 def class_weights(config: Config, label_map: LabelMap) -> Tensor | None:

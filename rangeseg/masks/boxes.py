@@ -1,0 +1,129 @@
+"""Masks of boxes: drawn as a few integers on the CPU, filled in on any device.
+
+Shapes: B views, K boxes in a view, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+Aspect = Literal["log-uniform", "fixed"]
+By = Literal["area", "size"]
+
+
+def box_mask(
+    generator: Generator,
+    batch: int,
+    height: int,
+    width: int,
+    *,
+    area: float | Sequence[float] = 0.5,
+    by: By = "area",
+    boxes: int = 1,
+    aspect: Aspect = "log-uniform",
+    inside: bool = True,
+    wrap: bool = False,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """One random box, or several, in every view of a batch. Where boxes overlap, an even number of them cancels out.
+
+    A box takes the share p of the image; with K boxes each side is scaled by 1/sqrt(K), so that the areas add up to p.
+    (The paper's code scales boxes of fixed aspect twice, and loses those that leave the image at the top or left.)
+
+    Args:
+        generator: a CPU generator; the same state gives the same masks.
+        batch: B.
+        height: H, rows.
+        width: W, columns.
+        area: p, or (low, high) to draw p uniformly for each box.
+        by: what is drawn from `area`: the box's "area", or, with "size", its height and its width themselves,
+            as shares of the image's; the aspect "fixed" then makes the width's share the height's.
+        boxes: K.
+        aspect: "log-uniform": sides p^u and p^(1-u) of the image's, u uniform in [0, 1]; "fixed": both sqrt(p).
+        inside: boxes lie within the image; False puts their centres anywhere and clips what leaves.
+        wrap: column 0 touches column W-1: boxes start at any column with equal chance and run on across the seam.
+        device: where the mask is to be; only B x K x 4 integers are copied there.
+
+    Returns:
+        (B, H, W) bool.
+
+    Raises:
+        ValueError: `area` is not within [0, 1], `boxes` is less than 1, or `by` or `aspect` is unknown.
+
+    Source:
+        French et al., BMVC 2020, and the authors' box sampler.
+    """
+    low, high = area_range("box_mask", area)
+    if boxes < 1:
+        raise ValueError(f"box_mask got boxes={boxes}; give 1 or more (area=0 draws empty masks).")
+
+    def uniform() -> Tensor:
+        return torch.rand(batch, boxes, generator=generator, dtype=torch.float64)
+
+    tall, wide = _sides(uniform(), uniform(), (low, high), by, aspect)
+    box_height = torch.round(tall * height / boxes**0.5)
+    box_width = torch.round(wide * width / boxes**0.5)
+    top = _start(uniform(), box_height, height, inside)
+    left = torch.floor(uniform() * width) if wrap else _start(uniform(), box_width, width, inside)
+    integers = torch.stack([top, box_height, left, box_width]).to(torch.int32)
+    return _fill(integers.to(device, non_blocking=True), height, width, wrap)
+
+
+def area_range(name: str, area: float | Sequence[float]) -> tuple[float, float]:
+    """`area` as (low, high).
+
+    Args:
+        name: the function that was given `area`, for the error.
+        area: a share of the image, or two.
+
+    Raises:
+        ValueError: not within [0, 1], or high below low.
+    """
+    low, high = area if isinstance(area, Sequence) else (area, area)
+    if not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"{name} got area={area!r}; give a share of the image in [0, 1], or (low, high) with low <= high."
+        )
+    return low, high
+
+
+def _sides(first: Tensor, second: Tensor, area: tuple[float, float], by: By, aspect: Aspect) -> tuple[Tensor, Tensor]:
+    """Boxes' heights and widths as shares of the image's, from two draws in [0, 1); an empty box has neither."""
+    low, high = area
+    share = low + (high - low) * first
+    if aspect not in ("log-uniform", "fixed"):
+        raise ValueError(f"box_mask got aspect={aspect!r}; choose 'log-uniform' or 'fixed'.")
+    if by == "size":
+        return share, share if aspect == "fixed" else low + (high - low) * second
+    if by != "area":
+        raise ValueError(f"box_mask got by={by!r}; choose 'area' or 'size'.")
+    if aspect == "fixed":
+        return share.sqrt(), share.sqrt()
+    drawn = share > 0
+    return share**second * drawn, share ** (1 - second) * drawn
+
+
+def _start(position: Tensor, size: Tensor, length: int, inside: bool) -> Tensor:
+    """First row (or column) of boxes of `size` pixels at `position` in [0, 1) along `length` pixels."""
+    if inside:
+        return torch.round((length - size) * position)
+    return torch.round(length * position) - torch.floor(size / 2)
+
+
+def _fill(boxes: Tensor, height: int, width: int, wrap: bool) -> Tensor:
+    """(4, B, K) top, height, left, width of boxes -> (B, H, W), True in an odd number of them: only comparisons."""
+    top, box_height, left, box_width = boxes[..., None].unbind()
+    rows = torch.arange(height, dtype=torch.int32, device=top.device) - top
+    columns = torch.arange(width, dtype=torch.int32, device=top.device) - left
+    if wrap:
+        columns = columns.remainder(width)
+    in_rows = ((rows >= 0) & (rows < box_height))[..., None]
+    in_columns = ((columns >= 0) & (columns < box_width))[..., None, :]
+    mask = in_rows[:, 0] & in_columns[:, 0]
+    for box in range(1, boxes.shape[2]):
+        mask ^= in_rows[:, box] & in_columns[:, box]
+    return mask

@@ -1,0 +1,34 @@
+"""Masks that follow the shapes of classes.
+
+Shapes: B views, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+
+def class_mask(generator: Generator, prediction: Tensor, valid: Tensor, num_classes: int) -> Tensor:
+    """The pixels of half of the classes that a view shows, rounded up, drawn anew for each view.
+
+    Args:
+        generator: a CPU generator; the same state gives the same masks.
+        prediction: (B, H, W) int64 in [0, K), the pseudo label of each pixel of `b`.
+        valid: (B, H, W) bool; a class counts where it is on a valid pixel, and only valid pixels are True.
+        num_classes: K.
+
+    Returns:
+        (B, H, W) bool.
+
+    Source:
+        Olsson et al., ClassMix, WACV 2021.
+    """
+    batch = len(prediction)
+    lottery = torch.rand(batch, num_classes, generator=generator).to(prediction.device, non_blocking=True)
+    # Pixels that are not valid vote for a class of their own, which is then left out.
+    votes = torch.zeros(batch, num_classes + 1, dtype=torch.bool, device=prediction.device)
+    present = votes.scatter_(1, prediction.where(valid, num_classes).flatten(1), True)[:, :num_classes]
+    place = lottery.masked_fill(~present, 2).argsort(1).argsort(1)
+    chosen = (2 * place < present.sum(1, keepdim=True)) & present
+    return chosen.gather(1, prediction.flatten(1)).view_as(valid) & valid

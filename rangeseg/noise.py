@@ -1,0 +1,63 @@
+"""Noise the size of an image, drawn on the device it is for, and the same for the same state of a generator.
+
+One integer is drawn on the CPU and seeds a generator there, so that nothing large is copied. Devices of one kind draw
+the same numbers; a CPU and a GPU do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+
+def normal(generator: Generator, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Numbers of mean 0 and variance 1.
+
+    Args:
+        generator: a CPU generator; one integer is drawn.
+        shape: of the result.
+        device: where it is to be.
+
+    Returns:
+        `shape`, float32.
+    """
+    return torch.randn(tuple(shape), generator=_there(generator, device), device=device)
+
+
+def uniform(generator: Generator, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Numbers in [0, 1).
+
+    Args:
+        generator: a CPU generator; one integer is drawn.
+        shape: of the result.
+        device: where it is to be.
+
+    Returns:
+        `shape`, float32.
+    """
+    return torch.rand(tuple(shape), generator=_there(generator, device), device=device)
+
+
+def beta(generator: Generator, shape: Sequence[int], alpha: float) -> Tensor:
+    """Numbers of the distribution Beta(alpha, alpha), drawn on the CPU: torch's own takes no generator.
+
+    Args:
+        generator: a CPU generator; one integer is drawn.
+        shape: of the result.
+        alpha: above 0; towards 0 all mass is at 0 and 1, 1 is uniform.
+
+    Returns:
+        `shape`, float32.
+    """
+    return torch.from_numpy(np.random.default_rng(_seed(generator)).beta(alpha, alpha, tuple(shape)).astype(np.float32))
+
+
+def _seed(generator: Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator))
+
+
+def _there(generator: Generator, device: torch.device | str) -> Generator:
+    return torch.Generator(device).manual_seed(_seed(generator))

@@ -1,0 +1,81 @@
+"""What turns unlabelled views into a question for the student: its input, the answer it should give, where it counts.
+
+The teacher always reads unperturbed views; what is done to the student's view is done to the teacher's answer.
+
+    a, b      two batches of unlabelled views         m: a mask (B, H, W)
+    mixing    student reads mix(a, b, m)              target: the teacher's answers to a and b, mixed by m
+              CutMix boxes, CowMix blobs, LaserMix bands or a grid, PolarMix sectors, FrustumMix bands or sectors,
+              ClassMix what the teacher takes for half of the classes
+    ICT       student reads (1 - l) a + l b           target: the teacher's answers, averaged likewise
+    erasing   student reads a, one side of m erased   target: the teacher's answer to a, where something is left
+              CutOut boxes, CowOut blobs
+    VAT       student reads a + r d, d the worst      target: the teacher's answer to a
+    Geometric student reads a, turned or mirrored     target: the teacher's answer to a, turned or mirrored
+    Jitter    student reads a with a worse sensor     target: the teacher's answer to a, where something is left
+    none      student reads a                         target: the teacher's answer to a
+    Combined  one of all these, then others of one view on top; OneOf draws one at each step
+
+Shapes: B views, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rangeseg.perturbations.bases import Erasing, Mixing, NoPerturbation, OneView
+from rangeseg.perturbations.blobs import CowMix, CowOut
+from rangeseg.perturbations.boxes import CutMix, CutOut
+from rangeseg.perturbations.channels import Channels
+from rangeseg.perturbations.classmix import ClassMix
+from rangeseg.perturbations.combined import Combined, OneOf
+from rangeseg.perturbations.geometric import Geometric
+from rangeseg.perturbations.ict import ICT
+from rangeseg.perturbations.jitter import Jitter
+from rangeseg.perturbations.protocol import Perturbation, Perturbed, Student, Teacher
+from rangeseg.perturbations.strips import FrustumMix, LaserMix, PolarMix
+from rangeseg.perturbations.vat import VAT
+
+PERTURBATIONS: dict[str, Callable[..., Perturbation]] = {
+    "cutmix": CutMix,
+    "cutout": CutOut,
+    "cowmix": CowMix,
+    "cowout": CowOut,
+    "lasermix": LaserMix,
+    "polarmix": PolarMix,
+    "frustummix": FrustumMix,
+    "classmix": ClassMix,
+    "ict": ICT,
+    "vat": VAT,
+    "geometric": Geometric,
+    "jitter": Jitter,
+    "combined": Combined,
+    "one_of": OneOf,
+    "none": NoPerturbation,
+}
+
+__all__ = [
+    "ICT",
+    "PERTURBATIONS",
+    "VAT",
+    "Channels",
+    "ClassMix",
+    "Combined",
+    "CowMix",
+    "CowOut",
+    "CutMix",
+    "CutOut",
+    "Erasing",
+    "FrustumMix",
+    "Geometric",
+    "Jitter",
+    "LaserMix",
+    "Mixing",
+    "NoPerturbation",
+    "OneOf",
+    "OneView",
+    "Perturbation",
+    "Perturbed",
+    "PolarMix",
+    "Student",
+    "Teacher",
+]

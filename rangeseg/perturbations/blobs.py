@@ -1,0 +1,72 @@
+"""CowMix and CowOut: blobs of any shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from rangeseg.masks import cow_mask
+from rangeseg.perturbations.bases import Erasing, Keep, Mixing
+
+
+@dataclass(frozen=True)
+class CowMix(Mixing):
+    """Blobs of `b` pasted into `a`, and of the teacher's answer to `b` into its answer to `a`.
+
+    Args:
+        area: the blobs' share of the image, or (low, high) to draw it uniformly.
+        sigma: how wide the noise is blurred, pixels, or (low, high) to draw it log-uniformly.
+        wrap: the views are cylinders: column 0 touches column W-1.
+        logits: also give the teacher's logits, for a loss on logits.
+
+    Raises:
+        ValueError: a setting that `cow_mask` refuses.
+
+    Source:
+        French, Oliver, Salimans, "Milking CowMask", 2020: areas from 0.2 to 0.8, sigma from 4 to 16 (in their code).
+    """
+
+    area: float | tuple[float, float] = (0.2, 0.8)
+    sigma: float | tuple[float, float] = (4.0, 16.0)
+    wrap: bool = False
+
+    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+        """Blobs."""
+        return _blobs(self, generator, valid)
+
+
+@dataclass(frozen=True)
+class CowOut(Erasing):
+    """Blobs of `a` erased; `b` is not used.
+
+    Args:
+        area: the blobs' share of the image, or (low, high) to draw it uniformly.
+        sigma: how wide the noise is blurred, pixels, or (low, high) to draw it log-uniformly.
+        keep: "outside" erases the blobs, "inside" all around them.
+        wrap: the views are cylinders: column 0 touches column W-1.
+        logits: also give the teacher's logits, for a loss on logits.
+
+    Raises:
+        ValueError: `keep` is neither "inside" nor "outside", or a setting that `cow_mask` refuses.
+
+    Source:
+        French, Oliver, Salimans, "Milking CowMask", 2020: areas from 0.25 to 1, sigma from 4 to 16 (in their code;
+        there what is erased is filled with noise, here it is empty).
+    """
+
+    area: float | tuple[float, float] = (0.25, 1.0)
+    sigma: float | tuple[float, float] = (4.0, 16.0)
+    keep: Keep = "outside"
+    wrap: bool = False
+
+    def draw_mask(self, generator: Generator, valid: Tensor) -> Tensor:
+        """Blobs."""
+        return _blobs(self, generator, valid)
+
+
+def _blobs(settings: CowMix | CowOut, generator: Generator, like: Tensor) -> Tensor:
+    """Blob masks of the shape (B, H, W) and on the device of `like`."""
+    return cow_mask(
+        generator, *like.shape, area=settings.area, sigma=settings.sigma, wrap=settings.wrap, device=like.device
+    )

@@ -1,0 +1,92 @@
+"""CutMix and CutOut: boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from rangeseg.masks import Aspect, By, box_mask
+from rangeseg.perturbations.bases import Erasing, Keep, Mixing
+
+
+@dataclass(frozen=True)
+class CutMix(Mixing):
+    """A box of `b` pasted into `a`, and of the teacher's answer to `b` into its answer to `a`.
+
+    Args:
+        area: the boxes' share of the image, or (low, high) to draw it uniformly.
+        boxes: how many boxes.
+        aspect: "log-uniform" or "fixed" (see `box_mask`).
+        inside: boxes lie within the image; False lets them leave it and clips them.
+        wrap: the views are cylinders: column 0 touches column W-1.
+        by: `area` is the boxes' "area", or ("size") their sides.
+        logits: also give the teacher's logits, for a loss on logits.
+
+    Raises:
+        ValueError: a setting that `box_mask` refuses.
+
+    Source:
+        French et al., BMVC 2020.
+    """
+
+    area: float | tuple[float, float] = 0.5
+    boxes: int = 1
+    aspect: Aspect = "log-uniform"
+    inside: bool = True
+    wrap: bool = False
+    by: By = "area"
+
+    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+        """Boxes."""
+        return _boxes(self, generator, valid)
+
+
+@dataclass(frozen=True)
+class CutOut(Erasing):
+    """Part of `a` erased; `b` is not used.
+
+    Args:
+        area: the box's share of the image, or (low, high) to draw it uniformly.
+        keep: "inside" keeps the box and erases all around it, as the paper's code does; "outside" cuts the box out,
+            the classical CutOut.
+        boxes: how many boxes.
+        aspect: "log-uniform" or "fixed" (see `box_mask`).
+        inside: boxes lie within the image; False lets them leave it and clips them.
+        wrap: the views are cylinders: column 0 touches column W-1.
+        by: `area` is the boxes' "area", or ("size") their sides.
+        logits: also give the teacher's logits, for a loss on logits.
+
+    Raises:
+        ValueError: `keep` is neither "inside" nor "outside", or a setting that `box_mask` refuses.
+
+    Source:
+        French et al., BMVC 2020; DeVries and Taylor, 2017.
+    """
+
+    area: float | tuple[float, float] = (0.0, 1.0)
+    keep: Keep = "inside"
+    boxes: int = 1
+    aspect: Aspect = "log-uniform"
+    inside: bool = True
+    wrap: bool = False
+    by: By = "area"
+
+    def draw_mask(self, generator: Generator, valid: Tensor) -> Tensor:
+        """Boxes."""
+        return _boxes(self, generator, valid)
+
+
+def _boxes(settings: CutMix | CutOut, generator: Generator, like: Tensor) -> Tensor:
+    """Box masks of the shape (B, H, W) and on the device of `like`."""
+    return box_mask(
+        generator,
+        *like.shape,
+        area=settings.area,
+        by=settings.by,
+        boxes=settings.boxes,
+        aspect=settings.aspect,
+        inside=settings.inside,
+        wrap=settings.wrap,
+        device=like.device,
+    )

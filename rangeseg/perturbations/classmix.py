@@ -1,0 +1,26 @@
+"""ClassMix: masks with the outlines of what the teacher sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from rangeseg.masks import class_mask
+from rangeseg.perturbations.bases import Mixing
+
+
+@dataclass(frozen=True)
+class ClassMix(Mixing):
+    """Half of the classes that the teacher sees in `b` pasted into `a`: the only mask that depends on the answer.
+
+    Args:
+        logits: also give the teacher's logits, for a loss on logits.
+
+    Source:
+        Olsson et al., WACV 2021.
+    """
+
+    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+        """The pixels of half of the classes, by the pseudo labels of `b`."""
+        return class_mask(generator, answer.argmax(1), valid, answer.shape[1])

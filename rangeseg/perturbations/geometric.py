@@ -1,0 +1,90 @@
+"""Geometric consistency without interpolation: turns and mirrorings of a range image are exact.
+
+Shapes: B views, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Generator, Tensor
+
+from rangeseg.perturbations.bases import OneView
+from rangeseg.perturbations.channels import NAMELESS, Channels
+from rangeseg.perturbations.protocol import Perturbed, Teacher
+
+
+@dataclass(frozen=True)
+class Geometric(OneView):
+    """The student sees the scan turned about the sensor, and mirrored; the teacher's answer is moved alike.
+
+    On a cylinder a turn by whole columns is a roll, with x and y turned along, and the mirror image a flip, with y of
+    the other sign: what the projection gives for the moved scan. On a plane (a photograph) only the flip is exact.
+
+    Args:
+        roll: turn by any number of columns, each with equal chance; only where the views wrap.
+        mirror: the probability of mirroring.
+        wrap: the views are cylinders: column 0 touches column W-1.
+        channels: which channels are x and y; the experiment knows. Views without both are rolled and flipped as
+            they are.
+        logits: also give the teacher's logits, for a loss on logits.
+
+    Raises:
+        ValueError: `mirror` is not within [0, 1].
+
+    Source:
+        Standard augmentation consistency of French et al., BMVC 2020, after Perone and Cohen-Adad, 2018; column =
+        W (1 - azimuth / pi) / 2 as in `SphericalProjection`.
+    """
+
+    roll: bool = True
+    mirror: float = 0.5
+    wrap: bool = False
+    channels: Channels = NAMELESS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mirror <= 1:
+            raise ValueError(f"Geometric got mirror={self.mirror}; give the probability of mirroring, in [0, 1].")
+
+    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+        """Everything moved: image, target, logits and validity."""
+        batch, _, width = question.valid.shape
+        columns = width if self.roll and self.wrap else 1
+        shift = torch.randint(columns, (batch,), generator=generator)
+        flip = torch.rand(batch, generator=generator) < self.mirror
+        drawn = torch.stack([shift, flip.long()]).to(question.valid.device, non_blocking=True)
+        return self.move(question, drawn[0], drawn[1].bool())
+
+    def move(self, question: Perturbed, shift: Tensor, flip: Tensor) -> Perturbed:
+        """The question mirrored where `flip`, then rolled by `shift` columns to the right.
+
+        Args:
+            question: of B views.
+            shift: (B,) int64, columns; a turn by -2 pi shift / W about z.
+            flip: (B,) bool.
+        """
+        width = question.valid.shape[-1]
+        columns = (torch.arange(width, device=shift.device) - shift[:, None]).remainder(width)
+        source = torch.where(flip[:, None], width - 1 - columns, columns)
+        valid = _pick(question.valid[:, None], source)[:, 0]
+        image = self._turn(_pick(question.image, source), valid, -2 * pi * shift / width, flip)
+        logits = question.target_logits
+        return Perturbed(
+            image, _pick(question.target, source), None if logits is None else _pick(logits, source), valid
+        )
+
+    def _turn(self, image: Tensor, valid: Tensor, angle: Tensor, flip: Tensor) -> Tensor:
+        """x and y of moved pixels, mirrored where `flip` and then turned about z by (B,) `angle`, radians."""
+        if "y" not in self.channels or "x" not in self.channels:
+            return image
+        sign = 1 - 2 * flip[:, None, None].to(image.dtype)
+        x, y = self.channels.read(image, "x"), sign * self.channels.read(image, "y")
+        cos, sin = (f(angle).to(image.dtype)[:, None, None] for f in (torch.cos, torch.sin))
+        return self.channels.replace(image, {"x": cos * x - sin * y, "y": sin * x + cos * y}, valid)
+
+
+def _pick(field: Tensor, source: Tensor) -> Tensor:
+    """(B, F, H, W) with the columns (B, W) `source`."""
+    return field.gather(3, source[:, None, None].expand(field.shape))

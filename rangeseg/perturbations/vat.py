@@ -1,0 +1,117 @@
+"""VAT: the direction in which the teacher changes its mind most.
+
+Shapes: B views, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor, nn
+
+from rangeseg.losses import CONSISTENCY_KINDS
+from rangeseg.noise import normal
+from rangeseg.perturbations.bases import OneView
+from rangeseg.perturbations.protocol import Perturbed, Teacher
+
+
+@dataclass(frozen=True)
+class VAT(OneView):
+    """The student reads x + r d and should say T(x): d by one power iteration, of norm 1 in each view.
+
+        e = xi H W / 1000 * n / |n|, n normal      g = gradient by e of sum D(T(x + e), T(x))      d = g / |g|
+        r = radius / 2 * |central differences of x|      adaptive, or      r = radius * sqrt(C H W)      constant
+
+    Only valid pixels are moved, summed over and counted; where all are valid this is the paper's code, but for xi. The
+    direction is looked for in the images' own precision, without autocast (e is too small for half of it), and with the
+    teacher in eval mode.
+
+    Args:
+        radius: how far to go: 1 is the paper's adaptive, 0.5 its constant one.
+        adaptive: go as far as the view has contrast.
+        kind: D, one of the consistency losses that have a gradient: "kld", "var", "bce", or one on logits.
+        xi: the length of the first step. The paper's code has 1e-6: in float32 rounding then decides the direction.
+        wrap: the views are cylinders: central differences go on across the seam.
+        logits: also give the teacher's logits, for a loss on logits.
+
+    Raises:
+        ValueError: `radius` or `xi` is not above 0, or `kind` is unknown.
+
+    Source:
+        Miyato et al., TPAMI 2018; French et al., BMVC 2020, and the authors' code.
+    """
+
+    radius: float = 1.0
+    adaptive: bool = True
+    kind: str = "kld"
+    xi: float = 1e-3
+    wrap: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("radius", "xi"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"VAT got {name}={getattr(self, name)}; give a number above 0.")
+        if self.kind not in CONSISTENCY_KINDS or self.kind == "ce":
+            kinds = ", ".join(kind for kind in CONSISTENCY_KINDS if kind != "ce")
+            raise ValueError(f"VAT got kind={self.kind!r}; choose one of {kinds}.")
+
+    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+        """The image moved; target and validity stay."""
+        image, valid = question.image.detach(), question.valid[:, None]
+        noise = normal(generator, image.shape, image.device).to(image.dtype)
+        direction = self._direction(image, valid, noise, teacher.network)
+        return replace(question, image=image + self._reach(image, valid) * direction)
+
+    def _direction(self, image: Tensor, valid: Tensor, noise: Tensor, network: nn.Module) -> Tensor:
+        """(B, C, H, W), of norm 1 in each view."""
+        step = self.xi * image[0, 0].numel() / 1000 * _unit(noise * valid)
+        with torch.autocast(image.device.type, enabled=False), _evaluating(network):
+            with torch.no_grad():
+                answer = network(image)
+            target = answer if self.kind.startswith("logits_") else answer.softmax(1)
+            with torch.enable_grad():
+                step.requires_grad_()
+                distance = CONSISTENCY_KINDS[self.kind](network(image + step), target)
+                # The gradient of the step alone: no weight's .grad is touched.
+                (gradient,) = torch.autograd.grad((distance * valid[:, 0]).sum(), step)
+        return _unit(gradient * valid)
+
+    def _reach(self, image: Tensor, valid: Tensor) -> Tensor:
+        """(B, 1, 1, 1), how far to go."""
+        if not self.adaptive:
+            return self.radius * (image.shape[1] * _sum(valid.to(image.dtype))).sqrt()
+        vertical = _central(image, valid, 2)
+        if self.wrap:
+            image, valid = (torch.cat([field[..., -1:], field, field[..., :1]], 3) for field in (image, valid))
+        return self.radius / 2 * (vertical + _central(image, valid, 3)).sqrt()
+
+
+def _central(image: Tensor, valid: Tensor, axis: int) -> Tensor:
+    """(B, 1, 1, 1), the sum of squares of x[i + 1] - x[i - 1] along an axis, where both are valid."""
+    count = image.shape[axis] - 2
+    difference = image.narrow(axis, 2, count) - image.narrow(axis, 0, count)
+    return _sum(difference.square() * (valid.narrow(axis, 2, count) & valid.narrow(axis, 0, count)))
+
+
+def _unit(field: Tensor) -> Tensor:
+    """Each view divided by its norm."""
+    return field / (_sum(field.square()).sqrt() + 1e-12)
+
+
+def _sum(field: Tensor) -> Tensor:
+    """(B, ...) -> (B, 1, 1, 1)."""
+    return field.sum((1, 2, 3), keepdim=True)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode for a while."""
+    training = network.training
+    network.train(False)
+    try:
+        yield
+    finally:
+        network.train(training)
