@@ -18,7 +18,7 @@ DATA = Path(os.environ.get("RANGESEG_DATA", Path(__file__).parents[2] / "shared"
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     if not DATA.is_dir():
-        pytest.skip(f"real samples are not at {DATA}; set RANGESEG_DATA to their folder", allow_module_level=True)
+        pytest.skip(reason=f"real samples are not at {DATA}; set RANGESEG_DATA to their folder")
     return DATA
 
 

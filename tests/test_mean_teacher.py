@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,6 +201,21 @@ def test_resume_is_bit_exact(tiny_config: Config, tmp_path: Path, stop: int) -> 
         assert same(a[part], b[part])
     rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "stopped")]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # the compiler's own use of what torch deprecates
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiling_changes_nothing_but_the_speed(tiny_config: Config, tmp_path: Path) -> None:
+    tiny_config.optim.steps, tiny_config.consistency.weight = 2, 0.0
+    states = []
+    for compiled in (False, True):
+        tiny_config.runtime.compile, tiny_config.runtime.out = compiled, str(tmp_path / str(compiled))
+        train(tiny_config)
+        states.append(read_checkpoint(tmp_path / str(compiled) / "last.pt")["teacher"])
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_folder_is_not_overwritten(tiny_config: Config) -> None:
