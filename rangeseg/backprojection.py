@@ -144,7 +144,8 @@ def nearest_label(
     _check_prediction(image, prediction)
     _check_window(window)
     edge = (window // 2, wrap, border_is_range_0)
-    padded = pad_images((image.range, image.point_index), prediction.astype(np.int64, copy=False), edge)
+    label = prediction if prediction.dtype == np.uint8 else prediction.astype(np.int64, copy=False)  # two to compile
+    padded = pad_images((image.range, image.point_index), label, edge)
     points = (image.row, image.col, image.range, image.point_index)
     return nearest_points(points, padded, window).astype(prediction.dtype, copy=False)
 

@@ -251,6 +251,7 @@ def nearest_points(
     stride = padded[0].shape[1]
     metres, label = padded[0].reshape(-1), padded[1].reshape(-1)
     offset, _ = _window(np.ones((side, side), np.float32), stride)
+    centre = offset[len(offset) // 2]
     result = np.full(len(row), IGNORE, label.dtype)
     for i in range(len(row)):
         v, u = row[i], col[i]
@@ -258,8 +259,9 @@ def nearest_points(
             continue
         corner = np.uint64(v * stride + u)
         own = range_[i]
-        if own == range_[point_index[v, u]]:
-            result[i] = label[corner + offset[len(offset) // 2]]
+        # The padded range is at hand, but infinite where the pixel is predicted IGNORE.
+        if own == metres[corner + centre] or own == range_[point_index[v, u]]:
+            result[i] = label[corner + centre]
             continue
         least, best = INF, 0
         for c in range(len(offset)):

@@ -115,7 +115,7 @@ def _knn_rows(image: RangeImage, label: NDArray, noise: str, num_classes: int, r
 def _nearest_label_rows(image: RangeImage, label: NDArray, repeats: int) -> list[Row]:
     """NLA and the plain look-up beside the Python loop."""
     image_range, point_range, pixel = _tensors(image)
-    prediction = torch.from_numpy(label)
+    prediction, label = torch.from_numpy(label), label.astype(np.uint8)  # what each is given by its own evaluation
     candidates = {
         "Python loop": lambda: loop_nearest_label(image_range, point_range, prediction, pixel),
         "rangeseg": lambda: nearest_label(image, label),

@@ -168,11 +168,24 @@ def spread_pixels(row: NDArray, col: NDArray, pixels: NDArray, out: NDArray) -> 
                 out[m, i] = pixels[m, row[i], col[i]]
 
 
+@njit(cache=True, nogil=True)
+def _gather_row(index: NDArray, sources: tuple[NDArray, NDArray, NDArray], row: NDArray) -> None:
+    """(5, W) range, x, y, z, remission of one row's points, each point read once; of point 0 where empty."""
+    range_, xyz, remission = sources
+    for u in range(len(index)):
+        i = np.uint64(max(index[u], 0))  # unsigned: no test for indices from the end
+        row[0, u] = range_[i]
+        row[1, u] = xyz[i, 0]
+        row[2, u] = xyz[i, 1]
+        row[3, u] = xyz[i, 2]
+        row[4, u] = remission[i]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _channel(index: NDArray, source: NDArray, mean: np.float32, std: np.float32, out: NDArray) -> None:
     """One channel of one row: normalised, zero where empty."""
     for u in range(len(index)):
-        value = (source[max(index[u], 0)] - mean) / std
+        value = (source[u] - mean) / std
         out[u] = value if index[u] >= 0 else np.float32(0)
 
 
@@ -196,15 +209,12 @@ def fill_view(
     range_, xyz, remission, point_label = sources
     kind, mean, std = channels
     image, valid, label = out
+    row = np.empty((5, point_index.shape[1]), np.float32)
     for v in range(point_index.shape[0]):
         index = point_index[v]
+        _gather_row(index, (range_, xyz, remission), row)
         for c in range(len(kind)):
-            if kind[c] == 0:
-                _channel(index, range_, mean[c], std[c], image[c, v])
-            elif kind[c] == 4:
-                _channel(index, remission, mean[c], std[c], image[c, v])
-            else:
-                _channel(index, xyz[:, kind[c] - 1], mean[c], std[c], image[c, v])
+            _channel(index, row[kind[c]], mean[c], std[c], image[c, v])
         for u in range(len(index)):
             valid[v, u] = index[u] >= 0
         if len(point_label) == 0:
