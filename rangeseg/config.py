@@ -158,7 +158,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "teacher.mode": ("eval", "train"),
     "optim.name": ("adamw", "sgd"),
     "optim.schedule": ("one_cycle", "poly", "constant"),
-    "runtime.precision": ("32-true", "bf16-mixed", "16-mixed", "64-true"),
+    "runtime.precision": ("32-true", "bf16-mixed", "16-mixed"),
 }
 
 POSITIVE = (

@@ -17,7 +17,8 @@ from rangeseg.components import ConfigError
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import make_network, make_perturbation
+from rangeseg.engine.evaluate import score
+from rangeseg.engine.experiment import make_network, make_perturbation, make_views, open_source, segment_views
 from rangeseg.engine.journal import Journal, read_metrics
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher, NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
@@ -216,6 +217,23 @@ def test_compiling_changes_nothing_but_the_speed(tiny_config: Config, tmp_path: 
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_teacher_is_scored_in_eval_mode_and_not_changed_by_it(tiny_config: Config, tmp_path: Path, mode: str) -> None:
+    """Evaluating more often changes nothing, and the run read back gives the score of training."""
+    tiny_config.teacher.mode = mode
+    states = []
+    for every in (0, 1):
+        tiny_config.evaluation.every, tiny_config.runtime.out = every, str(tmp_path / str(every))
+        trained = train(tiny_config)
+        assert trained is not None
+        states.append(read_checkpoint(tmp_path / str(every) / "last.pt")["teacher"])
+    assert same(states[0], states[1])
+    run = Run.load(tmp_path / "1", device="cpu")
+    views = make_views(run.config, open_source(run.config, "val"))
+    again = score(segment_views(run.config, run.network, views, range(len(views)), "cpu"), run.label_map.num_classes)
+    assert again.overall.mean_iou() == trained["mean_iou"]
 
 
 def test_a_run_folder_is_not_overwritten(tiny_config: Config) -> None:

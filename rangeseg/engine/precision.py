@@ -13,13 +13,13 @@ def usable_precision(wanted: str, accelerator: str) -> str:
     On a CPU without instructions for it bfloat16 is many times slower than float32, and float16 has no use.
 
     Args:
-        wanted: 32-true, bf16-mixed, 16-mixed or 64-true.
+        wanted: 32-true, bf16-mixed or 16-mixed.
         accelerator: auto, cpu or cuda.
 
     Returns:
         `wanted`, or 32-true after a warning.
     """
-    if wanted in ("32-true", "64-true"):
+    if wanted == "32-true":
         return wanted
     if accelerator != "cpu" and torch.cuda.is_available():
         has = wanted == "16-mixed" or torch.cuda.is_bf16_supported(including_emulation=False)

@@ -18,7 +18,7 @@ from rangeseg.config import Config
 from rangeseg.data.loading import Stream
 from rangeseg.data.range_views import RangeViews
 from rangeseg.data.sparse import SparseLabels
-from rangeseg.engine.evaluate import Segmented, report, score
+from rangeseg.engine.evaluate import Scores, Segmented, report, score
 from rangeseg.engine.experiment import (
     class_weights,
     make_fabric,
@@ -33,6 +33,8 @@ from rangeseg.engine.journal import Journal
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
+from rangeseg.metrics import ConfusionMatrix
+from rangeseg.networks.layers import evaluating
 from rangeseg.projection import RangeImage
 from rangeseg.types import IGNORE
 from rangeseg.vis.panels import panels
@@ -141,8 +143,10 @@ def _validate(
                 pictures.append((one.sample.name, _draw(one, label_map)))
             yield one
 
-    with fabric.autocast():
-        scores = score(drawn(), label_map.num_classes)
+    scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # of a process without a share of few samples
+    with fabric.autocast(), evaluating(trainer.teacher.network):
+        if mine:
+            scores = score(drawn(), label_map.num_classes)
     if fabric.world_size > 1:
         counts = torch.as_tensor(scores.overall.state, device=fabric.device)
         scores.overall.state[...] = torch.as_tensor(fabric.all_reduce(counts, reduce_op="sum")).cpu().numpy()

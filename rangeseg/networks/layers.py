@@ -5,6 +5,9 @@ Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -170,3 +173,14 @@ def check_input(image: Tensor, in_channels: int, stride: tuple[int, int]) -> Non
             below = size // step * step
             nearest = f"{below} or {below + step}" if below else f"{step}"
             raise ValueError(f"Image {name} {size} is not divisible by the network's stride {step}. Use {nearest}.")
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode for a while, whatever it was in before and is in again afterwards."""
+    training = network.training
+    network.train(False)
+    try:
+        yield
+    finally:
+        network.train(training)

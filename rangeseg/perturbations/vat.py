@@ -5,14 +5,13 @@ Shapes: B views, C channels, K classes, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 
 from rangeseg.losses import CONSISTENCY_KINDS
+from rangeseg.networks.layers import evaluating
 from rangeseg.noise import normal
 from rangeseg.perturbations.bases import OneView
 from rangeseg.perturbations.protocol import Perturbed, Teacher
@@ -68,7 +67,7 @@ class VAT(OneView):
     def _direction(self, image: Tensor, valid: Tensor, noise: Tensor, network: nn.Module) -> Tensor:
         """(B, C, H, W), of norm 1 in each view."""
         step = self.xi * image[0, 0].numel() / 1000 * _unit(noise * valid)
-        with torch.autocast(image.device.type, enabled=False), _evaluating(network):
+        with torch.autocast(image.device.type, enabled=False), evaluating(network):
             with torch.no_grad():
                 answer = network(image)
             target = answer if self.kind.startswith("logits_") else answer.softmax(1)
@@ -104,14 +103,3 @@ def _unit(field: Tensor) -> Tensor:
 def _sum(field: Tensor) -> Tensor:
     """(B, ...) -> (B, 1, 1, 1)."""
     return field.sum((1, 2, 3), keepdim=True)
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode for a while."""
-    training = network.training
-    network.train(False)
-    try:
-        yield
-    finally:
-        network.train(training)
