@@ -67,6 +67,9 @@ class ConsistencyConfig:
     normalise: str = "valid"
     rampup: int = 0
     """Steps of the sigmoid ramp-up of the weight; 0: none."""
+    pair: str = "unlabelled"
+    """What the perturbation is given as a and b: two unlabelled batches; or labelled, whose labels are then the answer,
+    and unlabelled."""
 
 
 @dataclass
@@ -77,6 +80,8 @@ class TeacherConfig:
     warmup: bool = False
     buffers: str = "ema"
     mode: str = "eval"
+    together: bool = True
+    """Ask about both batches of a mix in one forward pass; in mode train its statistics are those of both."""
 
 
 @dataclass
@@ -136,10 +141,13 @@ class RuntimeConfig:
 class Config:
     """One experiment, complete."""
 
+    preset: str = "none"
+    """reference: every choice of the paper's code, above `base` and below this file's own keys; see `PRESETS`."""
     data: DataConfig = field(default_factory=DataConfig)
     network: Component = field(default_factory=lambda: dict(name="fidnet"))
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
     perturbation: Component = field(default_factory=lambda: dict(name="cutmix"))
+    strategy: Component = field(default_factory=lambda: dict(name="mean_teacher"))
     consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -147,10 +155,32 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
-COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "evaluation.back_projection")
+COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "strategy", "evaluation.back_projection")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "reference": {
+        "strategy": {"name": "mean_teacher"},
+        "consistency": {
+            "weight": 1.0,
+            "kind": "var",
+            "threshold": 0.97,
+            "confidence": "mean",
+            "normalise": "all",
+            "rampup": 0,
+            "pair": "unlabelled",
+        },
+        "teacher": {"decay": 0.99, "warmup": False, "buffers": "ema", "mode": "train", "together": False},
+        "supervised": {"cross_entropy": 1.0, "lovasz": 0.0, "class_weights": "none"},
+        "optim": {"clip": None},
+    },
+}
+"""What a preset sets. `reference` is the step of French et al.'s code, which then draws the boxes, too."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "supervised.class_weights": ("none", "inverse", "root"),
+    "preset": tuple(PRESETS),
+    "consistency.pair": ("unlabelled", "labelled"),
     "consistency.kind": ("var", "logits_var", "logits_smoothl1", "bce", "kld", "ce"),
     "consistency.confidence": ("mean", "pixel"),
     "consistency.normalise": ("valid", "confident", "all"),
@@ -206,7 +236,8 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
     """
     merged = OmegaConf.structured(Config)
     for layer in layers:
-        merged = _merge(merged, layer if isinstance(layer, DictConfig) else OmegaConf.create(dict(layer)))
+        layer = layer if isinstance(layer, DictConfig) else OmegaConf.create(dict(layer))
+        merged = _merge(_merge(merged, OmegaConf.create(PRESETS.get(layer.get("preset"), {}))), layer)
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
         raise ConfigError(f"{missing[0]}: missing. Write it into the file or give {missing[0]}=VALUE.")
@@ -298,3 +329,13 @@ def _check(config: Config) -> None:
         raise ConfigError(f"data.label_fraction: {config.data.label_fraction} is not in (0, 1].")
     if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
         raise ConfigError(f"optim.accumulate: {config.optim.accumulate} parts are more than the views of a batch.")
+    if config.consistency.pair == "labelled":
+        if config.data.batch_labelled != config.data.batch_unlabelled:
+            raise ConfigError(
+                f"consistency.pair: labelled views are mixed one to one with unlabelled ones; data.batch_labelled is "
+                f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
+            )
+        if config.consistency.kind.startswith("logits"):
+            raise ConfigError(
+                "consistency.kind: labels have no logits; choose ce, kld, var or bce with pair: labelled."
+            )

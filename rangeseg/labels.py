@@ -45,6 +45,7 @@ class LabelMap:
         splits: train, val, test -> sequences.
         scan_counts: sequence -> how many scans it has in the complete dataset.
         sensor: the range image's size and field of view.
+        things: train ids of the classes that come in countable pieces.
 
     Raises:
         ValueError: the fields do not fit each other.
@@ -60,6 +61,7 @@ class LabelMap:
     splits: Mapping[str, tuple[str, ...]]
     scan_counts: Mapping[str, int] = field(repr=False)
     sensor: Sensor = field(repr=False)
+    things: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < len(self.names) < _UNKNOWN:
@@ -206,4 +208,5 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
             fov_up_deg=float(sensor["fov_up_deg"]),
             fov_down_deg=float(sensor["fov_down_deg"]),
         ),
+        things=tuple(train_of_name[name] for name in content.get("things", ())),
     )

@@ -1,6 +1,6 @@
 """Put two batches of views together by a mask. True is taken from `b`; every pixel comes from exactly one of the two.
 
-Shapes: B views, C channels, K classes, H rows, W columns.
+Shapes: B views, C channels, F fields of any kind, K classes, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rangeseg.mix_kernels import choose_on_cpu, fits
 from rangeseg.types import IGNORE, View
 
 
-def mix(a: View, b: View, mask: Tensor) -> View:
+def mix(a: View, b: View, mask: Tensor, *, out: View | None = None) -> View:
     """CutMix: pixels of `b` where the mask is True, of `a` elsewhere: image, valid and label alike.
 
     Args:
         a: B views.
         b: B views of the same size.
         mask: (B, H, W) bool, True = taken from `b`.
+        out: B views to write to, so that no memory is allocated; None for new ones.
 
     Returns:
         B views.
@@ -28,12 +30,9 @@ def mix(a: View, b: View, mask: Tensor) -> View:
     Source:
         French et al., BMVC 2020: x = (1 - m) a + m b.
     """
-    _check_mask(mask, a.valid.shape, b.valid.shape)
-    return View(
-        torch.where(mask[:, None], b.image, a.image),
-        torch.where(mask, b.valid, a.valid),
-        torch.where(mask, b.label, a.label),
-    )
+    fields = ((b.image, a.image), (b.valid, a.valid), (b.label, a.label))
+    outs = (None, None, None) if out is None else (out.image, out.valid, out.label)
+    return View(*(choose(mask, *pair, out=to) for pair, to in zip(fields, outs, strict=True)))
 
 
 def erase(a: View, mask: Tensor) -> View:
@@ -56,13 +55,14 @@ def erase(a: View, mask: Tensor) -> View:
     return View(a.image.masked_fill(mask[:, None], 0), a.valid & ~mask, a.label.masked_fill(mask, IGNORE))
 
 
-def mix_probabilities(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+def mix_probabilities(a: Tensor, b: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
     """What the teacher says of `mix(a, b, mask)`, from what it says of `a` and of `b`; for logits as for probabilities.
 
     Args:
         a: (B, K, H, W).
         b: (B, K, H, W).
         mask: (B, H, W) bool, True = taken from `b`.
+        out: (B, K, H, W) to write to, `a` or `b` too; None for a new tensor.
 
     Returns:
         (B, K, H, W).
@@ -70,8 +70,33 @@ def mix_probabilities(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ValueError: the mask is not bool, or its shape does not fit `a` and `b`.
     """
-    _check_mask(mask, *(side.shape[:1] + side.shape[2:] for side in (a, b)))
-    return torch.where(mask[:, None], b, a)
+    return choose(mask, b, a, out=out)
+
+
+def choose(mask: Tensor, yes: Tensor, no: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """`yes` where the mask is True, else `no`.
+
+    Args:
+        mask: (B, H, W) bool.
+        yes: (B, F, H, W), or (B, H, W).
+        no: the same.
+        out: the same, to write to, `yes` or `no` too; None for a new tensor.
+
+    Returns:
+        The shape of `yes`.
+
+    Raises:
+        ValueError: the mask is not bool, or its shape does not fit `yes` and `no`.
+    """
+    _check_mask(mask, *(side.shape if side.ndim == 3 else side.shape[:1] + side.shape[2:] for side in (no, yes)))
+    if yes.ndim == 3:
+        chosen = choose(mask, yes[:, None], no[:, None], out=None if out is None else out[:, None])
+        return chosen[:, 0] if out is None else out
+    if not fits(mask, yes, no):
+        return torch.where(mask[:, None], yes, no) if out is None else torch.where(mask[:, None], yes, no, out=out)
+    out = torch.empty_like(yes) if out is None else out
+    choose_on_cpu(mask, yes, no, out)
+    return out
 
 
 def _check_mask(mask: Tensor, *shapes: torch.Size) -> None:

@@ -1,4 +1,5 @@
-"""The mean teacher: a copy of the student that follows it as an exponential moving average.
+"""Who answers for unlabelled views: a copy of the student that follows it as an exponential moving average, or a
+network as it is.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -12,8 +13,49 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rangeseg.networks.layers import evaluating
 
-class EmaTeacher:
+
+class PlainTeacher:
+    """Answers with a network as it is at the moment, in eval mode: no copy, no average (FixMatch, CPS).
+
+    Args:
+        network: (B, C, H, W) -> (B, K, H, W) logits; its mode and its statistics stay as they are.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """What the teacher thinks.
+
+        Args:
+            image: (B, C, H, W).
+
+        Returns:
+            (B, K, H, W) probabilities, at least float32, without a gradient.
+        """
+        return self.logits(image).softmax(1)
+
+    @torch.no_grad()
+    def logits(self, image: Tensor) -> Tensor:
+        """The same before the softmax.
+
+        Args:
+            image: (B, C, H, W).
+
+        Returns:
+            (B, K, H, W), at least float32, without a gradient.
+        """
+        with evaluating(self.network):
+            return self._run(image)
+
+    def _run(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+class EmaTeacher(PlainTeacher):
     """Answers with the average of the student's past: t <- decay t + (1 - decay) s after every step of the optimiser.
 
     Args:
@@ -53,7 +95,7 @@ class EmaTeacher:
         self.decay = decay
         self.warmup = warmup
         self.buffers = buffers
-        self.network = copy.deepcopy(student).requires_grad_(False).train(mode == "train")
+        super().__init__(copy.deepcopy(student).requires_grad_(False).train(mode == "train"))
         self._averaged, self._copied = self._split_state()
 
     @torch.no_grad()
@@ -81,20 +123,8 @@ class EmaTeacher:
             own[key].copy_(other[key], non_blocking=True)
 
     @torch.no_grad()
-    def __call__(self, image: Tensor) -> Tensor:
-        """What the teacher thinks.
-
-        Args:
-            image: (B, C, H, W).
-
-        Returns:
-            (B, K, H, W) probabilities, at least float32, without a gradient.
-        """
-        return self.logits(image).softmax(1)
-
-    @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:
-        """The same before the softmax.
+        """What the teacher thinks, before the softmax, in the teacher's own mode.
 
         Args:
             image: (B, C, H, W).
@@ -102,8 +132,7 @@ class EmaTeacher:
         Returns:
             (B, K, H, W), at least float32, without a gradient.
         """
-        logits: Tensor = self.network(image)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return self._run(image)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The network's state, for a checkpoint."""

@@ -16,7 +16,7 @@ LINES_AT_MOST = 350
 LAYERS = (
     {"types", "version", "files", "resources", "components"},
     {"labels", "config", "scan_io"},
-    {"projection", "backprojection", "backprojection_kernels", "noise", "masks", "mix", "perturbations"}
+    {"projection", "backprojection", "backprojection_kernels", "noise", "masks", "mix", "mix_kernels", "perturbations"}
     | {"losses", "schedules", "metrics", "teacher", "networks"},
     {"data", "vis"},
     {"engine"},
@@ -26,7 +26,7 @@ LAYERS = (
 """Parts of `rangeseg`, lowest first. A part imports from its own layer and from those below."""
 
 YAML_READERS = {"config.py", "labels.py"}
-CONFIG_READERS = {"__init__", "cli", "config", "engine"}
+CONFIG_READERS = {"__init__", "benchmark", "cli", "config", "engine"}
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from rangeseg.perturbations import (
     Perturbation,
     Perturbed,
     PolarMix,
+    Several,
 )
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import IGNORE, View
@@ -39,13 +41,20 @@ NAMED = Channels(("range", "x", "y", "z", "remission"), (20.0, 0.5, -0.1, -1.0, 
 SECTIONS: dict[str, dict[str, Any]] = {
     "combined": {"first": {"name": "cutmix"}, "then": [{"name": "geometric"}, {"name": "jitter"}]},
     "one_of": {"parts": [{"name": "cutmix"}, {"name": "lasermix"}]},
+    "several": {"parts": [{"name": "cutmix"}, {"name": "jitter"}]},
 }
+VIEWS = {"several": 2 * 2}
 
 
-def make(name: str, *, logits: bool = False, wrap: bool = True) -> Perturbation:
+PLANE = {"affine"}
+"""Those that do not take cylinders."""
+
+
+def make(name: str, *, wrap: bool = True, **context: Any) -> Perturbation:
     """The entry as a config makes it, with its defaults."""
     section = {"name": name} | SECTIONS.get(name, {})
-    made: Perturbation = build(PERTURBATIONS, section, "perturbation", wrap=wrap, logits=logits, channels=NAMED)
+    context = {"channels": NAMED, "things": (1, 2)} | context
+    made: Perturbation = build(PERTURBATIONS, section, "perturbation", wrap=wrap and name not in PLANE, **context)
     return made
 
 
@@ -80,6 +89,12 @@ def views(seed: int) -> View:
     return View(image, valid, torch.full((BATCH, HEIGHT, WIDTH), IGNORE))
 
 
+def labelled(seed: int) -> View:
+    """The same views with a label at every pixel."""
+    view, rng = views(seed), torch.Generator().manual_seed(seed + 10)
+    return View(view.image, view.valid, torch.randint(CLASSES, view.valid.shape, generator=rng))
+
+
 def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(5)
 
@@ -103,12 +118,12 @@ def apply(perturbation: Any, teacher: Any = None, seed: int = 5) -> Perturbed:
 class TestEveryPerturbation:
     @pytest.mark.parametrize("wrap", [True, False])
     def test_shapes_types_and_devices(self, name: str, wrap: bool) -> None:
-        perturbed = apply(make(name, logits=True, wrap=wrap))
-        assert perturbed.image.shape == (BATCH, CHANNELS, HEIGHT, WIDTH)
-        assert perturbed.target.shape == (BATCH, CLASSES, HEIGHT, WIDTH)
+        perturbed, batch = apply(make(name, logits=True, wrap=wrap)), VIEWS.get(name, BATCH)
+        assert perturbed.image.shape == (batch, CHANNELS, HEIGHT, WIDTH)
+        assert perturbed.target.shape == (batch, CLASSES, HEIGHT, WIDTH)
         assert perturbed.target_logits is not None
         assert perturbed.target_logits.shape == perturbed.target.shape
-        assert perturbed.valid.shape == (BATCH, HEIGHT, WIDTH)
+        assert perturbed.valid.shape == (batch, HEIGHT, WIDTH)
         assert perturbed.valid.dtype == torch.bool
         for field in (perturbed.image, perturbed.target, perturbed.target_logits):
             assert field.dtype == torch.float32
@@ -116,11 +131,11 @@ class TestEveryPerturbation:
 
     def test_targets_are_probabilities_and_logits_come_only_when_asked_for(self, name: str) -> None:
         plain, asked = apply(make(name)), apply(make(name, logits=True))
-        torch.testing.assert_close(plain.target.sum(1), torch.ones(BATCH, HEIGHT, WIDTH))
+        torch.testing.assert_close(plain.target.sum(1), torch.ones_like(plain.target[:, 0]))
         assert plain.target_logits is None
         assert asked.target_logits is not None
         torch.testing.assert_close(asked.target, plain.target)
-        if name != "ict":  # averages probabilities, not logits
+        if name not in ("ict", "affine"):  # these average probabilities, and logits apart
             torch.testing.assert_close(asked.target_logits.softmax(1), plain.target)
 
     def test_the_same_generator_state_gives_the_same_result(self, name: str) -> None:
@@ -133,7 +148,7 @@ class TestEveryPerturbation:
 
     def test_another_generator_state_gives_another_result(self, name: str) -> None:
         same = torch.equal(apply(make(name)).image, apply(make(name), seed=6).image)
-        assert same == (name == "none")
+        assert same == (name in ("none", "color"))  # there is no colour here
 
     def test_the_teacher_is_asked_once_and_sees_the_views_unperturbed(self, name: str) -> None:
         for logits in (False, True):
@@ -142,6 +157,26 @@ class TestEveryPerturbation:
             (read,) = teacher.read
             whole = torch.cat([views(1).image, views(2).image])
             assert torch.equal(read, whole[: len(read)])
+
+    def test_asked_apart_the_teacher_sees_each_view_alone_and_says_the_same(self, name: str) -> None:
+        teacher = CountingTeacher()
+        apart = apply(make(name, together=False), teacher)
+        for read, view in zip(teacher.read, (views(1), views(2)), strict=False):
+            assert torch.equal(read, view.image)
+        torch.testing.assert_close(apart.target, apply(make(name)).target)
+
+    def test_labels_are_the_answer_where_there_are_any(self, name: str) -> None:
+        """With every pixel labelled the teacher's word counts nowhere: what it says may change as it likes."""
+        answers = []
+        for seed in (1, 2):
+            teacher, perturbation = CountingTeacher(), make(name, labels=True)
+            teacher.weight = torch.randn(CLASSES, CHANNELS, generator=torch.Generator().manual_seed(seed))
+            answers.append(perturbation(seeded(), labelled(1), labelled(2), no_student, teacher).target)
+        assert torch.equal(*answers)
+        if name in [*MIXES, "none", "jitter", "cutout", "cowout", "color", "vat"]:
+            assert set(answers[0].unique().tolist()) == {0.0, 1.0}
+        unlabelled = apply(make(name, labels=True))
+        assert torch.equal(unlabelled.target, apply(make(name)).target)
 
     def test_empty_pixels_stay_empty(self, name: str) -> None:
         perturbed = apply(make(name))
@@ -215,6 +250,100 @@ def test_a_mix_and_the_mix_of_the_exchanged_views_share_out_both(name: str) -> N
     assert torch.equal(one.image + other.image, a.image + b.image)
     assert torch.equal(one.valid.int() + other.valid.int(), a.valid.int() + b.valid.int())
     torch.testing.assert_close(one.target + other.target, teacher(a.image) + teacher(b.image))
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_the_complement_is_the_mix_of_the_exchanged_views(name: str) -> None:
+    section, context = {"name": name, "complement": True}, {"channels": NAMED, "wrap": True}
+    both = apply(build(PERTURBATIONS, section, "p", **context))
+    one, other = (View(*(field.chunk(2)[half] for field in (both.image, both.valid, both.valid))) for half in (0, 1))
+    assert torch.equal(one.image, apply(make(name)).image)
+    assert torch.equal(one.image + other.image, views(1).image + views(2).image)
+    assert torch.equal(one.valid.int() + other.valid.int(), views(1).valid.int() + views(2).valid.int())
+
+
+def test_several_are_their_parts_one_after_another() -> None:
+    rng, teacher = seeded(), CountingTeacher()
+    parts = (CutMix(wrap=True), LaserMix(bands=(3,)), CutOut())
+    expected = [part(rng, views(1), views(2), no_student, CountingTeacher()) for part in parts]
+    made = Several(parts)(seeded(), views(1), views(2), no_student, teacher)
+    assert len(teacher.read) == 1
+    for field in ("image", "valid"):
+        assert torch.equal(getattr(made, field), torch.cat([getattr(one, field) for one in expected]))
+    torch.testing.assert_close(made.target, torch.cat([one.target for one in expected]))
+
+
+class TestThings:
+    """PolarMix's second half, against a loop over pixels."""
+
+    COPIES, THINGS = 3, (0, 2)
+
+    def mixed(self, seed: int = 5, **context: Any) -> tuple[Perturbed, View, View]:
+        a, b = self.scene(1), self.scene(2)
+        made = PolarMix(fraction=0.0, copies=self.COPIES, things=self.THINGS, wrap=True, labels=True, **context)
+        return made(torch.Generator().manual_seed(seed), a, b, no_student, CountingTeacher()), a, b
+
+    def scene(self, seed: int) -> View:
+        view = labelled(seed)
+        distance = torch.rand(view.valid.shape, generator=torch.Generator().manual_seed(seed)) * 40 + 2
+        return View(NAMED.replace(view.image, {"range": distance}, view.valid), view.valid, view.label)
+
+    def test_every_pixel_shows_the_nearest_of_the_scene_and_the_copies(self) -> None:
+        perturbed, a, b = self.mixed(channels=NAMED)
+        distance = {name: NAMED.read(image, "range") for name, image in (("a", a.image), ("b", b.image))}
+        shown = NAMED.read(perturbed.image, "range")
+        thing = b.valid & ((b.label == 0) | (b.label == 2))
+        hits = 0
+        for one in range(BATCH):
+            shifts = [
+                [s for s in range(WIDTH) if self.explains(perturbed, a, b, one, s, low, low + 1 / 3)]
+                for low in (0, 1 / 3)
+            ]
+            for y, x in np.ndindex(HEIGHT, WIDTH):
+                seen = [distance["a"][one, y, x]] if a.valid[one, y, x] else []
+                assert not seen or shown[one, y, x] <= seen[0] + 1e-3
+                if thing[one, y, x] and (not seen or distance["b"][one, y, x] < seen[0]):
+                    hits += 1
+                    assert shown[one, y, x] <= distance["b"][one, y, x] + 1e-3
+            assert all(shifts)
+        assert hits > 20
+
+    def explains(self, perturbed: Perturbed, a: View, b: View, one: int, shift: int, low: float, high: float) -> bool:
+        """Whether the things of `b` turned by `shift` columns are nowhere behind what the mixed view shows."""
+        if not low <= shift / WIDTH <= high:
+            return False
+        thing = (b.valid & ((b.label == 0) | (b.label == 2)))[one].roll(shift, 1)
+        distance = NAMED.read(b.image, "range")[one].roll(shift, 1)
+        return bool((NAMED.read(perturbed.image, "range")[one][thing] <= distance[thing] + 1e-3).all())
+
+    def test_what_is_pasted_is_a_thing_and_what_is_not_stays(self) -> None:
+        perturbed, a, _ = self.mixed(channels=NAMED)
+        pasted = ~((perturbed.image == a.image).all(1) & (perturbed.valid == a.valid))
+        answer = perturbed.target.argmax(1)
+        assert pasted.any()
+        assert ((answer == 0) | (answer == 2))[pasted].all()
+        assert torch.equal(answer[~pasted], a.label[~pasted])
+        assert perturbed.valid[pasted].all()
+
+    def test_without_a_range_copies_are_in_front(self) -> None:
+        perturbed, _, b = self.mixed()
+        thing = b.valid & ((b.label == 0) | (b.label == 2))
+        answer = perturbed.target.argmax(1)
+        assert ((answer == 0) | (answer == 2))[thing].all()
+
+    def test_on_a_plane_they_stay_in_their_place(self) -> None:
+        a, b = self.scene(1), self.scene(2)
+        made = PolarMix(fraction=0.0, copies=2, things=(0,), labels=True, channels=NAMED)
+        perturbed = made(seeded(), a, b, no_student, CountingTeacher())
+        nearer = (NAMED.read(b.image, "range") < NAMED.read(a.image, "range")) | ~a.valid
+        expected = mix(a, b, (b.label == 0) & b.valid & nearer)
+        assert torch.equal(perturbed.image, expected.image)
+        assert torch.equal(perturbed.valid, expected.valid)
+
+    @pytest.mark.parametrize("bad", [{"copies": -1}, {"copies": 3}])
+    def test_bad_copies_show_at_birth(self, bad: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"PolarMix .*; ?give|PolarMix .*give the train ids"):
+            PolarMix(**bad)
 
 
 def test_strips_are_the_masks_of_their_names() -> None:

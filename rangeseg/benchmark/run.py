@@ -16,8 +16,18 @@ from rich.table import Table
 from rangeseg.benchmark.geometry import benchmark_back_projection, benchmark_projection
 from rangeseg.benchmark.sample import OneScan, benchmark_sample
 from rangeseg.benchmark.timing import Row
+from rangeseg.benchmark.training import benchmark_mix, benchmark_step
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.files import write_atomically
+
+FULL_FIDNET = (
+    "network.width=128",
+    "network.blocks=[3,4,6,3]",
+    "network.stem=[64,128,256,512]",
+    "network.azimuth_stride=1",
+    "data.batch_labelled=1",
+    "data.batch_unlabelled=1",
+)
 
 
 def run(root: Path, *, json_path: Path | None = None, repeats: int = 20) -> list[Row]:
@@ -54,6 +64,9 @@ def _stages(source: SemanticKitti, repeats: int) -> Iterator[list[Row]]:
     yield benchmark_projection(scan, repeats=repeats)
     yield benchmark_back_projection(scan, repeats=repeats)
     yield benchmark_sample(OneScan(source.scan_path(0), source.label_path(0), source.label_map), repeats=repeats)
+    yield benchmark_mix(repeats=repeats)
+    yield benchmark_step(repeats=repeats)
+    yield benchmark_step(overrides=FULL_FIDNET, size=(64, 256), repeats=2, warm_up=1)
 
 
 def _table(rows: list[Row]) -> Table:

@@ -21,6 +21,7 @@ from rangeseg.data.range_views import RangeViews
 from rangeseg.data.source import ScanSource
 from rangeseg.engine.evaluate import BackProjection, Segmented, segment
 from rangeseg.engine.precision import usable_precision
+from rangeseg.engine.strategies import STRATEGIES, Strategy
 from rangeseg.labels import LabelMap
 from rangeseg.networks import NETWORKS
 from rangeseg.perturbations import PERTURBATIONS, Channels, Perturbation
@@ -80,12 +81,23 @@ def make_views(config: Config, source: ScanSource, *, labelled: bool = True, aug
 
 
 def make_network(config: Config, num_classes: int) -> nn.Module:
-    """`network`, with initial weights that `runtime.seed` decides."""
-    torch.manual_seed(config.runtime.seed)
-    network: nn.Module = build(
-        NETWORKS, config.network, "network", in_channels=len(config.data.channels), num_classes=num_classes, wrap=True
-    )
-    return network
+    """`network`, with initial weights that `runtime.seed` decides; two of them where the `strategy` asks for a pair."""
+
+    def make(number: int) -> nn.Module:
+        torch.manual_seed(config.runtime.seed + number)
+        network: nn.Module = build(
+            NETWORKS, config.network, "network", in_channels=len(config.data.channels), num_classes=num_classes,
+            wrap=True,
+        )  # fmt: skip
+        return network
+
+    return make_strategy(config).make_network(make)
+
+
+def make_strategy(config: Config) -> Strategy:
+    """`strategy`: who answers for unlabelled views, and who learns from it."""
+    strategy: Strategy = build(STRATEGIES, config.strategy, "strategy")
+    return strategy
 
 
 def make_back_projection(config: Config) -> BackProjection:
@@ -94,10 +106,20 @@ def make_back_projection(config: Config) -> BackProjection:
 
 
 def make_perturbation(config: Config) -> Perturbation:
-    """`perturbation`, told what the channels are; asks for logits where the consistency loss is on logits."""
-    logits = config.consistency.kind.startswith("logits")
-    channels = Channels(tuple(config.data.channels), tuple(config.data.mean), tuple(config.data.std))
-    return build(PERTURBATIONS, config.perturbation, "perturbation", wrap=True, logits=logits, channels=channels)
+    """`perturbation`, told what the views are, what the loss needs, and what it owes to a preset."""
+    reference = {"sampler": "reference", "xi": 1e-6} if config.preset == "reference" else {}
+    return build(
+        PERTURBATIONS,
+        config.perturbation,
+        "perturbation",
+        wrap=True,
+        channels=Channels(tuple(config.data.channels), tuple(config.data.mean), tuple(config.data.std)),
+        things=lookup_label_map(config).things,
+        logits=config.consistency.kind.startswith("logits"),
+        labels=config.consistency.pair == "labelled",
+        together=config.teacher.together,
+        **reference,
+    )
 
 
 def class_weights(config: Config, label_map: LabelMap) -> Tensor | None:

@@ -3,7 +3,7 @@
 One step, with a labelled view (x, y) and two unlabelled views a, b (French et al., BMVC 2020, section 3):
 
     L_s = ce * CE(S(x), y) + lovasz * Lovász(softmax S(x), y)            supervised_loss
-    x', q, v = perturbation(a, b)            q mixes T(a), T(b) as x' mixes a, b
+    x', q, v = perturbation(a, b)            q mixes T(a), T(b) as x' mixes a, b; another strategy asks another than T
     L_c = weight * rampup(step) * consistency(S(x'), q, v)               consistency_loss
     S <- S - lr(step) * clip(dL_s + dL_c)    two backward passes, one graph in memory at a time
     T <- decay * T + (1 - decay) * S                                     teacher.update
@@ -29,8 +29,9 @@ from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from rangeseg.engine.journal import Journal
 from rangeseg.engine.optimizer import make_optimizer
+from rangeseg.engine.strategies import Strategy
 from rangeseg.losses import confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
-from rangeseg.perturbations import Perturbation
+from rangeseg.perturbations import Perturbation, Perturbed, Teacher
 from rangeseg.schedules import SCHEDULES, sigmoid_rampup
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import View
@@ -60,6 +61,7 @@ class MeanTeacher:
         perturbation: what turns unlabelled views into (student input, target).
         config: read are `supervised`, `consistency`, `teacher`, `optim` and `runtime`.
         class_weights: (K,) of the cross-entropy; None for 1.
+        strategy: who answers for unlabelled views and who learns from it; `network` is of its making.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class MeanTeacher:
         perturbation: Perturbation,
         config: Config,
         class_weights: Tensor | None = None,
+        strategy: Strategy | None = None,
     ) -> None:
         self.fabric, self.config, self.perturbation = fabric, config, perturbation
+        self.strategy = strategy or Strategy()
         if config.runtime.sync_batchnorm and fabric.world_size > 1:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         if config.runtime.channels_last:
@@ -125,29 +129,33 @@ class MeanTeacher:
 
     def supervised_loss(self, labelled: View) -> dict[str, Tensor]:
         """The loss on labelled views, by name."""
-        logits = self.student(labelled.image).float()
+        logits, label = self.strategy.supervised(self.student, labelled)
         settings = self.config.supervised
-        loss = settings.cross_entropy * cross_entropy(logits, labelled.label, weight=self.class_weights)
+        loss = settings.cross_entropy * cross_entropy(logits.float(), label, weight=self.class_weights)
         if settings.lovasz:
-            loss = loss + settings.lovasz * lovasz_softmax(logits, labelled.label)
+            loss = loss + settings.lovasz * lovasz_softmax(logits.float(), label)
         return {"supervised": loss}
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
         """The weighted loss on unlabelled views, and the share of pixels where the teacher is confident."""
-        settings = self.config.consistency
-        with self.fabric.autocast():
-            perturbed = self.perturbation(generator, a, b, self.student, self.teacher)
+
+        def pose(teacher: Teacher) -> Perturbed:
+            with self.fabric.autocast():
+                return self.perturbation(generator, a, b, self.student, teacher)
+
+        settings, progress = self.config.consistency, self.step / self.config.optim.steps
+        logits, question = self.strategy.unsupervised(pose, self.student, self.network, self.teacher, progress)
         loss = consistency_loss(
-            self.student(perturbed.image).float(),
-            perturbed.target.float(),
-            perturbed.valid,
+            logits.float(),
+            question.target.float(),
+            question.valid,
             kind=settings.kind,
             threshold=settings.threshold,
             confidence=settings.confidence,
             normalise=settings.normalise,
-            target_logits=perturbed.target_logits,
+            target_logits=question.target_logits,
         )
-        rate = confidence_rate(perturbed.target, perturbed.valid, settings.threshold)
+        rate = confidence_rate(question.target, question.valid, settings.threshold)
         return {"consistency": settings.weight * sigmoid_rampup(self.step, settings.rampup) * loss, "confidence": rate}
 
     def fit(self, batches: Iterator[Batches], journal: Journal, evaluate: Callable[[], Evaluated]) -> None:

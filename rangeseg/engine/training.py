@@ -25,6 +25,7 @@ from rangeseg.engine.experiment import (
     make_network,
     make_perturbation,
     make_projection,
+    make_strategy,
     make_views,
     open_source,
     segment_views,
@@ -86,7 +87,14 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
         raise ConfigError(f"runtime.out: {folder} already holds a run. Go on with --resume, or choose another folder.")
     data = TrainingData.open(config)
     network = make_network(config, data.label_map.num_classes)
-    trainer = MeanTeacher(fabric, network, make_perturbation(config), config, class_weights(config, data.label_map))
+    trainer = MeanTeacher(
+        fabric,
+        network,
+        make_perturbation(config),
+        config,
+        class_weights(config, data.label_map),
+        make_strategy(config),
+    )
     if resume:
         trainer.resume(folder / "last.pt")
     journal = Journal(folder, enabled=fabric.is_global_zero, step=trainer.step)
@@ -124,7 +132,10 @@ def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingDat
     labelled = stream(data.labelled, config.data.batch_labelled, LABELLED)
     if config.consistency.weight == 0:
         return ((batch, None, None) for batch in labelled)
-    a, b = (stream(data.unlabelled, config.data.batch_unlabelled, number) for number in (UNLABELLED_A, UNLABELLED_B))
+    b = stream(data.unlabelled, config.data.batch_unlabelled, UNLABELLED_B)
+    if config.consistency.pair == "labelled":
+        return ((batch, batch, other) for batch, other in zip(labelled, b, strict=True))
+    a = stream(data.unlabelled, config.data.batch_unlabelled, UNLABELLED_A)
     return zip(labelled, a, b, strict=True)
 
 

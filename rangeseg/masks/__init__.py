@@ -1,6 +1,6 @@
 """Masks for mixing: (B, H, W) bool, True = taken from `b` (or erased).
 
-    box_mask      boxes                                   CutMix, CutOut
+    box_mask      boxes                                   CutMix, CutOut (reference_box_mask: as the paper's code)
     beam_mask     every other band of rows                LaserMix
     grid_mask     every other cell of bands x sectors     LaserMix, its finest form
     sector_mask   one run of columns                      PolarMix, FrustumMix
@@ -13,6 +13,17 @@ All are drawn from a CPU generator as a few numbers, and filled in on any device
 from rangeseg.masks.boxes import Aspect, By, box_mask
 from rangeseg.masks.classes import class_mask
 from rangeseg.masks.cow import cow_mask
+from rangeseg.masks.reference import reference_box_mask
 from rangeseg.masks.strips import beam_mask, grid_mask, sector_mask
 
-__all__ = ["Aspect", "By", "beam_mask", "box_mask", "class_mask", "cow_mask", "grid_mask", "sector_mask"]
+__all__ = [
+    "Aspect",
+    "By",
+    "beam_mask",
+    "box_mask",
+    "class_mask",
+    "cow_mask",
+    "grid_mask",
+    "reference_box_mask",
+    "sector_mask",
+]

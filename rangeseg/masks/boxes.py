@@ -121,9 +121,10 @@ def _fill(boxes: Tensor, height: int, width: int, wrap: bool) -> Tensor:
     columns = torch.arange(width, dtype=torch.int32, device=top.device) - left
     if wrap:
         columns = columns.remainder(width)
-    in_rows = ((rows >= 0) & (rows < box_height))[..., None]
-    in_columns = ((columns >= 0) & (columns < box_width))[..., None, :]
+    # As bytes: on a CPU torch combines booleans that broadcast thirty times slower.
+    in_rows = ((rows >= 0) & (rows < box_height))[..., None].view(torch.uint8)
+    in_columns = ((columns >= 0) & (columns < box_width))[..., None, :].view(torch.uint8)
     mask = in_rows[:, 0] & in_columns[:, 0]
     for box in range(1, boxes.shape[2]):
         mask ^= in_rows[:, box] & in_columns[:, box]
-    return mask
+    return mask.view(torch.bool)

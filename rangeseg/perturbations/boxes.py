@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Generator, Tensor
 
-from rangeseg.masks import Aspect, By, box_mask
+from rangeseg.masks import Aspect, By, box_mask, reference_box_mask
 from rangeseg.perturbations.bases import Erasing, Keep, Mixing
+
+Sampler = Literal["rangeseg", "reference"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class CutMix(Mixing):
         inside: boxes lie within the image; False lets them leave it and clips them.
         wrap: the views are cylinders: column 0 touches column W-1.
         by: `area` is the boxes' "area", or ("size") their sides.
+        sampler: "rangeseg" (`box_mask`), or "reference": drawn as the paper's code draws them, mistakes included, never
+            across a seam (`reference_box_mask`).
         logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
@@ -36,6 +41,7 @@ class CutMix(Mixing):
     inside: bool = True
     wrap: bool = False
     by: By = "area"
+    sampler: Sampler = "rangeseg"
 
     def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
         """Boxes."""
@@ -55,6 +61,8 @@ class CutOut(Erasing):
         inside: boxes lie within the image; False lets them leave it and clips them.
         wrap: the views are cylinders: column 0 touches column W-1.
         by: `area` is the boxes' "area", or ("size") their sides.
+        sampler: "rangeseg" (`box_mask`), or "reference": drawn as the paper's code draws them, mistakes included, never
+            across a seam (`reference_box_mask`).
         logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
@@ -71,6 +79,7 @@ class CutOut(Erasing):
     inside: bool = True
     wrap: bool = False
     by: By = "area"
+    sampler: Sampler = "rangeseg"
 
     def draw_mask(self, generator: Generator, valid: Tensor) -> Tensor:
         """Boxes."""
@@ -79,14 +88,10 @@ class CutOut(Erasing):
 
 def _boxes(settings: CutMix | CutOut, generator: Generator, like: Tensor) -> Tensor:
     """Box masks of the shape (B, H, W) and on the device of `like`."""
-    return box_mask(
-        generator,
-        *like.shape,
-        area=settings.area,
-        by=settings.by,
-        boxes=settings.boxes,
-        aspect=settings.aspect,
-        inside=settings.inside,
-        wrap=settings.wrap,
-        device=like.device,
-    )
+    names = ("area", "by", "boxes", "aspect", "inside")
+    chosen: dict[str, Any] = {name: getattr(settings, name) for name in names} | {"device": like.device}
+    if settings.sampler == "reference":
+        return reference_box_mask(generator, *like.shape, **chosen)
+    if settings.sampler != "rangeseg":
+        raise ValueError(f"A box perturbation got sampler={settings.sampler!r}; choose 'rangeseg' or 'reference'.")
+    return box_mask(generator, *like.shape, wrap=settings.wrap, **chosen)

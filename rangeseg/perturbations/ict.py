@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Generator, Tensor
 
 from rangeseg.noise import beta
-from rangeseg.perturbations.bases import ask
-from rangeseg.perturbations.protocol import Perturbed, Student, Teacher
-from rangeseg.types import View
+from rangeseg.perturbations.bases import Asking
+from rangeseg.perturbations.protocol import Perturbed, Teacher
 
 
 @dataclass(frozen=True)
-class ICT:
+class ICT(Asking):
     """The student reads (1 - l) a + l b and should say (1 - l) T(a) + l T(b), l ~ Beta(alpha, alpha) for each pair.
 
     Probabilities are averaged, and logits, where asked for: their softmax is not the target. A pixel counts where
@@ -28,6 +26,8 @@ class ICT:
     Args:
         alpha: above 0; the smaller, the nearer is l to 0 or 1.
         logits: also give the teacher's logits, for a loss on logits.
+        labels: where a view has labels, they are the answer.
+        together: ask about `a` and `b` in one forward pass.
 
     Raises:
         ValueError: `alpha` is not above 0.
@@ -37,26 +37,25 @@ class ICT:
     """
 
     alpha: float = 0.1
-    logits: bool = False
 
     def __post_init__(self) -> None:
         if not self.alpha > 0:
             raise ValueError(f"ICT got alpha={self.alpha}; give a number above 0, usually 0.1.")
 
-    def __call__(self, generator: Generator, a: View, b: View, student: Student, teacher: Teacher) -> Perturbed:
-        """The averaged view, and the teacher's answers to both views (one forward pass) averaged alike."""
+    def pose(self, generator: Generator, a: Perturbed, b: Perturbed, teacher: Teacher) -> Perturbed:
+        """The averaged view, and the teacher's answers to both views averaged alike."""
         share = beta(generator, (len(a.valid), 1, 1, 1), self.alpha).to(a.image.device, non_blocking=True)
-        target, logits = ask(teacher, torch.cat([a.image, b.image]), self.logits)
-        valid = _average(torch.stack([a.valid, b.valid])[:, :, None].float(), share)[:, 0] >= 0.5
-        image = _average(torch.stack([a.image, b.image]), share)
+        weight = _average(a.valid[:, None].float(), b.valid[:, None].float(), share)[:, 0]
+        valid = weight >= 0.5
+        logits = None if a.target_logits is None or b.target_logits is None else (a.target_logits, b.target_logits)
         return Perturbed(
-            image * valid[:, None],
-            _average(target.unflatten(0, (2, -1)), share),
-            None if logits is None else _average(logits.unflatten(0, (2, -1)), share),
+            _average(a.image, b.image, share) * valid[:, None],
+            _average(a.target, b.target, share),
+            None if logits is None else _average(*logits, share),
             valid,
         )
 
 
-def _average(pair: Tensor, share: Tensor) -> Tensor:
-    """(2, B, ...) -> (B, ...), the second by its share."""
-    return (1 - share) * pair[0] + share * pair[1]
+def _average(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    """(B, ...) -> (B, ...), the second by its share."""
+    return (1 - share) * a + share * b

@@ -1,4 +1,4 @@
-"""LaserMix, PolarMix and FrustumMix: bands of inclination and sectors of azimuth."""
+"""LaserMix and FrustumMix: bands of inclination and sectors of azimuth."""
 
 from __future__ import annotations
 
@@ -37,30 +37,6 @@ class LaserMix(Mixing):
         return grid_mask(
             generator, *valid.shape, bands=self.bands, sectors=self.sectors, wrap=self.wrap, device=valid.device
         )
-
-
-@dataclass(frozen=True)
-class PolarMix(Mixing):
-    """A sector of azimuth swapped: half a turn of `b` put into `a`.
-
-    Args:
-        fraction: the sector's share of the turn.
-        wrap: the views are cylinders: column 0 touches column W-1, the sector starts anywhere.
-        logits: also give the teacher's logits, for a loss on logits.
-
-    Raises:
-        ValueError: `fraction` is not within [0, 1].
-
-    Source:
-        Xiao et al., NeurIPS 2022, scene-level swapping (there for every other pair of scans).
-    """
-
-    fraction: float = 0.5
-    wrap: bool = False
-
-    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
-        """One sector."""
-        return sector_mask(generator, *valid.shape, fraction=self.fraction, wrap=self.wrap, device=valid.device)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""Geometric consistency of photographs: the answer is warped onto the moved view by the same affine map.
+
+Shapes: B views, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from rangeseg.perturbations.bases import OneView
+from rangeseg.perturbations.protocol import Perturbed, Teacher
+
+
+@dataclass(frozen=True)
+class Affine(OneView):
+    """The student sees the view moved, scaled, turned and mirrored about its centre, the teacher as it is.
+
+        source = M (pixel - centre) + centre + offset,   M = rotation(angle) diag(mirror, 1) / scale
+
+    Image, probabilities and logits are read at `source` by bilinear interpolation; a pixel counts where all that it
+    is read from lies in the view and is valid. On a cylinder use `Geometric`, which is exact.
+
+    Args:
+        offset: largest move along each axis, pixels, uniform.
+        scale: (low, high), log-uniform; above 1 things get larger.
+        rotate_deg: largest angle, degrees, uniform to both sides.
+        mirror: the probability of mirroring left to right.
+        wrap: must be False: a cylinder has no centre.
+        logits: also give the teacher's logits, for a loss on logits.
+        labels: where a view has labels, they are the answer.
+        together: of no use here.
+
+    Raises:
+        ValueError: the views are cylinders, or a setting is out of its range.
+
+    Source:
+        Standard augmentation consistency of French et al., BMVC 2020, after Perone and Cohen-Adad, 2018 (offset 16,
+        scale 0.5 to 1.5). There the student's view is a second crop of the photograph, here the first crop moved.
+    """
+
+    offset: float = 16.0
+    scale: tuple[float, float] = (0.5, 1.5)
+    rotate_deg: float = 0.0
+    mirror: float = 0.5
+    wrap: bool = False
+
+    def __post_init__(self) -> None:
+        if self.wrap:
+            raise ValueError("Affine cannot move a cylinder; use {name: geometric} for range images.")
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise ValueError(f"Affine got scale={self.scale}; give (low, high) with 0 < low <= high.")
+        if not (self.offset >= 0 and self.rotate_deg >= 0 and 0 <= self.mirror <= 1):
+            raise ValueError(
+                f"Affine got offset={self.offset}, rotate_deg={self.rotate_deg}, mirror={self.mirror}; "
+                "give pixels and degrees >= 0 and a probability in [0, 1]."
+            )
+
+    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+        """Everything warped by one map for each view."""
+        device = question.image.device
+        batch, height, width = question.valid.shape
+        return warp(question, self.draw(generator, batch, height, width).to(device, torch.float32, non_blocking=True))
+
+    def draw(self, generator: Generator, batch: int, height: int, width: int) -> Tensor:
+        """(B, 2, 3) float64, where each pixel is read from, in units in which the view reaches from -1 to 1."""
+        drawn = torch.rand(5, batch, generator=generator, dtype=torch.float64)
+        low, high = self.scale
+        size = low * (high / low) ** drawn[0]
+        angle = self.rotate_deg * pi / 180 * (2 * drawn[1] - 1)
+        flip = 1 - 2 * (drawn[2] < self.mirror).double()
+        offset = self.offset * (2 * drawn[3:] - 1)
+        cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+        rows = (
+            torch.stack([flip * cos, -sin * height / width, 2 * offset[0] / width], 1),
+            torch.stack([flip * sin * width / height, cos, 2 * offset[1] / height], 1),
+        )
+        return torch.stack(rows, 1)
+
+
+def warp(question: Perturbed, source: Tensor) -> Perturbed:
+    """A question read at other places.
+
+    Args:
+        question: of B views.
+        source: (B, 2, 3) affine maps, (x, y) of a pixel -> (x, y) it is read from, in units in which the centres of the
+            outermost pixels lie half a pixel within -1 and 1.
+    """
+    grid = F.affine_grid(source, list(question.image.shape), align_corners=False)
+
+    def read(field: Tensor, outside: str = "border") -> Tensor:
+        return F.grid_sample(field, grid.to(field.dtype), padding_mode=outside, align_corners=False)
+
+    valid = read(question.valid[:, None].to(question.image.dtype), "zeros")[:, 0] > 0.999
+    logits = question.target_logits
+    return Perturbed(
+        read(question.image) * valid[:, None], read(question.target), None if logits is None else read(logits), valid
+    )

@@ -1,0 +1,93 @@
+"""PolarMix: sectors of azimuth swapped, and things pasted in all around.
+
+Shapes: B views, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from rangeseg.masks import sector_mask
+from rangeseg.perturbations.bases import Mixing, paste
+from rangeseg.perturbations.channels import NAMELESS, Channels
+from rangeseg.perturbations.geometric import Geometric
+from rangeseg.perturbations.protocol import Perturbed
+
+
+@dataclass(frozen=True)
+class PolarMix(Mixing):
+    """A sector of azimuth swapped, half a turn of `b` put into `a`; then, if asked, things of `b` pasted into it.
+
+    A thing is a pixel that the teacher (or, with `labels`, the label) takes for one of the classes `things`. Its copies
+    are turned with x and y, which is exact on a cylinder, and hide what is behind them: the nearer point keeps the
+    pixel, as in every range image. Without a channel `range` a copy is always in front; on a plane (a photograph) it
+    stays in its place.
+
+    Args:
+        fraction: the sector's share of the turn; 0 swaps none.
+        copies: how many times things are pasted: once in their place, the others turned by an angle drawn within each
+            of `copies` - 1 equal parts of the first two thirds of a turn. The paper has 3; 0 pastes none.
+        things: train ids of countable classes; the experiment knows.
+        wrap: the views are cylinders: column 0 touches column W-1, the sector starts anywhere.
+        channels: which channels are range, x and y; the experiment knows.
+        complement: also ask about the other half, `a`'s sector and things put into `b`.
+        logits: also give the teacher's logits, for a loss on logits.
+        labels: where a view has labels, they are the answer.
+        together: ask about `a` and `b` in one forward pass.
+
+    Raises:
+        ValueError: `fraction` is not within [0, 1], `copies` is negative, or there are copies and no things.
+
+    Source:
+        Xiao et al., NeurIPS 2022: scene-level swapping (there for every other pair of scans), instance-level rotation
+        and pasting (there all points of the copies stay, also those that are hidden).
+    """
+
+    fraction: float = 0.5
+    copies: int = 0
+    things: tuple[int, ...] = ()
+    wrap: bool = False
+    channels: Channels = NAMELESS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.copies < 0:
+            raise ValueError(f"PolarMix got copies={self.copies}; give 0 or more.")
+        if self.copies and not self.things:
+            raise ValueError("PolarMix pastes things and knows of none; give the train ids as things, or copies=0.")
+
+    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+        """One sector."""
+        return sector_mask(generator, *valid.shape, fraction=self.fraction, wrap=self.wrap, device=valid.device)
+
+    def mix(self, generator: Generator, a: Perturbed, b: Perturbed, mask: Tensor) -> Perturbed:
+        """The sector, then each copy of the things of `b`."""
+        mixed = super().mix(generator, a, b, mask)
+        for copy in range(self.copies):
+            moved = self._turned(generator, b, copy)
+            mixed = paste(mixed, moved, self._in_front(moved, mixed))
+        return mixed
+
+    def _turned(self, generator: Generator, b: Perturbed, copy: int) -> Perturbed:
+        if copy == 0 or not self.wrap:
+            return b
+        batch, _, width = b.valid.shape
+        part = 2 / 3 / (self.copies - 1)
+        turn = part * (copy - 1 + torch.rand(batch, generator=generator, dtype=torch.float64))
+        shift = (turn * width).long().to(b.valid.device, non_blocking=True)
+        return Geometric(wrap=True, channels=self.channels).move(b, shift, torch.zeros_like(shift, dtype=torch.bool))
+
+    def _in_front(self, moved: Perturbed, scene: Perturbed) -> Tensor:
+        """(B, H, W) bool: a thing of `moved` that nothing in the scene hides."""
+        answer = moved.target.argmax(1)
+        thing = torch.zeros_like(moved.valid)
+        for train_id in self.things:
+            thing |= answer == train_id
+        thing &= moved.valid
+        if "range" not in self.channels:
+            return thing
+        nearer = self.channels.read(moved.image, "range") < self.channels.read(scene.image, "range")
+        return thing & (nearer | ~scene.valid)

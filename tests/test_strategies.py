@@ -1,0 +1,188 @@
+"""Who answers and who learns, in each strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rangeseg.components import ConfigError
+from rangeseg.config import Config
+from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.experiment import make_network, make_strategy
+from rangeseg.engine.run import Run
+from rangeseg.engine.strategies import CBST, CPS, STRATEGIES, FixMatch, Pair, class_balanced, class_thresholds
+from rangeseg.engine.training import train
+from rangeseg.perturbations import Perturbed, Teacher
+from rangeseg.teacher import EmaTeacher
+from rangeseg.types import View
+
+K, B, H, W = 4, 2, 8, 16
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(5, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(6, K, 1))
+
+
+def image(seed: int = 1) -> Tensor:
+    return torch.randn(B, 5, H, W, generator=rng(seed))
+
+
+class Poser:
+    """Asks about one image, and notes whom it asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Teacher] = []
+
+    def __call__(self, teacher: Teacher) -> Perturbed:
+        self.asked.append(teacher)
+        return Perturbed(image(), teacher(image()), None, torch.ones(B, H, W, dtype=torch.bool))
+
+
+def test_the_mean_teacher_asks_the_average() -> None:
+    student, pose = network(0), Poser()
+    teacher = EmaTeacher(network(1))
+    logits, question = STRATEGIES["mean_teacher"]().unsupervised(pose, student, student, teacher, 0.0)
+    assert pose.asked == [teacher]
+    assert torch.equal(question.target, teacher(image()))
+    assert logits.requires_grad
+
+
+def test_fixmatch_asks_the_student_as_it_is() -> None:
+    student, pose = network(0), Poser()
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    logits, question = FixMatch().unsupervised(pose, student, student, EmaTeacher(network(1)), 0.0)
+    read = int(student.state_dict()["1.num_batches_tracked"])
+    assert logits.requires_grad
+    assert not question.target.requires_grad
+    assert student.training
+    student.eval()
+    student.load_state_dict(before)
+    torch.testing.assert_close(question.target, student(image()).softmax(1).detach())
+    assert read == 1  # of the student's own reading; being asked left no trace
+
+
+def test_cps_crosses_the_answers() -> None:
+    made = CPS().make_network(network)
+    assert isinstance(made, Pair)
+    assert not torch.equal(made.first[0].weight, made.second[0].weight)
+    pose = Poser()
+    logits, question = CPS().unsupervised(pose, made, made, EmaTeacher(made), 0.0)
+    assert [teacher.network for teacher in pose.asked] == [made.second, made.first]
+    assert logits.shape == (2 * B, K, H, W)
+    half = logits[:B].sum()
+    half.backward(retain_graph=True)
+    assert made.first[0].weight.grad is not None
+    assert made.second[0].weight.grad is None or not made.second[0].weight.grad.any()
+    made.eval()
+    expected = torch.cat([made.second(image()), made.first(image())]).softmax(1)
+    torch.testing.assert_close(question.target, expected, atol=0.3, rtol=0)  # running statistics moved since
+    view = View(image(), torch.ones(B, H, W, dtype=torch.bool), torch.zeros(B, H, W, dtype=torch.int64))
+    logits, label = CPS().supervised(made, view)
+    assert torch.equal(logits, torch.cat([made.first(image()), made.second(image())]))
+    assert label.shape == (2 * B, H, W)
+    assert torch.equal(made(image()), made.first(image()))
+
+
+def test_cps_of_a_single_network_says_what_it_needs() -> None:
+    with pytest.raises(ValueError, match="CPS trains a Pair, not Sequential"):
+        CPS().unsupervised(Poser(), network(0), network(0), EmaTeacher(network(1)), 0.0)
+
+
+def answers(seed: int = 3) -> tuple[Tensor, Tensor]:
+    """Probabilities that prefer class 0, never give class 3, and validity."""
+    logits = 2 * torch.randn(B, K, 32, 64, generator=rng(seed)) + torch.tensor([2.0, 0.0, -1.0, -50.0])[:, None, None]
+    return logits.softmax(1), torch.rand(B, 32, 64, generator=rng(seed + 1)) < 0.8
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 1.0])
+def test_thresholds_leave_the_share_of_each_class(share: float) -> None:
+    target, valid = answers()
+    threshold = class_thresholds(target, valid, share, bins=1000).numpy()
+    q = target.movedim(1, -1)[valid].double().numpy()
+    label, sure = q.argmax(1), q.max(1)
+    for c in range(3):
+        ranked = np.sort(sure[label == c])[::-1]
+        exact = ranked[int(np.ceil(share * len(ranked))) - 1]
+        assert exact - 1 / 1000 - 1e-6 <= threshold[c] <= exact + 1e-6
+    assert threshold[3] == 2
+
+
+def test_pseudo_labels_are_balanced() -> None:
+    target, valid = answers()
+    question = Perturbed(torch.zeros(B, 1, 32, 64), target, None, valid)
+    made = class_balanced(question, 0.3)
+    k = class_thresholds(target, valid, 0.3).double().numpy()
+    ratio = target.double().numpy() / k[:, None, None]
+    clear = np.abs(ratio.max(1) - 1) > 1e-5
+    np.testing.assert_array_equal((made.valid.numpy())[clear], (valid.numpy() & (ratio.max(1) >= 1))[clear])
+    np.testing.assert_array_equal(made.target.argmax(1).numpy(), ratio.argmax(1))
+    assert set(made.target.unique().tolist()) == {0.0, 1.0}
+    assert (made.target.sum(1) == 1).all()
+    kept = torch.bincount(made.target.argmax(1)[made.valid], minlength=K).double()
+    plain = torch.bincount(target.argmax(1)[valid & (target.amax(1) > 0.9)], minlength=K).double()
+    assert kept[1] / kept[0] > plain[1] / plain[0]  # one threshold for all favours the class that is easy
+    assert kept[3] == 0
+
+
+def test_the_share_grows_with_the_training() -> None:
+    counts = []
+    for progress in (0.0, 0.5, 1.0):
+        target, valid = answers()
+
+        def pose(_: Teacher, target: Tensor = target, valid: Tensor = valid) -> Perturbed:
+            return Perturbed(image(), target, None, valid)
+
+        _, question = CBST().unsupervised(pose, network(0), network(0), EmaTeacher(network(1)), progress)
+        counts.append(int(question.valid.sum()))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[2]
+
+
+@pytest.mark.parametrize("bad", [{"start": 0.0}, {"end": 1.5}, {"bins": 0}])
+def test_bad_settings_show_when_the_config_is_read(tiny_config: Config, bad: dict[str, Any]) -> None:
+    tiny_config.strategy = {"name": "cbst"} | bad
+    with pytest.raises(ConfigError, match=r"strategy: CBST got .*; give"):
+        make_strategy(tiny_config)
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "mean_teacher"])
+def test_every_strategy_trains_resumes_and_is_read_back(tiny_config: Config, tmp_path: Path, name: str) -> None:
+    tiny_config.strategy, tiny_config.consistency.kind = {"name": name}, "ce"
+    tiny_config.optim.steps, tiny_config.runtime.checkpoint_every = 2, 1
+    states = []
+    for stop in (False, True):
+        tiny_config.runtime.out = str(tmp_path / str(stop))
+        if stop:
+            tiny_config.optim.schedule = "constant"
+            whole, tiny_config.optim.steps = tiny_config.optim.steps, 1
+            train(tiny_config)
+            tiny_config.optim.steps = whole
+            train(tiny_config, resume=True)
+        else:
+            tiny_config.optim.schedule = "constant"
+            train(tiny_config)
+        states.append(read_checkpoint(tmp_path / str(stop) / "last.pt")["teacher"])
+    if name != "cbst":  # whose share depends on how long the training is to be
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    start = make_network(tiny_config, 19).state_dict()
+    assert any(not torch.equal(start[key], value) for key, value in states[0].items())
+    run = Run.load(tmp_path / "False", device="cpu")
+    assert run.network(torch.zeros(1, 5, 16, 64)).shape == (1, 19, 16, 64)
+
+
+@pytest.mark.parametrize("name", ["cutmix", "classmix", "polarmix"])
+def test_labelled_views_are_mixed_with_unlabelled_ones(tiny_config: Config, name: str) -> None:
+    tiny_config.consistency.pair, tiny_config.perturbation = "labelled", {"name": name}
+    result = train(tiny_config)
+    assert result is not None
+    assert np.isfinite(result["mean_iou"])
