@@ -17,7 +17,7 @@ LAYERS = (
     {"types", "version", "files", "resources", "components"},
     {"labels", "config", "scan_io"},
     {"projection", "backprojection", "backprojection_kernels", "noise", "masks", "mix", "mix_kernels", "perturbations"}
-    | {"losses", "schedules", "metrics", "teacher", "networks"},
+    | {"losses", "losses_kernels", "schedules", "metrics", "teacher", "networks"},
     {"data", "vis"},
     {"engine"},
     {"benchmark"},
