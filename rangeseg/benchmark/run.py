@@ -25,6 +25,7 @@ FULL_FIDNET = (
     "network.blocks=[3,4,6,3]",
     "network.stem=[64,128,256,512]",
     "network.azimuth_stride=1",
+    "data.projection.width=256",
     "data.batch_labelled=1",
     "data.batch_unlabelled=1",
 )
@@ -46,7 +47,7 @@ def run(root: Path, *, json_path: Path | None = None, repeats: int = 20) -> list
     scan = source.scan(0)
     console = Console()
     rows: list[Row] = []
-    for new in _stages(source, repeats):
+    for new in _stages(root, source, repeats):
         rows += new
         console.print(_table(new))
     if json_path is not None:
@@ -59,14 +60,14 @@ def run(root: Path, *, json_path: Path | None = None, repeats: int = 20) -> list
     return rows
 
 
-def _stages(source: SemanticKitti, repeats: int) -> Iterator[list[Row]]:
+def _stages(root: Path, source: SemanticKitti, repeats: int) -> Iterator[list[Row]]:
     scan = source.scan(0)
     yield benchmark_projection(scan, repeats=repeats)
     yield benchmark_back_projection(scan, repeats=repeats)
     yield benchmark_sample(OneScan(source.scan_path(0), source.label_path(0), source.label_map), repeats=repeats)
     yield benchmark_mix(repeats=repeats)
-    yield benchmark_step(repeats=repeats)
-    yield benchmark_step(overrides=FULL_FIDNET, size=(64, 256), repeats=2, warm_up=1)
+    yield benchmark_step(root, repeats=repeats)
+    yield benchmark_step(root, overrides=FULL_FIDNET, repeats=2, warm_up=1)
 
 
 def _table(rows: list[Row]) -> Table:

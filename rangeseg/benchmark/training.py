@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from rangeseg.benchmark.timing import Comparison, Row, compare
 from rangeseg.config import Config, read_config
-from rangeseg.engine.experiment import make_network, make_perturbation, make_strategy
+from rangeseg.engine.experiment import make_network, make_perturbation, make_strategy, make_views, open_source
 from rangeseg.engine.mean_teacher import MeanTeacher
 from rangeseg.masks import box_mask
 from rangeseg.mix import choose
 from rangeseg.resources import resource
-from rangeseg.types import IGNORE, View
+from rangeseg.types import View
 
 
 def benchmark_mix(
@@ -79,31 +81,27 @@ class StepParts:
     unlabelled: tuple[View, View]
 
     @staticmethod
-    def of(config: Config, classes: int, size: tuple[int, int]) -> StepParts:
-        """Random views of a config's batch sizes and channels, four of five pixels valid and labelled.
+    def of(config: Config) -> StepParts:
+        """The first scans of a config's training split, as its views.
 
         Args:
-            config: an experiment.
-            classes: K.
-            size: H, W.
+            config: an experiment; its data must be there.
         """
-        generator = Generator().manual_seed(0)
-
-        def view(batch: int, labelled: bool) -> View:
-            valid = torch.rand(batch, *size, generator=generator) < 0.8
-            label = torch.randint(classes, valid.shape, generator=generator).where(valid, IGNORE)
-            image = torch.randn(batch, len(config.data.channels), *size, generator=generator) * valid[:, None]
-            return View(image, valid, label if labelled else torch.full_like(label, IGNORE))
-
+        source = open_source(config, "train")
+        views, rng = make_views(config, source), np.random.default_rng(0)
+        counts = (config.data.batch_labelled, config.data.batch_unlabelled, config.data.batch_unlabelled)
+        numbers = iter(range(sum(counts)))
+        labelled, a, b = (
+            View.stack([views.view(next(numbers) % len(views), rng) for _ in range(count)]) for count in counts
+        )
         trainer = MeanTeacher(
             Fabric(accelerator="cpu", devices=1),
-            make_network(config, classes),
+            make_network(config, source.label_map.num_classes),
             make_perturbation(config),
             config,
             strategy=make_strategy(config),
         )
-        count = config.data.batch_unlabelled
-        return StepParts(trainer, view(config.data.batch_labelled, True), (view(count, False), view(count, False)))
+        return StepParts(trainer, labelled, (a, b))
 
     def step(self) -> None:
         """The whole of it."""
@@ -125,30 +123,21 @@ def _forget(network: nn.Module) -> None:
         parameter.grad = None
 
 
-def benchmark_step(
-    *,
-    overrides: Sequence[str] = (),
-    size: tuple[int, int] = (64, 512),
-    classes: int = 19,
-    repeats: int = 20,
-    warm_up: int = 2,
-) -> list[Row]:
+def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 20, warm_up: int = 2) -> list[Row]:
     """One CutMix step of configs/mini_kitti beside its networks alone.
 
     Args:
+        root: SemanticKITTI's folder.
         overrides: `key.path=value`.
-        size: H, W.
-        classes: K.
         repeats: rounds.
         warm_up: rounds before them.
 
     Returns:
         The table's lines; a ratio of 0.9 says that a tenth of the step is spent outside student and teacher.
     """
-    config = read_config(resource("configs", "mini_kitti") / "few_scenes_cutmix.yaml", overrides)
-    parts = StepParts.of(config, classes, size)
+    path = resource("configs", "mini_kitti") / "few_scenes_cutmix.yaml"
+    parts = StepParts.of(read_config(path, [f"data.root={root}", *overrides]))
     weights = sum(p.numel() for p in parts.trainer.network.parameters())
+    size = "x".join(str(length) for length in parts.labelled.valid.shape)
     candidates = {"student and teacher alone": parts.networks, "whole step": parts.step}
-    return compare(candidates, repeats, warm_up=warm_up).rows(
-        f"CutMix step {size[0]}x{size[1]}, {weights / 1e6:.2f} M weights"
-    )
+    return compare(candidates, repeats, warm_up=warm_up).rows(f"CutMix step {size}, {weights / 1e6:.2f} M weights")
