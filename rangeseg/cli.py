@@ -5,7 +5,7 @@ rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
 rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
 rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
 rangeseg split --out DIR [--by frame|block] [--seed N]
-rangeseg benchmark DATA [--json FILE]
+rangeseg benchmark DATA [--configs CONFIG ...] [--json FILE]
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
     """Time each stage beside a plain implementation of it."""
     from rangeseg.benchmark.run import run
 
-    run(arguments.data, json_path=arguments.json, repeats=arguments.repeats)
+    run(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
 
 
 def _print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
@@ -220,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0)
     one = command(benchmark)
     one.add_argument("data", type=Path, help="the folder that holds SemanticKITTI's sequences/")
+    one.add_argument("--configs", type=Path, nargs="+", default=[], help="a training step of each of these instead")
     one.add_argument("--json", type=Path)
     one.add_argument("--repeats", type=int, default=20)
     return parser

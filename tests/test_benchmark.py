@@ -13,6 +13,8 @@ from rangeseg.benchmark.baselines import argsort_projection
 from rangeseg.benchmark.geometry import HDL64
 from rangeseg.benchmark.run import run
 from rangeseg.benchmark.timing import Timing, compare
+from rangeseg.benchmark.training import benchmark_configs, benchmark_mix
+from rangeseg.resources import resource
 
 
 def test_candidates_take_turns() -> None:
@@ -51,5 +53,21 @@ def test_the_command_times_every_stage(kitti_root: Path, tmp_path: Path) -> None
     written = json.loads((tmp_path / "b.json").read_text())
     assert len(written["rows"]) == len(rows)
     assert all(row.min_ms > 0 and row.ratio > 0 for row in rows)
-    for stage in ("projection", "KNN", "NLA", "sample"):
+    for stage in ("projection", "KNN", "NLA", "sample", "mix", "CutMix step"):
         assert any(stage.lower() in f"{row.stage} {row.name}".lower() for row in rows), stage
+
+
+def test_steps_of_configs_are_timed_in_turns(kitti_root: Path) -> None:
+    folder = resource("configs", "mini_kitti", "perturbations")
+    small = ["network.width=8", "network.blocks=[1,1]", "network.stem=[8]", "data.projection.width=64"]
+    paths = [folder / f"{name}.yaml" for name in ("supervised", "cutmix", "cutmix_labelled", "cps")]
+    rows = benchmark_configs(kitti_root, paths, overrides=small, repeats=1)
+    assert [row.name for row in rows] == ["supervised", "cutmix", "cutmix_labelled", "cps"]
+    assert all(row.min_ms > 0 for row in rows)
+
+
+def test_mixes_are_compared_with_the_full_blend_and_with_copying() -> None:
+    rows = benchmark_mix(shape=(1, 2, 4, 8), classes=3, repeats=1)
+    assert {row.stage for row in rows} == {"mix images 1x2x4x8", "mix targets 1x3x4x8"}
+    assert rows[0].ratio == 1
+    assert sum("copy_" in row.name for row in rows) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rich.table import Table
 from rangeseg.benchmark.geometry import benchmark_back_projection, benchmark_projection
 from rangeseg.benchmark.sample import OneScan, benchmark_sample
 from rangeseg.benchmark.timing import Row
-from rangeseg.benchmark.training import benchmark_mix, benchmark_step
+from rangeseg.benchmark.training import benchmark_configs, benchmark_mix, benchmark_step
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.files import write_atomically
 
@@ -31,11 +31,12 @@ FULL_FIDNET = (
 )
 
 
-def run(root: Path, *, json_path: Path | None = None, repeats: int = 20) -> list[Row]:
+def run(root: Path, *, configs: Sequence[Path] = (), json_path: Path | None = None, repeats: int = 20) -> list[Row]:
     """Time each stage beside a plain implementation of it, in turns, in this process, on one thread.
 
     Args:
         root: SemanticKITTI's folder; its first training scan is used.
+        configs: time a training step of each of these experiments instead.
         json_path: also write the rows here.
         repeats: rounds of each stage.
 
@@ -47,7 +48,8 @@ def run(root: Path, *, json_path: Path | None = None, repeats: int = 20) -> list
     scan = source.scan(0)
     console = Console()
     rows: list[Row] = []
-    for new in _stages(root, source, repeats):
+    stages = iter([benchmark_configs(root, configs, repeats=repeats)]) if configs else _stages(root, source, repeats)
+    for new in stages:
         rows += new
         console.print(_table(new))
     if json_path is not None:
@@ -73,5 +75,5 @@ def _stages(root: Path, source: SemanticKitti, repeats: int) -> Iterator[list[Ro
 def _table(rows: list[Row]) -> Table:
     table = Table("stage", "implementation", "median ms", "min ms", "times the baseline")
     for row in rows:
-        table.add_row(row.stage, row.name, f"{row.median_ms:.2f}", f"{row.min_ms:.2f}", f"{row.ratio:.1f}")
+        table.add_row(row.stage, row.name, f"{row.median_ms:.2f}", f"{row.min_ms:.2f}", f"{row.ratio:.2f}")
     return table

@@ -73,12 +73,12 @@ class StepParts:
     Args:
         trainer: ready to step.
         labelled: B views.
-        unlabelled: two batches of B views.
+        unlabelled: the two batches of B views that the perturbation is given; None where the config uses none.
     """
 
     trainer: MeanTeacher
     labelled: View
-    unlabelled: tuple[View, View]
+    unlabelled: tuple[View, View] | None
 
     @staticmethod
     def of(config: Config) -> StepParts:
@@ -101,7 +101,8 @@ class StepParts:
             config,
             strategy=make_strategy(config),
         )
-        return StepParts(trainer, labelled, (a, b))
+        pair = (labelled if config.consistency.pair == "labelled" else a, b)
+        return StepParts(trainer, labelled, pair if config.consistency.weight else None)
 
     def step(self) -> None:
         """The whole of it."""
@@ -109,12 +110,13 @@ class StepParts:
 
     def networks(self) -> None:
         """Student forward and backward on the labelled and on the mixed views, teacher forward on both batches."""
-        a, b = self.unlabelled
-        for image in (self.labelled.image, a.image):
-            logits: Tensor = self.trainer.network(image)
+        pair = self.unlabelled or ()
+        for view in (self.labelled, *pair[:1]):
+            logits: Tensor = self.trainer.network(view.image)
             logits.backward(torch.full_like(logits, 1e-6))
-        with torch.no_grad():
-            self.trainer.teacher.network(torch.cat([a.image, b.image]))
+        if pair:
+            with torch.no_grad():
+                self.trainer.teacher.network(torch.cat([view.image for view in pair]))
         _forget(self.trainer.network)
 
 
@@ -141,3 +143,21 @@ def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 
     size = "x".join(str(length) for length in parts.labelled.valid.shape)
     candidates = {"student and teacher alone": parts.networks, "whole step": parts.step}
     return compare(candidates, repeats, warm_up=warm_up).rows(f"CutMix step {size}, {weights / 1e6:.2f} M weights")
+
+
+def benchmark_configs(
+    root: Path, paths: Sequence[Path], *, overrides: Sequence[str] = (), repeats: int = 10
+) -> list[Row]:
+    """One training step of each of several configs, in turns, on the same scans.
+
+    Args:
+        root: SemanticKITTI's folder.
+        paths: YAML files; the first is what the others are compared with.
+        overrides: `key.path=value` for all.
+        repeats: rounds.
+
+    Returns:
+        The table's lines.
+    """
+    steps = {path.stem: StepParts.of(read_config(path, [f"data.root={root}", *overrides])).step for path in paths}
+    return compare(steps, repeats).rows("training step")
