@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -47,12 +48,12 @@ class PlainTeacher:
         Returns:
             (B, K, H, W), at least float32, without a gradient.
         """
-        with evaluating(self.network):
-            return self._run(image)
-
-    def _run(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.network(image)
+        with self._mode():
+            logits: Tensor = self.network(image)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def _mode(self) -> AbstractContextManager[None]:
+        return evaluating(self.network)
 
 
 class EmaTeacher(PlainTeacher):
@@ -122,17 +123,8 @@ class EmaTeacher(PlainTeacher):
         for key in self._copied:
             own[key].copy_(other[key], non_blocking=True)
 
-    @torch.no_grad()
-    def logits(self, image: Tensor) -> Tensor:
-        """What the teacher thinks, before the softmax, in the teacher's own mode.
-
-        Args:
-            image: (B, C, H, W).
-
-        Returns:
-            (B, K, H, W), at least float32, without a gradient.
-        """
-        return self._run(image)
+    def _mode(self) -> AbstractContextManager[None]:
+        return nullcontext()  # its own, which `mode` chose
 
     def state_dict(self) -> dict[str, Tensor]:
         """The network's state, for a checkpoint."""

@@ -63,7 +63,25 @@ class Combined(Asking):
 
 
 @dataclass(frozen=True)
-class OneOf(Asking):
+class _Group(Asking):
+    """What holds several perturbations."""
+
+    parts: tuple[Asking, ...]
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if not self.parts:
+            raise ValueError(f"{name}.parts is empty; give perturbations.")
+        for part in self.parts:
+            _check(f"{name}.parts", part)
+
+    @property
+    def both(self) -> bool:  # type: ignore[override]
+        """Whether any part needs `b`."""
+        return any(part.both for part in self.parts)
+
+
+class OneOf(_Group):
     """One of several perturbations, drawn with equal chance at each call.
 
     In a config: ``{name: one_of, parts: [{name: cutmix}, {name: lasermix}]}``.
@@ -78,24 +96,13 @@ class OneOf(Asking):
         ValueError: `parts` is empty or holds what is no perturbation.
     """
 
-    parts: tuple[Asking, ...]
-
-    def __post_init__(self) -> None:
-        _check_parts(self)
-
-    @property
-    def both(self) -> bool:  # type: ignore[override]
-        """Whether any part needs `b`."""
-        return any(part.both for part in self.parts)
-
     def pose(self, generator: Generator, a: Perturbed, b: Perturbed, teacher: Teacher) -> Perturbed:
         """The question of the one that was drawn."""
         drawn = int(torch.randint(len(self.parts), (), generator=generator))
         return self.parts[drawn].pose(generator, a, b, teacher)
 
 
-@dataclass(frozen=True)
-class Several(Asking):
+class Several(_Group):
     """All of several perturbations at every step, their questions in one batch; the teacher is asked once.
 
     In a config: ``{name: several, parts: [{name: lasermix, bands: [3]}, {name: lasermix, bands: [6]}]}``.
@@ -110,27 +117,9 @@ class Several(Asking):
         ValueError: `parts` is empty or holds what is no perturbation.
     """
 
-    parts: tuple[Asking, ...]
-
-    def __post_init__(self) -> None:
-        _check_parts(self)
-
-    @property
-    def both(self) -> bool:  # type: ignore[override]
-        """Whether any part needs `b`."""
-        return any(part.both for part in self.parts)
-
     def pose(self, generator: Generator, a: Perturbed, b: Perturbed, teacher: Teacher) -> Perturbed:
         """The questions of all parts, one after another."""
         return join([part.pose(generator, a, b, teacher) for part in self.parts])
-
-
-def _check_parts(owner: OneOf | Several) -> None:
-    name = type(owner).__name__
-    if not owner.parts:
-        raise ValueError(f"{name}.parts is empty; give perturbations.")
-    for part in owner.parts:
-        _check(f"{name}.parts", part)
 
 
 def _check(name: str, part: object) -> None:
