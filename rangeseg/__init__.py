@@ -7,6 +7,7 @@ labels = Segmenter.load("runs/cutmix")(scan)
 from rangeseg.backprojection import knn_vote, nearest_label, nearest_pixel
 from rangeseg.components import ConfigError
 from rangeseg.config import Config, read_config
+from rangeseg.data.photo_io import read_photo
 from rangeseg.engine.evaluate import evaluate
 from rangeseg.engine.mean_teacher import MeanTeacher
 from rangeseg.engine.segmenter import Segmenter
@@ -18,11 +19,11 @@ from rangeseg.metrics import ConfusionMatrix
 from rangeseg.mix import erase, mix, mix_probabilities
 from rangeseg.networks import create_network
 from rangeseg.perturbations import CutMix, CutOut, NoPerturbation, Perturbation, Perturbed
-from rangeseg.projection import RangeImage, SphericalProjection
+from rangeseg.projection import PaddedImage, RangeImage, SphericalProjection
 from rangeseg.scan_io import read_scan, write_labels
 from rangeseg.schedules import poly_decay, sigmoid_rampup
 from rangeseg.teacher import EmaTeacher
-from rangeseg.types import IGNORE, Raster, Sample, Scan, View, ViewSpec
+from rangeseg.types import IGNORE, Photo, Raster, Sample, Scan, View, ViewSpec
 from rangeseg.version import __version__
 
 __all__ = [
@@ -36,8 +37,10 @@ __all__ = [
     "LabelMap",
     "MeanTeacher",
     "NoPerturbation",
+    "PaddedImage",
     "Perturbation",
     "Perturbed",
+    "Photo",
     "RangeImage",
     "Raster",
     "Sample",
@@ -62,6 +65,7 @@ __all__ = [
     "nearest_pixel",
     "poly_decay",
     "read_config",
+    "read_photo",
     "read_scan",
     "sector_mask",
     "sigmoid_rampup",

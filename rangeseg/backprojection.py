@@ -1,4 +1,4 @@
-"""From the labels of pixels to the labels of points.
+"""From the labels of pixels to the labels of points, or of a photograph's own pixels.
 
 A pixel shows its nearest point only; the others that fell into it (`RangeImage.hidden`) are often something else,
 behind an edge. The functions here differ in how they label those, and in whether they smooth the labels of the others.
@@ -24,15 +24,16 @@ from rangeseg.backprojection_kernels import (
     settle_pixels,
     vote_points,
 )
+from rangeseg.projection.padded_image import PaddedImage
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
 
 
-def nearest_pixel(image: RangeImage, prediction: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Every point takes the label of its pixel.
+def nearest_pixel(image: RangeImage | PaddedImage, prediction: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Every element takes the label of its pixel.
 
     Args:
-        image: the points and their pixels.
+        image: the points, or a photograph's pixels, and where they are.
         prediction: (H, W) integer train ids.
 
     Returns:
@@ -162,7 +163,9 @@ class BackProjection(Protocol):
 class NearestPixel:
     """`nearest_pixel` as a setting."""
 
-    def __call__(self, image: RangeImage, prediction: NDArray[np.integer], num_classes: int) -> NDArray[np.integer]:
+    def __call__(
+        self, image: RangeImage | PaddedImage, prediction: NDArray[np.integer], num_classes: int
+    ) -> NDArray[np.integer]:
         """(H, W) train ids -> (N,) train ids."""
         return nearest_pixel(image, prediction)
 
@@ -199,13 +202,16 @@ class NearestLabel:
 
 BACK_PROJECTIONS = {"nearest": NearestPixel, "knn": KnnVote, "nla": NearestLabel}
 
+NEED_RANGES = {"knn", "nla"}
+"""Those that compare the ranges of points, which photographs do not have."""
 
-def _check_prediction(image: RangeImage, prediction: NDArray) -> None:
+
+def _check_prediction(image: RangeImage | PaddedImage, prediction: NDArray) -> None:
     """A label for every pixel, of a dtype that holds IGNORE."""
-    if prediction.shape != image.point_index.shape:
+    if prediction.shape != (image.height, image.width):
         raise ValueError(
-            f"The prediction has shape {prediction.shape}; the range image has {image.point_index.shape}. "
-            "Give one label a pixel (one scan at a time, argmax of the logits)."
+            f"The prediction has shape {prediction.shape}; the image has {(image.height, image.width)}. "
+            "Give one label a pixel (one image at a time, argmax of the logits)."
         )
     if prediction.dtype.kind not in "iu" or np.iinfo(prediction.dtype).max < IGNORE:
         raise ValueError(

@@ -62,32 +62,36 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Score a run's teacher on the points of a split."""
+    """Score a run's teacher on the points of a split, or on the original pixels of photographs."""
     from rangeseg.engine.evaluate import report, score
-    from rangeseg.engine.experiment import make_views, open_source, segment_views
+    from rangeseg.engine.experiment import make_views, modality, open_source, segment_views, stride_of
     from rangeseg.engine.run import Run
 
     run = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
     split = arguments.split or run.config.evaluation.split
-    views = make_views(run.config, open_source(run.config, split))
+    kind = modality(run.config)
+    views = make_views(run.config, open_source(run.config, split), stride=stride_of(run.network))
     indices = track(range(len(views)), "evaluating", console=Console(stderr=True), total=len(views))
     segmented = segment_views(run.config, run.network, views, indices, run.device)
-    result = {"split": split, "scans": len(views)} | report(
+    result = {"split": split, kind.things: len(views)} | report(
         score(segmented, run.label_map.num_classes, distances=True), run.label_map.names
     )
-    _print_report(result, f"{split}, {len(views)} scans, every point", official=arguments.official)
+    title = f"{split}, {len(views)} {kind.things}, every {kind.elements.removesuffix('s')}"
+    _print_report(result, title, official=arguments.official)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
 
 
 def predict(arguments: argparse.Namespace) -> None:
     """Write labels for files, folders or a split."""
-    from rangeseg.engine.experiment import open_source
+    from rangeseg.engine.experiment import modality, open_source
     from rangeseg.engine.predict import check_predictions, find_scans, write_zip
     from rangeseg.engine.predict import predict as run
     from rangeseg.engine.segmenter import Segmenter
 
     segmenter = Segmenter.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
+    if (things := modality(segmenter.run.config).things) != "scans":
+        raise ValueError(f"predict writes .label files of scans; this run labels {things}. Draw one with show --run.")
     inputs: list[Any] = list(arguments.inputs)
     if arguments.split:
         source: Any = open_source(segmenter.run.config, arguments.split)
@@ -111,7 +115,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Draw a scan: range, label, prediction, error, and from above."""
+    """Draw a scan: range, label, prediction, error, and from above; or a photograph with the same."""
     from rangeseg.engine.show import show as run
 
     names = ("labels", "run", "prediction", "dataset", "png", "overrides")
@@ -132,7 +136,7 @@ def repeat(arguments: argparse.Namespace) -> None:
 
 
 def split(arguments: argparse.Namespace) -> None:
-    """Draw nested lists of labelled scans."""
+    """Draw nested lists of labelled scans or photographs."""
     from rangeseg.data.split import write_lists
 
     for path in write_lists(
@@ -200,10 +204,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--overwrite", action="store_true", help="write again what is there and whole")
     one.add_argument("--device", default="auto")
     one = command(show)
-    one.add_argument("scan", type=Path, help="a scan file")
-    one.add_argument("--labels", type=Path, help="its .label file; found by itself in the official layout")
+    one.add_argument("scan", type=Path, help="a scan file, or an image")
+    one.add_argument("--labels", type=Path, help="its label file; a scan's is found by itself in the official layout")
     one.add_argument("--run", type=Path, help="predict with this run")
-    one.add_argument("--prediction", type=Path, help="draw this .label file as the prediction")
+    one.add_argument("--prediction", type=Path, help="draw this label file as the prediction")
     one.add_argument("--dataset", default="semantic_kitti", help="whose classes and colours, where no run tells")
     one.add_argument("--png", type=Path, help="write a picture instead of opening a window")
     one = command(repeat)
@@ -214,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(split)
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--dataset", default="semantic_kitti")
-    one.add_argument("--root", type=Path, help="folder of the dataset; its official scan counts if not given")
+    one.add_argument("--root", type=Path, help="folder of the dataset; a scan dataset's official counts if not given")
     one.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5])
     one.add_argument("--by", choices=["frame", "block"], default="frame")
     one.add_argument("--seed", type=int, default=0)

@@ -21,7 +21,7 @@ from rangeseg.components import Component, ConfigError, suggest
 
 @dataclass
 class DataConfig:
-    """Which scans, which of their labels, and how they become views."""
+    """Which scans or photographs, which of their labels, and how they become views."""
 
     root: str = MISSING
     """Folder of the dataset, in its official layout."""
@@ -40,7 +40,7 @@ class DataConfig:
     mean: list[float] = field(default_factory=lambda: [12.12, -0.1, 0.5, -1.04, 0.21])
     std: list[float] = field(default_factory=lambda: [12.32, 12.3, 9.43, 0.86, 0.16])
     augmentation: Component = field(default_factory=dict)
-    """Arguments of `rangeseg.data.augment.Augmentation`."""
+    """Arguments of `rangeseg.data.augment.Augmentation`, of photographs `photo_augment.PhotoAugmentation`."""
     batch_labelled: int = 2
     batch_unlabelled: int = 2
     """Views in each of the two unlabelled batches a and b."""
@@ -104,7 +104,7 @@ class OptimConfig:
 
 @dataclass
 class EvaluationConfig:
-    """What is scored, when, and how pixels become points."""
+    """What is scored, when, and how pixels become points, or a photograph's own pixels: {name: nearest}."""
 
     split: str = "val"
     every: int = 0

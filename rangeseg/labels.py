@@ -41,10 +41,11 @@ class LabelMap:
         raw_ids: the raw id that `to_raw` writes for each of the K classes.
         raw_names: raw id -> the dataset's own name, for every raw id that its files may hold.
         learning_map: raw id -> train id or IGNORE, for the same raw ids.
-        frequencies: (K,) float64, each class's share of all points of the training split.
-        splits: train, val, test -> sequences.
-        scan_counts: sequence -> how many scans it has in the complete dataset.
-        sensor: the range image's size and field of view.
+        frequencies: (K,) float64, each class's share of all points (pixels) of the training split.
+        splits: train, val, test -> sequences; of photographs, the folders or lists of the split.
+        scan_counts: sequence -> how many scans it has in the complete dataset; of photographs nothing.
+        sensor: the range image's size and field of view; None where it is a camera.
+        ignore_raw: the raw id that `to_raw` writes for IGNORE.
         things: train ids of the classes that come in countable pieces.
 
     Raises:
@@ -59,8 +60,9 @@ class LabelMap:
     learning_map: Mapping[int, int]
     frequencies: NDArray[np.float64]
     splits: Mapping[str, tuple[str, ...]]
-    scan_counts: Mapping[str, int] = field(repr=False)
-    sensor: Sensor = field(repr=False)
+    scan_counts: Mapping[str, int] = field(repr=False, default_factory=dict)
+    sensor: Sensor | None = field(repr=False, default=None)
+    ignore_raw: int = 0
     things: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -74,6 +76,8 @@ class LabelMap:
         for train, raw in enumerate(self.raw_ids):
             if self.learning_map.get(raw) != train:
                 raise ValueError(f"{self.dataset}: raw id {raw} of class {self.names[train]!r} is not mapped to it.")
+        if self.learning_map.get(self.ignore_raw, IGNORE) != IGNORE:
+            raise ValueError(f"{self.dataset}: raw id {self.ignore_raw} has a class; name a raw id of none as ignore.")
 
     @classmethod
     def read(cls, path: str | Path) -> LabelMap:
@@ -105,7 +109,7 @@ class LabelMap:
 
     @cached_property
     def _raw_of_train(self) -> NDArray[np.uint32]:
-        table = np.zeros(IGNORE + 1, np.uint32)  # IGNORE stays 0
+        table = np.full(IGNORE + 1, self.ignore_raw, np.uint32)
         table[: self.num_classes] = self.raw_ids
         return table
 
@@ -129,7 +133,7 @@ class LabelMap:
         return train
 
     def to_raw(self, train: ArrayLike) -> NDArray[np.uint32]:
-        """Train ids -> the raw ids the dataset's benchmark wants; IGNORE becomes raw 0.
+        """Train ids -> the raw ids the dataset's benchmark wants; IGNORE becomes `ignore_raw`.
 
         Args:
             train: (...) integers, 0..K-1 or IGNORE.
@@ -184,7 +188,7 @@ def _colors(colors: list[list[int]]) -> NDArray[np.uint8]:
 
 
 def _from_yaml(content: dict[str, Any]) -> LabelMap:
-    classes, raw, sensor = content["classes"], content["raw"], content["sensor"]
+    classes, raw = content["classes"], content["raw"]
     train_of_name = {entry["name"]: train for train, entry in enumerate(classes)}
     if len(train_of_name) != len(classes):
         raise ValueError("two classes have the same name; give each its own")
@@ -201,12 +205,17 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         learning_map={raw_id: train_of_name.get(entry["class"], IGNORE) for raw_id, entry in raw.items()},
         frequencies=np.array([entry["frequency"] for entry in classes], np.float64),
         splits={split: tuple(sequences) for split, sequences in content["splits"].items()},
-        scan_counts=dict(content["scan_counts"]),
-        sensor=Sensor(
-            height=int(sensor["height"]),
-            width=int(sensor["width"]),
-            fov_up_deg=float(sensor["fov_up_deg"]),
-            fov_down_deg=float(sensor["fov_down_deg"]),
-        ),
-        things=tuple(train_of_name[name] for name in content.get("things", ())),
+        scan_counts=dict(content.get("scan_counts", {})),
+        sensor=_sensor(content["sensor"]) if "sensor" in content else None,
+        ignore_raw=int(content.get("ignore", 0)),
+        things=tuple(train for train, entry in enumerate(classes) if entry.get("thing")),
+    )
+
+
+def _sensor(entry: dict[str, Any]) -> Sensor:
+    return Sensor(
+        height=int(entry["height"]),
+        width=int(entry["width"]),
+        fov_up_deg=float(entry["fov_up_deg"]),
+        fov_down_deg=float(entry["fov_down_deg"]),
     )

@@ -52,6 +52,34 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Photo:
+    """One photograph.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        label: (H, W) integer train ids 0..K-1 or IGNORE; None where the photograph has no labels.
+
+    Raises:
+        ValueError: a field's shape or dtype is another, or there are no pixels.
+    """
+
+    image: NDArray[np.uint8]
+    label: NDArray[np.integer] | None = None
+
+    def __post_init__(self) -> None:
+        image, label = self.image, self.label
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"Photo.image is {image.dtype} of shape {image.shape}; give uint8 of (H, W, 3), RGB.")
+        if image.size == 0:
+            raise ValueError(f"Photo.image of shape {image.shape} has no pixels; leave empty photographs out.")
+        if label is not None and (label.shape != image.shape[:2] or label.dtype.kind not in "iu"):
+            raise ValueError(
+                f"Photo.label is {label.dtype} of shape {label.shape} beside an image of {image.shape[0]} x "
+                f"{image.shape[1]} pixels; give integers, one a pixel."
+            )
+
+
+@dataclass(frozen=True)
 class View:
     """What a network reads: one image, or a batch of them with a leading B on every field.
 

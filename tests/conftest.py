@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rangeseg.config import Config, config_from
 from rangeseg.types import Scan
@@ -95,6 +96,54 @@ def tiny_config(tiny_kitti: Path, tmp_path: Path) -> Config:
                 "network": {"name": "fidnet", "width": 8, "blocks": [1, 1], "azimuth_stride": 2},
                 "consistency": {"threshold": 0.0},
                 "optim": {"steps": 4},
+                "runtime": {
+                    "out": str(tmp_path / "run"),
+                    "log_every": 1,
+                    "checkpoint_every": 2,
+                    "workers": 0,
+                    "accelerator": "cpu",
+                },
+            }
+        ]
+    )
+
+
+def write_camvid(root: Path, photos: int = 4, size: tuple[int, int] = (30, 44)) -> Path:
+    """A made-up dataset in CamVid's layout; what there is to learn: the class is the redness."""
+    rng = np.random.default_rng(2)
+    for split in ("train", "val", "test"):
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir(parents=True)
+        for number in range(photos):
+            label = (
+                rng.integers(0, 12, (size[0] // 5, size[1] // 4)).repeat(5, axis=0).repeat(4, axis=1).astype(np.uint8)
+            )
+            image = np.stack(
+                [20 * label, np.full_like(label, 128), rng.integers(0, 256, label.shape, np.uint8)], axis=2
+            )
+            Image.fromarray(image).save(root / split / f"v_{number:04d}.png")
+            Image.fromarray(label).save(root / f"{split}annot" / f"v_{number:04d}.png")
+    return root
+
+
+@pytest.fixture
+def photo_config(tmp_path: Path) -> Config:
+    """Four steps of a very small network on a made-up CamVid of 30 x 44 pixels, which no stride divides."""
+    return config_from(
+        [
+            {
+                "data": {
+                    "root": str(write_camvid(tmp_path / "camvid")),
+                    "dataset": {"name": "camvid"},
+                    "channels": ["red", "green", "blue"],
+                    "mean": [0.485, 0.456, 0.406],
+                    "std": [0.229, 0.224, 0.225],
+                    "augmentation": {"crop": [16, 24]},
+                },
+                "network": {"name": "fidnet", "width": 8, "blocks": [1, 1, 1]},
+                "consistency": {"threshold": 0.0},
+                "optim": {"steps": 4},
+                "evaluation": {"back_projection": {"name": "nearest"}},
                 "runtime": {
                     "out": str(tmp_path / "run"),
                     "log_every": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,12 +13,17 @@ from rangeseg.engine.experiment import (
     class_weights,
     lookup_label_map,
     make_back_projection,
+    make_fabric,
     make_network,
     make_perturbation,
     make_projection,
+    of_photos,
 )
+from rangeseg.engine.mean_teacher import MeanTeacher
 from rangeseg.engine.optimizer import make_optimizer
+from rangeseg.engine.training import TrainingData
 from rangeseg.resources import resource
+from rangeseg.types import View
 
 CONFIGS = sorted(resource("configs").rglob("*.yaml"))
 SHARES = {"1": 191, "10": 1913, "20": 3826, "50": 9565}
@@ -34,13 +40,42 @@ def test_a_config_builds(path: Path) -> None:
     with torch.device("meta"):
         make_network(config, label_map.num_classes)
     projection = make_projection(config)
-    assert projection.width == config.data.projection["width"]
+    if not of_photos(config.data.dataset["name"]):
+        assert projection.width == config.data.projection["width"]
     make_back_projection(config)
     make_perturbation(config)
     class_weights(config, label_map)
     make_optimizer(torch.nn.Linear(1, 1), config.optim)
     if config.data.labelled is not None:
-        assert resource("datasets", "semantic_kitti", "splits", f"{config.data.labelled}.txt").is_file()
+        assert resource("datasets", config.data.dataset["name"], "splits", f"{config.data.labelled}.txt").is_file()
+
+
+CAMVID = [path for path in CONFIGS if path.parent.name == "camvid"]
+
+
+@pytest.mark.parametrize("path", CAMVID, ids=lambda path: path.stem)
+def test_a_config_of_photographs_takes_two_real_steps(path: Path, data_root: Path, tmp_path: Path) -> None:
+    small = ["network.width=8", "network.stem=[8,8]", "network.blocks=[1,1,1,1]", "data.batch_labelled=1"]
+    small += ["data.batch_unlabelled=1", "optim.steps=2", "evaluation.every=0", "runtime.log_every=1"]
+    small += [f"data.root={data_root / 'camvid'}", f"runtime.out={tmp_path / 'run'}", "runtime.accelerator=cpu"]
+    config = read_config(path, small)
+    data = TrainingData.open(config)
+    assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (46, 367, 101)
+    trainer = MeanTeacher(make_fabric(config), make_network(config, 11), make_perturbation(config), config)
+    rng = np.random.default_rng(0)
+    for step in range(2):
+        views = [View.stack([part.view(step, rng)]) for part in (data.labelled, data.unlabelled, data.unlabelled)]
+        trainer.step = step
+        losses = trainer.train_step(views[0], None if config.consistency.weight == 0 else (views[1], views[2]))
+        assert all(torch.isfinite(loss) for loss in losses.values())
+    assert ("consistency" in losses) == (path.stem != "eighth_supervised")
+
+
+def test_methods_on_camvid_differ_in_nothing_but_the_method() -> None:
+    base, *others = (read(path) for path in CAMVID)
+    for other in others:
+        for section in ("data", "network", "optim", "teacher", "supervised", "evaluation"):
+            assert getattr(other, section) == getattr(base, section)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_other_classes_of_ones_own(tmp_path: Path) -> None:
     mine = LabelMap.read(write(tmp_path / "labels.yaml", dataset="mine", classes=classes, raw=raw))
     assert mine.to_train([5, 0, 5]).tolist() == [0, IGNORE, 0]
     assert mine.to_raw([0, IGNORE]).tolist() == [5, 0]
+    assert mine.things == ()
     with pytest.raises(ValueError, match="mine does not know: 10"):
         mine.to_train([10])
 

@@ -27,7 +27,7 @@ _ORDER, _AUGMENT = 0, 1  # what a generator is for; keeps the two kinds of draws
 
 
 class Views(Protocol):
-    """Whatever makes training views: `RangeViews`, or photographs."""
+    """Whatever makes training views: `RangeViews`, `PhotoViews`."""
 
     def __len__(self) -> int: ...
 

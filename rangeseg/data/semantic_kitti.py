@@ -8,11 +8,11 @@ A scan is called ``SS/FFFFFF`` everywhere: in lists, reports and predictions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from copy import copy
 from pathlib import Path
 
+from rangeseg.data.lists import keep_listed, read_names
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_scan
@@ -144,15 +144,8 @@ class SemanticKitti:
         return sorted(f"{sequence}/{path.stem}" for path in (self._folder / sequence / "velodyne").glob("[0-9]*.bin"))
 
     def _keep(self, names: Iterable[str]) -> list[str]:
-        wanted = set(names)
-        if unknown := sorted(wanted.difference(self._names)):
-            raise ValueError(
-                f"{self._folder}: {len(unknown)} of {len(wanted)} listed scans are not there: {', '.join(unknown[:5])}"
-                f"{', ...' if len(unknown) > 5 else ''}. Name scans of this split and these sequences as SS/FFFFFF."
-            )
-        if not wanted:
-            raise ValueError(f"{self._folder}: the list names no scan; give at least one as SS/FFFFFF.")
-        return [name for name in self._names if name in wanted]
+        cure = "Name scans of this split and these sequences as SS/FFFFFF."
+        return keep_listed(self._names, names, self._folder, what="scan", cure=cure)
 
 
 def read_list(path: str | Path) -> tuple[str, ...]:
@@ -161,19 +154,7 @@ def read_list(path: str | Path) -> tuple[str, ...]:
     Raises:
         ValueError: the file cannot be read, is empty, or a line is no name of a scan.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); give a text file of SS/FFFFFF lines.") from error
-    names = []
-    for number, line in enumerate(lines, start=1):
-        name = line.partition("#")[0].strip()
-        if name and not re.fullmatch(r"\d+/\d+", name):
-            raise ValueError(f"{path}, line {number}: {name!r} is no scan; write SS/FFFFFF, e.g. 08/000123.")
-        names += [name] if name else []
-    if not names:
-        raise ValueError(f"{path}: lists no scan; write one SS/FFFFFF a line.")
-    return tuple(names)
+    return read_names(path, pattern=r"\d+/\d+", what="scan", form="SS/FFFFFF", example="08/000123")
 
 
 def _sequences_folder(root: Path) -> Path:

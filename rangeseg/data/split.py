@@ -1,4 +1,4 @@
-"""Which scans are labelled: lists drawn once, by seed, nested in each other (1 % within 10 % within 20 % within 50 %).
+"""Which scans or photographs are labelled: lists drawn once, by seed, nested in each other (1 % within 10 % of all).
 
 The order in which scans are drawn is the order of SHA-256(seed, name). No generator's stream can change it between
 versions or machines, and a scan's place does not depend on which others there are.
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.components import lookup
+from rangeseg.data import DATASETS
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
@@ -32,18 +33,19 @@ def draw_nested_lists(
     """Draw the labelled scans of each fraction.
 
     Args:
-        names: all scans, as ``SS/FFFFFF``.
+        names: all scans, as ``SS/FFFFFF``, or all photographs.
         fractions: shares in (0, 1].
         seed: another seed draws other scans.
         by: ``frame`` draws scans one by one, uniformly over all sequences. ``block`` draws blocks of `BLOCK_FRAMES`
             successive frames of one sequence (k * BLOCK_FRAMES and following); the last is cut where the count is
             reached, so that both kinds give equal counts. Few unlabelled scans are then neighbours of labelled ones.
+            Photographs are drawn one by one only.
 
     Returns:
         fraction -> round(fraction * len(names)) names, at least one, sorted. Smaller lists are within larger ones.
 
     Raises:
-        ValueError: a fraction outside (0, 1], an unknown `by`, or no names.
+        ValueError: a fraction outside (0, 1], an unknown `by`, names that have no blocks, or no names.
     """
     if by not in KINDS:
         raise ValueError(f"Labelled lists are drawn by {' or '.join(KINDS)}, not by {by!r}.")
@@ -72,17 +74,22 @@ def write_lists(
         fractions: see `draw_nested_lists`, like `seed` and `by`.
         seed: see there.
         by: see there.
-        dataset: the folder of datasets/ that describes it.
-        root: draw from the scans that are there; default: from the complete dataset, for which no file is needed.
+        dataset: its name in a config.
+        root: draw from what is there; default: from the complete dataset, for which no file is needed.
 
     Returns:
         The files, in the order of `fractions`.
 
     Raises:
-        ValueError: as `draw_nested_lists` and `SemanticKitti`.
+        ValueError: as `draw_nested_lists` and the dataset.
     """
     label_map = LabelMap.read(resource("datasets", dataset, "labels.yaml"))
-    names = official_names(label_map, "train") if root is None else SemanticKitti(root, label_map=label_map).names
+    if root is None:
+        names = official_names(label_map, "train")
+    else:
+        source = lookup(DATASETS, dataset, "dataset")(root, "train", labels=False)
+        names = tuple(source.name(index) for index in range(len(source)))
+    kind = "photographs" if label_map.sensor is None else "scans"
     command = [
         "rangeseg split --out OUT",
         f"--by {by}",
@@ -94,7 +101,7 @@ def write_lists(
     written = []
     for fraction, drawn in draw_nested_lists(names, fractions, seed, by).items():
         header = (
-            f"# {label_map.dataset}: {len(drawn)} of {len(names)} training scans, labelled.\n# {' '.join(command)}\n"
+            f"# {label_map.dataset}: {len(drawn)} of {len(names)} training {kind}, labelled.\n# {' '.join(command)}\n"
         )
         path = Path(out_dir) / f"train_{100 * fraction:g}pct_{KINDS[by]}.txt"
         write_atomically(path, (header + "\n".join(drawn) + "\n").encode())
@@ -103,7 +110,13 @@ def write_lists(
 
 
 def official_names(label_map: LabelMap, split: str) -> tuple[str, ...]:
-    """The name of every scan of a split of the complete dataset."""
+    """The name of every scan of a split of the complete dataset.
+
+    Raises:
+        ValueError: the dataset does not say how many there are.
+    """
+    if not label_map.scan_counts:
+        raise ValueError(f"{label_map.dataset} has no scan_counts to know its names by; give the dataset's root.")
     return tuple(
         f"{sequence}/{frame:06d}"
         for sequence in label_map.splits[split]
@@ -116,5 +129,7 @@ def _frame_key(name: str, seed: int) -> bytes:
 
 
 def _block_key(name: str, seed: int) -> bytes:
-    sequence, frame = name.split("/")
+    sequence, _, frame = name.rpartition("/")
+    if not (sequence and frame.isdecimal()):
+        raise ValueError(f"{name} is no scan of a sequence; draw by frame.")
     return sha256(f"{seed}:{sequence}:{int(frame) // BLOCK_FRAMES}".encode()).digest()

@@ -86,7 +86,10 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Scores:
-    """Confusion matrices: of everything, and by distance from the sensor (bins closed below, open above)."""
+    """Confusion matrices: of everything, and by distance from the sensor (bins closed below, open above).
+
+    Where no sample has distances, there are no bins.
+    """
 
     overall: ConfusionMatrix
     by_distance: Mapping[tuple[float, float], ConfusionMatrix]
@@ -101,7 +104,7 @@ def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool =
     overall = ConfusionMatrix(num_classes)
     bins = list(pairwise(DISTANCE_EDGES_M)) if distances else []
     by_distance = {edges: ConfusionMatrix(num_classes) for edges in bins}
-    count = 0
+    count, measured = 0, False
     for count, one in enumerate(segmented, 1):  # noqa: B007 - the count is read after the loop
         label, distance = one.sample.label, one.sample.distance_m
         if label is None:
@@ -109,13 +112,14 @@ def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool =
                 f"{one.sample.name} has no labels to score against. Choose a labelled split, or use predict."
             )
         overall.update(one.elements, label)
+        measured |= distance is not None
         for (near, far), matrix in by_distance.items():
             if distance is not None:
                 inside = (distance >= near) & (distance < far)
                 matrix.update(one.elements[inside], label[inside])
     if count == 0:
         raise ValueError("There is nothing to score: the split holds no samples.")
-    return Scores(overall, by_distance)
+    return Scores(overall, by_distance if measured else {})
 
 
 def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:

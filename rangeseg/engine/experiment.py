@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,22 +16,37 @@ from rangeseg.backprojection import BACK_PROJECTIONS
 from rangeseg.components import ConfigError, build, lookup
 from rangeseg.config import Config
 from rangeseg.data import DATASETS
-from rangeseg.data.augment import Augmentation
-from rangeseg.data.range_views import RangeViews
-from rangeseg.data.source import ScanSource
+from rangeseg.data.source import Source
 from rangeseg.engine.evaluate import BackProjection, Segmented, segment
+from rangeseg.engine.modality import Modality, Photos, Scans, Stride, WholeViews
 from rangeseg.engine.precision import usable_precision
 from rangeseg.engine.strategies import STRATEGIES, Strategy
 from rangeseg.labels import LabelMap
 from rangeseg.networks import NETWORKS
 from rangeseg.perturbations import PERTURBATIONS, Channels, Perturbation
-from rangeseg.projection import PROJECTIONS
 from rangeseg.resources import resource
 from rangeseg.types import Sample
 
 
-def open_source(config: Config, split: str, frames: str | None = None, *, labels: bool = True) -> ScanSource:
-    """The scans of a split, or of a list among them.
+def of_photos(dataset: Any) -> bool:
+    """The one decision between scans and photographs: a dataset whose class has `photo` is of photographs.
+
+    Args:
+        dataset: its name in a config.
+
+    Raises:
+        ConfigError: unknown dataset.
+    """
+    return hasattr(lookup(DATASETS, dataset, "data.dataset"), "photo")
+
+
+def modality(config: Config) -> Modality:
+    """What is peculiar to the config's kind of data."""
+    return Photos(config) if of_photos(config.data.dataset.get("name")) else Scans(config)
+
+
+def open_source(config: Config, split: str, frames: str | None = None, *, labels: bool = True) -> Source:
+    """The scans or photographs of a split, or of a list among them.
 
     Args:
         config: `data.dataset` and `data.root` are read.
@@ -58,24 +73,31 @@ def _list_file(name: str, dataset: str) -> Path:
     raise ConfigError(f"{name!r} is neither a file nor a list shipped for {dataset}: {', '.join(shipped)}.")
 
 
-def make_projection(config: Config) -> Any:
-    """`data.projection`: a scan -> its range image."""
-    return build(PROJECTIONS, config.data.projection, "data.projection")
+def make_projection(config: Config, stride: Stride = (1, 1)) -> Any:
+    """A scan -> its range image, by `data.projection`; or a photograph -> its padded image, by a network's stride."""
+    return modality(config).projection(stride)
 
 
-def make_views(config: Config, source: ScanSource, *, labelled: bool = True, augment: bool = False) -> RangeViews:
-    """A source seen through the config's projection, channels and, if asked, augmentation."""
-    data = config.data
-    augmentation = (
-        build({"augmentation": Augmentation}, {"name": "augmentation"} | data.augmentation, "data.augmentation")
-        if augment
-        else None
-    )
+def make_views(
+    config: Config, source: Source, *, labelled: bool = True, augment: bool = False, stride: Stride = (1, 1)
+) -> WholeViews:
+    """A source seen as the config says.
+
+    Args:
+        config: `data` is read.
+        source: scans or photographs.
+        labelled: False hides the labels of training views.
+        augment: training views are augmented, as `data.augmentation` says.
+        stride: of the network, by which whole photographs are padded.
+
+    Raises:
+        ConfigError: the config's values do not fit each other, or the dataset.
+    """
+    kind = modality(config)
     try:
-        return RangeViews(
-            source, make_projection(config), channels=tuple(data.channels), mean=tuple(data.mean), std=tuple(data.std),
-            augmentation=augmentation, labelled=labelled,
-        )  # fmt: skip
+        return kind.views(source, stride=stride, labelled=labelled, augment=augment)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(f"data: {error}") from error
 
@@ -87,7 +109,7 @@ def make_network(config: Config, num_classes: int) -> nn.Module:
         torch.manual_seed(config.runtime.seed + number)
         network: nn.Module = build(
             NETWORKS, config.network, "network", in_channels=len(config.data.channels), num_classes=num_classes,
-            wrap=True,
+            wrap=modality(config).wrap,
         )  # fmt: skip
         return network
 
@@ -100,8 +122,13 @@ def make_strategy(config: Config) -> Strategy:
     return strategy
 
 
+def stride_of(network: nn.Module) -> Stride:
+    """What the height and width of a network's images must be divisible by; one that does not tell takes any."""
+    return cast(Stride, getattr(network, "stride", (1, 1)))
+
+
 def make_back_projection(config: Config) -> BackProjection:
-    """`evaluation.back_projection`: pixels -> points."""
+    """`evaluation.back_projection`: pixels -> elements."""
     return build(BACK_PROJECTIONS, config.evaluation.back_projection, "evaluation.back_projection")
 
 
@@ -112,7 +139,7 @@ def make_perturbation(config: Config) -> Perturbation:
         PERTURBATIONS,
         config.perturbation,
         "perturbation",
-        wrap=True,
+        wrap=modality(config).wrap,
         channels=Channels(tuple(config.data.channels), tuple(config.data.mean), tuple(config.data.std)),
         things=lookup_label_map(config).things,
         logits=config.consistency.kind.startswith("logits"),
@@ -157,9 +184,9 @@ def make_fabric(config: Config) -> Fabric:
 
 
 def segment_views(
-    config: Config, network: Any, views: RangeViews, indices: Iterable[int], device: torch.device | str
+    config: Config, network: Any, views: WholeViews, indices: Iterable[int], device: torch.device | str
 ) -> Iterator[Segmented]:
-    """Label the points of some of the views, as the config evaluates."""
+    """Label the elements of some of the views, as the config evaluates."""
     samples: Iterator[Sample] = (views.sample(index) for index in indices)
     return segment(
         network,

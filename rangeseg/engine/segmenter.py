@@ -1,4 +1,4 @@
-"""A trained run as one function from a scan to the labels of its points."""
+"""A trained run as one function: from a scan to the labels of its points, from a photograph to those of its pixels."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rangeseg.engine.experiment import make_back_projection, make_projection
+from rangeseg.engine.experiment import make_back_projection, make_projection, stride_of
 from rangeseg.engine.run import Run
 from rangeseg.labels import LabelMap
-from rangeseg.projection import RangeImage
-from rangeseg.types import Scan
+from rangeseg.projection import PaddedImage, RangeImage
+from rangeseg.types import Photo, Scan
+
+Thing = Scan | Photo
+Drawn = RangeImage | PaddedImage
 
 
 class Segmenter:
-    """Labels every point of a scan with a trained teacher.
+    """Labels every point of a scan, or every pixel of a photograph, with a trained teacher.
 
     Args:
         run: a loaded run.
@@ -26,7 +29,7 @@ class Segmenter:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._projection: Any = make_projection(run.config)
+        self._projection: Any = make_projection(run.config, stride_of(run.network))
         self._back_projection = make_back_projection(run.config)
 
     @staticmethod
@@ -48,20 +51,20 @@ class Segmenter:
         """The classes the labels stand for."""
         return self.run.label_map
 
-    def project(self, scan: Scan) -> RangeImage:
-        """The range image the network reads."""
-        image: RangeImage = self._projection(scan)
+    def project(self, thing: Thing) -> Drawn:
+        """What the network reads: a scan's range image, or a photograph's padded one."""
+        image: Drawn = self._projection(thing)
         return image
 
-    def pixels(self, image: RangeImage) -> NDArray[np.uint8]:
-        """(H, W) train ids of a range image."""
+    def pixels(self, image: Drawn) -> NDArray[np.uint8]:
+        """(H, W) train ids of a range image or padded image."""
         data = self.run.config.data
         view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std))
         with torch.inference_mode():
             logits = self.run.network(view.image[None].to(self.run.device))
         return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
 
-    def __call__(self, scan: Scan) -> NDArray[np.uint8]:
-        """(N,) train ids; IGNORE for points that are no return."""
-        image = self.project(scan)
+    def __call__(self, thing: Thing) -> NDArray[np.uint8]:
+        """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row."""
+        image = self.project(thing)
         return self._back_projection(image, self.pixels(image), self.label_map.num_classes)

@@ -1,20 +1,25 @@
-"""One scan, drawn: as a picture, or in a window."""
+"""One scan or photograph, drawn: as a picture, or a scan in a window."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from PIL import Image
 
+from rangeseg.data.photo_io import read_label_image, read_photo
+from rangeseg.engine.experiment import of_photos
 from rangeseg.engine.segmenter import Segmenter
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
-from rangeseg.projection import SphericalProjection
+from rangeseg.projection import RangeImage, SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels, read_scan
 from rangeseg.vis.panels import colorise
+from rangeseg.vis.photo_panels import photo_panels
 from rangeseg.vis.show import show_scan
 from rangeseg.vis.viewer import show_points
 
@@ -29,15 +34,15 @@ def show(
     png: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> None:
-    """Draw a scan with its labels and a prediction.
+    """Draw a scan, or a photograph, with its labels and a prediction.
 
     Args:
-        scan: the file.
-        labels: its labels; found by itself at ``../labels/NAME.label``.
+        scan: the file; an image where the run or the dataset is of photographs.
+        labels: its labels; a scan's are found by themselves at ``../labels/NAME.label``.
         run: a run that predicts now.
-        prediction: or a .label file, of rangeseg or of any other tool.
+        prediction: or a file of raw ids, of rangeseg or of any other tool: .label, for photographs PNG.
         dataset: whose classes, where no run tells.
-        png: the picture to write; None opens Open3D's window with the points.
+        png: the picture to write; None opens Open3D's window with the points, and is no way to see a photograph.
         overrides: `key.path=value` above the run's config.
 
     Raises:
@@ -45,6 +50,37 @@ def show(
     """
     segmenter = Segmenter.load(run, overrides=overrides) if run else None
     label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
+    if of_photos(segmenter.run.config.data.dataset.get("name") if segmenter else dataset):
+        _show_photo(scan, labels, prediction, segmenter, label_map, png)
+    else:
+        _show_scan(scan, labels, prediction, segmenter, label_map, png)
+
+
+def _show_photo(
+    path: Path,
+    labels: Path | None,
+    prediction: Path | None,
+    segmenter: Segmenter | None,
+    label_map: LabelMap,
+    png: Path | None,
+) -> None:
+    if png is None:
+        raise ValueError(f"{path}: a photograph is drawn to a file; give --png FILE.")
+    photo = read_photo(path, labels=labels, label_map=label_map)
+    predicted = segmenter(photo).reshape(photo.image.shape[:2]) if segmenter else None
+    if prediction is not None:
+        predicted = label_map.to_train(read_label_image(prediction))
+    _write(png, Image.fromarray(photo_panels(photo, predicted, label_map=label_map)))
+
+
+def _show_scan(
+    scan: Path,
+    labels: Path | None,
+    prediction: Path | None,
+    segmenter: Segmenter | None,
+    label_map: LabelMap,
+    png: Path | None,
+) -> None:
     beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
     points = read_scan(scan, labels=labels or (beside if beside.is_file() else None), label_map=label_map)
     predicted = segmenter(points) if segmenter else None
@@ -60,7 +96,13 @@ def show(
         colors = colorise(shown, label_map) if shown is not None else np.full((len(points), 3), 160, np.uint8)
         show_points(points.xyz, colors)
         return
-    image = segmenter.project(points) if segmenter else SphericalProjection(**label_map.sensor)(points)
+    if segmenter is None and label_map.sensor is None:
+        raise ValueError(f"{label_map.dataset}'s labels.yaml names no sensor to draw {scan} by; give --run.")
+    image = segmenter.project(points) if segmenter else SphericalProjection(**cast(dict, label_map.sensor))(points)
+    _write(png, show_scan(cast(RangeImage, image), predicted, label_map))
+
+
+def _write(png: Path, sheet: Image.Image) -> None:
     picture = io.BytesIO()
-    show_scan(image, predicted, label_map).save(picture, "PNG")
+    sheet.save(picture, "PNG")
     write_atomically(png, picture.getvalue())

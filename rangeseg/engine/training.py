@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from lightning_fabric import Fabric
 
 from rangeseg.components import ConfigError
 from rangeseg.config import Config
-from rangeseg.data.loading import Stream
-from rangeseg.data.range_views import RangeViews
+from rangeseg.data.loading import Stream, Views
+from rangeseg.data.source import Source
 from rangeseg.data.sparse import SparseLabels
 from rangeseg.engine.evaluate import Scores, Segmented, report, score
 from rangeseg.engine.experiment import (
@@ -27,8 +27,10 @@ from rangeseg.engine.experiment import (
     make_projection,
     make_strategy,
     make_views,
+    modality,
     open_source,
     segment_views,
+    stride_of,
 )
 from rangeseg.engine.journal import Journal
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher
@@ -36,9 +38,6 @@ from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.metrics import ConfusionMatrix
 from rangeseg.networks.layers import evaluating
-from rangeseg.projection import RangeImage
-from rangeseg.types import IGNORE
-from rangeseg.vis.panels import panels
 
 LABELLED, UNLABELLED_A, UNLABELLED_B = 0, 1, 2  # stream ids: which shuffling each loader draws
 
@@ -48,15 +47,15 @@ class TrainingData:
     """What `train` reads, opened and checked before anything is trained."""
 
     label_map: LabelMap
-    labelled: RangeViews
-    unlabelled: RangeViews
-    validation: RangeViews
+    labelled: Views
+    unlabelled: Views
+    validation: Source
 
     @staticmethod
     def open(config: Config) -> TrainingData:
-        """Open the labelled, unlabelled and validation scans of a config."""
+        """Open the labelled, unlabelled and validation data of a config."""
         data = config.data
-        source = open_source(config, "train", data.labelled)
+        source: Any = open_source(config, "train", data.labelled)
         if data.label_fraction < 1:
             source = SparseLabels(source, make_projection(config), data.label_fraction, data.label_seed)
         unlabelled = open_source(config, "train", data.unlabelled, labels=False)
@@ -64,7 +63,7 @@ class TrainingData:
             source.label_map,
             make_views(config, source, augment=True),
             make_views(config, unlabelled, labelled=False, augment=True),
-            make_views(config, open_source(config, config.evaluation.split)),
+            open_source(config, config.evaluation.split),
         )
 
 
@@ -121,7 +120,7 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
 
 
 def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingData, position: int) -> Iterator[Batches]:
-    def stream(views: RangeViews, batch: int, number: int) -> Stream:
+    def stream(views: Views, batch: int, number: int) -> Stream:
         pin = fabric.device.type == "cuda"
         made = Stream(
             views, range(len(views)), batch=batch, seed=config.runtime.seed, stream=number, rank=fabric.global_rank,
@@ -143,7 +142,8 @@ def _validate(
     config: Config, trainer: MeanTeacher, data: TrainingData
 ) -> tuple[dict[str, Any], list[tuple[str, np.ndarray]]]:
     """Score the teacher on this process's share of the samples, add up over processes, draw the first few."""
-    fabric, views, label_map = trainer.fabric, data.validation, data.label_map
+    fabric, label_map, kind = trainer.fabric, data.label_map, modality(config)
+    views = make_views(config, data.validation, stride=stride_of(trainer.network))
     pictures: list[tuple[str, np.ndarray]] = []
     mine = range(fabric.global_rank, len(views), fabric.world_size)
     segmented = segment_views(config, trainer.teacher, views, mine, fabric.device)
@@ -151,7 +151,7 @@ def _validate(
     def drawn() -> Iterator[Segmented]:
         for one in segmented:
             if len(pictures) < config.runtime.pictures and fabric.is_global_zero:
-                pictures.append((one.sample.name, _draw(one, label_map)))
+                pictures.append((one.sample.name, kind.draw(one, label_map)))
             yield one
 
     scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # of a process without a share of few samples
@@ -162,9 +162,3 @@ def _validate(
         counts = torch.as_tensor(scores.overall.state, device=fabric.device)
         scores.overall.state[...] = torch.as_tensor(fabric.all_reduce(counts, reduce_op="sum")).cpu().numpy()
     return report(scores, label_map.names), pictures
-
-
-def _draw(one: Segmented, label_map: LabelMap) -> np.ndarray:
-    image = cast(RangeImage, one.sample.raster)
-    label = image.gather(one.sample.label, IGNORE) if one.sample.label is not None else None
-    return panels(image.gather(image.range), label, one.pixels, label_map=label_map)

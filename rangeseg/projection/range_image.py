@@ -140,7 +140,7 @@ class RangeImage:
         Source:
             Order of operations of RangeNet++ (Milioto et al., IROS 2019).
         """
-        kind, mean32, std32 = _normalisation(channels, mean, std)
+        kind, mean32, std32 = normalisation(CHANNELS, channels, mean, std)
         image = torch.empty((len(channels), self.height, self.width), dtype=torch.float32)
         valid = torch.empty((self.height, self.width), dtype=torch.bool)
         label = torch.empty((self.height, self.width), dtype=torch.int64)
@@ -168,11 +168,17 @@ def _fill_of(dtype: np.dtype, fill: float | int | None) -> float | int:
     return fill
 
 
-def _normalisation(channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
-    """Channel codes, means and stds as the kernel reads them."""
-    unknown = [name for name in channels if name not in CHANNELS]
+def normalisation(
+    known: Sequence[str], channels: Sequence[str], mean: ArrayLike, std: ArrayLike
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Channels by their places among the known ones, means and stds, checked, as a kernel reads them.
+
+    Raises:
+        ValueError: an unknown channel, a mean or std of another length, or a std that is not positive.
+    """
+    unknown = [name for name in channels if name not in known]
     if unknown or not channels:
-        raise ValueError(f"view got channels {tuple(channels)}; choose from {', '.join(CHANNELS)}.")
+        raise ValueError(f"view got channels {tuple(channels)}; choose from {', '.join(known)}.")
     mean32, std32 = np.asarray(mean, np.float32), np.asarray(std, np.float32)
     for name, value in (("mean", mean32), ("std", std32)):
         if value.shape != (len(channels),):
@@ -181,4 +187,4 @@ def _normalisation(channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> 
             )
     if not (std32 > 0).all():
         raise ValueError(f"view got std {std32.tolist()}; every one must be positive (1 leaves the channel unscaled).")
-    return np.array([CHANNELS.index(name) for name in channels], np.int64), mean32, std32
+    return np.array([known.index(name) for name in channels], np.int64), mean32, std32

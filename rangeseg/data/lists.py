@@ -1,0 +1,59 @@
+"""Lists of names: the labelled scans or photographs of an experiment, one a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def read_names(path: str | Path, *, pattern: str, what: str, form: str, example: str) -> tuple[str, ...]:
+    """Read a list: one name a line; empty lines and lines from ``#`` on are left out.
+
+    Args:
+        path: the file.
+        pattern: regular expression of a whole name.
+        what: what a name names, for errors: scan or photograph.
+        form: how a name is written, for errors, e.g. ``SS/FFFFFF``.
+        example: a name, for errors.
+
+    Raises:
+        ValueError: the file cannot be read, is empty, or a line is no name.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); give a text file of {form} lines.") from error
+    names = []
+    for number, line in enumerate(lines, start=1):
+        name = line.partition("#")[0].strip()
+        if name and not re.fullmatch(pattern, name):
+            raise ValueError(f"{path}, line {number}: {name!r} is no {what}; write {form}, e.g. {example}.")
+        names += [name] if name else []
+    if not names:
+        raise ValueError(f"{path}: lists no {what}; write one {form} a line.")
+    return tuple(names)
+
+
+def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, what: str, cure: str) -> list[str]:
+    """The names that are listed, in their own order.
+
+    Args:
+        names: all there are.
+        listed: those to keep.
+        where: the folder, for errors.
+        what: what a name names, for errors: scan or photograph.
+        cure: for errors, how to name one.
+
+    Raises:
+        ValueError: a listed name is not there, or none is listed.
+    """
+    wanted = set(listed)
+    if unknown := sorted(wanted.difference(names)):
+        raise ValueError(
+            f"{where}: {len(unknown)} of {len(wanted)} listed {what}s are not there: {', '.join(unknown[:5])}"
+            f"{', ...' if len(unknown) > 5 else ''}. {cure}"
+        )
+    if not wanted:
+        raise ValueError(f"{where}: the list names no {what}; give at least one. {cure}")
+    return [name for name in names if name in wanted]

@@ -1,0 +1,144 @@
+"""What scans and photographs have different: everything left of `View`, and how a result is drawn and spoken of.
+
+`experiment.modality` makes the decision between the two, by the config's dataset. Nothing else asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from rangeseg.backprojection import NEED_RANGES
+from rangeseg.components import ConfigError, build
+from rangeseg.config import Config
+from rangeseg.data.augment import Augmentation
+from rangeseg.data.loading import Views
+from rangeseg.data.photo_augment import PhotoAugmentation
+from rangeseg.data.photo_views import PhotoViews
+from rangeseg.data.range_views import RangeViews
+from rangeseg.data.source import PhotoSource, ScanSource, Source
+from rangeseg.engine.evaluate import Segmented
+from rangeseg.labels import LabelMap
+from rangeseg.projection import COLORS, PROJECTIONS, PaddedImage, PhotoPadding, RangeImage
+from rangeseg.types import IGNORE, Sample
+from rangeseg.vis.panels import Picture, panels
+from rangeseg.vis.photo_panels import photo_panels
+
+Stride = tuple[int, int]
+
+
+class WholeViews(Views, Protocol):
+    """Views that also show each thing whole, for evaluation: `RangeViews`, `PhotoViews`."""
+
+    @property
+    def source(self) -> Source:
+        """Where they come from."""
+        ...
+
+    def sample(self, index: int) -> Sample:
+        """Thing `index` for evaluation."""
+        ...
+
+
+class Modality(Protocol):
+    """One of the two kinds of data."""
+
+    wrap: bool
+    """Column 0 of a view touches its last column."""
+    things: str
+    """What there are many of in a dataset, and what their `elements` are called, in reports."""
+    elements: str
+
+    def projection(self, stride: Stride) -> Any:
+        """The map from a scan or a photograph to its raster, of a size that a network of this stride reads."""
+        ...
+
+    def views(self, source: Any, *, stride: Stride, labelled: bool, augment: bool) -> WholeViews:
+        """A source seen as the config says."""
+        ...
+
+    def draw(self, one: Segmented, label_map: LabelMap) -> Picture:
+        """What was seen, its label, the prediction and the errors, on one sheet."""
+        ...
+
+
+class Scans:
+    """Range images, by `data.projection`."""
+
+    wrap = True
+    things, elements = "scans", "points"
+
+    def __init__(self, config: Config) -> None:
+        self._data = config.data
+
+    def projection(self, stride: Stride) -> Any:
+        """`data.projection`: a scan -> its range image, whose size the config gives."""
+        return build(PROJECTIONS, self._data.projection, "data.projection")
+
+    def views(self, source: ScanSource, *, stride: Stride, labelled: bool, augment: bool) -> RangeViews:
+        """Scans seen through the config's projection, channels and, if asked, augmentation."""
+        data = self._data
+        augmentation = _augmentation(Augmentation, data.augmentation) if augment else None
+        return RangeViews(
+            source, self.projection(stride), channels=tuple(data.channels), mean=tuple(data.mean), std=tuple(data.std),
+            augmentation=augmentation, labelled=labelled,
+        )  # fmt: skip
+
+    def draw(self, one: Segmented, label_map: LabelMap) -> Picture:
+        """Range, label, prediction and error, pixel by pixel."""
+        image = cast(RangeImage, one.sample.raster)
+        label = image.gather(one.sample.label, IGNORE) if one.sample.label is not None else None
+        return panels(image.gather(image.range), label, one.pixels, label_map=label_map)
+
+
+class Photos:
+    """Photographs: crops to train on, whole ones to evaluate.
+
+    Raises:
+        ConfigError: the config asks for something that only scans have.
+    """
+
+    wrap = False
+    things, elements = "photographs", "pixels"
+
+    def __init__(self, config: Config) -> None:
+        self._data = data = config.data
+        if foreign := [name for name in data.channels if name not in COLORS]:
+            raise ConfigError(
+                f"data.channels: photographs have no {', '.join(foreign)}. Write channels: [red, green, blue] with "
+                "their mean and std, ImageNet's are [0.485, 0.456, 0.406] and [0.229, 0.224, 0.225]."
+            )
+        if data.label_fraction < 1:
+            raise ConfigError(
+                f"data.label_fraction: {data.label_fraction} keeps single pixels of scans; write 1.0 for photographs, "
+                "and a list of the labelled ones in data.labelled."
+            )
+        if data.projection not in ({}, type(data)().projection):
+            raise ConfigError("data.projection: photographs are not projected. Leave it out.")
+        if (name := config.evaluation.back_projection.get("name")) in NEED_RANGES:
+            raise ConfigError(
+                f"evaluation.back_projection.name: {name!r} compares ranges, which photographs do not have. Write "
+                "back_projection: {name: nearest}."
+            )
+
+    def projection(self, stride: Stride) -> PhotoPadding:
+        """A photograph -> its padded image, of a size that the stride divides."""
+        return PhotoPadding(divisor=stride)
+
+    def views(self, source: PhotoSource, *, stride: Stride, labelled: bool, augment: bool) -> PhotoViews:
+        """Photographs whole or, if augmented, in crops."""
+        data = self._data
+        augmentation = _augmentation(PhotoAugmentation, data.augmentation) if augment else None
+        return PhotoViews(
+            source, self.projection(stride), channels=tuple(data.channels), mean=tuple(data.mean), std=tuple(data.std),
+            augmentation=augmentation, labelled=labelled,
+        )  # fmt: skip
+
+    def draw(self, one: Segmented, label_map: LabelMap) -> Picture:
+        """Photograph, label, prediction and error, at the photograph's own resolution."""
+        photo = cast(PaddedImage, one.sample.raster).photo
+        prediction = one.elements.reshape(photo.image.shape[:2])
+        return photo_panels(photo, prediction, label_map=label_map)
+
+
+def _augmentation(kind: Any, section: dict[str, Any]) -> Any:
+    return build({"augmentation": kind}, {"name": "augmentation"} | section, "data.augmentation")

@@ -1,0 +1,190 @@
+"""Photographs through the same trainer, evaluation and commands as scans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import nn
+
+from rangeseg import Segmenter
+from rangeseg.cli import main
+from rangeseg.components import ConfigError
+from rangeseg.config import Config, config_from, write_config
+from rangeseg.data.photo_io import read_photo
+from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.experiment import (
+    make_network,
+    make_perturbation,
+    make_projection,
+    make_views,
+    modality,
+    open_source,
+    segment_views,
+    stride_of,
+)
+from rangeseg.engine.journal import read_metrics
+from rangeseg.engine.modality import Photos, Scans
+from rangeseg.engine.training import train
+from rangeseg.labels import LabelMap
+from rangeseg.metrics import ConfusionMatrix
+from rangeseg.perturbations import Channels
+from rangeseg.projection import PhotoPadding
+from rangeseg.resources import resource
+from rangeseg.types import IGNORE, Photo
+from rangeseg.vis import colorise, photo_panels
+
+
+def test_the_dataset_decides_which_of_the_two_it_is(photo_config: Config, tiny_config: Config) -> None:
+    photos, scans = modality(photo_config), modality(tiny_config)
+    assert isinstance(photos, Photos)
+    assert isinstance(scans, Scans)
+    assert (photos.wrap, scans.wrap) == (False, True)
+    assert make_projection(photo_config, (4, 8)) == PhotoPadding(divisor=(4, 8))
+
+
+def test_network_and_perturbation_know_a_photo_is_flat_and_coloured(photo_config: Config) -> None:
+    network = make_network(photo_config, 11)
+    assert network.in_channels == 3
+    assert network.wrap is False
+    photo_config.perturbation = {"name": f"{__name__}:Noted"}
+    perturbation = make_perturbation(photo_config)
+    assert perturbation.wrap is False
+    assert perturbation.channels == Channels(("red", "green", "blue"), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class Noted:
+    """What a perturbation is told."""
+
+    def __init__(self, wrap: bool, channels: Channels) -> None:
+        self.wrap, self.channels = wrap, channels
+
+
+@pytest.mark.parametrize("name", ["cutmix", "cutout", "none"])
+def test_photos_train_and_are_scored_on_their_own_pixels(photo_config: Config, name: str) -> None:
+    photo_config.perturbation = {"name": name}
+    result = train(photo_config)
+    assert result is not None
+    assert result["by_distance"] == {}
+    assert 0 <= result["mean_iou"] <= 1
+    rows = read_metrics(Path(photo_config.runtime.out) / "metrics.csv")
+    losses = [value for _, key, value in rows if key in ("supervised", "consistency")]
+    assert len(losses) == 8
+    assert np.isfinite(losses).all()
+
+
+def test_a_replayed_run_ends_with_the_same_bits_for_any_number_of_workers(photo_config: Config, tmp_path: Path) -> None:
+    one = train(photo_config)
+    photo_config.runtime.out, photo_config.runtime.workers = str(tmp_path / "again"), 2
+    assert train(photo_config) == one
+    a, b = (read_checkpoint(tmp_path / name / "last.pt") for name in ("run", "again"))
+    assert all(torch.equal(a["teacher"][key], b["teacher"][key]) for key in a["teacher"])
+
+
+class Perfect(nn.Module):
+    """Reads the class from the redness, and only images its stride divides."""
+
+    stride = (8, 16)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        assert image.shape[-2] % 8 == image.shape[-1] % 16 == 0
+        red = (image[:, 0] * 0.229 + 0.485) * 255 / 20
+        return nn.functional.one_hot(red.round().long().clamp(0, 10), 11).movedim(-1, 1)
+
+
+def test_perfect_predictions_score_one(photo_config: Config) -> None:
+    network = Perfect()
+    views = make_views(photo_config, open_source(photo_config, "test"), stride=stride_of(network))
+    matrix = ConfusionMatrix(11)
+    for one in segment_views(photo_config, network, views, range(len(views)), "cpu"):
+        assert one.sample.label is not None
+        matrix.update(one.elements, one.sample.label)
+    assert matrix.mean_iou() == 1
+
+
+def test_commands_score_and_draw_photographs(
+    photo_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(write_config(photo_config))
+    run, root = photo_config.runtime.out, Path(photo_config.data.root)
+    assert main(["train", str(tmp_path / "config.yaml")]) == 0
+    assert main(["evaluate", run, "--json", str(tmp_path / "e.json"), "--device", "cpu"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "val, 4 photographs, every pixel" in printed
+    assert "10 m" not in printed
+    again, trained = (json.loads(path.read_text()) for path in (tmp_path / "e.json", Path(run) / "evaluation.json"))
+    assert again["iou"] == trained["iou"]
+    assert again["photographs"] == 4
+    image, labels = root / "val" / "v_0000.png", root / "valannot" / "v_0000.png"
+    shown = ["show", str(image), "--labels", str(labels)]
+    assert main([*shown, "--run", run, "--png", str(tmp_path / "a.png")]) == 0
+    assert main([*shown, "--dataset", "camvid", "--prediction", str(labels), "--png", str(tmp_path / "b.png")]) == 0
+    with Image.open(tmp_path / "b.png") as picture:
+        assert not (np.asarray(picture) == (226, 39, 44)).all(axis=-1).any()  # nothing is wrong, so nothing is red
+    assert main(["show", str(image), "--dataset", "camvid"]) == 1
+    assert "give --png FILE" in capsys.readouterr().err
+    assert main(["predict", run, "--split", "test", "--out", str(tmp_path / "out")]) == 1
+    assert "this run labels photographs" in " ".join(capsys.readouterr().err.split())
+    segmenter = Segmenter.load(run, device="cpu")
+    labelled = segmenter(read_photo(image))
+    assert labelled.shape == (30 * 44,)
+    assert labelled.max() < 11
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"data": {"channels": ["range", "green", "blue"]}}, r"data\.channels: photographs have no range\. Write"),
+        ({"data": {"mean": [0.5]}}, "data: view got mean of shape"),
+        ({"data": {"label_fraction": 0.5}}, r"data\.label_fraction: 0\.5 keeps single pixels of scans"),
+        ({"data": {"projection": {"height": 32}}}, r"data\.projection: photographs are not projected\. Leave it out"),
+        ({"data": {"augmentation": {"rotate_x": 1}}}, r"data\.augmentation\.rotate_x: unknown key"),
+        ({"data": {"augmentation": {"crop": "large"}}}, r"data\.augmentation\.crop: expected"),
+        ({"data": {"augmentation": {"transpose": 0.5}}}, "give a square crop"),
+        ({"evaluation": {"back_projection": {"name": "knn"}}}, "'knn' compares ranges"),
+        ({"data": {"labelled": "train_1pct"}}, "neither a file nor a list shipped for camvid: train_12.5pct_uniform"),
+        ({"evaluation": {"split": "vall"}}, "CamVid has no split 'vall'"),
+    ],
+)
+def test_what_only_scans_have_is_refused_before_training(photo_config: Config, change: dict, said: str) -> None:
+    layer = OmegaConf.structured(photo_config)
+    with pytest.raises(ConfigError, match=said):
+        train(config_from([OmegaConf.create(OmegaConf.to_container(layer)), change]))
+    assert not (Path(photo_config.runtime.out) / "last.pt").exists()
+
+
+def test_a_crop_is_needed_to_train(photo_config: Config) -> None:
+    photo_config.data.augmentation = {}
+    with pytest.raises(ConfigError, match=r"data\.augmentation\.crop: missing"):
+        train(photo_config)
+
+
+def test_panels_show_photo_label_prediction_and_errors(rng: np.random.Generator) -> None:
+    label_map = LabelMap.read(resource("datasets", "camvid", "labels.yaml"))
+    label = rng.integers(0, 11, (40, 60)).astype(np.uint8)
+    label[:5] = IGNORE
+    photo = Photo(rng.integers(0, 256, (40, 60, 3), np.uint8), label)
+    prediction = np.where(label == 3, 4, label)
+    sheet = photo_panels(photo, prediction, label_map=label_map, columns=60)
+    assert (sheet == (226, 39, 44)).all(axis=-1).sum() == (label == 3).sum()
+    assert sheet.shape[1] == 120
+    for picture in (photo.image, colorise(label, label_map), colorise(prediction, label_map)):
+        assert _contains(sheet, picture)
+    large = photo_panels(Photo(np.zeros((300, 2000, 3), np.uint8)), label_map=label_map, columns=500)
+    assert large.shape[1] == 500
+    with pytest.raises(ValueError, match="give one id a pixel"):
+        photo_panels(photo, prediction[1:], label_map=label_map)
+
+
+def _contains(sheet: np.ndarray, picture: np.ndarray) -> bool:
+    height, width = picture.shape[:2]
+    return any(
+        np.array_equal(sheet[top : top + height, left : left + width], picture)
+        for top in range(len(sheet) - height + 1)
+        for left in (0, width)
+    )
