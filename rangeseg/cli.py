@@ -5,6 +5,7 @@ rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
 rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
 rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
 rangeseg split --out DIR [--by frame|block] [--seed N]
+rangeseg analyse patch-distance CONFIG --out DIR
 rangeseg benchmark DATA [--configs CONFIG ...] [--json FILE]
 """
 
@@ -157,6 +158,24 @@ def benchmark(arguments: argparse.Namespace) -> None:
     run(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
 
 
+def analyse(arguments: argparse.Namespace) -> None:
+    """Measure a dataset: is there a low-density region along class boundaries?"""
+    from rangeseg.config import read_config
+    from rangeseg.engine.analyse import patch_distance
+
+    config = read_config(arguments.config, [*arguments.overrides, "runtime.out=."])
+    names = ("split", "patches", "anchors", "every", "seed")
+    result = patch_distance(config, arguments.out, **{name: getattr(arguments, name) for name in names})
+    table = Table("patch", "boundary / interior", "AUC of boundaries", "nearest is of the same class", "by chance")
+    for patch, part in result["patches"].items():
+        relative, near = part["neighbours"]["relative"], part["nearest"]
+        ratio = "none" if None in (relative[0], relative[-1]) else f"{relative[0] / relative[-1]:.2f}"
+        same = [f"{100 * near[name]:.1f} %" for name in ("same_class_is_nearer", "by_chance") if name in near]
+        table.add_row(patch, ratio, str(part["neighbours"]["separability"])[:5], *same)
+    OUT.print(table)
+    OUT.print(f"numbers and picture: {arguments.out}", soft_wrap=True)
+
+
 def _print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     table = Table("class", "IoU %", title=title)
     for name, value in result["iou"].items():
@@ -221,6 +240,15 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--root", type=Path, help="folder of the dataset; a scan dataset's official counts if not given")
     one.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5])
     one.add_argument("--by", choices=["frame", "block"], default="frame")
+    one.add_argument("--seed", type=int, default=0)
+    one = command(analyse)
+    one.add_argument("what", choices=["patch-distance"], help="what is measured")
+    one.add_argument("config", type=Path, help="whose views are measured; key.path=value after it overrides")
+    one.add_argument("--out", type=Path, required=True, help="folder for JSON and PNG")
+    one.add_argument("--split", default="train")
+    one.add_argument("--patches", type=int, nargs="+", default=[3, 7, 15], help="sides of the patches, pixels, odd")
+    one.add_argument("--anchors", type=int, default=4000, help="patches whose nearest neighbours are looked for")
+    one.add_argument("--every", type=int, default=1, help="only every n-th scan or photograph")
     one.add_argument("--seed", type=int, default=0)
     one = command(benchmark)
     one.add_argument("data", type=Path, help="the folder that holds SemanticKITTI's sequences/")

@@ -18,7 +18,7 @@ LAYERS = (
     {"labels", "config", "scan_io"},
     {"projection", "backprojection", "backprojection_kernels", "noise", "masks", "mix", "mix_kernels", "perturbations"}
     | {"losses", "losses_kernels", "schedules", "metrics", "teacher", "networks"},
-    {"data", "vis"},
+    {"analysis", "data", "vis"},
     {"engine"},
     {"benchmark"},
     {"cli"},

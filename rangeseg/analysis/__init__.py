@@ -1,0 +1,1 @@
+"""What views are like, measured before anything is learnt from them."""

@@ -1,0 +1,259 @@
+"""Is there a low-density region along class boundaries? Distances between patches of photographs and range images.
+
+Semi-supervised learning by consistency is often said to rest on the cluster assumption: classes are clusters, and few
+samples lie between them. In segmentation a sample is a patch around a pixel. If the assumption held, patches that
+straddle a class boundary would change faster from pixel to pixel than others (French et al., BMVC 2020, section 3).
+
+    D(p, q) = root of the mean of (x - y)^2 over channels and over the pixels that are valid in both patches
+    neighbours: D of the patches at (i, j) and (i, j + 1), and at (i, j) and (i + 1, j)
+    nearest: for patches drawn at random, the least D to one of the same class, and to one of another
+
+Shapes: C channels, H rows, W columns, A anchors, P pixels of a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.types import IGNORE, View
+
+Floats = NDArray[np.float64]
+AXES = (1, 0)
+"""Neighbours to the right, neighbours below."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Pairs of neighbouring patches of one view.
+
+    Args:
+        distance: (M,) D.
+        from_boundary: (M,) int, 0 where the two pixels have different labels; else 1 + the chessboard distance, pixels,
+            of the nearer one to a pixel of such a pair; `FAR` where the view has none.
+    """
+
+    distance: Floats
+    from_boundary: NDArray[np.int64]
+
+
+FAR = 1 << 30
+
+
+def neighbours(view: View, patch: int, *, wrap: bool = False) -> Neighbours:
+    """Distances of all pairs of neighbouring patches whose pixels both have labels.
+
+    Args:
+        view: without a batch axis.
+        patch: side of the square patches, pixels; odd. At the image's border they are cut off.
+        wrap: column 0 touches column W-1.
+
+    Returns:
+        The pairs of which at least half of the patch's pixels are valid in both.
+
+    Raises:
+        ValueError: `patch` is even, or larger than the view.
+    """
+    _check_patch(patch, view)
+    image = view.image.double().numpy()
+    valid, label = view.valid.numpy(), view.label.numpy()
+    depth = _from_boundary(label, wrap)
+    distances, places = [], []
+    for axis in AXES:
+        here, there = _pair(valid, axis, wrap)
+        first, second = _pair(image, axis - 2, wrap)
+        both = here & there
+        change = np.where(both, np.square(first - second).mean(0), 0)
+        count = _box_sum(both.astype(float), patch, wrap)
+        mean = np.maximum(_box_sum(change, patch, wrap), 0) / np.maximum(count, 1)  # sums of differences round below 0
+        labels = _pair(label, axis, wrap)
+        counted = (labels[0] != IGNORE) & (labels[1] != IGNORE) & (2 * count >= patch * patch)
+        near = np.minimum(*_pair(depth, axis, wrap))
+        place = np.where(labels[0] != labels[1], 0, np.minimum(near, FAR - 1) + 1)
+        distances.append(np.sqrt(mean[counted]))
+        places.append(place[counted])
+    return Neighbours(np.concatenate(distances), np.concatenate(places))
+
+
+def separability(distance: Floats, boundary: NDArray[np.bool_]) -> float:
+    """The chance that a pair across a boundary is farther apart than one that is not: the area under the ROC curve.
+
+    Args:
+        distance: (M,).
+        boundary: (M,) bool.
+
+    Returns:
+        0.5 where boundaries do not show, 1 where they always do; nan where there are none, or nothing else.
+    """
+    count = int(boundary.sum())
+    if count in (0, len(boundary)):
+        return float("nan")
+    _, inverse, sizes = np.unique(distance, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(sizes) - (sizes - 1) / 2)[inverse]  # equal ones share theirs
+    return float((rank[boundary].sum() - count * (count + 1) / 2) / (count * (len(boundary) - count)))
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Patches drawn from views.
+
+    Args:
+        values: (A, C * P) of the patches, 0 where not valid.
+        valid: (A, P) 0 or 1.
+        label: (A,) train id of the pixel in the middle.
+        group: (A,) which scene the patch is from; neighbours are looked for in others.
+    """
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.float32]
+    label: NDArray[np.int64]
+    group: NDArray[np.int64]
+
+    @staticmethod
+    def join(parts: Sequence[Anchors]) -> Anchors:
+        """All of several."""
+        names = ("values", "valid", "label", "group")
+        return Anchors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def draw_anchors(
+    view: View, patch: int, count: int, rng: np.random.Generator, *, group: int, wrap: bool = False
+) -> Anchors:
+    """Patches around labelled pixels, each class of the view with the same chance.
+
+    Args:
+        view: without a batch axis.
+        patch: side of the patches, pixels; odd.
+        count: how many; fewer where the view has fewer pixels to choose from.
+        rng: the only source of randomness.
+        group: the scene's number.
+        wrap: column 0 touches column W-1.
+
+    Raises:
+        ValueError: `patch` is even, or larger than the view.
+    """
+    _check_patch(patch, view)
+    half = patch // 2
+    image, valid, label = view.image.numpy(), view.valid.numpy(), view.label.numpy()
+    filled = np.rint(_box_sum(valid.astype(float), patch, wrap))
+    possible = (label != IGNORE) & (2 * filled >= patch * patch)
+    rows, cols = np.nonzero(possible)
+    classes = label[rows, cols]
+    weight = 1 / np.bincount(classes, minlength=IGNORE + 1)[classes] if len(rows) else np.empty(0)
+    size = min(count, len(rows))
+    chosen = rng.choice(len(rows), size, replace=False, p=weight / weight.sum()) if size else np.empty(0, int)
+    rows, cols = rows[chosen], cols[chosen]
+    both = np.concatenate([image, valid[None]])
+    both = _pad(np.pad(both, ((0, 0), (half, half), (0, 0))), half, wrap)
+    patches = np.lib.stride_tricks.sliding_window_view(both, (patch, patch), axis=(1, 2))[:, rows, cols]
+    patches = patches.transpose(1, 0, 2, 3).reshape(size, len(both), patch * patch)
+    seen = patches[:, -1].astype(np.float32)
+    values = (patches[:, :-1] * seen[:, None]).reshape(size, len(image) * patch * patch)
+    return Anchors(values, seen, label[rows, cols], np.full(size, group))
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest patches in other scenes.
+
+    Args:
+        same: (A,) D to the nearest of the same class; inf where there is none.
+        other: (A,) D to the nearest of another class.
+        label: (A,) the anchors' own.
+    """
+
+    same: Floats
+    other: Floats
+    label: NDArray[np.int64]
+
+
+def nearest(anchors: Anchors, *, block: int = 512) -> Nearest:
+    """For each anchor, its nearest patches of the same and of another class, in other scenes.
+
+    Args:
+        anchors: A of them; every pair is compared.
+        block: how many at a time.
+
+    Returns:
+        The distances over what is valid in both, at least half of a patch.
+    """
+    values, valid = anchors.values, anchors.valid
+    channels = values.shape[1] // valid.shape[1]
+    spread = np.tile(valid, channels)
+    square = values**2
+    same, other = [], []
+    for first in range(0, len(values), block):
+        rows = slice(first, first + block)
+        count = valid[rows] @ valid.T
+        total = square[rows] @ spread.T - 2 * values[rows] @ values.T + spread[rows] @ square.T
+        distance = np.sqrt(np.maximum(total, 0) / np.maximum(count * channels, 1)).astype(float)
+        near = (2 * count >= valid.shape[1]) & (anchors.group[rows, None] != anchors.group)
+        alike = anchors.label[rows, None] == anchors.label
+        same.append(np.where(near & alike, distance, np.inf).min(1))
+        other.append(np.where(near & ~alike, distance, np.inf).min(1))
+    return Nearest(np.concatenate(same), np.concatenate(other), anchors.label)
+
+
+def _check_patch(patch: int, view: View) -> None:
+    height, width = view.valid.shape
+    if patch < 1 or patch % 2 == 0 or patch > min(height, width):
+        raise ValueError(
+            f"The patch's side is {patch} for views of {height} x {width}; give an odd number up to the smaller side."
+        )
+
+
+def _pair(field: NDArray, axis: int, wrap: bool) -> tuple[NDArray, NDArray]:
+    """The values at a pixel and at its neighbour along an axis (negative or not, of the last two)."""
+    axis = field.ndim - 2 + axis if axis >= 0 else field.ndim + axis
+    if wrap and axis == field.ndim - 1:
+        return field, np.roll(field, -1, axis)
+    count = field.shape[axis]
+    return field.take(range(count - 1), axis), field.take(range(1, count), axis)
+
+
+def _pad(field: NDArray, half: int, wrap: bool) -> NDArray:
+    """`half` more columns on both sides: those across the seam, or zeros."""
+    width = [(0, 0)] * (field.ndim - 1) + [(half, half)]
+    return np.pad(field, width, mode="wrap") if wrap and half else np.pad(field, width)
+
+
+def _box_sum(field: Floats, patch: int, wrap: bool) -> Floats:
+    """(H, W) sums over patches centred at each pixel, what lies outside being 0."""
+    half = patch // 2
+    field = _pad(np.pad(field, ((half, half), (0, 0))), half, wrap)
+    total = np.pad(field.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    return total[patch:, patch:] - total[:-patch, patch:] - total[patch:, :-patch] + total[:-patch, :-patch]
+
+
+def _from_boundary(label: NDArray[np.int64], wrap: bool) -> NDArray[np.int64]:
+    """(H, W) chessboard distance, pixels, to the nearest pixel that has a neighbour with another label."""
+    edge = np.zeros(label.shape, bool)
+    for axis in AXES:
+        first, second = _pair(label, axis, wrap)
+        differ = (first != second) & (first != IGNORE) & (second != IGNORE)
+        if wrap and axis == 1:
+            edge |= differ | np.roll(differ, 1, 1)
+        else:
+            keep = [slice(None)] * 2
+            for begin in (slice(None, -1), slice(1, None)):
+                keep[axis] = begin
+                edge[tuple(keep)] |= differ
+    depth = np.where(edge, 0, FAR)
+    for distance in range(1, max(label.shape)):
+        grown = _grow(edge, wrap)
+        new = grown & ~edge
+        if not new.any():
+            break
+        depth[new] = distance
+        edge = grown
+    return depth
+
+
+def _grow(mask: NDArray[np.bool_], wrap: bool) -> NDArray[np.bool_]:
+    """Every pixel of a mask and its eight neighbours."""
+    padded = _pad(np.pad(mask, ((1, 1), (0, 0))), 1, wrap)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

@@ -1,0 +1,155 @@
+"""Lines over two axes, as a picture: enough for a report, and nothing to install.
+
+Pictures are (rows, columns, 3) uint8, RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rangeseg.vis.panels import Picture
+
+INK, GRID, PAPER = (40, 44, 52), (224, 226, 230), (255, 255, 255)
+COLORS = ((31, 98, 160), (214, 92, 24), (40, 140, 90), (150, 60, 150), (120, 120, 120), (190, 160, 30))
+_LARGER = 2  # drawn larger and shrunk: smooth lines
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 18, 40, 58
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a plot shows beside its lines.
+
+    Args:
+        title: above it.
+        across: what the horizontal axis counts.
+        up: what the vertical axis counts.
+        names: of the whole numbers on the horizontal axis, where they are no numbers; empty for numbers.
+        legend: at the right, at the "top" or at the "bottom".
+    """
+
+    title: str
+    across: str
+    up: str
+    names: tuple[str, ...] = ()
+    legend: Literal["top", "bottom"] = "top"
+
+
+Line = tuple[Sequence[float], Sequence[float]]
+
+
+def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380, 560)) -> Picture:
+    """Draw lines with axes, a grid and a legend.
+
+    Args:
+        lines: name -> (places across, values); what is not finite is left out.
+        axes: titles.
+        size: rows, columns, pixels.
+
+    Returns:
+        The picture.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    clean = {name: _finite(*line) for name, line in lines.items()}
+    clean = {name: line for name, line in clean.items() if len(line)}
+    if not clean:
+        raise ValueError(f"The plot {axes.title!r} has no finite values; give at least one line that has.")
+    rows, columns = (length * _LARGER for length in size)
+    sheet = Image.new("RGB", (columns, rows), PAPER)
+    canvas = _Canvas(ImageDraw.Draw(sheet), (rows, columns), np.concatenate(list(clean.values())))
+    canvas.axes(axes)
+    for color, line in zip(_cycle(len(clean)), clean.values(), strict=True):
+        canvas.line(line, color)
+    canvas.legend(dict(zip(clean, _cycle(len(clean)), strict=True)), axes.legend)
+    return np.asarray(sheet.resize(size[::-1], Image.Resampling.LANCZOS))
+
+
+def _finite(across: Sequence[float], up: Sequence[float]) -> np.ndarray:
+    """(n, 2)."""
+    points = np.stack([np.asarray(across, float), np.asarray(up, float)], 1)
+    return points[np.isfinite(points).all(1)]
+
+
+def _cycle(count: int) -> list[tuple[int, int, int]]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]
+
+
+def ticks(low: float, high: float, about: int = 6) -> list[float]:
+    """Round numbers from low to high.
+
+    Args:
+        low: the smallest that must be covered.
+        high: the largest.
+        about: how many are wanted.
+
+    Returns:
+        Multiples of 1, 2 or 5 times a power of ten; the first not above `low`, the last not below `high`.
+    """
+    raw = max(high - low, 1e-12) / about
+    power = 10.0 ** np.floor(np.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
+    return [float(step * i) for i in np.arange(first, last + 1)]
+
+
+class _Canvas:
+    """A sheet with a scale."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[int, int], points: np.ndarray) -> None:
+        self.draw = draw
+        self.rows, self.columns = size
+        self.across = ticks(points[:, 0].min(), points[:, 0].max(), 8)
+        self.up = ticks(min(points[:, 1].min(), 0.0), points[:, 1].max())
+        self.font = ImageFont.load_default(size=13 * _LARGER)
+        self.small = ImageFont.load_default(size=11 * _LARGER)
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Where a value is on the sheet."""
+        left, right = _LEFT * _LARGER, self.columns - _RIGHT * _LARGER
+        top, bottom = _TOP * _LARGER, self.rows - _BOTTOM * _LARGER
+        u = (x - self.across[0]) / max(self.across[-1] - self.across[0], 1e-12)
+        v = (y - self.up[0]) / max(self.up[-1] - self.up[0], 1e-12)
+        return left + u * (right - left), bottom - v * (bottom - top)
+
+    def axes(self, axes: Axes) -> None:
+        """Grid, numbers and titles."""
+        for x in self.across:
+            low, high = self.place(x, self.up[0]), self.place(x, self.up[-1])
+            self.draw.line([low, high], GRID, _LARGER)
+            name = axes.names[round(x)] if 0 <= round(x) < len(axes.names) else f"{x:g}"
+            self.draw.text((low[0], low[1] + 8 * _LARGER), name, INK, self.small, anchor="ma")
+        for y in self.up:
+            start, end = self.place(self.across[0], y), self.place(self.across[-1], y)
+            self.draw.line([start, end], GRID, _LARGER)
+            self.draw.text((start[0] - 8 * _LARGER, start[1]), f"{y:g}", INK, self.small, anchor="rm")
+        self.draw.text((self.columns / 2, 10 * _LARGER), axes.title, INK, self.font, anchor="ma")
+        self.draw.text((self.columns / 2, self.rows - 22 * _LARGER), axes.across, INK, self.small, anchor="ma")
+        turned = Image.new("L", (self.rows, 16 * _LARGER), 0)
+        ImageDraw.Draw(turned).text((self.rows / 2, 2), axes.up, 255, self.small, anchor="ma")
+        self.draw.bitmap((6 * _LARGER, 0), turned.rotate(90, expand=True), INK)
+
+    def line(self, points: np.ndarray, color: tuple[int, int, int]) -> None:
+        """One line, with a dot at each value where there are few."""
+        places = [self.place(x, y) for x, y in points]
+        self.draw.line(places, color, 2 * _LARGER, joint="curve")
+        radius = 3 * _LARGER
+        for x, y in places if len(places) <= 30 else []:
+            self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
+
+    def legend(self, names: Mapping[str, tuple[int, int, int]], where: str) -> None:
+        """Names of the lines, at the right."""
+        wide = max(self.draw.textlength(name, self.small) for name in names)
+        left, step = self.columns - _RIGHT * _LARGER - wide - 40 * _LARGER, 17 * _LARGER
+        top = (
+            (_TOP + 14) * _LARGER if where == "top" else self.rows - (_BOTTOM + 14) * _LARGER - step * (len(names) - 1)
+        )
+        for i, (name, color) in enumerate(names.items()):
+            y = top + step * i
+            self.draw.line([(left, y), (left + 22 * _LARGER, y)], color, 3 * _LARGER)
+            self.draw.text((left + 28 * _LARGER, y), name, INK, self.small, anchor="lm")
