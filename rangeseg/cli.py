@@ -4,6 +4,7 @@ rangeseg train CONFIG [key.path=value ...] [--resume]
 rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
 rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
 rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
+rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
 rangeseg split --out DIR [--by frame|block] [--seed N]
 rangeseg analyse patch-distance CONFIG --out DIR
 rangeseg benchmark DATA [--configs CONFIG ...] [--json FILE]
@@ -118,9 +119,22 @@ def predict(arguments: argparse.Namespace) -> None:
 def show(arguments: argparse.Namespace) -> None:
     """Draw a scan: range, label, prediction, error, and from above; or a photograph with the same."""
     from rangeseg.engine.show import show as run
+    from rangeseg.engine.show_perturbation import show_perturbations
 
+    first, *others = arguments.scan
+    if first == "perturbation" and others:
+        if not arguments.png:
+            raise ValueError("Perturbations are drawn to files: give --png FILE, or with several of them a folder.")
+        chosen = {name: getattr(arguments, name) for name in ("config", "run", "seed", "overrides")}
+        for path in show_perturbations(others, arguments.png, **chosen):
+            OUT.print(f"picture: {path}", soft_wrap=True)
+        return
+    if others:
+        raise ValueError(
+            f"show draws one scan at a time, or `show perturbation NAME`; got {len(arguments.scan)} words."
+        )
     names = ("labels", "run", "prediction", "dataset", "png", "overrides")
-    run(arguments.scan, **{name: getattr(arguments, name) for name in names})
+    run(Path(first), **{name: getattr(arguments, name) for name in names})
     if arguments.png:
         OUT.print(f"picture: {arguments.png}", soft_wrap=True)
 
@@ -223,7 +237,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--overwrite", action="store_true", help="write again what is there and whole")
     one.add_argument("--device", default="auto")
     one = command(show)
-    one.add_argument("scan", type=Path, help="a scan file, or an image")
+    one.add_argument("scan", nargs="+", help="a file; or the word perturbation, then names or configs to draw")
+    one.add_argument("--config", type=Path, help="of a perturbation: whose data it is drawn on")
+    one.add_argument("--seed", type=int, default=0, help="of a perturbation's drawing")
     one.add_argument("--labels", type=Path, help="its label file; a scan's is found by itself in the official layout")
     one.add_argument("--run", type=Path, help="predict with this run")
     one.add_argument("--prediction", type=Path, help="draw this label file as the prediction")

@@ -132,6 +132,11 @@ def make_back_projection(config: Config) -> BackProjection:
     return build(BACK_PROJECTIONS, config.evaluation.back_projection, "evaluation.back_projection")
 
 
+def make_channels(config: Config) -> Channels:
+    """What the channels of the config's views are, and how they were normalised."""
+    return Channels(tuple(config.data.channels), tuple(config.data.mean), tuple(config.data.std))
+
+
 def make_perturbation(config: Config) -> Perturbation:
     """`perturbation`, told what the views are, what the loss needs, and what it owes to a preset."""
     reference = {"sampler": "reference", "xi": 1e-6} if config.preset == "reference" else {}
@@ -140,7 +145,7 @@ def make_perturbation(config: Config) -> Perturbation:
         config.perturbation,
         "perturbation",
         wrap=modality(config).wrap,
-        channels=Channels(tuple(config.data.channels), tuple(config.data.mean), tuple(config.data.std)),
+        channels=make_channels(config),
         things=lookup_label_map(config).things,
         logits=config.consistency.kind.startswith("logits"),
         labels=config.consistency.pair == "labelled",

@@ -1,0 +1,126 @@
+"""What a perturbation does, drawn: two views, where each pixel of the student's view is from, the view, the target.
+
+Shapes: B views, C channels, K classes, H rows, W columns; pictures are (rows, columns, 3) uint8, RGB.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rangeseg.labels import LabelMap
+from rangeseg.perturbations import Channels, Perturbed
+from rangeseg.perturbations.color import RGB
+from rangeseg.types import View
+from rangeseg.vis.panels import Picture, caption, colorise, enlarge, legend, present, range_picture
+
+SOURCES = {"a": (58, 120, 190), "b": (226, 130, 40), "both": (120, 120, 120), "changed": (150, 70, 160)}
+"""Colours of pixels that are a's, b's, the same in both, and neither's. What is not there is black."""
+
+
+def view_picture(image: Tensor, valid: Tensor, channels: Channels) -> Picture:
+    """One view as a person would look at it: its colours, or its range.
+
+    Args:
+        image: (C, H, W) normalised.
+        valid: (H, W) bool.
+        channels: what the channels are; of others than colours and range the first is drawn in grey.
+
+    Returns:
+        (H, W, 3).
+    """
+    if all(name in channels for name in RGB):
+        colors = np.stack([channels.read(image[None], name)[0].numpy() for name in RGB], -1)
+        return (255 * colors.clip(0, 1) * valid.numpy()[..., None]).astype(np.uint8)
+    if "range" in channels:
+        return range_picture((channels.read(image[None], "range")[0] * valid).numpy())
+    grey = (127 + 50 * image[0].numpy()).clip(0, 255) * valid.numpy()
+    return np.repeat(grey[..., None], 3, -1).astype(np.uint8)
+
+
+def source_picture(image: Tensor, valid: Tensor, a: Tensor, b: Tensor) -> Picture:
+    """Where each pixel is from, found by comparing its values.
+
+    Args:
+        image: (C, H, W), what the student reads.
+        valid: (H, W) bool.
+        a: (C, H, W).
+        b: (C, H, W).
+
+    Returns:
+        (H, W, 3) in the colours of `SOURCES`.
+    """
+    in_a, in_b = (torch.isclose(image, side, atol=1e-5).all(0).numpy() for side in (a, b))
+    picture = np.full((*valid.shape, 3), SOURCES["changed"], np.uint8)
+    for where, name in ((in_a, "a"), (in_b, "b"), (in_a & in_b, "both")):
+        picture[where] = SOURCES[name]
+    picture[~valid.numpy()] = 0
+    return picture
+
+
+def target_picture(target: Tensor, valid: Tensor, label_map: LabelMap) -> Picture:
+    """The likeliest class in its colour, the paler the less sure; black where the loss does not count.
+
+    Args:
+        target: (K, H, W) probabilities.
+        valid: (H, W) bool.
+        label_map: the K classes.
+
+    Returns:
+        (H, W, 3).
+    """
+    sure, label = target.max(0)
+    floor = 1 / len(target)
+    strength = ((sure.numpy() - floor) / (1 - floor)).clip(0, 1)[..., None]
+    colors = colorise(label.numpy(), label_map) * strength + 235 * (1 - strength)
+    return (colors * valid.numpy()[..., None]).astype(np.uint8)
+
+
+def perturbation_panels(
+    a: View, b: View, made: Perturbed, *, channels: Channels, label_map: LabelMap, title: str, rows: int = 128
+) -> Picture:
+    """Both inputs, and for each view that the student reads: sources, view and target.
+
+    Args:
+        a: one view, with a leading axis of 1.
+        b: another.
+        made: what a perturbation made of the two; one view or several.
+        channels: what the channels are.
+        label_map: the classes.
+        title: what stands above.
+        rows: at most these for each panel, pixels, of a photograph at most twice as many.
+
+    Returns:
+        One picture.
+    """
+    height, width = a.valid.shape[-2:]
+    photograph = width <= 4 * height
+    step = -(-height // (2 * rows))  # of large photographs every second (third, ...) pixel is shown
+    size = (height // step, width // step, 11) if photograph else (rows, max(width, 512), 15)
+    shown = [
+        caption(enlarge(picture[::step, ::step], *size[:2]), text, size=size[2])
+        for text, picture in _strips(a, b, made, channels, label_map, title)
+    ]
+    if photograph:  # side by side
+        shown += [np.zeros_like(shown[0])] * (len(shown) % 2)
+        shown = [np.concatenate(shown[first : first + 2], 1) for first in range(0, len(shown), 2)]
+    classes = present(made.target.argmax(1)[made.valid].numpy())
+    return np.concatenate([*shown, legend(label_map, classes, shown[0].shape[1], size=size[2] - 1)])
+
+
+def _strips(
+    a: View, b: View, made: Perturbed, channels: Channels, label_map: LabelMap, title: str
+) -> list[tuple[str, Picture]]:
+    strips = [
+        (f"{title}: a", view_picture(a.image[0], a.valid[0], channels)),
+        ("b", view_picture(b.image[0], b.valid[0], channels)),
+    ]
+    for number, (image, target, valid) in enumerate(zip(made.image, made.target, made.valid, strict=True)):
+        which = "" if len(made.valid) == 1 else f", view {number + 1}"
+        strips += [
+            (f"from a (blue), b (orange), neither{which}", source_picture(image, valid, a.image[0], b.image[0])),
+            (f"what the student reads{which}", view_picture(image, valid, channels)),
+            (f"what it should say, where it counts{which}", target_picture(target, valid, label_map)),
+        ]
+    return strips
