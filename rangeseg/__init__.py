@@ -19,7 +19,15 @@ from rangeseg.metrics import ConfusionMatrix
 from rangeseg.mix import erase, mix, mix_probabilities
 from rangeseg.networks import create_network
 from rangeseg.perturbations import CutMix, CutOut, NoPerturbation, Perturbation, Perturbed
-from rangeseg.projection import PaddedImage, RangeImage, SphericalProjection
+from rangeseg.projection import (
+    BeamProjection,
+    OrganisedProjection,
+    PaddedImage,
+    RangeImage,
+    RingProjection,
+    ScanUnfolding,
+    SphericalProjection,
+)
 from rangeseg.scan_io import read_scan, write_labels
 from rangeseg.schedules import poly_decay, sigmoid_rampup
 from rangeseg.teacher import EmaTeacher
@@ -28,6 +36,7 @@ from rangeseg.version import __version__
 
 __all__ = [
     "IGNORE",
+    "BeamProjection",
     "Config",
     "ConfigError",
     "ConfusionMatrix",
@@ -37,14 +46,17 @@ __all__ = [
     "LabelMap",
     "MeanTeacher",
     "NoPerturbation",
+    "OrganisedProjection",
     "PaddedImage",
     "Perturbation",
     "Perturbed",
     "Photo",
     "RangeImage",
     "Raster",
+    "RingProjection",
     "Sample",
     "Scan",
+    "ScanUnfolding",
     "Segmenter",
     "SphericalProjection",
     "View",

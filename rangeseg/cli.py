@@ -7,6 +7,7 @@ rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
 rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
 rangeseg split --out DIR [--by frame|block] [--seed N]
 rangeseg analyse patch-distance CONFIG --out DIR
+rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]
 rangeseg benchmark DATA [--configs CONFIG ...] [--json FILE]
 """
 
@@ -165,6 +166,29 @@ def split(arguments: argparse.Namespace) -> None:
         OUT.print(f"list: {path}", soft_wrap=True)
 
 
+def fit_sensor(arguments: argparse.Namespace) -> None:
+    """Find a sensor's rows, beams, field of view and order from its scans."""
+    from rangeseg.benchmark.projections import points_per_ms
+    from rangeseg.engine.fit import candidates, compare, fit
+
+    fitted, scans, labels = fit(
+        arguments.scans, arguments.out, png=arguments.png, most=arguments.most, name=arguments.name
+    )
+    projections = candidates(fitted, arguments.beside)
+    lines = compare(projections, scans, labels)
+    speed = points_per_ms({line.name: projections[line.name] for line in lines}, scans)
+    table = Table("projection", "size", "filled %", "hidden %", "points/ms", "ceiling %", title=fitted.model.sensor)
+    for line in lines:
+        ceiling = "no labels" if line.ceiling is None else f"{100 * line.ceiling:.2f}"
+        size = f"{line.height} x {line.width}"
+        shares = (f"{100 * line.filled:.1f}", f"{100 * line.hidden:.2f}")
+        table.add_row(line.name, size, *shares, f"{speed[line.name]:,.0f}", ceiling)
+    OUT.print("\n".join(fitted.words), soft_wrap=True)
+    OUT.print(table)
+    OUT.print(f"sensor: {arguments.out}, by default through {fitted.model.projection}. In a config:", soft_wrap=True)
+    OUT.print(f"  data: {{projection: {{name: sensor, sensor: {arguments.out}}}}}", soft_wrap=True)
+
+
 def benchmark(arguments: argparse.Namespace) -> None:
     """Time each stage beside a plain implementation of it."""
     from rangeseg.benchmark.run import run
@@ -213,7 +237,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run: Any) -> argparse.ArgumentParser:
-        added = commands.add_parser(run.__name__, help=run.__doc__.splitlines()[0], description=run.__doc__)
+        added = commands.add_parser(
+            run.__name__.replace("_", "-"), help=run.__doc__.splitlines()[0], description=run.__doc__
+        )
         added.set_defaults(run_command=run)
         return added
 
@@ -266,6 +292,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--anchors", type=int, default=4000, help="patches whose nearest neighbours are looked for")
     one.add_argument("--every", type=int, default=1, help="only every n-th scan or photograph")
     one.add_argument("--seed", type=int, default=0)
+    one = command(fit_sensor)
+    one.add_argument("scans", nargs="+", type=Path, help="scan files of one sensor, or folders of them")
+    one.add_argument("--out", type=Path, required=True, help="the sensor's YAML")
+    one.add_argument("--png", type=Path, help="draw the beams and a scan through each projection")
+    one.add_argument("--beside", nargs="+", default=[], help="shipped sensors, or YAMLs, to compare with")
+    one.add_argument("--most", type=int, default=8, help="read at most so many scans")
+    one.add_argument("--name", help="what the sensor is called")
     one = command(benchmark)
     one.add_argument("data", type=Path, help="the folder that holds SemanticKITTI's sequences/")
     one.add_argument("--configs", type=Path, nargs="+", default=[], help="a training step of each of these instead")

@@ -15,7 +15,7 @@ LINES_AT_MOST = 350
 
 LAYERS = (
     {"types", "version", "files", "resources", "components"},
-    {"labels", "config", "scan_io"},
+    {"labels", "config", "scan_io", "sensors"},
     {"projection", "backprojection", "backprojection_kernels", "noise", "masks", "mix", "mix_kernels", "perturbations"}
     | {"losses", "losses_kernels", "schedules", "metrics", "teacher", "networks"},
     {"analysis", "data", "vis"},
@@ -25,7 +25,7 @@ LAYERS = (
 )
 """Parts of `rangeseg`, lowest first. A part imports from its own layer and from those below."""
 
-YAML_READERS = {"config.py", "labels.py"}
+YAML_READERS = {"config.py", "labels.py", "sensors.py"}
 CONFIG_READERS = {"__init__", "benchmark", "cli", "config", "engine"}
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

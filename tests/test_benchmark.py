@@ -37,6 +37,7 @@ def test_nothing_to_time_is_refused(candidates: dict[str, object], repeats: int)
         compare(candidates, repeats)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")  # made-up points fit no sensor
 def test_the_plain_projection_draws_nearly_the_same_image(rng: np.random.Generator) -> None:
     """It computes angles in float32, so a few points may fall to the neighbouring pixel."""
     scan = random_scan(rng, 20000)

@@ -20,6 +20,7 @@ from rangeseg.projection import CHANNELS, PROJECTIONS, RangeImage, SphericalProj
 from rangeseg.types import IGNORE, Scan
 
 HDL64 = (64, 2048, 3.0, -25.0)
+misfits = pytest.mark.filterwarnings("ignore:(?s).*rangeseg fit-sensor")  # made-up points fit no sensor
 SENSORS = [
     HDL64,
     (64, 512, 3.0, -25.0),
@@ -107,6 +108,7 @@ def test_rellis_no_returns_are_counted(data_root: Path) -> None:
     assert np.array_equal(image.no_return, ~scan.xyz.any(axis=1))
 
 
+@misfits
 @pytest.mark.parametrize("size", SENSORS)
 def test_points_on_and_beside_pixel_borders_equal_float64(size: tuple[int, int, float, float]) -> None:
     rng = np.random.default_rng(1)
@@ -121,6 +123,7 @@ def test_points_on_and_beside_pixel_borders_equal_float64(size: tuple[int, int, 
     assert_equals_oracle(bare(metres[:, None] * direction), size)
 
 
+@misfits
 @pytest.mark.parametrize("size", SENSORS)
 def test_random_directions_equal_float64(size: tuple[int, int, float, float], rng: np.random.Generator) -> None:
     xyz = rng.normal(size=(60_000, 3)) * np.exp(rng.normal(0, 3, (60_000, 1)))
@@ -340,14 +343,18 @@ def test_a_second_process_compiles_nothing() -> None:
     code = (
         "import numpy as np\n"
         "from rangeseg.types import Scan\n"
-        "from rangeseg.projection import SphericalProjection, kernels\n"
+        "from rangeseg.projection import SphericalProjection, kernels, order_kernels as order\n"
+        "from rangeseg.projection import BeamProjection, OrganisedProjection, ScanUnfolding\n"
         "from rangeseg.backprojection import knn_vote, nearest_label\n"
         "from rangeseg import backprojection_kernels as back\n"
         "image = SphericalProjection(8, 32, 3, -25)(Scan(np.ones((4, 3), 'f4'), np.ones(4, 'f4')))\n"
+        "for one in (BeamProjection(8, (1.0,), origin_m=(3, 0, 0)), OrganisedProjection(4, 1), ScanUnfolding(1, 8)):\n"
+        "    one(image.scan)\n"
         "image.view(('x',), [0], [1])\n"
         "image.back_project(image.point_index)\n"
         "knn_vote(image, np.zeros((8, 32), int), num_classes=2); nearest_label(image, np.zeros((8, 32), int))\n"
-        "called = (kernels.project_points, kernels.fill_view, kernels.spread_pixels, back.count_unknown,\n"
+        "called = (order.place_points, order.unfold_rows, order.find_seam, order.level_points,\n"
+        "          kernels.project_points, kernels.fill_view, kernels.spread_pixels, back.count_unknown,\n"
         "          back.pad_images, back.settle_pixels, back.vote_points, back.nearest_points)\n"
         "print(sum(len(kernel.stats.cache_misses) for kernel in called))\n"
     )

@@ -33,7 +33,7 @@ def test_there_are_two_set_up_commands_and_a_table_of_all_others() -> None:
     assert README.count("\nbash tools/setup.sh") == 2
     subprocess.run(["bash", "-n", ROOT / "tools" / "setup.sh"], check=True)
     documented = set(re.findall(r"^\| `([a-z-]+)[ `]", README, re.MULTILINE))
-    assert {path.stem for path in (ROOT / "tools").glob("*.py")} == documented
+    assert {path.stem.replace("_", "-") for path in (ROOT / "tools").glob("*.py")} == documented
 
 
 @pytest.mark.slow

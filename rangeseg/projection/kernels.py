@@ -1,6 +1,6 @@
-"""The spherical projection's loops, compiled. Serial and without the GIL: parallelism belongs to whole scans.
+"""The projections' loops, compiled. Serial and without the GIL: parallelism belongs to whole scans.
 
-Shapes: N points, H rows, W columns, C channels.
+Shapes: N points, H rows, W columns, C channels, K beams, F cells of inclination, much finer than the beams.
 
 Points are handled in blocks of structure-of-arrays, so that the angles become SIMD float32 arithmetic. A float32 angle
 is off by less than `GUARD_RAD`; only a point nearer than that to a pixel border is computed again by the float64
@@ -35,6 +35,7 @@ A0, A1, A2, A3, A4, A5, A6, A7 = (
 )
 HALF_PI = np.float32(0.5 * math.pi)
 PI = np.float32(math.pi)
+TURN = np.float32(2.0 * math.pi)
 HALF = np.float32(0.5)
 
 
@@ -51,18 +52,27 @@ def _quarter_angle(opposite: np.float32, adjacent: np.float32) -> np.float32:
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _pixels_float32(
-    x: NDArray, y: NDArray, z: NDArray, shape: tuple[int, int], fov: tuple[float, float], out: tuple[NDArray, ...]
+    points: tuple[NDArray, NDArray, NDArray],
+    shape: tuple[int, int],
+    fov: tuple[float, float],
+    sides: tuple[float, float],
+    row_guard: float,
+    out: tuple[NDArray, ...],
 ) -> None:
     """Range (exact), row and column (uncertain near borders: then `unsure`) of one block."""
     height, width = shape
+    x, y, z = points
     fov_up, fov_down = fov
     range_, row, col, unsure = out
+    full = sides[1] >= 2.0 * math.pi
+    centre = np.float32(sides[0])
     rows_per_rad = np.float32(height / (fov_up - fov_down))
-    cols_per_rad = np.float32(width / (2.0 * math.pi))
+    cols_per_rad = np.float32(width / sides[1])
     middle = np.float32(0.5 * width)
     horizon = np.float32(height * (1.0 + fov_down / (fov_up - fov_down)))
-    row_guard = np.float32(GUARD_RAD * height / (fov_up - fov_down))
-    col_guard = np.float32(GUARD_RAD * width / (2.0 * math.pi))
+    row_sure = np.float32(0.5 - row_guard * height / (fov_up - fov_down))
+    col_sure = np.float32(0.5 - (1.0 if full else 2.0) * GUARD_RAD * width / sides[1])
+    opposite = np.float32(4.0 if full else math.pi - 2.0 * GUARD_RAD)  # behind the image the nearer side flips
     last_row = np.float32(height - 0.5)
     last_col = np.float32(width - 0.5)
     for i in range(len(range_)):
@@ -71,7 +81,8 @@ def _pixels_float32(
         flat = np.float32(math.sqrt(np.float32(flat2)))
         inclination = math.copysign(_quarter_angle(abs(z[i]), flat), z[i])
         azimuth = _quarter_angle(abs(y[i]), abs(x[i]))
-        azimuth = math.copysign(PI - azimuth if x[i] < 0 else azimuth, y[i])
+        azimuth = math.copysign(PI - azimuth if x[i] < 0 else azimuth, y[i]) - centre
+        azimuth = azimuth - math.copysign(TURN, azimuth) if abs(azimuth) > PI else azimuth
         # Outside half a pixel from the image's edge both sides of the border clamp to the same pixel.
         v = min(max(horizon - inclination * rows_per_rad, HALF), last_row)
         u = min(max(middle - azimuth * cols_per_rad, HALF), last_col)
@@ -80,74 +91,126 @@ def _pixels_float32(
         range_[i] = metres
         from_row = abs(v - np.float32(row[i]) - HALF)
         from_col = abs(u - np.float32(col[i]) - HALF)
-        sure = (flat2 > 1e-12) & (metres < 1e6) & (from_row < HALF - row_guard) & (from_col < HALF - col_guard)
-        unsure[i] = not sure
+        sure = (flat2 > 1e-12) & (metres < 1e6) & (from_row < row_sure) & (from_col < col_sure)
+        unsure[i] = not (sure & (abs(azimuth) < opposite))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pixel_float64(
-    point: tuple[np.float32, np.float32, np.float32], shape: tuple[int, int], fov: tuple[float, float]
-) -> tuple[int, int]:
-    """Row and column of one return by the formula as it is written."""
-    height, width = shape
-    fov_up, fov_down = fov
+def _column_float64(point: tuple[np.float32, np.float32, np.float32], width: int, sides: tuple[float, float]) -> int:
+    """Column of one return by the formula as it is written."""
+    azimuth = math.atan2(np.float64(point[1]), np.float64(point[0]))
+    if sides[1] >= 2.0 * math.pi:
+        u = math.floor(0.5 * (1.0 - azimuth / math.pi) * width)
+    else:
+        azimuth -= sides[0]
+        if azimuth > math.pi:
+            azimuth -= 2.0 * math.pi
+        elif azimuth <= -math.pi:
+            azimuth += 2.0 * math.pi
+        u = math.floor((0.5 - azimuth / sides[1]) * width)
+    return min(max(u, 0), width - 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _row_float64(
+    point: tuple[np.float32, np.float32, np.float32], height: int, fov: tuple[float, float], beams: NDArray
+) -> int:
+    """Row of one return by the formula as it is written: the nearest beam, of even beams if there is no table."""
     x, y, z = np.float64(point[0]), np.float64(point[1]), np.float64(point[2])
-    azimuth = math.atan2(y, x)
     inclination = math.asin(z / math.sqrt(x * x + y * y + z * z))
-    v = math.floor((1.0 - (inclination - fov_down) / (fov_up - fov_down)) * height)
-    u = math.floor(0.5 * (1.0 - azimuth / math.pi) * width)
-    return min(max(v, 0), height - 1), min(max(u, 0), width - 1)
+    if len(beams) == 0:
+        v = math.floor((1.0 - (inclination - fov[1]) / (fov[0] - fov[1])) * height)
+        return min(max(v, 0), height - 1)
+    nearest = 0
+    for k in range(1, len(beams)):
+        if abs(inclination - beams[k]) < abs(inclination - beams[nearest]):
+            nearest = k
+    return nearest
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def project_points(
-    xyz: NDArray[np.float32], shape: tuple[int, int], fov: tuple[float, float]
+    xyz: NDArray[np.float32],
+    shape: tuple[int, int],
+    fov: tuple[float, float],
+    sides: tuple[float, float],
+    rows: tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.float64]],
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
     """Each point's pixel and range, and each pixel's nearest point.
 
     Args:
         xyz: (N, 3) float32, metres.
         shape: H, W.
-        fov: the inclinations of the image's upper and lower edge, radians.
+        fov: the inclinations of the image's upper and lower edge, radians; of the cells' edges where there are beams.
+        sides: the azimuth of the image's middle and its whole width, radians; (0, 2 pi) is the full turn.
+        rows: the row of each point (N,), or (0,) to find it from the inclination; then each cell's beam (F,), -1 where
+            a border between two is in it or nearer than `GUARD_RAD`, and the beams' inclinations (K,), radians; both
+            (0,) for even rows.
 
     Returns:
         row, col (N,) int32, -1 for no returns; range (N,) float32 metres, 0 for no returns;
         point_index (H, W) int32, -1 where empty.
     """
+    given, beam_of_cell, beams = rows
     points = len(xyz)
-    pixels = shape[0] * shape[1]
     row = np.empty(points, np.int32)
     col = np.empty(points, np.int32)
     range_ = np.empty(points, np.float32)
-    range_bits = range_.view(np.uint32)
     unsure = np.empty(BLOCK, np.bool_)
     x, y, z = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    # A non-negative float orders as its bits do: the smallest key is the nearest point, then the lowest index.
-    # One more pixel takes what is no return.
-    nearest = np.full(pixels + 1, EMPTY)
+    fine = (1 if len(given) else len(beam_of_cell) if len(beams) else shape[0], shape[1])
+    row_guard = 0.0 if len(given) or len(beams) else GUARD_RAD
+    nearest = np.full(shape[0] * shape[1] + 1, EMPTY)
     for start in range(0, points, BLOCK):
         size = min(BLOCK, points - start)
         stop = start + size
         for i in range(size):
             x[i], y[i], z[i] = xyz[start + i, 0], xyz[start + i, 1], xyz[start + i, 2]
         block = (range_[start:stop], row[start:stop], col[start:stop], unsure[:size])
-        _pixels_float32(x[:size], y[:size], z[:size], shape, fov, block)
+        _pixels_float32((x[:size], y[:size], z[:size]), fine, fov, sides, row_guard, block)
+        if len(given):
+            row[start:stop] = given[start:stop]
+        elif len(beams):
+            for j in range(start, stop):
+                cell = row[j]  # of what is not finite, anything
+                row[j] = beam_of_cell[cell] if 0 <= cell < fine[0] else -1
+                unsure[j - start] |= row[j] < 0
         for i in range(size):
             if unsure[i]:
                 j = start + i
                 if 0.0 < range_[j] < np.inf:
-                    row[j], col[j] = _pixel_float64((x[i], y[i], z[i]), shape, fov)
+                    point = (x[i], y[i], z[i])
+                    row[j] = given[j] if len(given) else _row_float64(point, shape[0], fov, beams)
+                    col[j] = _column_float64(point, shape[1], sides)
                 else:
                     row[j], col[j], range_[j] = -1, -1, 0.0
-        for j in range(start, stop):
-            pixel = row[j] * shape[1] + col[j] if row[j] >= 0 else pixels
-            key = (np.uint64(range_bits[j]) << np.uint64(32)) | np.uint64(j)
-            nearest[pixel] = min(nearest[pixel], key)
+        claim_pixels(row, col, range_, (start, stop), shape[1], nearest)
+    return row, col, range_, shown_points(nearest, shape)
+
+
+@njit(cache=True, nogil=True)
+def claim_pixels(
+    row: NDArray, col: NDArray, range_: NDArray, block: tuple[int, int], width: int, nearest: NDArray[np.uint64]
+) -> None:
+    """Enter a block's points into `nearest` (H W + 1,): the smallest key of each pixel, the last of what is no return.
+
+    A non-negative float orders as its bits do: the smallest key is the nearest point, then the lowest index.
+    """
+    bits = range_.view(np.uint32)
+    for j in range(block[0], block[1]):
+        pixel = row[j] * width + col[j] if row[j] >= 0 else len(nearest) - 1
+        key = (np.uint64(bits[j]) << np.uint64(32)) | np.uint64(j)
+        nearest[pixel] = min(nearest[pixel], key)
+
+
+@njit(cache=True, nogil=True)
+def shown_points(nearest: NDArray[np.uint64], shape: tuple[int, int]) -> NDArray[np.int32]:
+    """(H, W) the point of each pixel's smallest key, -1 where there is none."""
     point_index = np.empty(shape, np.int32)
     for v in range(shape[0]):
         for u in range(shape[1]):
             point_index[v, u] = np.int32(nearest[v * shape[1] + u])  # EMPTY's low half is -1
-    return row, col, range_, point_index
+    return point_index
 
 
 @njit(cache=True, nogil=True)

@@ -4,18 +4,24 @@
     row = floor(H * (1 - (inclination - fov_down) / (fov_up - fov_down)))  inclination = asin(z / range)
 
 Column W/2 looks ahead (+x), W/4 to the left (+y); the seam is behind. Row 0 is the top. Both are clamped to the image.
+A sensor that sees no full turn: col = floor(W * (1/2 - (azimuth - middle) / (fov_left - fov_right))).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rangeseg.projection.checks import FitCheck, check_size, sides_of
 from rangeseg.projection.kernels import project_points
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import Scan
+
+NO_GIVEN, NO_CELLS, NO_BEAMS = np.empty(0, np.int32), np.empty(0, np.int16), np.empty(0, np.float64)
+"""What `project_points` takes for rows that are even in inclination."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,14 @@ class SphericalProjection:
 
     Args:
         height: H, rows.
-        width: W, columns around the full turn.
+        width: W, columns.
         fov_up_deg: inclination of the image's upper edge, degrees, positive upwards.
         fov_down_deg: inclination of its lower edge, degrees; negative below the horizon.
+        fov_left_deg: azimuth of the image's left edge, degrees, positive to the left of straight ahead.
+        fov_right_deg: azimuth of its right edge; negative to the right. 180 and -180 are the full turn.
 
     Raises:
-        ValueError: a size that is not positive, or a field of view that is empty or beyond the vertical.
+        ValueError: a size that is not positive, or a field of view that is empty or beyond the vertical or a turn.
 
     Source:
         RangeNet++ (Milioto et al., IROS 2019), eq. 1, with the field of view signed, in float64.
@@ -39,10 +47,13 @@ class SphericalProjection:
     width: int
     fov_up_deg: float
     fov_down_deg: float
+    fov_left_deg: float = 180.0
+    fov_right_deg: float = -180.0
+    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.height <= 0 or self.width <= 0:
-            raise ValueError(f"Range image of {self.height} x {self.width} pixels; give a positive height and width.")
+        check_size(self.height, self.width)
+        sides_of(self.fov_left_deg, self.fov_right_deg)
         if not -90 <= self.fov_down_deg < self.fov_up_deg <= 90:
             raise ValueError(
                 f"Field of view from {self.fov_down_deg} up to {self.fov_up_deg} degrees; "
@@ -52,12 +63,12 @@ class SphericalProjection:
     @property
     def wrap(self) -> bool:
         """Column 0 touches column W-1: the image is a full turn."""
-        return True
+        return self.fov_left_deg - self.fov_right_deg == 360
 
     def __call__(self, scan: Scan) -> RangeImage:
         """Project a scan; the nearest point wins a pixel, the lower index among equal (float32) ranges.
 
-        Points beyond the vertical field of view go to the border rows. A point whose range is 0 or not finite is no
+        Points beyond the field of view go to the border rows and columns. A point whose range is 0 or not finite is no
         return: it has row and column -1 and range 0.
 
         Args:
@@ -70,12 +81,37 @@ class SphericalProjection:
             ValueError: no point of the scan is a return.
         """
         fov = (math.radians(self.fov_up_deg), math.radians(self.fov_down_deg))
-        row, col, metres, point_index = project_points(
-            np.ascontiguousarray(scan.xyz, np.float32), (self.height, self.width), fov
+        sides = sides_of(self.fov_left_deg, self.fov_right_deg)
+        image = image_of(scan, (self.height, self.width), fov, sides, (NO_GIVEN, NO_CELLS, NO_BEAMS))
+        self._check(image, fov)
+        return image
+
+
+def image_of(
+    scan: Scan,
+    shape: tuple[int, int],
+    fov: tuple[float, float],
+    sides: tuple[float, float],
+    rows: tuple[NDArray, NDArray, NDArray],
+) -> RangeImage:
+    """`project_points` of a scan, see there.
+
+    Raises:
+        ValueError: no point of the scan is a return.
+    """
+    xyz = np.ascontiguousarray(scan.xyz, np.float32)
+    return checked_image(scan, *project_points(xyz, shape, fov, sides, rows))
+
+
+def checked_image(scan: Scan, row: NDArray, col: NDArray, metres: NDArray, point_index: NDArray) -> RangeImage:
+    """A kernel's results as a range image.
+
+    Raises:
+        ValueError: no point of the scan is a return.
+    """
+    if (row < 0).all():
+        raise ValueError(
+            f"None of the scan's {len(scan)} points is a return (all are non-finite or at the origin); "
+            "check the file's format, or leave the scan out."
         )
-        if (row < 0).all():
-            raise ValueError(
-                f"None of the scan's {len(scan)} points is a return (all are non-finite or at the origin); "
-                "check the file's format, or leave the scan out."
-            )
-        return RangeImage(scan, row, col, metres, point_index)
+    return RangeImage(scan, row, col, metres, point_index)

@@ -1,0 +1,33 @@
+"""How fast projections are, in turns on the same scans."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rangeseg.benchmark.timing import compare
+from rangeseg.types import Scan
+
+
+def points_per_ms(projections: Mapping[str, Any], scans: Sequence[Scan], *, repeats: int = 10) -> dict[str, float]:
+    """Points projected in a millisecond of one thread, by the fastest of some rounds.
+
+    Args:
+        projections: name -> scan -> range image; each must take these scans.
+        scans: some.
+        repeats: rounds.
+    """
+
+    def through(projection: Any) -> Callable[[], None]:
+        def run() -> None:
+            for scan in scans:
+                projection(scan)
+
+        return run
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a misfit is what the table tells
+        times = compare({name: through(projection) for name, projection in projections.items()}, repeats).timings
+    points = sum(len(scan) for scan in scans)
+    return {name: points / timing.min_ms for name, timing in times.items()}

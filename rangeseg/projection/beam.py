@@ -1,0 +1,137 @@
+"""A table of beams: the row of a point is the beam nearest to its inclination.
+
+    row = argmin_k |inclination - beam_k|     inclination = asin(z / range), both in the sensor's own frame
+
+Columns are those of the spherical projection. Shapes: N points, H beams, W columns, F cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.projection.checks import FitCheck, check_size, sides_of
+from rangeseg.projection.kernels import GUARD_RAD, project_points
+from rangeseg.projection.order_kernels import level_points
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.spherical import NO_GIVEN, checked_image
+from rangeseg.types import Scan
+
+CELLS = 8192
+"""Cells of inclination whose nearest beam is looked up; the few with a border in them are decided in float64."""
+
+
+@dataclass(frozen=True)
+class BeamProjection:
+    """A range image with one row for each beam of a sensor whose beams are unevenly spaced.
+
+    Args:
+        width: W, columns.
+        inclinations_deg: (H,) the beams' inclinations from the topmost down, degrees, positive upwards.
+        fov_left_deg: azimuth of the left edge, degrees.
+        fov_right_deg: azimuth of the right edge, degrees. 180 and -180 are the full turn.
+        origin_m: (3,) where the sensor is in the scan's frame, metres, for scans that are not in the sensor's own.
+        tilt_deg: (2,) by how much the scan's frame must be turned about x and then about y to be level with the sensor,
+            degrees.
+
+    Raises:
+        ValueError: no columns or beams, beams that do not fall from the top, or an empty field of view.
+
+    Source:
+        The range images of Waymo Open Dataset are built so, from its table of beam inclinations.
+    """
+
+    width: int
+    inclinations_deg: Sequence[float]
+    fov_left_deg: float = 180.0
+    fov_right_deg: float = -180.0
+    origin_m: Sequence[float] = (0.0, 0.0, 0.0)
+    tilt_deg: Sequence[float] = (0.0, 0.0)
+    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_size(len(self.inclinations_deg), self.width)
+        sides_of(self.fov_left_deg, self.fov_right_deg)
+        beams = np.asarray(self.inclinations_deg, np.float64)
+        if not (np.diff(beams) < 0).all() or not (np.abs(beams) <= 90).all():
+            raise ValueError(
+                f"inclinations_deg goes from {beams[0]} to {beams[-1]} degrees over {len(beams)} beams; give the beams "
+                "from the topmost down, each lower than the one before, within -90 to 90."
+            )
+        if len(self.origin_m) != 3 or len(self.tilt_deg) != 2:
+            raise ValueError(
+                f"origin_m has {len(self.origin_m)} and tilt_deg {len(self.tilt_deg)} values; give 3 and 2."
+            )
+
+    @property
+    def height(self) -> int:
+        """H, one row a beam."""
+        return len(self.inclinations_deg)
+
+    @property
+    def wrap(self) -> bool:
+        """Column 0 touches column W-1: the image is a full turn."""
+        return self.fov_left_deg - self.fov_right_deg == 360
+
+    @cached_property
+    def _table(self) -> tuple[tuple[float, float], NDArray[np.int16], NDArray[np.float64]]:
+        """Inclinations of the cells' edges, each cell's beam or -1, the beams; radians."""
+        beams = np.radians(np.asarray(self.inclinations_deg, np.float64))
+        margin = (beams[0] - beams[-1]) / (2 * len(beams)) + 1e-3
+        fov = (float(beams[0] + margin), float(beams[-1] - margin))
+        edges = np.linspace(fov[0], fov[1], CELLS + 1)
+        borders = -(beams[1:] + beams[:-1]) / 2  # grows, as searchsorted needs
+        upper = np.searchsorted(borders, -edges[:-1] - 2 * GUARD_RAD)
+        lower = np.searchsorted(borders, -edges[1:] + 2 * GUARD_RAD)
+        return fov, np.where(upper == lower, upper, -1).astype(np.int16), beams
+
+    def __call__(self, scan: Scan) -> RangeImage:
+        """Project a scan; who wins a pixel, and what no returns get, is as in `SphericalProjection`.
+
+        Ranges are those from `origin_m`. Points above the topmost and below the lowest beam go to their rows.
+
+        Args:
+            scan: N points.
+
+        Returns:
+            The range image, (H, W).
+
+        Raises:
+            ValueError: no point of the scan is a return.
+        """
+        fov, cells, beams = self._table
+        xyz = np.ascontiguousarray(scan.xyz, np.float32)
+        if any(self.origin_m) or any(self.tilt_deg):
+            xyz = level(xyz, self.origin_m, self.tilt_deg)
+        sides = sides_of(self.fov_left_deg, self.fov_right_deg)
+        image = checked_image(
+            scan, *project_points(xyz, (self.height, self.width), fov, sides, (NO_GIVEN, cells, beams))
+        )
+        self._check(image, None)
+        return image
+
+
+def level(xyz: NDArray[np.float32], origin_m: Sequence[float], tilt_deg: Sequence[float]) -> NDArray[np.float32]:
+    """Points in the frame of a sensor that stands elsewhere and tilted; no returns stay what they are.
+
+    Args:
+        xyz: (N, 3) metres.
+        origin_m: (3,) the sensor's place.
+        tilt_deg: (2,) turns about x, then about y, degrees.
+    """
+    moved = np.empty((len(xyz), 3), np.float32)
+    flat = np.ascontiguousarray(xyz, np.float32).reshape(-1)
+    level_points(flat, np.asarray(origin_m, np.float32), levelling(*np.radians(tilt_deg)), moved.reshape(-1))
+    return moved
+
+
+def levelling(roll: float, pitch: float) -> NDArray[np.float64]:
+    """(3, 3) the turn about x by `roll`, then about y by `pitch`, radians."""
+    about_x = np.array([[1, 0, 0], [0, math.cos(roll), -math.sin(roll)], [0, math.sin(roll), math.cos(roll)]])
+    about_y = np.array([[math.cos(pitch), 0, math.sin(pitch)], [0, 1, 0], [-math.sin(pitch), 0, math.cos(pitch)]])
+    return np.ascontiguousarray(about_y @ about_x)

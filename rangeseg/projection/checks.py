@@ -1,0 +1,131 @@
+"""What projections check: their size and sides at birth, and that they fit the first real scan they get."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from rangeseg.projection.range_image import RangeImage
+
+ENOUGH_RETURNS = 10_000
+"""A scan of fewer points says nothing about its sensor."""
+
+NEAR_M = 3.0
+"""Nearer points are often the vehicle's own, at inclinations no beam has."""
+
+CLAMPED, FILLED, EMPTY_ROWS, EMPTY_COLUMNS = 0.05, 0.35, 0.25, 0.4
+"""Shares of points beyond the field of view, of filled pixels and of empty rows and columns where a warning begins."""
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse an image without pixels.
+
+    Raises:
+        ValueError: a size that is not positive.
+    """
+    if height <= 0 or width <= 0:
+        raise ValueError(f"Range image of {height} x {width} pixels; give a positive height and width.")
+
+
+def sides_of(left_deg: float, right_deg: float) -> tuple[float, float]:
+    """The azimuth of the image's middle and its width, radians.
+
+    Args:
+        left_deg: azimuth of the left edge, degrees, to the left of straight ahead.
+        right_deg: azimuth of the right edge; negative to the right of straight ahead.
+
+    Raises:
+        ValueError: edges that are no part of a turn.
+    """
+    if not (math.isfinite(left_deg) and math.isfinite(right_deg) and 0 < left_deg - right_deg <= 360):
+        raise ValueError(
+            f"Horizontal field of view from {left_deg} to {right_deg} degrees; give fov_left_deg > fov_right_deg, "
+            "at most 360 degrees apart (to the right is negative; 180 and -180 are the full turn)."
+        )
+    if left_deg - right_deg == 360:
+        if (left_deg, right_deg) != (180, -180):
+            raise ValueError(f"A full turn from {left_deg} to {right_deg} degrees; a full turn goes from 180 to -180.")
+        return 0.0, 2 * math.pi
+    return math.radians((left_deg + right_deg) / 2), math.radians(left_deg - right_deg)
+
+
+def rows_of(rows: Sequence[int], height: int, what: str) -> np.ndarray:
+    """(H,) int64 the image's row of each ring or place; themselves where `rows` is empty.
+
+    Args:
+        rows: the constructor's argument.
+        height: H.
+        what: they are counted by, for the error.
+
+    Raises:
+        ValueError: not each of 0..H-1 once.
+    """
+    if rows and sorted(rows) != list(range(height)):
+        raise ValueError(f"rows names {len(rows)} rows; give each of 0 to {height - 1} once, one for each {what}.")
+    return np.asarray(rows or range(height), np.int64)
+
+
+class FitCheck:
+    """Warns once where the first scan with enough points plainly does not fit its projection."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def __call__(self, image: RangeImage, fov: tuple[float, float] | None, *, rows_found: int | None = None) -> None:
+        """Look at an image unless one was looked at before.
+
+        Args:
+            image: what the projection made.
+            fov: inclinations of the image's upper and lower edge, radians; None where inclinations play no part.
+            rows_found: by scan unfolding.
+        """
+        if self._done or len(image.scan) - image.no_return_count < ENOUGH_RETURNS:
+            return
+        self._done = True
+        for line in _misfits(image, fov, rows_found):
+            warnings.warn(f"{line} `rangeseg fit-sensor SCANS` finds the sensor's geometry.", stacklevel=4)
+
+
+def _misfits(image: RangeImage, fov: tuple[float, float] | None, rows_found: int | None) -> list[str]:
+    found = []
+    returns = ~image.no_return
+    if fov is not None:
+        far = returns & (image.range > NEAR_M)
+        inclination = np.arcsin(np.clip(image.scan.xyz[far, 2] / image.range[far], -1, 1))
+        clamped = np.count_nonzero((inclination > fov[0]) | (inclination < fov[1])) / max(1, len(inclination))
+        if clamped > CLAMPED:
+            low, high = np.degrees(np.quantile(inclination, [0.001, 0.999]))
+            found.append(
+                f"{100 * clamped:.0f} % of a scan's points are beyond the field of view of "
+                f"{math.degrees(fov[0]):.1f} to {math.degrees(fov[1]):.1f} degrees and were put into the border rows; "
+                f"this sensor needs fov_up_deg: {high:.1f} and fov_down_deg: {low:.1f}."
+            )
+    if rows_found is not None and abs(rows_found - image.height) > image.height // 8:
+        found.append(
+            f"Unfolding found {rows_found} turns in a scan for an image of {image.height} rows; its points are not in "
+            "the order of a beam-by-beam file, or the height is wrong. Use spherical or beam."
+        )
+    return found + _empty(image, int(returns.sum()))
+
+
+def _empty(image: RangeImage, returns: int) -> list[str]:
+    valid = image.valid
+    filled, empty_rows, empty_columns = (
+        float(valid.mean()),
+        float((~valid.any(axis=1)).mean()),
+        float((~valid.any(axis=0)).mean()),
+    )
+    start = f"Only {100 * filled:.0f} % of the {image.height} x {image.width} pixels show one of {returns} points:"
+    if empty_rows > EMPTY_ROWS:
+        return [f"{start} {100 * empty_rows:.0f} % of the rows are empty. Give fewer rows, or a smaller field of view."]
+    if empty_columns > EMPTY_COLUMNS:
+        return [
+            f"{start} {100 * empty_columns:.0f} % of the columns are empty. Give fewer columns, or fov_left_deg and "
+            "fov_right_deg of a sensor that sees no full turn."
+        ]
+    if filled < FILLED:
+        return [f"{start} give fewer columns, about {max(1, round(returns / image.height))}."]
+    return []

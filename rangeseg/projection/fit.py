@@ -1,0 +1,212 @@
+"""A sensor's geometry from a few of its scans, and how well each projection of it keeps them.
+
+Shapes: N points, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.projection.beam import level
+from rangeseg.projection.fit_rows import Rows, angles, find_rows
+from rangeseg.projection.sensor import projection_of
+from rangeseg.sensors import KINDS, SensorModel
+from rangeseg.types import Scan
+
+WIDTH_STEP = 64
+"""Widths are rounded up to this many columns, which networks' strides divide."""
+
+BLIND_DEG = 30.0
+"""An empty sector this wide is the end of the horizontal field of view."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a projection keeps of scans, all together.
+
+    Args:
+        returns: points that are returns.
+        hidden: returns whose pixel shows a nearer one.
+        pixels: H W, times the scans.
+        empty: pixels that show none.
+    """
+
+    returns: int
+    hidden: int
+    pixels: int
+    empty: int
+
+
+@dataclass(frozen=True)
+class SensorFit:
+    """What was found.
+
+    Args:
+        model: rows, columns, and every projection's arguments; its choice hides the fewest points.
+        inclinations_deg: (H,) the beams, from the top down.
+        columns: how many a turn has.
+        kept: projection -> what it keeps of the scans.
+        words: findings, a sentence each.
+    """
+
+    model: SensorModel
+    inclinations_deg: NDArray[np.float64]
+    columns: int
+    kept: Mapping[str, Kept]
+    words: tuple[str, ...]
+
+
+def fit_sensor(scans: Sequence[Scan], *, name: str = "my sensor", source: str = "rangeseg fit-sensor") -> SensorFit:
+    """Find rows, beams, fields of view, ring order, columns and firing order of a sensor.
+
+    Args:
+        scans: of one sensor in one frame, whole, in the file's order.
+        name: what the sensor is called.
+        source: where the numbers are from.
+
+    Returns:
+        The sensor, and what each projection of it keeps of these scans.
+
+    Raises:
+        ValueError: no scans, or none whose beams can be told apart.
+    """
+    if not scans:
+        raise ValueError("There are no scans to fit a sensor to. Give at least one.")
+    found = find_rows(scans)
+    surest = found[0]
+    height = len(surest.inclinations_deg)
+    columns, word = _columns(scans, found)
+    width = -(-columns // WIDTH_STEP) * WIDTH_STEP
+    sides = _sides(scans, surest)
+    sections = _sections(found, sides)
+    model = SensorModel(name, source, height, width, next(iter(sections)), sections)
+    kept = {kind: keeps(projection_of(model, projection=kind), scans) for kind in sections}
+    best = min(sections, key=lambda kind: (kept[kind].hidden, KINDS.index(kind)))
+    words = [word for rows in found for word in rows.words]
+    full = "a full turn" if not sides else f"azimuth {sides['fov_left_deg']} to {sides['fov_right_deg']} degrees"
+    words += [word, _blocks(surest.inclinations_deg), f"Horizontal field of view: {full}."]
+    model = SensorModel(name, source, height, width, best, sections)
+    return SensorFit(model, surest.inclinations_deg, columns, kept, tuple(words))
+
+
+def keeps(projection: Any, scans: Sequence[Scan]) -> Kept:
+    """What a projection keeps of scans.
+
+    Args:
+        projection: scan -> range image.
+        scans: some.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a misfit is what the figures tell
+        images = [projection(scan) for scan in scans]
+    return Kept(
+        returns=sum(len(image.scan) - image.no_return_count for image in images),
+        hidden=sum(int(image.hidden.sum()) for image in images),
+        pixels=sum(image.point_index.size for image in images),
+        empty=sum(int((~image.valid).sum()) for image in images),
+    )
+
+
+def _sections(found: Sequence[Rows], sides: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """Each projection's arguments, the surest first."""
+    beams = found[0].inclinations_deg
+    gap = (beams[0] - beams[-1]) / max(1, len(beams) - 1) / 2
+    sections: dict[str, dict[str, Any]] = {}
+    for rows in found:
+        takes_sides = rows.how in ("ring", "beam")
+        blind = {"wrap": False} if sides and rows.how == "organised" else {}
+        sections[rows.how] = {**rows.extra, **blind, **(sides if takes_sides else {})}
+    if sides:
+        sections.pop("unfolding", None)
+    beam = {"inclinations_deg": [round(float(beam), 3) for beam in beams]} | sides
+    if found[0].frame is not None:
+        values = found[0].frame.values
+        beam["origin_m"] = [round(float(v), 3) for v in values[:3]]
+        beam["tilt_deg"] = [round(float(v), 3) for v in np.degrees(values[3:5])]
+    sections["beam"] = beam
+    up, down = min(90.0, float(beams[0] + gap)), max(-90.0, float(beams[-1] - gap))
+    sections["spherical"] = {"fov_up_deg": round(up, 2), "fov_down_deg": round(down, 2)} | sides
+    return sections
+
+
+def _columns(scans: Sequence[Scan], found: Sequence[Rows]) -> tuple[int, str]:
+    """How many columns a turn has: what the order tells, or the usual step of azimuth within a row."""
+    if found[0].how == "organised":
+        columns = max(len(scan) for scan in scans) // len(found[0].inclinations_deg)
+        return columns, f"A scan has {columns} columns, counted."
+    steps = []
+    for k, scan in enumerate(scans):
+        azimuth, inclination, metres = angles(scan)
+        if found[0].row:
+            row = found[0].row[k]
+        else:
+            row, azimuth = _nearest(scan, found[0])
+        kept = ~np.isnan(metres) & ~np.isnan(inclination)
+        order = np.lexsort((azimuth[kept], row[kept]))
+        step, same = np.diff(azimuth[kept][order]), np.diff(row[kept][order]) == 0
+        steps.append(step[same & (step > 0.02)])
+    usual = float(np.median(np.concatenate(steps)))
+    columns = round(360 / usual)
+    return columns, f"The usual step of azimuth is {usual:.3f} degrees: {columns} columns."
+
+
+def _nearest(scan: Scan, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Each point's nearest beam, and its azimuth, in the sensor's frame."""
+    if rows.frame is not None:
+        values = rows.frame.values
+        scan = Scan(level(scan.xyz, tuple(values[:3]), tuple(np.degrees(values[3:5]))), scan.remission)
+    azimuth, inclination, _ = angles(scan)
+    borders = -(rows.inclinations_deg[1:] + rows.inclinations_deg[:-1]) / 2
+    return np.searchsorted(borders, -inclination), azimuth
+
+
+def _sides(scans: Sequence[Scan], rows: Rows) -> dict[str, float]:
+    """Both edges of the horizontal field of view, degrees; nothing for a full turn."""
+    azimuth = np.concatenate([_nearest(scan, rows)[1] for scan in scans])
+    metres = np.concatenate([angles(scan)[2] for scan in scans])
+    azimuth = np.sort(azimuth[metres > 0.5])
+    gaps = np.diff(np.append(azimuth, azimuth[0] + 360))
+    widest = int(gaps.argmax())
+    if gaps[widest] < BLIND_DEG:
+        return {}
+    right, left = azimuth[(widest + 1) % len(azimuth)], azimuth[widest]
+    left = left + 360 if left < right else left
+    return {"fov_left_deg": round(float(left) + 0.05, 1), "fov_right_deg": round(float(right) - 0.05, 1)}
+
+
+def _blocks(beams: NDArray[np.float64]) -> str:
+    """Groups of beams with one spacing each, in words."""
+    spacing = -np.diff(beams)
+    text = f"Beams from {beams[0]:.2f} to {beams[-1]:.2f} degrees, {spacing.min():.2f} to {spacing.max():.2f} apart"
+    border = split_of(beams)
+    if border is None:
+        return f"{text}."
+    upper, lower = np.median(spacing[: border - 1]), np.median(spacing[border:])
+    return f"{text}: {border} with {upper:.2f} and {len(beams) - border} with {lower:.2f} between them."
+
+
+def split_of(beams: NDArray[np.float64]) -> int | None:
+    """How many beams the upper of two evenly spaced blocks has; None where two blocks fit not much better than one.
+
+    Args:
+        beams: (H,) inclinations from the top down, degrees.
+    """
+    if len(beams) < 12:
+        return None
+
+    spacing = -np.diff(beams)
+
+    def misfit(part: NDArray[np.float64]) -> float:
+        return float(np.abs(part - np.median(part)).sum())
+
+    splits = range(5, len(beams) - 4)
+    misfits = [misfit(spacing[: k - 1]) + misfit(spacing[k:]) for k in splits]
+    best = splits[len(misfits) - 1 - int(np.argmin(misfits[::-1]))]  # between the blocks may lie either spacing
+    upper, lower = np.median(spacing[: best - 1]), np.median(spacing[best:])
+    return best if abs(upper - lower) > 0.2 * max(upper, lower) and min(misfits) < 0.75 * misfit(spacing) else None

@@ -1,0 +1,127 @@
+"""Where a sensor stands in the frame of its scans, from the scans alone.
+
+Seen from the sensor's own place, its points lie on as few inclinations as it has beams; seen from elsewhere, or tilted,
+these blur. So the frame is found by making the histogram of inclinations as sharp as it gets.
+
+Shapes: N points, K beams, P = 8 parameters: place x, y, z (metres, at the middle of the scan), turns about x and y
+(radians), and how far the sensor moves during the scan along x, y, z (metres).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.projection.beam import levelling
+
+STEPS = np.array([0.1, 0.1, 0.1, 0.004, 0.004, 0.2, 0.2, 0.1])
+"""First steps of the search, in each parameter's unit."""
+
+STAGES: tuple[tuple[float, float, tuple[int, ...]], ...] = (
+    (25.0, 0.1, (3, 4)),
+    (12.0, 0.1, (3, 4, 2)),
+    (12.0, 0.06, tuple(range(8))),
+    (6.0, 0.05, tuple(range(8))),
+    (3.0, 0.03, tuple(range(8))),
+)
+"""From far points (metres), which feel only the tilt, to near ones, which feel the place most; histogram bins (degrees)
+get finer; and which parameters move."""
+
+POINTS = 30_000
+EDGES = (-45.0, 45.0)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A sensor's place and tilt, and how clearly its beams show from there.
+
+    Args:
+        values: (P,) see the module.
+        sharpness: mean density of the inclinations around a point over that around it within half a degree; 1 is even.
+        inclination: (M,) degrees, of a part of the points farther than 3 m, in this frame.
+    """
+
+    values: NDArray[np.float64]
+    sharpness: float
+    inclination: NDArray[np.float64]
+
+
+def find_frame(xyz: NDArray[np.float32], *, search: bool = True) -> Frame:
+    """The frame from which the beams show best.
+
+    Args:
+        xyz: (N, 3) returns of one scan in the order of measurement, metres.
+        search: False takes the scan's frame as the sensor's.
+    """
+    time = np.linspace(-0.5, 0.5, len(xyz))
+    far = np.linalg.norm(xyz, axis=1) > STAGES[-1][0]
+    kept = np.flatnonzero(far)[:: max(1, int(far.sum()) // POINTS)]
+    points, time = xyz[kept].astype(np.float64), time[kept]
+    metres = np.linalg.norm(points, axis=1)
+    values = np.zeros(len(STEPS))
+    for beyond, bin_deg, moving in STAGES if search else ():
+        chosen = metres > beyond
+        if chosen.sum() > 500:
+            values = _climb(points[chosen], time[chosen], values, bin_deg, moving)
+    inclination = _inclination(points, time, values)
+    return Frame(values, sharpness(inclination, STAGES[-1][1]), inclination)
+
+
+def sharpness(inclination: NDArray[np.float64], bin_deg: float) -> float:
+    """Mean over points of the density around each over the density within half a degree; 1 where beams do not show.
+
+    Args:
+        inclination: (N,) degrees.
+        bin_deg: width of the histogram's bins, degrees.
+    """
+    count = np.histogram(inclination, np.arange(*EDGES, bin_deg))[0].astype(np.float64)
+    count = np.convolve(count, [0.25, 0.5, 0.25], "same")
+    around = np.convolve(count, np.full(round(1 / bin_deg), bin_deg), "same") + 5
+    return float((count * count / around).sum() / max(count.sum(), 1.0))
+
+
+def find_beams(inclination: NDArray[np.float64], bin_deg: float = 0.02) -> NDArray[np.float64]:
+    """(K,) the inclinations that many points have, degrees, from the top down.
+
+    Args:
+        inclination: (N,) degrees.
+        bin_deg: width of the histogram's bins; beams are at least four bins apart.
+    """
+    edges = np.arange(*EDGES, bin_deg)
+    count = np.convolve(np.histogram(inclination, edges)[0], [1.0, 2.0, 3.0, 2.0, 1.0], "same")
+    count = count + 1e-6 * np.arange(len(count))  # a plateau has one top
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(count, 3), 7).max(axis=1)
+    tops = np.flatnonzero((count == around) & (count > 1))
+    tops = tops[count[tops] > 0.12 * np.median(count[tops])]
+    return (edges[tops] + bin_deg / 2)[::-1]
+
+
+def _inclination(points: NDArray, time: NDArray, values: NDArray) -> NDArray[np.float64]:
+    moved = (points - values[:3] - time[:, None] * values[5:]) @ levelling(values[3], values[4]).T
+    return np.degrees(np.arctan2(moved[:, 2], np.hypot(moved[:, 0], moved[:, 1])))
+
+
+def _climb(points: NDArray, time: NDArray, values: NDArray, bin_deg: float, moving: Iterable[int]) -> NDArray:
+    """One parameter at a time, in steps that are halved when none helps any more."""
+
+    def score(candidate: NDArray) -> float:
+        return sharpness(_inclination(points, time, candidate), bin_deg)
+
+    best, step = score(values), STEPS.copy()
+    while step[0] > 0.003:
+        improved = False
+        for parameter in moving:
+            for way in (1.0, -1.0):
+                while True:
+                    candidate = values.copy()
+                    candidate[parameter] += way * step[parameter]
+                    reached = score(candidate)
+                    if reached <= 1.0001 * best:
+                        break
+                    values, best, improved = candidate, reached, True
+        if not improved:
+            step /= 2
+    return values

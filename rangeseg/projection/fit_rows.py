@@ -1,0 +1,201 @@
+"""Which beam measured each point of a scan: what the file's order, its rings, or the inclinations tell.
+
+Shapes: N points, H rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.projection.checks import NEAR_M
+from rangeseg.projection.fit_frame import Frame, find_beams, find_frame
+from rangeseg.projection.unfolding import unfolded
+from rangeseg.types import Scan
+
+MOST_ROWS = 256
+ONE_WAY = 0.95
+"""Share of the steps from row to row that must go the same way for rows to be beams."""
+BLURRED = 1.2
+"""Sharpness of inclinations below which the scan's frame is not the sensor's."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The beam of each point.
+
+    Args:
+        how: organised, ring, unfolding or beam: what tells the rows.
+        row: for each scan (N,) integers, the image's rows from the top; -1 for points that are looked away from.
+        inclinations_deg: (H,) the beams from the top down.
+        extra: arguments of the projection `how` besides height and width.
+        words: what was found, a sentence each.
+        frame: the sensor's place and tilt, where the scan's frame is not the sensor's.
+    """
+
+    how: str
+    row: tuple[NDArray[np.integer], ...]
+    inclinations_deg: NDArray[np.float64]
+    extra: dict[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    frame: Frame | None = None
+
+
+def angles(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) azimuth and inclination, degrees, and range, metres; nan where there is no return."""
+    xyz = scan.xyz.astype(np.float64)
+    metres = np.sqrt((xyz**2).sum(axis=1))
+    metres[~((metres > 0) & np.isfinite(metres))] = np.nan
+    inclination = np.degrees(np.arcsin(np.clip(xyz[:, 2] / metres, -1, 1)))
+    return np.where(np.isnan(metres), np.nan, np.degrees(np.arctan2(xyz[:, 1], xyz[:, 0]))), inclination, metres
+
+
+def find_rows(scans: Sequence[Scan]) -> list[Rows]:
+    """Every way that tells the rows of all scans, the surest first.
+
+    Args:
+        scans: of one sensor.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [rows for rows in (_organised(scans), _rings(scans), _turns(scans)) if rows is not None]
+    found = found or [rows for rows in (_clusters(scans),) if rows is not None]
+    if not found:
+        raise ValueError(
+            "No beams can be told apart in these scans: neither order, rings nor inclinations show them. Give whole "
+            "scans of one spinning sensor in its own frame, in the order of measurement, not merged and not thinned."
+        )
+    return found
+
+
+def medians(row: NDArray[np.integer], inclination: NDArray[np.float64], height: int) -> NDArray[np.float64]:
+    """(H,) median of the (N,) inclinations of each row; nan where a row has none."""
+    order = np.argsort(row, kind="stable")
+    pieces = np.split(inclination[order], np.searchsorted(row[order], np.arange(height + 1)))[1:-1]
+    return np.array([np.median(piece[~np.isnan(piece)]) if (~np.isnan(piece)).any() else np.nan for piece in pieces])
+
+
+def _ordered(how: str, lines: Sequence[NDArray], height: int, scans: Sequence[Scan], what: str) -> Rows | None:
+    """Rows sorted from the top, if each has points and its own inclination."""
+    line = np.concatenate(lines)
+    _, inclination, metres = (np.concatenate(values) for values in zip(*map(angles, scans), strict=True))
+    inclination[metres < NEAR_M] = np.nan
+    middle = medians(line, inclination, height)
+    if np.isnan(middle).any() or len(np.unique(middle.round(4))) < height:
+        return None
+    row_of_line = np.empty(height, np.int64)
+    row_of_line[np.argsort(-middle)] = np.arange(height)
+    row = tuple(row_of_line[line] for line in lines)
+    down, up = (row_of_line == np.arange(height)).all(), (row_of_line[::-1] == np.arange(height)).all()
+    word = "from the top down" if down else "from the bottom up" if up else "out of order"
+    extra = {} if down else {"rows": row_of_line.tolist()}
+    return Rows(how, row, np.sort(middle)[::-1], extra, (f"{what} {height} rows, {word}.",))
+
+
+def _organised(scans: Sequence[Scan]) -> Rows | None:
+    """A scan with a place for every pixel: of each row the inclinations differ less than those of neighbours."""
+    lengths = gcd(*(len(scan) for scan in scans))
+    heights = [h for h in range(4, MOST_ROWS + 1) if lengths % h == 0 and len(scans[0]) // h > h]
+    _, inclination, metres = angles(scans[0])
+    inclination[metres < NEAR_M] = np.nan
+    fitting = [(h, order) for h in heights for order in ("column", "row") if _is_table(inclination, h, order)]
+    if not fitting:
+        return None
+    height, order = max(fitting)  # with half the rows, beams that never return anything may not be missed
+    lines = [_lines(len(scan), height, order) for scan in scans]
+    rows = _ordered(
+        "organised", lines, height, scans, f"The points come {order} by {order}, with a place for every pixel:"
+    )
+    return None if rows is None else _with_shift(rows, scans, height, order)
+
+
+def _lines(points: int, height: int, order: str) -> NDArray[np.int64]:
+    return np.arange(points) % height if order == "column" else np.arange(points) // (points // height)
+
+
+def _is_table(inclination: NDArray, height: int, order: str) -> bool:
+    """Within a row inclinations differ by less than half of what they differ from row to row."""
+    table = inclination.reshape(-1, height).T if order == "column" else inclination.reshape(height, -1)
+    table = table[(~np.isnan(table)).sum(axis=1) >= 2]
+    if len(table) < 0.7 * height:
+        return False
+    low, middle, high = np.nanquantile(table, [0.25, 0.5, 0.75], axis=1)
+    spacing = float(np.median(np.diff(np.sort(middle))))
+    return spacing > 0.02 and float(np.median(high - low)) < 0.5 * spacing
+
+
+def _with_shift(rows: Rows, scans: Sequence[Scan], height: int, order: str) -> Rows | None:
+    """By how many columns each line must be rolled so that straight ahead is in the middle."""
+    azimuth, _, metres = angles(scans[0])
+    line, columns = _lines(len(azimuth), height, order), len(azimuth) // height
+    column = np.arange(len(azimuth)) // height if order == "column" else np.arange(len(azimuth)) % columns
+    kept = metres > NEAR_M
+    place = (0.5 - azimuth[kept] / 360 - (column[kept] + 0.5) / columns) * 2 * np.pi
+    total = np.zeros(height, np.complex128)
+    np.add.at(total, line[kept], np.exp(1j * place))
+    if np.abs(total).sum() < 0.9 * kept.sum():
+        return None  # the columns do not go around once to the right
+    shift = np.round(np.angle(total) / (2 * np.pi) * columns).astype(int) % columns
+    one = len(set(shift.tolist())) == 1
+    extra = {"order": order, **rows.extra, "shift": shift[:1].tolist() if one else shift.tolist()}
+    return Rows(rows.how, rows.row, rows.inclinations_deg, extra, rows.words)
+
+
+def _rings(scans: Sequence[Scan]) -> Rows | None:
+    if any(scan.ring is None for scan in scans):
+        return None
+    lines = [np.asarray(scan.ring, np.int64) for scan in scans if scan.ring is not None]
+    height = int(max(line.max() for line in lines)) + 1
+    if min(line.min() for line in lines) < 0 or height > MOST_ROWS:
+        return None
+    return _ordered("ring", lines, height, scans, "The points' rings are")
+
+
+def _turns(scans: Sequence[Scan]) -> Rows | None:
+    """A file that lists beam after beam: turns whose inclinations go one way."""
+    lines, counts = zip(*(unfolded(scan) for scan in scans), strict=True)
+    height = int(np.median(counts))
+    if max(counts) != min(counts) or not 4 <= height <= MOST_ROWS:
+        return None
+    rows = _ordered("unfolding", lines, height, scans, "The points come beam by beam, a turn each:")
+    if rows is None:
+        return None
+    down = [np.diff(medians(line, angles(scan)[1], height)) < 0 for line, scan in zip(lines, scans, strict=True)]
+    share = float(np.concatenate(down).mean())
+    # the image has the file's order: an unfolding cannot turn rows around
+    return Rows("unfolding", lines, rows.inclinations_deg, {}, rows.words) if share > ONE_WAY else None
+
+
+def _clusters(scans: Sequence[Scan]) -> Rows | None:
+    """Peaks of the inclinations, seen from where they are sharpest."""
+    best = None
+    for scan in _some(scans):
+        xyz = scan.xyz[~np.isnan(angles(scan)[2])]
+        frame = find_frame(xyz, search=False)
+        frame = find_frame(xyz) if frame.sharpness < BLURRED else frame
+        best = frame if best is None or frame.sharpness > best.sharpness else best
+    if best is None or best.sharpness < BLURRED:
+        return None
+    beams = find_beams(best.inclination)
+    if not 4 <= len(beams) <= MOST_ROWS:
+        return None
+    words = [f"The inclinations show {len(beams)} beams; no order of the points tells them."]
+    moved = bool(np.abs(best.values).max() > 0)
+    if moved:
+        x, y, z, roll, pitch, *_ = (*best.values[:3], *np.degrees(best.values[3:5]))
+        way = float(np.linalg.norm(best.values[5:]))
+        words.append(
+            f"The scans are not in the sensor's frame: it stands at ({x:.2f}, {y:.2f}, {z:.2f}) m, tilted "
+            f"by {roll:.2f} and {pitch:.2f} degrees, and moved {way:.2f} m during the scan used."
+        )
+    return Rows("beam", (), beams, {}, tuple(words), best if moved else None)
+
+
+def _some(scans: Sequence[Scan], most: int = 8) -> Iterator[Scan]:
+    yield from scans[:: -(-len(scans) // most)]

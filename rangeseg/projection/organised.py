@@ -1,0 +1,81 @@
+"""Organised clouds: the order of the points tells the pixels, and nothing has to be computed.
+
+Shapes: N = H * columns points, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from rangeseg.projection.checks import FitCheck, check_size, rows_of
+from rangeseg.projection.order_kernels import place_points
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.spherical import checked_image
+from rangeseg.types import Scan
+
+
+@dataclass(frozen=True)
+class OrganisedProjection:
+    """A range image from a scan that keeps a place for every pixel, returns and no returns alike.
+
+    No two points share a pixel unless the image is narrower than the scan. The image does not follow a scan that is
+    turned or mirrored: its pixels stay where the sensor measured them.
+
+    Args:
+        height: H, rows of the scan.
+        width: W; the scan's columns are spread over it, whatever their number.
+        order: the scan lists its points column after column (a firing of all beams at a time), or row after row.
+        rows: (H,) the image's row of each row of the scan; empty: the same.
+        shift: by how many of the scan's columns each of its rows is rolled to the right: (H,) for beams that do not
+            look the same way (Ouster), (1,) for all, or empty.
+        wrap: column 0 touches column W-1: the scan is a full turn.
+
+    Raises:
+        ValueError: a size that is not positive, rows that are not each of 0..H-1 once, or shifts of another number.
+    """
+
+    height: int
+    width: int
+    order: Literal["column", "row"] = "column"
+    rows: tuple[int, ...] = ()
+    shift: tuple[int, ...] = ()
+    wrap: bool = True
+    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_size(self.height, self.width)
+        rows_of(self.rows, self.height, "row of the scan")
+        if self.order not in ("column", "row"):
+            raise ValueError(f"order is {self.order!r}; give column or row.")
+        if len(self.shift) not in (0, 1, self.height):
+            raise ValueError(f"shift has {len(self.shift)} values; give {self.height}, one a row, or one for all.")
+
+    def __call__(self, scan: Scan) -> RangeImage:
+        """Place a scan's points; who wins a pixel, and what no returns get, is as in `SphericalProjection`.
+
+        Args:
+            scan: H * columns points.
+
+        Returns:
+            The range image, (H, W).
+
+        Raises:
+            ValueError: the points are no whole number of columns, or none is a return.
+        """
+        if len(scan) % self.height:
+            raise ValueError(
+                f"The scan has {len(scan)} points, no whole number of columns of {self.height}: it is not organised "
+                "so. Keep its no returns and drop no points (augmentation.drop: 0), or use beam, ring or spherical."
+            )
+        columns = len(scan) // self.height
+        shift = np.asarray(self.shift or (0,), np.int64) % columns
+        order = (rows_of(self.rows, self.height, "row"), np.ascontiguousarray(np.broadcast_to(shift, self.height)))
+        xyz = np.ascontiguousarray(scan.xyz, np.float32)
+        image = checked_image(
+            scan, *place_points(xyz, (self.height, self.width), columns, self.order == "column", order)
+        )
+        self._check(image, None)
+        return image

@@ -1,0 +1,42 @@
+"""A sensor's projection by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rangeseg.components import build
+from rangeseg.projection.beam import BeamProjection
+from rangeseg.projection.organised import OrganisedProjection
+from rangeseg.projection.ring import RingProjection
+from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.projection.unfolding import ScanUnfolding
+from rangeseg.sensors import SensorModel, read_sensor
+
+GEOMETRIES: dict[str, Callable[..., Any]] = {
+    "spherical": SphericalProjection,
+    "ring": RingProjection,
+    "unfolding": ScanUnfolding,
+    "beam": BeamProjection,
+    "organised": OrganisedProjection,
+}
+
+
+def sensor_projection(sensor: str, width: int | None = None, projection: str | None = None) -> Any:
+    """The projection that fits a sensor.
+
+    Args:
+        sensor: the name of a shipped sensor (`datasets/sensors`), or a YAML file as `rangeseg fit-sensor` writes it.
+        width: columns; None for the sensor's.
+        projection: one of the sensor's others: spherical, beam, ring, unfolding or organised.
+
+    Raises:
+        ValueError: no such sensor, a section it does not have, or arguments that its projection does not take.
+    """
+    return projection_of(read_sensor(sensor), width=width, projection=projection)
+
+
+def projection_of(model: SensorModel, *, width: int | None = None, projection: str | None = None) -> Any:
+    """As `sensor_projection`, of a sensor that was read already."""
+    arguments = model.arguments(projection, width)
+    return build(GEOMETRIES, arguments, f"{model.sensor}: {arguments['name']}")

@@ -1,0 +1,119 @@
+"""Sensors as YAML: rows, columns, and the arguments of every projection that fits them.
+
+    sensor: Velodyne HDL-32E      what it is called
+    source: ...                   where the numbers are from
+    height: 32                    rows
+    width: 1088                   columns
+    projection: organised         which of the sections below {name: sensor} makes
+    spherical: {fov_up_deg: 11.33, fov_down_deg: -31.33}
+    organised: {order: column}    a section holds its projection's other arguments
+
+Shipped ones are `datasets/sensors/<name>.yaml`; `rangeseg fit-sensor` writes others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rangeseg.files import write_atomically
+from rangeseg.resources import resource
+
+KINDS = ("organised", "ring", "unfolding", "beam", "spherical")
+"""Projections that a sensor may have a section for; where two hide equally many points, the first is better."""
+
+
+@dataclass(frozen=True)
+class SensorModel:
+    """A sensor's geometry.
+
+    Args:
+        sensor: what it is called.
+        source: where the numbers are from.
+        height: rows.
+        width: columns.
+        projection: the section that is used where nobody chooses.
+        sections: projection -> its arguments besides height and width.
+
+    Raises:
+        ValueError: an unknown projection, or one without a section.
+    """
+
+    sensor: str
+    source: str
+    height: int
+    width: int
+    projection: str
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.sections if name not in KINDS]:
+            raise ValueError(
+                f"{self.sensor}: {', '.join(unknown)} are no projections of a sensor; use {', '.join(KINDS)}."
+            )
+        if self.projection not in self.sections:
+            raise ValueError(
+                f"{self.sensor}: projection {self.projection!r} has no section; write one, or use "
+                f"{' or '.join(self.sections) or 'another file'}."
+            )
+
+    def arguments(self, projection: str | None = None, width: int | None = None) -> dict[str, Any]:
+        """The section of a projection as a config's `data.projection` has it.
+
+        Args:
+            projection: which; None for the sensor's own choice.
+            width: columns; None for the sensor's.
+
+        Raises:
+            ValueError: the sensor has no section for it.
+        """
+        name = projection or self.projection
+        if name not in self.sections:
+            raise ValueError(f"{self.sensor} has no section {name!r}; choose from {', '.join(self.sections)}.")
+        size = {"width": width or self.width} | ({} if name == "beam" else {"height": self.height})
+        return {"name": name} | size | dict(self.sections[name])
+
+
+def read_sensor(name: str | Path) -> SensorModel:
+    """Read a sensor.
+
+    Args:
+        name: of a shipped sensor, e.g. ``hdl64e``, or a YAML file.
+
+    Raises:
+        ValueError: there is no such sensor or file, or it is not written as the module's docstring shows.
+    """
+    path = Path(name)
+    if path.suffix != ".yaml":
+        path = resource("datasets", "sensors", f"{name}.yaml")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        facts = {key: content.pop(key) for key in ("sensor", "source", "height", "width", "projection")}
+        return SensorModel(**facts, sections=content)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); give a sensor's name or YAML file.") from error
+    except KeyError as error:
+        raise ValueError(f"{path}: lacks {error}; see datasets/sensors/hdl64e.yaml.") from error
+    except (TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error} (compare datasets/sensors/hdl64e.yaml)") from error
+
+
+def write_sensor(path: str | Path, model: SensorModel, comment: str = "") -> None:
+    """Write a sensor as YAML that `read_sensor` reads.
+
+    Args:
+        path: the file.
+        model: what is written.
+        comment: lines for the file's head.
+    """
+    content: dict[str, Any] = {
+        key: getattr(model, key) for key in ("sensor", "source", "height", "width", "projection")
+    }
+    content |= {name: dict(section) for name, section in model.sections.items()}
+    head = "".join(f"# {line}\n" for line in comment.splitlines())
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=140, allow_unicode=True)
+    write_atomically(path, (head + text).encode())
