@@ -21,13 +21,19 @@ from rangeseg.types import Scan
 KITTI_RECORD = 16
 """Bytes of one point of a KITTI .bin: float32 x, y, z, remission."""
 
+NUSCENES_RECORD = 20
+"""Bytes of one point of a nuScenes .pcd.bin: float32 x, y, z, intensity of 0 to 255, ring from the lowest beam."""
+
+NUSCENES_RINGS = 32
+
 
 def read_scan(path: str | Path, *, labels: str | Path | None = None, label_map: LabelMap | None = None) -> Scan:
     """Read one scan, and its labels where asked.
 
     Args:
         path: ``.bin`` as KITTI writes it (float32 x, y, z in metres, remission), or ``.npy`` with a floating array of
-            (N, 4) the same or (N, 3) without remission, which is then 0.
+            (N, 4) the same or (N, 3) without remission, which is then 0, or ``.pcd.bin`` as nuScenes writes it: its
+            intensity is divided by 255, its 32 rings are counted from the topmost.
         labels: its ``.label`` file.
         label_map: the dataset's classes; needed with `labels`.
 
@@ -38,9 +44,10 @@ def read_scan(path: str | Path, *, labels: str | Path | None = None, label_map: 
         ValueError: a file is missing, unreadable, damaged, of unknown format or without a return, or labels do not fit.
     """
     path = Path(path)
-    if path.suffix not in READERS:
+    reader = next((READERS[ending] for ending in READERS if path.name.endswith(ending)), None)
+    if reader is None:
         raise ValueError(f"{path}: scans end in {' or '.join(READERS)}, not in {path.suffix!r}; convert the file.")
-    scan = READERS[path.suffix](path)
+    scan = reader(path)
     if labels is None:
         return scan
     if label_map is None:
@@ -110,8 +117,20 @@ def _read_npy(path: Path) -> Scan:
         return _scan_of(path, np.ascontiguousarray(table, np.float32))
 
 
-READERS: dict[str, Callable[[Path], Scan]] = {".bin": _read_bin, ".npy": _read_npy}
-"""How each format is read, by the file's ending."""
+def _read_nuscenes(path: Path) -> Scan:
+    table = np.frombuffer(_bytes_of(path, NUSCENES_RECORD), "<f4").reshape(-1, 5)
+    ring = table[:, 4]
+    if not (np.isin(ring, np.arange(NUSCENES_RINGS))).all():
+        raise ValueError(
+            f"{path}: its fifth column is no ring of 0 to {NUSCENES_RINGS - 1}; a .pcd.bin is nuScenes' (x, y, z, "
+            "intensity, ring): copy it again, or call a file of KITTI's four columns .bin."
+        )
+    scan = _scan_of(path, np.ascontiguousarray(table[:, :4]))
+    return replace(scan, remission=scan.remission / np.float32(255), ring=NUSCENES_RINGS - 1 - ring.astype(np.int32))
+
+
+READERS: dict[str, Callable[[Path], Scan]] = {".pcd.bin": _read_nuscenes, ".bin": _read_bin, ".npy": _read_npy}
+"""How each format is read, by the file's ending; the first that fits."""
 
 
 def _scan_of(path: Path, table: NDArray[np.float32]) -> Scan:

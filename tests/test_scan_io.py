@@ -78,7 +78,8 @@ def test_points_without_return_are_kept_and_only_all_of_them_are_an_error(
         if reader == ".npy":
             np.save(path, table)
         else:
-            path.write_bytes(table.tobytes())
+            rings = np.zeros((len(table), int(reader == ".pcd.bin")), np.float32)
+            path.write_bytes(np.concatenate([table, rings], 1).tobytes())
         return path
 
     table = points(rng, 100)
@@ -97,14 +98,17 @@ def test_npy_beyond_float32_is_no_return(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", READERS)
 def test_truncated_files_of_every_length(tmp_path: Path, rng: np.random.Generator, ending: str) -> None:
     table = points(rng, 4)
+    if ending == ".pcd.bin":
+        table = np.concatenate([table, np.arange(4, dtype=np.float32)[:, None]], 1)
     buffer = io.BytesIO()
     np.save(buffer, table)
     whole = buffer.getvalue() if ending == ".npy" else table.tobytes()
     path = tmp_path / f"a{ending}"
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        if ending == ".bin" and length and length % 16 == 0:
-            assert np.array_equal(read_scan(path).xyz, table[: length // 16, :3])
+        record = 4 * table.shape[1]
+        if ending.endswith(".bin") and length and length % record == 0:
+            assert np.array_equal(read_scan(path).xyz, table[: length // record, :3])
         else:
             error_of(path)
     path.write_bytes(whole)
@@ -121,7 +125,7 @@ def test_random_bytes(tmp_path: Path, content: bytes, ending: str, numpy_magic: 
     except ValueError as error:
         assert path.name in str(error)  # noqa: PT017 - half of the contents are good scans
     else:
-        table = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 4)
+        table = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 5 if ending == ".pcd.bin" else 4)
         assert np.array_equal(scan.xyz, table[:, :3], equal_nan=True)
 
 
@@ -271,3 +275,21 @@ def test_every_real_scan_reads_as_numpy_reads_it(kitti_root: Path) -> None:
         assert np.array_equal(scan.label, expected[np.searchsorted(known, raw & 0xFFFF)])
         semantic, instance = read_labels(labels)
         assert np.array_equal(semantic + instance.astype(np.uint32) * 65536, raw)
+
+
+def test_nuscenes_sweeps_have_their_rings_from_the_top(data_root: Path) -> None:
+    path = next((data_root / "nuscenes_fragments/raw").glob("*.pcd.bin"))
+    table, scan = np.fromfile(path, "<f4").reshape(-1, 5), read_scan(path)
+    assert np.array_equal(scan.xyz, table[:, :3])
+    np.testing.assert_allclose(scan.remission, table[:, 3] / 255, rtol=1e-6)
+    assert scan.ring is not None
+    far = np.linalg.norm(scan.xyz, axis=1) > 3
+    inclination = np.arctan2(scan.xyz[:, 2], np.linalg.norm(scan.xyz[:, :2], axis=1))
+    beams = [np.median(inclination[far & (scan.ring == ring)]) for ring in range(32)]
+    assert (np.diff(beams) < 0).all()
+
+
+def test_four_columns_called_pcd_bin_are_no_nuscenes_sweep(tmp_path: Path, rng: np.random.Generator) -> None:
+    points(rng, 5).tofile(tmp_path / "a.pcd.bin")
+    with pytest.raises(ValueError, match=r"a\.pcd\.bin: its fifth column is no ring of 0 to 31"):
+        read_scan(tmp_path / "a.pcd.bin")
