@@ -32,11 +32,13 @@ from rangeseg.engine.journal import read_metrics
 from rangeseg.engine.modality import Photos, Scans
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
+from rangeseg.losses import consistency_loss
 from rangeseg.metrics import ConfusionMatrix
-from rangeseg.perturbations import Channels
+from rangeseg.perturbations import PERTURBATIONS, Channels
 from rangeseg.projection import PhotoPadding
 from rangeseg.resources import resource
-from rangeseg.types import IGNORE, Photo
+from rangeseg.teacher import EmaTeacher
+from rangeseg.types import IGNORE, Photo, View
 from rangeseg.vis import colorise, photo_panels
 
 
@@ -76,6 +78,30 @@ def test_photos_train_and_are_scored_on_their_own_pixels(photo_config: Config, n
     losses = [value for _, key, value in rows if key in ("supervised", "consistency")]
     assert len(losses) == 8
     assert np.isfinite(losses).all()
+
+
+NESTED = {
+    "combined": {"before": [{"name": "color"}], "first": {"name": "cutmix"}, "then": [{"name": "affine"}]},
+    "one_of": {"parts": [{"name": "cowmix"}, {"name": "classmix"}]},
+    "several": {"parts": [{"name": "cutmix"}, {"name": "polarmix", "copies": 2}]},
+}
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_every_perturbation_asks_about_photographs(photo_config: Config, name: str) -> None:
+    photo_config.perturbation = {"name": name} | NESTED.get(name, {})
+    views = make_views(photo_config, open_source(photo_config, "train"), augment=True)
+    rng = np.random.default_rng(0)
+    a, b = (View.stack([views.view(index, rng) for index in pair]) for pair in ((0, 1), (1, 0)))
+    network = make_network(photo_config, 11)
+    perturbation = make_perturbation(photo_config)
+    asked = perturbation(torch.Generator().manual_seed(0), a, b, network, EmaTeacher(network))
+    assert asked.image.shape[1:] == (3, 16, 24)
+    assert torch.isfinite(asked.image).all()
+    assert (asked.image.movedim(1, -1)[~asked.valid] == 0).all()
+    loss = consistency_loss(network(asked.image), asked.target, asked.valid, threshold=0.0)
+    loss.backward()
+    assert torch.isfinite(loss)
 
 
 def test_a_replayed_run_ends_with_the_same_bits_for_any_number_of_workers(photo_config: Config, tmp_path: Path) -> None:
