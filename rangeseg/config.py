@@ -98,6 +98,8 @@ class OptimConfig:
     schedule: str = "one_cycle"
     clip: float | None = 10.0
     """Largest norm of the gradient; null: unclipped."""
+    multipliers: dict[str, float] = field(default_factory=dict)
+    """Part of the network (backbone, head) -> what its learning rate is multiplied by."""
     accumulate: int = 1
     """Parts a batch is cut into, one backward pass each: less memory, the same gradient but for BatchNorm."""
 
@@ -186,7 +188,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "consistency.normalise": ("valid", "confident", "all"),
     "teacher.buffers": ("ema", "copy", "own"),
     "teacher.mode": ("eval", "train"),
-    "optim.name": ("adamw", "sgd"),
+    "optim.name": ("adamw", "adam", "sgd"),
     "optim.schedule": ("one_cycle", "poly", "constant"),
     "runtime.precision": ("32-true", "bf16-mixed", "16-mixed"),
 }

@@ -19,7 +19,11 @@ CHANNELS, CLASSES = 5, 7
 REDUCED: dict[str, dict[str, Any]] = {"fidnet": {"width": 8, "blocks": (1, 2, 1, 1)}}
 """What makes a network small enough to test; one without an entry is tested as it is."""
 
-CASES = [(name, {}) for name in NETWORKS] + [("fidnet", {"azimuth_stride": 4}), ("fidnet", {"azimuth_stride": 3})]
+PHOTOGRAPHS = {"deeplab_v2", "deeplab_v3plus"}
+"""Networks of any size on planes alone; tests/test_deeplab.py has their laws."""
+
+CASES = [(name, {}) for name in NETWORKS if name not in PHOTOGRAPHS]
+CASES += [("fidnet", {"azimuth_stride": 4}), ("fidnet", {"azimuth_stride": 3})]
 every_network = pytest.mark.parametrize(("name", "more"), CASES)
 on_plane_and_cylinder = pytest.mark.parametrize("wrap", [False, True])
 

@@ -247,7 +247,7 @@ class MeanTeacher:
     def _set_learning_rate(self) -> None:
         optim = self.config.optim
         for group in self.optimizer.param_groups:
-            group["lr"] = optim.lr * SCHEDULES[optim.schedule](self.step, optim.steps)
+            group["lr"] = optim.lr * SCHEDULES[optim.schedule](self.step, optim.steps) * group.get("multiplier", 1.0)
 
     def _average_buffers(self) -> None:
         """BatchNorm's statistics differ between processes; all keep their mean, so that teachers stay equal."""

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from rangeseg.components import ConfigError, suggest
 from rangeseg.config import OptimConfig
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters; those of one dimension (biases, norms) do not decay."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def parameter_groups(
+    network: nn.Module, weight_decay: float, multipliers: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """The trained parameters; those of one dimension (biases, norms) do not decay.
+
+    Args:
+        network: its `parameter_groups()`, if it has any, names its parts; else all it has is one part.
+        weight_decay: of the others.
+        multipliers: part -> what its learning rate is multiplied by; 1 if not named.
+
+    Returns:
+        Two groups a part, with their `multiplier`.
+
+    Raises:
+        ConfigError: a multiplier of a part that is not there.
+        ValueError: a parameter is in two parts, twice in one, or in none.
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    parts: dict[str, list[nn.Parameter]] = getattr(network, "parameter_groups", lambda: {"network": trained})()
+    multipliers = multipliers or {}
+    for name in multipliers:
+        if name not in parts:
+            raise ConfigError(f"optim.multipliers.{name}: the network has no such part. {suggest(name, list(parts))}")
+    listed = [id(p) for part in parts.values() for p in part]
+    if len(set(listed)) < len(listed) or set(listed) != {id(p) for p in trained}:
+        raise ValueError(
+            f"{type(network).__name__}.parameter_groups() lists {len(listed)} parameters, {len(set(listed))} different "
+            f"ones, and {len(trained)} are trained; give each of them once."
+        )
+    groups: list[dict[str, Any]] = []
+    for name, part in parts.items():
+        multiplier = multipliers.get(name, 1.0)
+        groups += [
+            {"params": [p for p in part if p.ndim > 1], "weight_decay": weight_decay, "multiplier": multiplier},
+            {"params": [p for p in part if p.ndim <= 1], "weight_decay": 0.0, "multiplier": multiplier},
+        ]
+    return groups
 
 
 def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD."""
-    groups = parameter_groups(network, config.weight_decay)
+    """AdamW, Adam or SGD."""
+    groups = parameter_groups(network, config.weight_decay, config.multipliers)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
+    if config.name == "adam":
+        return torch.optim.Adam(groups, lr=config.lr, foreach=True)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, foreach=True)

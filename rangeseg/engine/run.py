@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -39,7 +39,8 @@ class Run:
         state = read_checkpoint(Path(path) / "last.pt" if Path(path).is_dir() else Path(path))
         config = config_from_yaml(state["config"], overrides)
         label_map = lookup_label_map(config)
-        network = make_network(config, label_map.num_classes)
+        start = {key: value for key, value in config.network.items() if key != "weights"}  # the run has its own
+        network = make_network(replace(config, network=start), label_map.num_classes)
         network.load_state_dict(state["teacher"])
         chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         return Run(config, label_map, network.to(chosen).eval(), chosen)

@@ -1,0 +1,140 @@
+"""DeepLab v2 and v3+ on dilated ResNets, for photographs.
+
+Shapes: B images, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rangeseg.networks.layers import check_input
+from rangeseg.networks.pretrained import load_trunk
+from rangeseg.networks.resnet import Freeze, ResNet, WithTrunk
+
+RATES_V2 = (6, 12, 18, 24)
+RATES_V3 = (12, 24, 36)
+
+
+class DeepLabV2(WithTrunk):
+    """Atrous convolutions at four rates, summed, on a ResNet of output stride 8.
+
+    Args:
+        in_channels: C.
+        num_classes: K.
+        layers: 50 or 101.
+        width: of the trunk; 64 is the published one.
+        branches: how many of the four rates count. The code behind the published numbers returns after two (6 and 12);
+            the others then get no gradient, there as here.
+        freeze_batchnorm: "none", "backbone" or "all"; the paper's runs on Pascal VOC and Cityscapes freeze all.
+        weights: "none", "imagenet", or a file with the trunk's weights.
+        wrap: must be False.
+
+    Raises:
+        ValueError: `branches` is not 1 to 4, the views are cylinders, or the weights do not fit.
+
+    Source:
+        Chen et al., TPAMI 2018; French et al., BMVC 2020, after Hung et al., BMVC 2018.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 21,
+        *,
+        layers: int = 101,
+        width: int = 64,
+        branches: int = 4,
+        freeze_batchnorm: Freeze = "none",
+        weights: str = "none",
+        wrap: bool = False,
+    ) -> None:
+        super().__init__(ResNet(in_channels, layers=layers, caffe=True, width=width), freeze_batchnorm, wrap)
+        if not 1 <= branches <= len(RATES_V2):
+            raise ValueError(f"DeepLabV2 got branches={branches}; give 1 to {len(RATES_V2)}.")
+        channels = self.backbone.channels[-1]
+        self.head = nn.ModuleList(nn.Conv2d(channels, num_classes, 3, 1, rate, rate) for rate in RATES_V2)
+        self.branches = branches
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0, 0.01)
+        load_trunk(self.backbone, weights, layers)
+        self.freeze()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
+        check_input(image, self.backbone.conv1.in_channels, self.stride)
+        features = self.backbone(image)[-1]
+        logits: Tensor = sum(branch(features) for branch in list(self.head)[: self.branches])
+        return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=True)
+
+
+class DeepLabV3Plus(WithTrunk):
+    """Atrous spatial pyramid pooling on a ResNet, and a decoder that adds its first stage.
+
+    Args:
+        in_channels: C.
+        num_classes: K.
+        layers: 50 or 101.
+        output_stride: of the trunk: 8 as the paper's code has it, or 16.
+        width: of the trunk; 64 is the published one.
+        freeze_batchnorm: "none", "backbone" or "all"; the paper's runs freeze the backbone's.
+        weights: "none", "imagenet", or a file with the trunk's weights.
+        wrap: must be False.
+
+    Raises:
+        ValueError: the views are cylinders, or the weights do not fit.
+
+    Source:
+        Chen et al., ECCV 2018; 59.34 M parameters with 101 layers and 21 classes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 21,
+        *,
+        layers: int = 101,
+        output_stride: int = 8,
+        width: int = 64,
+        freeze_batchnorm: Freeze = "none",
+        weights: str = "none",
+        wrap: bool = False,
+    ) -> None:
+        trunk = ResNet(in_channels, layers=layers, output_stride=output_stride, width=width)
+        super().__init__(trunk, freeze_batchnorm, wrap)
+        inner, low = 4 * width, 3 * width // 4
+        rates = RATES_V3 if output_stride == 8 else tuple(rate // 2 for rate in RATES_V3)
+        deep = self.backbone.channels[-1]
+        self.branches = nn.ModuleList([_conv(deep, inner, 1), *(_conv(deep, inner, 3, rate) for rate in rates)])
+        self.pooled = _conv(deep, inner, 1)
+        self.project = nn.Sequential(_conv(inner * (len(rates) + 2), inner, 1), nn.Dropout(0.5))
+        self.low = _conv(self.backbone.channels[0], low, 1)
+        self.decoder = nn.Sequential(
+            _conv(inner + low, inner, 3), _conv(inner, inner, 3), nn.Conv2d(inner, num_classes, 1)
+        )
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and not name.startswith("backbone."):
+                nn.init.kaiming_normal_(module.weight)
+        load_trunk(self.backbone, weights, layers)
+        self.freeze()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
+        check_input(image, self.backbone.conv1.in_channels, self.stride)
+        first, *_, last = self.backbone(image)
+        pooled = self.pooled(last.mean((2, 3), keepdim=True)).expand(-1, -1, *last.shape[-2:])
+        deep = self.project(torch.cat([*(branch(last) for branch in self.branches), pooled], 1))
+        joined = torch.cat([_enlarge(deep, first), self.low(first)], 1)
+        return _enlarge(self.decoder(joined), image)
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    padding = dilation if kernel == 3 else 0
+    conv = nn.Conv2d(in_channels, out_channels, kernel, 1, padding, dilation, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
+def _enlarge(features: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=False)

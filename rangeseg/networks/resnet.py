@@ -1,0 +1,165 @@
+"""Dilated ResNets, the trunks of photograph networks, with torchvision's names, so that its published weights fit.
+
+Shapes: B images, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rangeseg.networks.layers import Conv1x1
+
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+DILATIONS = {8: ((1, 1), (2, 1), (1, 2), (1, 4)), 16: ((1, 1), (2, 1), (2, 1), (1, 2)), 32: ((1, 1),) + ((2, 1),) * 3}
+"""Output stride -> stride and dilation of each stage."""
+
+Freeze = Literal["none", "backbone", "all"]
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions with a shortcut.
+
+    Args:
+        in_channels: C of the input.
+        width: of the 3x3 convolution; the output has four times as many channels.
+        stride: of the block.
+        dilation: of the 3x3 convolution.
+        stride_first: the first 1x1 convolution is the strided one (Caffe's), not the 3x3 (torchvision's).
+
+    Source:
+        He et al., CVPR 2016, figure 5.
+    """
+
+    def __init__(self, in_channels: int, width: int, *, stride: int, dilation: int, stride_first: bool) -> None:
+        super().__init__()
+        first, second = (stride, 1) if stride_first else (1, stride)
+        self.conv1 = Conv1x1(in_channels, width, stride=first)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, second, dilation, dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = Conv1x1(width, 4 * width)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.downsample: nn.Module | None = None
+        if stride > 1 or in_channels != 4 * width:
+            self.downsample = nn.Sequential(Conv1x1(in_channels, 4 * width, stride=stride), nn.BatchNorm2d(4 * width))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 4 width, H / stride, W / stride), rounded up."""
+        out = F.relu(self.bn1(self.conv1(image)), inplace=True)
+        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
+        out = self.bn3(self.conv3(out))
+        return F.relu(out + (image if self.downsample is None else self.downsample(image)), inplace=True)
+
+
+class ResNet(nn.Module):
+    """A ResNet without its classifier; what would shrink beyond the output stride is dilated instead.
+
+    Args:
+        in_channels: C.
+        layers: 50 or 101.
+        output_stride: 8, 16 or 32: how much smaller the last stage is than the image.
+        caffe: strides in the first 1x1 convolution, a max-pool that rounds up, and every block of a dilated stage
+            dilated alike: DeepLab v2 as the paper's code has it. Otherwise torchvision's.
+        width: of the first stage; 64 is the published one.
+
+    Raises:
+        ValueError: an unknown number of layers or output stride.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, *, layers: int = 101, output_stride: int = 8, caffe: bool = False, width: int = 64
+    ) -> None:
+        super().__init__()
+        if layers not in BLOCKS or output_stride not in DILATIONS:
+            raise ValueError(
+                f"ResNet got layers={layers}, output_stride={output_stride}; "
+                f"choose from {[*BLOCKS]} and {[*DILATIONS]}."
+            )
+        self.channels = tuple(4 * width * 2**stage for stage in range(4))
+        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=caffe)
+        before, reached = width, 1
+        for stage, (count, (stride, dilation)) in enumerate(zip(BLOCKS[layers], DILATIONS[output_stride], strict=True)):
+            blocks = []
+            for block in range(count):
+                blocks.append(
+                    Bottleneck(
+                        before,
+                        width * 2**stage,
+                        stride=stride if block == 0 else 1,
+                        dilation=reached if block == 0 and not caffe else dilation,
+                        stride_first=caffe,
+                    )
+                )
+                before = self.channels[stage]
+            reached = dilation
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> the four stages, the first at a quarter of the size."""
+        out = self.maxpool(F.relu(self.bn1(self.conv1(image)), inplace=True))
+        stages = []
+        for stage in range(4):
+            out = self.get_submodule(f"layer{stage + 1}")(out)
+            stages.append(out)
+        return stages
+
+
+class WithTrunk(nn.Module):
+    """A network on a trunk: two groups of weights, and BatchNorm that may be frozen.
+
+    Args:
+        trunk: what was trained on ImageNet, or could have been.
+        freeze_batchnorm: "backbone": the trunk's BatchNorm keeps its statistics, whatever mode the network is in;
+            "all": all BatchNorm does, and its scales and offsets are not trained either.
+        wrap: must be False.
+
+    Raises:
+        ValueError: the views are cylinders, or `freeze_batchnorm` is unknown.
+    """
+
+    stride = (1, 1)
+
+    def __init__(self, trunk: ResNet, freeze_batchnorm: Freeze, wrap: bool) -> None:
+        super().__init__()
+        if wrap:
+            raise ValueError(f"{type(self).__name__} pads with zeros: a cylinder's seam would show. Use fidnet.")
+        if freeze_batchnorm not in ("none", "backbone", "all"):
+            raise ValueError(f"freeze_batchnorm is {freeze_batchnorm!r}; choose none, backbone or all.")
+        self.backbone = trunk
+        self.freeze_batchnorm = freeze_batchnorm
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The trained weights, as `optim.multipliers` names them: backbone, and head."""
+        inside = {id(parameter) for parameter in self.backbone.parameters()}
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return {
+            "backbone": [parameter for parameter in trained if id(parameter) in inside],
+            "head": [parameter for parameter in trained if id(parameter) not in inside],
+        }
+
+    def train(self, mode: bool = True) -> WithTrunk:
+        """As every module, but for the frozen BatchNorm."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
+
+    def freeze(self) -> None:
+        """What the constructor of a subclass calls when all its parts are there."""
+        for module in self._frozen():
+            module.eval()
+            if self.freeze_batchnorm == "all":
+                module.requires_grad_(False)
+
+    def _frozen(self) -> Iterable[nn.Module]:
+        owner = {"none": nn.Module(), "backbone": self.backbone, "all": self}[self.freeze_batchnorm]
+        return [module for module in owner.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
