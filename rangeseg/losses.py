@@ -61,7 +61,8 @@ def lovasz_softmax(logits: Tensor, label: Tensor) -> Tensor:
         labelled = label != IGNORE
         label = label[labelled]
         classes = label.unique()
-        probability = probability[classes][:, labelled]
+        # Not by brackets: their backward pass puts values one by one.
+        probability = probability.index_select(0, classes).index_select(1, labelled.nonzero()[:, 0])
     truth = label == classes[:, None]
     error = torch.where(truth, 1 - probability, probability) * (label != IGNORE)
     loss = (error * _jaccard_slope(error.detach(), truth, label != IGNORE)).sum(1)
@@ -111,7 +112,7 @@ def _bce(logits: Tensor, target: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 def _kld(logits: Tensor, target: Tensor) -> Tensor:
-    return (torch.xlogy(target, target) - target * logits.log_softmax(1)).sum(1)
+    return torch.xlogy(target, target).sum(1) - (target * logits.log_softmax(1)).sum(1)
 
 
 def _ce(logits: Tensor, target: Tensor) -> Tensor:
