@@ -204,12 +204,16 @@ def analyse(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.config, [*arguments.overrides, "runtime.out=."])
     names = ("split", "patches", "anchors", "every", "seed")
     result = patch_distance(config, arguments.out, **{name: getattr(arguments, name) for name in names})
-    table = Table("patch", "boundary / interior", "AUC of boundaries", "nearest is of the same class", "by chance")
+    heads = ("ratio", "AUC", "AUC right", "AUC below", "same class", "chance", "of as many")
+    measures = ("contrast", "separability", "separability_right", "separability_below")
+    table = Table("patch", *heads, title="pairs across a boundary; the nearest patch of another scene")
     for patch, part in result["patches"].items():
-        relative, near = part["neighbours"]["relative"], part["nearest"]
-        ratio = "none" if None in (relative[0], relative[-1]) else f"{relative[0] / relative[-1]:.2f}"
-        same = [f"{100 * near[name]:.1f} %" for name in ("same_class_is_nearer", "by_chance") if name in near]
-        table.add_row(patch, ratio, str(part["neighbours"]["separability"])[:5], *same)
+        shown = ["none" if (value := part["neighbours"][name]) is None else f"{value:.2f}" for name in measures]
+        near = part["nearest"]
+        shares = [near, near, near["of_as_many"]] if near["anchors"] else []
+        kinds = ("same_class_is_nearer", "by_chance", "same_class_is_nearer")
+        same = [f"{share[kind]:.1%}" for share, kind in zip(shares, kinds, strict=False)]
+        table.add_row(patch, *shown, *same)
     OUT.print(table)
     OUT.print(f"numbers and picture: {arguments.out}", soft_wrap=True)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.engine.analyse import patch_distance, scene_of
+from rangeseg.engine.analyse import _neighbours, patch_distance, scene_of
+from rangeseg.types import View
 from rangeseg.vis.plots import COLORS, Axes, plot, ticks
 
 
@@ -29,6 +31,10 @@ def test_scans_and_photographs_are_measured_by_one_command(
         assert np.average(
             [value or 0 for value in part["by_distance_from_boundary"]], weights=part["pairs"]
         ) == pytest.approx(part["mean"])
+        for quantiles, mean in zip(part["quantiles"], part["by_distance_from_boundary"], strict=True):
+            assert (quantiles is None) == (mean is None)
+        assert sum(border["share"] for border in part["borders"].values()) <= 1 + 1e-9
+        assert all(" | " in border for border in part["borders"])
         assert (out / "patch_distance.png").stat().st_size > 1000
     assert "AUC" in capsys.readouterr().out
 
@@ -39,6 +45,35 @@ def test_the_same_seed_gives_the_same_numbers(tiny_config: Config, tmp_path: Pat
     )
     assert one == again
     assert one["patches"]["3"]["neighbours"] == other["patches"]["3"]["neighbours"]
+
+
+def test_borders_and_directions_are_told_apart() -> None:
+    """Pictures that are flat from row to row: nothing shows below, all borders show to the right."""
+    label = torch.zeros(40, 40, dtype=torch.int64)
+    label[:, 20:], label[20:] = 1, 2
+    image = (torch.arange(40) >= 20).float().expand(1, 40, 40) * 3
+    view = View(image, torch.ones(40, 40, dtype=torch.bool), label)
+    part = _neighbours([("a", view), ("b", view)], 1, False, ["road", "car", "tree"])
+    across = (part["separability_right"], part["separability_below"])
+    assert across == (pytest.approx(1, abs=0.02), pytest.approx(0.5, abs=0.01))
+    assert {name: border["share"] for name, border in part["borders"].items()} == pytest.approx(
+        {"road | tree": 1 / 3, "car | tree": 1 / 3, "road | car": 1 / 3}
+    )
+    assert part["borders"]["road | tree"]["relative"] == part["borders"]["car | tree"]["relative"] == 0
+    assert part["borders"]["road | car"]["relative"] == pytest.approx(3 / part["mean"])
+    assert part["quantiles"][0] == [0, 0, 0, 3, 3]  # of 40 pairs that look the same and 20 that do not
+    assert set(part["insides"]) == {"road", "car", "tree"}
+
+
+def test_views_of_one_class_have_no_boundaries_to_tell() -> None:
+    view = View(torch.rand(1, 9, 9), torch.ones(9, 9, dtype=torch.bool), torch.zeros(9, 9, dtype=torch.int64))
+    part = _neighbours([("a", view)], 3, False, ["road"])
+    assert part["separability"] is part["contrast"] is part["quantiles"][0] is None
+    assert part["borders"] == {}
+    assert part["insides"]["road"]["share"] == 1
+    flat = _neighbours([("a", View(torch.zeros(1, 9, 9), view.valid, view.label))], 3, False, ["road"])
+    assert flat["mean"] == flat["relative"][-1] == 0
+    assert flat["contrast"] is None
 
 
 def test_a_split_without_labels_is_refused(tiny_config: Config, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def at(field: np.ndarray, y: int, x: int, wrap: bool) -> np.ndarray | None:
     return field[..., y, x] if 0 <= y < field.shape[-2] and 0 <= x < field.shape[-1] else None
 
 
-def by_loops(one: View, patch: int, wrap: bool) -> list[tuple[float, int]]:
+def by_loops(one: View, patch: int, wrap: bool) -> list[tuple[float, int, tuple[int, int], bool]]:
     image, valid, label = one.image.double().numpy(), one.valid.numpy(), one.label.numpy()
     pairs = []
     for down, right in ((0, 1), (1, 0)):
@@ -56,7 +56,8 @@ def by_loops(one: View, patch: int, wrap: bool) -> list[tuple[float, int]]:
                 squares.append(np.square(here[1] - there[1]).mean())
         if 2 * len(squares) >= patch * patch:
             place = 0 if differ else 1 + min(depth(y, x), depth(y + down, (x + right) % W))
-            found.append((np.sqrt(np.mean(squares)), place))
+            ids = (int(label[y, x]), int(at(label, y + down, x + right, wrap)))
+            found.append((np.sqrt(np.mean(squares)), place, ids, down == 1))
     return found
 
 
@@ -65,8 +66,9 @@ def by_loops(one: View, patch: int, wrap: bool) -> list[tuple[float, int]]:
 def test_neighbours_are_those_of_a_loop_over_pixels(patch: int, wrap: bool) -> None:
     made, expected = neighbours(view(), patch, wrap=wrap), by_loops(view(), patch, wrap)
     assert len(expected) > 10
-    np.testing.assert_allclose(made.distance, [distance for distance, _ in expected], atol=1e-9)
-    np.testing.assert_array_equal(made.from_boundary, [place for _, place in expected])
+    np.testing.assert_allclose(made.distance, [pair[0] for pair in expected], atol=1e-9)
+    for field, part in ((made.from_boundary, 1), (made.labels, 2), (made.below, 3)):
+        np.testing.assert_array_equal(field, [pair[part] for pair in expected])
 
 
 def test_a_constant_changes_nothing_and_a_factor_scales() -> None:
@@ -139,7 +141,49 @@ def test_nearest_patches_are_those_of_a_loop(wrap: bool) -> None:
                 best[alike] = min(best[alike], distance)
         assert made.same[i] == pytest.approx(best[True], abs=1e-3)
         assert made.other[i] == pytest.approx(best[False], abs=1e-3)
+        near = (drawn.group != drawn.group[i]) & (2 * drawn.valid @ drawn.valid[i] >= p)
+        alike = drawn.label == drawn.label[i]
+        assert made.compared[i].tolist() == [np.count_nonzero(near & alike), np.count_nonzero(near & ~alike)]
     assert np.isfinite(made.same).any()
+
+
+def test_where_classes_do_not_show_the_nearest_of_as_many_is_a_coin_flip() -> None:
+    """Of patches of noise, a tenth of one class: of all, the nearest is of the other nine times in ten."""
+    rng = np.random.default_rng(0)
+    count = 600
+    label = (np.arange(count) % 10 != 0).astype(np.int64)
+    values = rng.standard_normal((count, 9)).astype(np.float32)
+    noise = Anchors(values, np.ones((count, 9), np.float32), label, rng.integers(0, 2, count))
+    rare = label == 0
+    of_all, even = nearest(noise), nearest(noise, even=rng, block=100)
+    assert (of_all.same < of_all.other)[rare].mean() < 0.25
+    assert (of_all.same < of_all.other)[~rare].mean() > 0.75
+    assert (even.same < even.other).mean() == pytest.approx(0.5, abs=0.07)
+    assert (even.compared[:, 0] == even.compared[:, 1]).all()
+    np.testing.assert_array_equal(even.compared[:, 0], of_all.compared.min(1))
+
+
+def test_as_many_are_drawn_from_those_that_may_be_compared_and_with_equal_chance() -> None:
+    """One of the same class, four others at distances 1 to 4, and a nearer one of the anchor's own scene."""
+    values = np.array([[0], [2.5], [1], [2], [3], [4], [0.1]], np.float32)
+    label, group = np.array([0, 0, 1, 1, 1, 1, 1]), np.array([0, 1, 1, 1, 1, 1, 0])
+    anchors = Anchors(values, np.ones((7, 1), np.float32), label, group)
+    rng = np.random.default_rng(0)
+    drawn = [nearest(anchors, even=rng).other[0] for _ in range(800)]
+    assert set(drawn) == {1, 2, 3, 4}
+    for distance in (1, 2, 3, 4):
+        assert drawn.count(distance) / 800 == pytest.approx(0.25, abs=0.06)
+    same = {nearest(anchors, even=rng).same[0] for _ in range(10)}
+    assert same == {2.5}
+
+
+def test_an_anchor_without_others_to_compare_has_none() -> None:
+    anchors = Anchors(
+        np.zeros((3, 1), np.float32), np.ones((3, 1), np.float32), np.array([0, 0, 1]), np.array([0, 1, 0])
+    )
+    even = nearest(anchors, even=np.random.default_rng(0))
+    assert even.compared[0].tolist() == [0, 0]
+    assert np.isinf([even.same[0], even.other[0]]).all()
 
 
 @pytest.mark.parametrize("wrap", [True, False])

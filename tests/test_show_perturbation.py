@@ -15,7 +15,7 @@ from rangeseg.config import Config, write_config
 from rangeseg.engine.show_perturbation import LabelTeacher
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
-from rangeseg.perturbations import Channels, CutMix
+from rangeseg.perturbations import Channels, CutMix, CutOut
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE, View
 from rangeseg.vis.perturbation import SOURCES, perturbation_panels, source_picture, target_picture, view_picture
@@ -81,6 +81,22 @@ def test_views_are_drawn_in_their_colours_their_range_or_grey() -> None:
     assert (grey[..., 0] == grey[..., 1]).all()
 
 
+def test_the_legend_names_only_classes_that_the_target_has() -> None:
+    a, b = view(1), view(2)
+    for last in (False, True):
+        label = torch.where(a.label < 9, IGNORE, K - 1 if last else 0)
+        known = View(a.image, a.valid, label)
+        made = CutOut()(torch.Generator().manual_seed(0), known, b, torch.nn.Identity(), LabelTeacher([known], K))
+        sheet = perturbation_panels(known, b, made, channels=CHANNELS, label_map=label_map(), title="cutout")
+        assert (sheet == label_map().colors[K - 1]).all(-1).any() == last
+
+
+def test_drawing_leaves_torchs_own_generator_alone() -> None:
+    before = torch.get_rng_state()
+    LabelTeacher([view(1)], K)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_several_views_are_all_drawn() -> None:
     a, b = view(1), view(2)
     teacher = LabelTeacher([a, b], K)
@@ -122,6 +138,7 @@ def test_a_runs_teacher_answers(tiny_config: Config, tmp_path: Path) -> None:
     [
         (["perturbation", "cutmx", "--png", "x.png"], "Did you mean 'cutmix'"),
         (["perturbation", "cutmix"], "give --png"),
+        (["perturbation", "cutmix", "a/cutmix.yaml", "--png", "x"], "Several pictures would be called cutmix.png"),
         (["one.bin", "two.bin"], "one scan at a time"),
         (["perturbation", "combined", "--png", "x.png"], "first: missing"),
     ],

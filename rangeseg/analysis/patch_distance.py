@@ -8,6 +8,8 @@ straddle a class boundary would change faster from pixel to pixel than others (F
     neighbours: D of the patches at (i, j) and (i, j + 1), and at (i, j) and (i + 1, j)
     nearest: for patches drawn at random, the least D to one of the same class, and to one of another
 
+Of more patches the nearest is nearer, so what is said of classes compares as many of the one as of the other.
+
 Shapes: C channels, H rows, W columns, A anchors, P pixels of a patch.
 """
 
@@ -34,10 +36,14 @@ class Neighbours:
         distance: (M,) D.
         from_boundary: (M,) int, 0 where the two pixels have different labels; else 1 + the chessboard distance, pixels,
             of the nearer one to a pixel of such a pair; `FAR` where the view has none.
+        labels: (M, 2) train ids of the two pixels.
+        below: (M,) bool, the second pixel is below the first; else it is at its right.
     """
 
     distance: Floats
     from_boundary: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    below: NDArray[np.bool_]
 
 
 FAR = 1 << 30
@@ -61,7 +67,7 @@ def neighbours(view: View, patch: int, *, wrap: bool = False) -> Neighbours:
     image = view.image.double().numpy()
     valid, label = view.valid.numpy(), view.label.numpy()
     depth = _from_boundary(label, wrap)
-    distances, places = [], []
+    distances, places, ids = [], [], []
     for axis in AXES:
         here, there = _pair(valid, axis, wrap)
         first, second = _pair(image, axis - 2, wrap)
@@ -75,7 +81,9 @@ def neighbours(view: View, patch: int, *, wrap: bool = False) -> Neighbours:
         place = np.where(labels[0] != labels[1], 0, np.minimum(near, FAR - 1) + 1)
         distances.append(np.sqrt(mean[counted]))
         places.append(place[counted])
-    return Neighbours(np.concatenate(distances), np.concatenate(places))
+        ids.append(np.stack(labels, -1)[counted])
+    below = np.repeat([axis == 0 for axis in AXES], [len(distance) for distance in distances])
+    return Neighbours(np.concatenate(distances), np.concatenate(places), np.concatenate(ids), below)
 
 
 def separability(distance: Floats, boundary: NDArray[np.bool_]) -> float:
@@ -163,18 +171,22 @@ class Nearest:
         same: (A,) D to the nearest of the same class; inf where there is none.
         other: (A,) D to the nearest of another class.
         label: (A,) the anchors' own.
+        compared: (A, 2), with how many of the same and of other classes.
     """
 
     same: Floats
     other: Floats
     label: NDArray[np.int64]
+    compared: NDArray[np.int64]
 
 
-def nearest(anchors: Anchors, *, block: int = 512) -> Nearest:
+def nearest(anchors: Anchors, *, even: np.random.Generator | None = None, block: int = 512) -> Nearest:
     """For each anchor, its nearest patches of the same and of another class, in other scenes.
 
     Args:
         anchors: A of them; every pair is compared.
+        even: draws, for each anchor, as many patches of other classes as there are of its own (or the reverse, where
+            there are fewer of others), and only these are compared; None compares with all.
         block: how many at a time.
 
     Returns:
@@ -184,7 +196,7 @@ def nearest(anchors: Anchors, *, block: int = 512) -> Nearest:
     channels = values.shape[1] // valid.shape[1]
     spread = np.tile(valid, channels)
     square = values**2
-    same, other = [], []
+    found: list[tuple[Floats, Floats, NDArray[np.int64]]] = []
     for first in range(0, len(values), block):
         rows = slice(first, first + block)
         count = valid[rows] @ valid.T
@@ -192,9 +204,21 @@ def nearest(anchors: Anchors, *, block: int = 512) -> Nearest:
         distance = np.sqrt(np.maximum(total, 0) / np.maximum(count * channels, 1)).astype(float)
         near = (2 * count >= valid.shape[1]) & (anchors.group[rows, None] != anchors.group)
         alike = anchors.label[rows, None] == anchors.label
-        same.append(np.where(near & alike, distance, np.inf).min(1))
-        other.append(np.where(near & ~alike, distance, np.inf).min(1))
-    return Nearest(np.concatenate(same), np.concatenate(other), anchors.label)
+        pools = [near & alike, near & ~alike]
+        if even is not None:
+            fewest = np.minimum(*(pool.sum(1) for pool in pools))
+            pools = [_thin(pool, fewest, even) for pool in pools]
+        same, other = (np.where(pool, distance, np.inf).min(1) for pool in pools)
+        found.append((same, other, np.stack([pool.sum(1) for pool in pools], 1)))
+    same, other, compared = (np.concatenate(part) for part in zip(*found, strict=True))
+    return Nearest(same, other, anchors.label, compared)
+
+
+def _thin(pool: NDArray[np.bool_], keep: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(A, B) with `keep` True ones left in each row, drawn with equal chance; no row has fewer."""
+    ticket = np.where(pool, rng.random(pool.shape), np.inf)
+    last = np.where(keep > 0, np.sort(ticket, 1)[np.arange(len(pool)), keep - 1], -1)
+    return pool & (ticket <= last[:, None])
 
 
 def _check_patch(patch: int, view: View) -> None:

@@ -12,16 +12,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rangeseg.analysis.patch_distance import Anchors, Nearest, draw_anchors, nearest, neighbours, separability
+from rangeseg.analysis.patch_distance import Anchors, draw_anchors, nearest, neighbours, separability
 from rangeseg.components import ConfigError
 from rangeseg.config import Config
-from rangeseg.engine.experiment import make_views, modality, open_source
+from rangeseg.engine.experiment import lookup_label_map, make_views, modality, open_source
 from rangeseg.files import write_atomically
-from rangeseg.types import View
+from rangeseg.types import IGNORE, View
 from rangeseg.vis.plots import Axes, plot
 
 FARTHEST = 10
 """Pairs at least so far from a boundary, pixels, are counted together."""
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+RARE = 0.01
+"""Borders between two classes, and insides of one, with a smaller share of the pairs are not listed."""
+KINDS = IGNORE + 1
+"""A pair of train ids is written as one number to this base."""
 
 Named = Sequence[tuple[str, View]]
 
@@ -68,7 +74,7 @@ def patch_distance(
         ValueError: a patch is even or larger than a view.
     """
     named = list(config_views(config, split, every=every))
-    wrap = modality(config).wrap
+    wrap, names = modality(config).wrap, lookup_label_map(config).names
     result: dict[str, Any] = {
         "dataset": str(config.data.dataset["name"]),
         "split": split,
@@ -80,8 +86,8 @@ def patch_distance(
     }
     for patch in patches:
         result["patches"][str(patch)] = {
-            "neighbours": _neighbours(named, patch, wrap),
-            "nearest": _nearest(named, patch, anchors, seed, wrap),
+            "neighbours": _neighbours(named, patch, wrap, names),
+            "nearest": _nearest(named, patch, anchors, seed, wrap, names),
         }
     write_atomically(out / "patch_distance.json", json.dumps(result, indent=2).encode())
     picture = io.BytesIO()
@@ -90,31 +96,72 @@ def patch_distance(
     return result
 
 
-def _neighbours(named: Named, patch: int, wrap: bool) -> dict[str, Any]:
-    """Mean distance by the distance from a boundary, relative to all pairs, and how well it tells boundaries."""
-    sums, counts = np.zeros((2, FARTHEST + 1))
-    ranks = []
+def _neighbours(named: Named, patch: int, wrap: bool, names: Sequence[str]) -> dict[str, Any]:
+    """Distances by the distance from a boundary and by class, and how well they tell boundaries, each way apart."""
+    parts = []
+    ranks: dict[str, list[float]] = {}
     for _, view in named:
         pairs = neighbours(view, patch, wrap=wrap)
-        place = np.minimum(pairs.from_boundary, FARTHEST)
-        sums += np.bincount(place, pairs.distance, FARTHEST + 1)
-        counts += np.bincount(place, minlength=FARTHEST + 1)
-        ranks.append(separability(pairs.distance, place == 0))
-    if not counts.any():
+        for way, rows in _ways(pairs.below).items():
+            rank = separability(pairs.distance[rows], pairs.from_boundary[rows] == 0)
+            ranks.setdefault(way, []).append(rank)
+        kinds = pairs.labels.min(1) * KINDS + pairs.labels.max(1)
+        places = np.minimum(pairs.from_boundary, FARTHEST)
+        # small numbers: there are two pairs for every pixel of every view
+        parts.append((pairs.distance.astype("f4"), places.astype("u1"), kinds.astype("u2"), pairs.below))
+    distance, place, kind, below = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if not len(distance):
         raise ConfigError("There are no labels to find boundaries by: choose a labelled split.")
-    mean = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-    overall = sums.sum() / counts.sum()
+    bins = [distance[place == at] for at in range(FARTHEST + 1)]
+    mean = np.array([_mean(part) for part in bins])
+    overall = _mean(distance)
+    scale = overall or 1.0  # 0 where all that is seen is flat
     return {
         "mean": overall,
         "by_distance_from_boundary": [_plain(value) for value in mean],
-        "relative": [_plain(value / overall) for value in mean],
-        "pairs": [int(count) for count in counts],
-        "separability": _plain(float(np.nanmean(ranks))),
+        "relative": [_plain(value / scale) for value in mean],
+        "quantiles": [[float(value) for value in np.quantile(part, QUANTILES)] if len(part) else None for part in bins],
+        "pairs": [len(part) for part in bins],
+        **{f"separability{way}": _plain(_mean(np.array(values))) for way, values in ranks.items()},
+        **{f"contrast{way}": _contrast(distance[rows], place[rows]) for way, rows in _ways(below).items()},
+        "borders": _by_classes(bins[0] / scale, kind[place == 0], names),
+        "insides": _by_classes(bins[-1] / scale, kind[place == FARTHEST], names),
     }
 
 
-def _nearest(named: Named, patch: int, anchors: int, seed: int, wrap: bool) -> dict[str, Any]:
-    """Distances to the nearest patch of the same and of another class in other scenes."""
+def _ways(below: np.ndarray) -> dict[str, np.ndarray]:
+    """Which pairs to look at: all, those side by side, those one below the other."""
+    return {"": np.ones_like(below), "_right": ~below, "_below": below}
+
+
+def _contrast(distance: np.ndarray, place: np.ndarray) -> float | None:
+    """The mean distance across boundaries by that far from any; None where there is no such ratio."""
+    across, far = (_mean(distance[place == at]) for at in (0, FARTHEST))
+    return _plain(across / far) if far else None
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of those that are there; nan where none is."""
+    there = values[~np.isnan(values)]
+    return float(there.mean(dtype=np.float64)) if len(there) else float("nan")
+
+
+def _by_classes(relative: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Share of the pairs and their mean distance, for the classes they are of, the commonest first."""
+    counts = np.bincount(kind, minlength=1)
+    means = np.bincount(kind, relative, len(counts)) / np.maximum(counts, 1)
+    common = [one for one in np.argsort(-counts, kind="stable") if counts[one] > RARE * len(kind)]
+    return {
+        " | ".join(dict.fromkeys(names[train_id] for train_id in divmod(int(one), KINDS))): {
+            "share": float(counts[one] / len(kind)),
+            "relative": float(means[one]),
+        }
+        for one in common
+    }
+
+
+def _nearest(named: Named, patch: int, anchors: int, seed: int, wrap: bool, names: Sequence[str]) -> dict[str, Any]:
+    """Distances to the nearest patch of the same and of another class in other scenes, of all and of as many each."""
     scenes = sorted({scene_of(name) for name, _ in named})
     each = -(-anchors // len(named))
     drawn = Anchors.join(
@@ -125,29 +172,26 @@ def _nearest(named: Named, patch: int, anchors: int, seed: int, wrap: bool) -> d
             for index, (name, view) in enumerate(named)
         ]
     )
-    found = nearest(drawn)
-    both = np.isfinite(found.same) & np.isfinite(found.other)
+    of_all, even = nearest(drawn), nearest(drawn, even=np.random.default_rng((seed, len(named))))
+    both = (of_all.compared > 0).all(1)
     if not both.any():
         return {"anchors": 0, "scenes": len(scenes)}
-    same, other = found.same[both], found.other[both]
+    pools = of_all.compared[both]
+    same, other, label = even.same[both], even.other[both], even.label[both]
     return {
         "anchors": int(both.sum()),
         "scenes": len(scenes),
-        "same_class_is_nearer": float((same < other).mean()),
-        "by_chance": _by_chance(found, both),
-        "same_quantiles": [float(v) for v in np.quantile(same, np.linspace(0, 1, 21))],
-        "other_quantiles": [float(v) for v in np.quantile(other, np.linspace(0, 1, 21))],
-        "same_class_is_nearer_by_class": {
-            int(label): float((same < other)[found.label[both] == label].mean())
-            for label in np.unique(found.label[both])
+        "same_class_is_nearer": float((of_all.same < of_all.other)[both].mean()),
+        "by_chance": float((pools[:, 0] / pools.sum(1)).mean()),
+        "of_as_many": {
+            "same_class_is_nearer": float((same < other).mean()),
+            "same_class_is_nearer_by_class": {
+                names[int(one)]: float((same < other)[label == one].mean()) for one in np.unique(label)
+            },
+            "same_quantiles": [float(v) for v in np.quantile(same, np.linspace(0, 1, 21))],
+            "other_quantiles": [float(v) for v in np.quantile(other, np.linspace(0, 1, 21))],
         },
     }
-
-
-def _by_chance(found: Nearest, both: np.ndarray) -> float:
-    """How often the nearest would be of the same class if distances said nothing: the mean share of one's own class."""
-    share = np.bincount(found.label[both]) / both.sum()
-    return float((share**2).sum())
 
 
 def scene_of(name: str) -> str:
@@ -175,9 +219,10 @@ def draw(result: dict[str, Any]) -> np.ndarray:
     pictures = [plot(lines, axes)]
     patch, part = list(result["patches"].items())[len(result["patches"]) // 2]
     if part["nearest"]["anchors"]:
-        quantiles = {kind: part["nearest"][f"{kind}_quantiles"][:-1] for kind in ("same", "other")}  # less the farthest
+        even = part["nearest"]["of_as_many"]
+        quantiles = {kind: even[f"{kind}_quantiles"][:-1] for kind in ("same", "other")}  # less the farthest
         curves = {f"{kind} class": (values, [5 * i for i in range(len(values))]) for kind, values in quantiles.items()}
-        title = f"nearest {patch} x {patch} patch in another scene"
+        title = f"nearest {patch} x {patch} patch in another scene, of as many"
         axes = Axes(title, "its distance, standard deviations", "% of patches", legend="bottom")
         pictures.append(plot(curves, axes))
     return np.concatenate(pictures, axis=1)

@@ -36,8 +36,9 @@ class LabelTeacher:
     def __init__(self, views: Sequence[View], classes: int, sure: float = 0.95) -> None:
         self.known = [(view.image[i], view.label[i]) for view in views for i in range(len(view.label))]
         self.classes, self.sure = classes, sure
-        torch.manual_seed(0)
-        self.network: nn.Module = nn.Conv2d(views[0].image.shape[1], classes, 5, padding=2).requires_grad_(False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.network: nn.Module = nn.Conv2d(views[0].image.shape[1], classes, 5, padding=2).requires_grad_(False)
 
     def __call__(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) probabilities."""
@@ -81,8 +82,13 @@ def show_perturbations(
         The pictures' files.
 
     Raises:
-        ConfigError: an unknown name, or a config that does not fit its data.
+        ConfigError: an unknown name, two pictures of one name, or a config that does not fit its data.
     """
+    files = [name if name in PERTURBATIONS else Path(name).stem for name in names]
+    if twice := sorted({file for file in files if files.count(file) > 1}):
+        raise ConfigError(
+            f"Several pictures would be called {twice[0]}.png. Draw them one by one, to names of their own."
+        )
     written = []
     for name, experiment in _experiments(names, config or resource("configs", "mini_kitti") / "base.yaml", overrides):
         path = png if len(names) == 1 else png / f"{name}.png"

@@ -105,7 +105,10 @@ def perturbation_panels(
     if photograph:  # side by side
         shown += [np.zeros_like(shown[0])] * (len(shown) % 2)
         shown = [np.concatenate(shown[first : first + 2], 1) for first in range(0, len(shown), 2)]
-    classes = present(made.target.argmax(1)[made.valid].numpy())
+    sure, label = made.target.max(1)
+    classes = present(
+        label[made.valid & (sure > 1.01 / made.target.shape[1])].numpy()
+    )  # what has no colour has no name
     return np.concatenate([*shown, legend(label_map, classes, shown[0].shape[1], size=size[2] - 1)])
 
 
