@@ -5,7 +5,7 @@ rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
 rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
 rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
 rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
-rangeseg split --out DIR [--by frame|block] [--seed N]
+rangeseg split --out DIR [--by frame|block|permutation] [--seed N]
 rangeseg analyse patch-distance CONFIG --out DIR
 rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]
 rangeseg benchmark DATA [--configs CONFIG ...] [--json FILE]
@@ -86,31 +86,31 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Write labels for files, folders or a split."""
+    """Write labels for files, folders or a split, in the dataset's own form."""
     from rangeseg.engine.experiment import modality, open_source
-    from rangeseg.engine.predict import check_predictions, find_scans, write_zip
+    from rangeseg.engine.predict import check_predictions, find_tasks, write_zip
     from rangeseg.engine.predict import predict as run
     from rangeseg.engine.segmenter import Segmenter
 
     segmenter = Segmenter.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
-    if (things := modality(segmenter.run.config).things) != "scans":
-        raise ValueError(f"predict writes .label files of scans; this run labels {things}. Draw one with show --run.")
-    inputs: list[Any] = list(arguments.inputs)
+    kind = modality(segmenter.run.config)
+    files = kind.files(segmenter.label_map)
+    inputs = list(arguments.inputs)
     if arguments.split:
-        source: Any = open_source(segmenter.run.config, arguments.split)
-        inputs += [source.scan_path(index) for index in range(len(source))]
+        inputs += files.of_split(open_source(segmenter.run.config, arguments.split, labels=False))
     if not inputs:
-        raise ValueError("There is nothing to predict. Give scan files or folders, or --split test.")
-    tasks = find_scans(inputs)
+        raise ValueError(f"There is nothing to predict. Give files or folders of {kind.things}, or --split test.")
+    tasks = find_tasks(inputs, files)
     written = 0
     for _, new in track(
-        run(segmenter, tasks, arguments.out, overwrite=arguments.overwrite), "predicting", total=len(tasks)
+        run(segmenter, files, tasks, arguments.out, overwrite=arguments.overwrite), "predicting", total=len(tasks)
     ):
         written += new
-    if problems := check_predictions(tasks, arguments.out, segmenter.label_map):
-        raise ValueError("Predictions do not fit their scans:\n" + "\n".join(problems))
+    if problems := check_predictions(tasks, arguments.out, files):
+        raise ValueError(f"Predictions do not fit their {kind.things}:\n" + "\n".join(problems))
     OUT.print(
-        f"{len(tasks)} scans labelled below {arguments.out} ({written} now); counts and values checked.", soft_wrap=True
+        f"{len(tasks)} {kind.things} labelled below {arguments.out} ({written} now); counts and values checked.",
+        soft_wrap=True,
     )
     if arguments.zip:
         write_zip(arguments.out, tasks, arguments.zip)
@@ -158,10 +158,13 @@ def split(arguments: argparse.Namespace) -> None:
     for path in write_lists(
         arguments.out,
         fractions=tuple(arguments.fractions),
+        counts=tuple(arguments.counts),
         seed=arguments.seed,
         by=arguments.by,
+        order=arguments.order,
         dataset=arguments.dataset,
         root=arguments.root,
+        options=tuple(arguments.options),
     ):
         OUT.print(f"list: {path}", soft_wrap=True)
 
@@ -260,9 +263,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", default="auto")
     one = command(predict)
     one.add_argument("run", type=Path, help="run folder or checkpoint")
-    one.add_argument("inputs", nargs="*", type=Path, help="scan files or folders")
+    one.add_argument("inputs", nargs="*", type=Path, help="files or folders of scans or photographs")
     one.add_argument("--out", type=Path, required=True)
-    one.add_argument("--split", help="all scans of a split")
+    one.add_argument("--split", help="all scans or photographs of a split")
     one.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
     one.add_argument("--overwrite", action="store_true", help="write again what is there and whole")
     one.add_argument("--device", default="auto")
@@ -285,8 +288,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--dataset", default="semantic_kitti")
     one.add_argument("--root", type=Path, help="folder of the dataset; a scan dataset's official counts if not given")
     one.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5])
-    one.add_argument("--by", choices=["frame", "block"], default="frame")
+    one.add_argument("--counts", type=int, nargs="+", default=[], help="how many, instead of fractions")
+    one.add_argument("--by", choices=["frame", "block", "permutation"], default="frame")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--order", type=Path, help="by permutation: a published one, .npy or .txt, instead of the seed's")
+    one.add_argument("--options", nargs="+", default=[], help="of the dataset, e.g. train_list=train_aug")
     one = command(analyse)
     one.add_argument("what", choices=["patch-distance"], help="what is measured")
     one.add_argument("config", type=Path, help="whose views are measured; key.path=value after it overrides")

@@ -83,6 +83,12 @@ def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Cal
     return table[name]
 
 
+def taken(function: Callable[..., Any], section: Mapping[str, Any]) -> dict[str, Any]:
+    """Those keys of a section that a function takes."""
+    parameters = inspect.signature(function).parameters
+    return {key: value for key, value in section.items() if key in parameters}
+
+
 def _build_within(table: Mapping[str, Callable[..., Any]], value: Any, path: str, context: Mapping[str, Any]) -> Any:
     """The value, with every section in it built."""
     if isinstance(value, Mapping) and "name" in value:

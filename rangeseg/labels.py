@@ -41,12 +41,14 @@ class LabelMap:
         raw_ids: the raw id that `to_raw` writes for each of the K classes.
         raw_names: raw id -> the dataset's own name, for every raw id that its files may hold.
         learning_map: raw id -> train id or IGNORE, for the same raw ids.
-        frequencies: (K,) float64, each class's share of all points (pixels) of the training split.
+        frequencies: (K,) float64, each class's share of all points (pixels) of the training split; None where nobody
+            measured it.
         splits: train, val, test -> sequences; of photographs, the folders or lists of the split.
         scan_counts: sequence -> how many scans it has in the complete dataset; of photographs nothing.
         sensor: the range image's size and field of view; None where it is a camera.
         ignore_raw: the raw id that `to_raw` writes for IGNORE.
         things: train ids of the classes that come in countable pieces.
+        raw_colors: raw id -> RGB colour, in label images that show colours instead of ids.
 
     Raises:
         ValueError: the fields do not fit each other.
@@ -58,12 +60,13 @@ class LabelMap:
     raw_ids: tuple[int, ...]
     raw_names: Mapping[int, str]
     learning_map: Mapping[int, int]
-    frequencies: NDArray[np.float64]
+    frequencies: NDArray[np.float64] | None
     splits: Mapping[str, tuple[str, ...]]
     scan_counts: Mapping[str, int] = field(repr=False, default_factory=dict)
     sensor: Sensor | None = field(repr=False, default=None)
     ignore_raw: int = 0
     things: tuple[int, ...] = ()
+    raw_colors: Mapping[int, tuple[int, int, int]] = field(repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < len(self.names) < _UNKNOWN:
@@ -156,8 +159,16 @@ class LabelMap:
     def class_weights(self, epsilon: float = 1e-3) -> NDArray[np.float64]:
         """(K,) weights of a cross-entropy that makes rare classes count: 1 / (frequency + epsilon).
 
+        Raises:
+            ValueError: the dataset's frequencies are not known.
+
         Source: RangeNet++ (Milioto et al., IROS 2019) and its code; SalsaNext and CENet use the same.
         """
+        if self.frequencies is None:
+            raise ValueError(
+                f"{self.dataset}'s labels.yaml has no frequencies to weigh classes by; write class_weights: none, or "
+                "count the pixels of the training labels and give each class its frequency."
+            )
         return 1.0 / (self.frequencies + epsilon)
 
     def _describe_unknown(self, raw: NDArray[np.uint16]) -> str:
@@ -203,13 +214,30 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         raw_ids=tuple(entry["raw"] for entry in classes),
         raw_names={raw_id: entry["name"] for raw_id, entry in raw.items()},
         learning_map={raw_id: train_of_name.get(entry["class"], IGNORE) for raw_id, entry in raw.items()},
-        frequencies=np.array([entry["frequency"] for entry in classes], np.float64),
+        frequencies=_frequencies(classes),
         splits={split: tuple(sequences) for split, sequences in content["splits"].items()},
         scan_counts=dict(content.get("scan_counts", {})),
         sensor=_sensor(content["sensor"]) if "sensor" in content else None,
         ignore_raw=int(content.get("ignore", 0)),
         things=tuple(train for train, entry in enumerate(classes) if entry.get("thing")),
+        raw_colors=_raw_colors(classes, raw),
     )
+
+
+def _frequencies(classes: list[dict[str, Any]]) -> NDArray[np.float64] | None:
+    """All or none: a class without one would get any weight but the right one."""
+    if not any("frequency" in entry for entry in classes):
+        return None
+    return np.array([entry["frequency"] for entry in classes], np.float64)
+
+
+def _raw_colors(classes: list[dict[str, Any]], raw: dict[int, dict[str, Any]]) -> dict[int, tuple[int, int, int]]:
+    """A raw id's own colour, or else its class's where the class is written as this id."""
+    colors = {entry["raw"]: entry["color"] for entry in classes}
+    colors |= {raw_id: entry["color"] for raw_id, entry in raw.items() if "color" in entry}
+    return {
+        raw_id: (int(r), int(g), int(b)) for raw_id, (r, g, b) in zip(colors, _colors([*colors.values()]), strict=True)
+    }
 
 
 def _sensor(entry: dict[str, Any]) -> Sensor:

@@ -189,3 +189,30 @@ def test_every_raw_id_of_the_real_files_is_known(kitti_root: Path) -> None:
         found |= set(np.unique(np.fromfile(path, "<u4") & 0xFFFF).tolist())
     assert len(found) > 20
     assert found <= set(CLASSES.raw_names)
+
+
+def test_frequencies_may_be_unknown_but_not_some_of_them(tmp_path: Path) -> None:
+    classes = [{"name": "ground", "color": [1, 2, 3], "raw": 5}, {"name": "roof", "color": [4, 5, 6], "raw": 6}]
+    raw = {5: {"name": "floor", "class": "ground"}, 6: {"name": "roof", "class": "roof"}}
+    unknown = LabelMap.read(write(tmp_path / "labels.yaml", dataset="mine", classes=classes, raw=raw))
+    assert unknown.frequencies is None
+    with pytest.raises(
+        ValueError, match=r"mine's labels\.yaml has no frequencies to weigh classes by; write class_weights"
+    ):
+        unknown.class_weights()
+    classes[0]["frequency"] = 0.5
+    with pytest.raises(ValueError, match="lacks 'frequency'"):
+        LabelMap.read(write(tmp_path / "labels.yaml", classes=classes, raw=raw))
+
+
+def test_a_raw_ids_colour_is_its_own_or_its_classs(tmp_path: Path) -> None:
+    raw = {
+        0: {"name": "void", "class": "ignore", "color": [9, 8, 7]},
+        4: {"name": "lawn", "class": "ground"},
+        5: {"name": "floor", "class": "ground"},
+    }
+    mine = LabelMap.read(write(tmp_path / "labels.yaml", classes=[GROUND], raw=raw))
+    assert mine.raw_colors == {5: (1, 2, 3), 0: (9, 8, 7)}
+    raw[0]["color"] = [9, 8]
+    with pytest.raises(ValueError, match=r"color \[9, 8\] is no"):
+        LabelMap.read(write(tmp_path / "labels.yaml", classes=[GROUND], raw=raw))

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rangeseg.data.photo_io import read_image, read_label_image, read_photo
+from rangeseg.data.photo_io import (
+    read_color_labels,
+    read_image,
+    read_label_image,
+    read_photo,
+    read_size,
+    write_label_image,
+)
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE, Photo
@@ -118,3 +125,63 @@ def test_wrong_kinds_of_files_are_refused(tmp_path: Path, rng: np.random.Generat
 def test_a_photo_is_checked_at_birth(image: np.ndarray, label: np.ndarray | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Photo(image, label)
+
+
+@pytest.mark.parametrize("most", [256, 65536])
+def test_a_label_image_is_read_as_it_was_written(tmp_path: Path, rng: np.random.Generator, most: int) -> None:
+    raw = rng.integers(0, most, (6, 9), np.uint16)
+    raw[0, 0] = most - 1
+    write_label_image(tmp_path / "deep" / "l.png", raw.astype(np.int64))
+    np.testing.assert_array_equal(read_label_image(tmp_path / "deep" / "l.png"), raw)
+    assert read_size(tmp_path / "deep" / "l.png") == (6, 9)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["l.png"]
+
+
+def test_a_palette_shows_colours_and_keeps_ids(tmp_path: Path) -> None:
+    raw = np.array([[0, 2], [1, 255]])
+    colors = np.arange(768).reshape(256, 3).astype(np.uint8)
+    write_label_image(tmp_path / "l.png", raw, colors)
+    np.testing.assert_array_equal(read_label_image(tmp_path / "l.png"), raw)
+    with Image.open(tmp_path / "l.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colors[raw])
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "palette", "said"),
+    [
+        ("l.jpg", np.zeros((2, 2), int), None, r"l\.jpg: label images end in \.png"),
+        ("l.png", np.zeros((2, 2)), None, r"labels are float64 of shape \(2, 2\)"),
+        ("l.png", np.zeros((2, 2, 3), int), None, r"of shape \(2, 2, 3\)"),
+        ("l.png", np.full((2, 2), -1), None, "run from -1 to -1; give 0 to 65535"),
+        ("l.png", np.full((2, 2), 256), np.zeros((256, 3), np.uint8), "run from 256 to 256; give 0 to 255"),
+    ],
+)
+def test_what_is_no_label_image_is_not_written(
+    tmp_path: Path, name: str, raw: np.ndarray, palette: np.ndarray | None, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        write_label_image(tmp_path / name, raw, palette)
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_in_colours_are_the_ids_of_their_colours(tmp_path: Path, rng: np.random.Generator) -> None:
+    colors = {0: (0, 0, 0), 7: (1, 0, 0), 300: (0, 0, 1), 5: (1, 0, 0)}
+    raw = rng.choice([0, 5, 300], (6, 5))
+    painted = write(tmp_path / "l.png", np.array([[colors[i] for i in row] for row in raw.tolist()], np.uint8))
+    np.testing.assert_array_equal(read_color_labels(painted, colors), raw)  # of 5 and 7, of one colour, the lowest
+    with pytest.raises(ValueError, match=r"l\.png: colours \(0, 0, 1\) are of no class"):
+        read_color_labels(painted, {0: (0, 0, 0), 5: (1, 0, 0)})
+    grey = write(tmp_path / "g.png", raw.astype(np.uint16))
+    np.testing.assert_array_equal(read_color_labels(grey, colors), raw)
+    with pytest.raises(
+        ValueError, match=r"l\.jpg: is JPEG of mode RGB; give a PNG of raw ids, or of the classes' colours"
+    ):
+        read_color_labels(write(tmp_path / "l.jpg", np.zeros((4, 4, 3), np.uint8)), colors)
+
+
+def test_sizes_of_what_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    for name, said in (("a.png", "give an image, and copy it again"), ("b.png", "no such file")):
+        with pytest.raises(ValueError, match=rf"{name}: .*{said}"):
+            read_size(tmp_path / name)

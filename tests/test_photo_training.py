@@ -154,8 +154,6 @@ def test_commands_score_and_draw_photographs(
         assert not (np.asarray(picture) == (226, 39, 44)).all(axis=-1).any()  # nothing is wrong, so nothing is red
     assert main(["show", str(image), "--dataset", "camvid"]) == 1
     assert "give --png FILE" in capsys.readouterr().err
-    assert main(["predict", run, "--split", "test", "--out", str(tmp_path / "out")]) == 1
-    assert "this run labels photographs" in " ".join(capsys.readouterr().err.split())
     segmenter = Segmenter.load(run, device="cpu")
     labelled = segmenter(read_photo(image))
     assert labelled.shape == (30 * 44,)

@@ -8,9 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_camvid
 
+from rangeseg.cli import main
+from rangeseg.data.camvid import CamVid
+from rangeseg.data.photo_pairs import read_photo_list
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
-from rangeseg.data.split import BLOCK_FRAMES, FRACTIONS, draw_nested_lists, official_names, write_lists
+from rangeseg.data.split import (
+    BLOCK_FRAMES,
+    FRACTIONS,
+    draw_nested_lists,
+    official_names,
+    permuted,
+    read_permutation,
+    write_lists,
+)
 from rangeseg.resources import resource
 
 SHIPPED = resource("datasets", "semantic_kitti", "splits")
@@ -89,7 +101,7 @@ def test_at_least_one_scan() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"by": "sequence"}, "by frame or block, not by 'sequence'"),
+        ({"by": "sequence"}, "by frame, block or permutation, not by 'sequence'"),
         ({"fractions": [0.1, 10]}, r"\[10\] are not in \(0, 1\]"),
         ({"fractions": [0.0]}, r"\[0\.0\] are not"),
         ({"names": []}, "no scans to draw from"),
@@ -132,3 +144,90 @@ def test_lists_of_the_scans_that_are_there(tmp_path: Path, kitti_root: Path) -> 
     (path,) = write_lists(tmp_path, fractions=[0.2], root=kitti_root)
     assert len(SemanticKitti(kitti_root, frames=path)) == 7
     assert f"--root {kitti_root}" in path.read_text()
+
+
+def test_by_permutation_the_first_of_numpys_own_order_are_labelled(tmp_path: Path) -> None:
+    names = [f"n{number:04d}" for number in range(2975)]
+    order = np.arange(2975)
+    np.random.RandomState(12345).shuffle(order)
+    assert permuted(names, 12345) == [names[place] for place in order]
+    lists = draw_nested_lists(names, [100 / 2975, 744 / 2975], 12345, "permutation")
+    assert [set(drawn) for drawn in lists.values()] == [{names[i] for i in order[:n]} for n in (100, 744)]
+    root = write_camvid(tmp_path / "camvid", photos=7)
+    order = np.random.RandomState(5).permutation(7)
+    written = write_lists(tmp_path, dataset="camvid", root=root, by="permutation", counts=[2, 5], seed=5)
+    assert [path.name for path in written] == ["train_2_seed5.txt", "train_5_seed5.txt"]
+    for path, count in zip(written, (2, 5), strict=True):
+        assert set(read_photo_list(path)) == {f"v_{place:04d}" for place in order[:count]}
+        assert path.read_text().startswith(f"# CamVid: {count} of 7 training photographs, labelled.\n")
+        assert len(CamVid(root, frames=path)) == count
+
+
+@pytest.mark.parametrize(("seed", "size"), [(12345, 2975), (56789, 100)])
+def test_numpys_order_is_the_shuffle_it_has_always_been(seed: int, size: int) -> None:
+    """Fisher and Yates from the end, each place the first 32-bit word of the Mersenne Twister whose low bits fit."""
+    twister, order = np.random.MT19937(), list(range(size))
+    twister._legacy_seeding(seed)
+    for last in range(size - 1, 0, -1):
+        mask = (1 << last.bit_length()) - 1
+        while (place := int(twister.random_raw()) & mask) > last:
+            pass
+        order[last], order[place] = order[place], order[last]
+    assert permuted([str(place) for place in range(size)], seed) == [str(place) for place in order]
+
+
+@pytest.mark.parametrize("suffix", ["npy", "txt"])
+def test_a_published_order_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"split_0.{suffix}"
+    order = np.array([3, 0, 2, 1])
+    if suffix == "npy":
+        np.save(path, order)
+    else:
+        path.write_text("\n".join(map(str, order)))
+    root = write_camvid(tmp_path / "camvid", photos=4)
+    arguments = [
+        "--by",
+        "permutation",
+        "--order",
+        str(path),
+        "--counts",
+        "2",
+        "--dataset",
+        "camvid",
+        "--root",
+        str(root),
+    ]
+    assert main(["split", "--out", str(tmp_path), *arguments]) == 0
+    written = tmp_path / "train_2_split_0.txt"
+    assert read_photo_list(written) == ("v_0000", "v_0003")
+    assert main(shlex.split(written.read_text().splitlines()[1].replace("OUT", str(tmp_path / "again")))[2:]) == 0
+    assert (tmp_path / "again" / written.name).read_text() == written.read_text()
+
+
+def test_what_is_no_permutation(tmp_path: Path) -> None:
+    np.save(tmp_path / "pickled.npy", np.array([{}], object))
+    np.save(tmp_path / "twice.npy", np.array([0, 1, 1]))
+    np.save(tmp_path / "real.npy", np.array([0.0, 1.0, 2.0]))
+    (tmp_path / "words.txt").write_text("one two three")
+    for name, said in (
+        ("pickled.npy", "cannot be read"),
+        ("absent.npy", "cannot be read"),
+        ("words.txt", "give .npy or text with one whole number a line"),
+        ("twice.npy", r"is no permutation of 0 to 2, the 3 names"),
+        ("real.npy", r"float64 of shape \(3,\) is no permutation"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}: .*{said}"):
+            read_permutation(tmp_path / name, 3)
+
+
+def test_lists_by_count_that_cannot_be_drawn(tmp_path: Path) -> None:
+    root = write_camvid(tmp_path / "camvid", photos=3)
+    arguments = {"dataset": "camvid", "root": root}
+    with pytest.raises(ValueError, match=r"Counts \[0, 4\] are not in 1 to 3"):
+        write_lists(tmp_path, counts=[0, 2, 4], **arguments)
+    with pytest.raises(ValueError, match="is an order to draw in, but lists are drawn by frame; write by permutation"):
+        write_lists(tmp_path, counts=[1], order="order.npy", **arguments)
+    with pytest.raises(ValueError, match=r"dataset\.train_list: unknown key"):
+        write_lists(tmp_path, options=["train_list=x"], **arguments)
+    with pytest.raises(ValueError, match="are no key=value"):
+        write_lists(tmp_path, options=["train_list"], **arguments)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rangeseg.data.ade20k import ADE20K
 from rangeseg.data.camvid import CamVid
+from rangeseg.data.cityscapes import Cityscapes
+from rangeseg.data.isic2017 import ISIC2017
+from rangeseg.data.pascal_voc import PascalVOC
+from rangeseg.data.photo_folder import PhotoFolder
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.source import Source
 
-DATASETS: dict[str, Callable[..., Source]] = {"semantic_kitti": SemanticKitti, "camvid": CamVid}
+DATASETS: dict[str, Callable[..., Source]] = {
+    "semantic_kitti": SemanticKitti,
+    "camvid": CamVid,
+    "pascal_voc": PascalVOC,
+    "cityscapes": Cityscapes,
+    "isic2017": ISIC2017,
+    "ade20k": ADE20K,
+    "photo_folder": PhotoFolder,
+}
 """Every dataset by its name in a config: ``(root, split, *, frames=None, labels=True)`` makes a `ScanSource` or a
 `PhotoSource`. A class that has `photo` is of photographs, one that has `scan` is of LiDAR."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rangeseg.data.lists import keep_listed, read_names
 from rangeseg.data.photo_io import IMAGE_SUFFIXES, read_photo
@@ -45,6 +45,8 @@ class PhotoPairs(ABC):
 
     folder: ClassVar[str]
     """The dataset's folder in `datasets/`."""
+    palette: ClassVar[bool] = False
+    """Predictions are palette PNGs in the classes' colours; the ids in the file are the same."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class PhotoPairs(ABC):
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
-        self._label_map = self.read_label_map()
+        self._label_map = self.read_label_map(**self.classes_by())
         self._labelled = labels
         if split not in self._label_map.splits:
             known = ", ".join(self._label_map.splits)
@@ -76,10 +78,32 @@ class PhotoPairs(ABC):
             ValueError: a folder or list of the layout is not there.
         """
 
+    def classes_by(self) -> dict[str, Any]:
+        """The constructor's arguments that `read_label_map` takes, where a dataset's classes have options."""
+        return {}
+
+    def read_by(self) -> dict[str, Any]:
+        """The constructor's arguments that `read` takes, where a dataset's files can be read in several ways."""
+        return {}
+
     @classmethod
     def read_label_map(cls) -> LabelMap:
         """The dataset's classes, without opening its files."""
         return LabelMap.read(resource("datasets", cls.folder, "labels.yaml"))
+
+    @staticmethod
+    def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:
+        """A photograph's file, and its labels' where given, as the dataset has them.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        return read_photo(image, labels=label, label_map=label_map)
+
+    @staticmethod
+    def prediction_name(image: Path) -> str:
+        """The file name that a photograph's prediction has in the dataset's own form."""
+        return f"{image.stem}.png"
 
     @property
     def label_map(self) -> LabelMap:
@@ -110,13 +134,13 @@ class PhotoPairs(ABC):
         """
         pair = self._pairs[index]
         if not self._labelled or pair.label is None:
-            return read_photo(pair.image)
+            return self.read(pair.image, **self.read_by())
         if not pair.label.exists():
             raise ValueError(
                 f"{pair.label}: missing, the labels of {pair.image}. Unpack them there, or open the photographs with "
                 "labels=False."
             )
-        return read_photo(pair.image, labels=pair.label, label_map=self._label_map)
+        return self.read(pair.image, pair.label, label_map=self._label_map, **self.read_by())
 
 
 def list_images(folder: Path) -> list[Path]:

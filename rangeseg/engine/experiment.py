@@ -18,7 +18,7 @@ from rangeseg.config import Config
 from rangeseg.data import DATASETS
 from rangeseg.data.source import Source
 from rangeseg.engine.evaluate import BackProjection, Segmented, segment
-from rangeseg.engine.modality import Modality, Photos, Scans, Stride, WholeViews
+from rangeseg.engine.modality import Modality, Photos, Scans, Stride, WholeViews, of_dataset
 from rangeseg.engine.precision import usable_precision
 from rangeseg.engine.strategies import STRATEGIES, Strategy
 from rangeseg.labels import LabelMap
@@ -66,11 +66,11 @@ def open_source(config: Config, split: str, frames: str | None = None, *, labels
 def _list_file(name: str, dataset: str) -> Path:
     if Path(name).is_file():
         return Path(name)
-    folder = resource("datasets", dataset, "splits")
+    folder = resource("datasets") / dataset / "splits"
     if (folder / f"{name}.txt").is_file():
         return folder / f"{name}.txt"
-    shipped = sorted(path.stem for path in folder.glob("*.txt"))
-    raise ConfigError(f"{name!r} is neither a file nor a list shipped for {dataset}: {', '.join(shipped)}.")
+    shipped = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "there are none; see rangeseg split"
+    raise ConfigError(f"{name!r} is neither a file nor a list shipped for {dataset}: {shipped}.")
 
 
 def make_projection(config: Config, stride: Stride = (1, 1)) -> Any:
@@ -155,10 +155,17 @@ def make_perturbation(config: Config) -> Perturbation:
 
 
 def class_weights(config: Config, label_map: LabelMap) -> Tensor | None:
-    """(K,) float32 weights of the cross-entropy, or None."""
+    """(K,) float32 weights of the cross-entropy, or None.
+
+    Raises:
+        ConfigError: weights are asked for, and the dataset's frequencies are not known.
+    """
     if config.supervised.class_weights == "none":
         return None
-    weights = label_map.class_weights()
+    try:
+        weights = label_map.class_weights()
+    except ValueError as error:
+        raise ConfigError(f"supervised.class_weights: {error}") from error
     if config.supervised.class_weights == "root":
         weights = np.sqrt(weights)
         weights = weights / weights.mean()
@@ -205,5 +212,5 @@ def segment_views(
 
 def lookup_label_map(config: Config) -> LabelMap:
     """The classes of the config's dataset, without opening its files."""
-    dataset: Any = lookup(DATASETS, config.data.dataset.get("name"), "data.dataset")
-    return dataset.read_label_map()
+    label_map: LabelMap = of_dataset(config, "read_label_map")()
+    return label_map

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rangeseg.engine.predict import find_scans
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.engine.predict import find_tasks
+from rangeseg.engine.prediction_files import ScanFiles
 from rangeseg.files import write_atomically
 from rangeseg.projection.fit import SensorFit, fit_sensor, keeps
 from rangeseg.projection.sensor import projection_of
@@ -63,7 +65,7 @@ def fit(
     Raises:
         ValueError: no scans, unreadable ones, or beams that cannot be told apart.
     """
-    paths = [task.scan for task in find_scans(inputs)]
+    paths = [task.file for task in find_tasks(inputs, ScanFiles(SemanticKitti.read_label_map()))]  # any classes do
     paths = paths[:: -(-len(paths) // most)]
     scans = [read_scan(path) for path in paths]
     fitted = fit_sensor(scans, name=name or out.stem, source=f"rangeseg fit-sensor on {len(scans)} scans")

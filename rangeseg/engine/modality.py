@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
 from rangeseg.backprojection import NEED_RANGES
-from rangeseg.components import ConfigError, build
+from rangeseg.components import ConfigError, build, lookup, taken
 from rangeseg.config import Config
+from rangeseg.data import DATASETS
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.loading import Views
 from rangeseg.data.photo_augment import PhotoAugmentation
+from rangeseg.data.photo_pairs import PhotoPairs
 from rangeseg.data.photo_views import PhotoViews
 from rangeseg.data.range_views import RangeViews
 from rangeseg.data.source import PhotoSource, ScanSource, Source
 from rangeseg.engine.evaluate import Segmented
+from rangeseg.engine.prediction_files import PhotoFiles, PredictionFiles, ScanFiles
 from rangeseg.labels import LabelMap
 from rangeseg.projection import COLORS, PROJECTIONS, PaddedImage, PhotoPadding, RangeImage
 from rangeseg.types import IGNORE, Sample
@@ -60,6 +65,10 @@ class Modality(Protocol):
         """What was seen, its label, the prediction and the errors, on one sheet."""
         ...
 
+    def files(self, label_map: LabelMap) -> PredictionFiles:
+        """How predictions are written."""
+        ...
+
 
 class Scans:
     """Range images, by `data.projection`."""
@@ -89,6 +98,10 @@ class Scans:
         label = image.gather(one.sample.label, IGNORE) if one.sample.label is not None else None
         return panels(image.gather(image.range), label, one.pixels, label_map=label_map)
 
+    def files(self, label_map: LabelMap) -> ScanFiles:
+        """``.label`` files."""
+        return ScanFiles(label_map)
+
 
 class Photos:
     """Photographs: crops to train on, whole ones to evaluate.
@@ -101,6 +114,7 @@ class Photos:
     things, elements = "photographs", "pixels"
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._data = data = config.data
         if foreign := [name for name in data.channels if name not in COLORS]:
             raise ConfigError(
@@ -138,6 +152,28 @@ class Photos:
         photo = cast(PaddedImage, one.sample.raster).photo
         prediction = one.elements.reshape(photo.image.shape[:2])
         return photo_panels(photo, prediction, label_map=label_map)
+
+    def files(self, label_map: LabelMap) -> PhotoFiles:
+        """PNGs in the dataset's own form."""
+        name, read = (of_dataset(self._config, method) for method in ("prediction_name", "read"))
+        palette = getattr(lookup(DATASETS, self._data.dataset.get("name"), "data.dataset"), "palette", False)
+        return PhotoFiles(label_map, name, read, palette=palette)
+
+
+def of_dataset(config: Config, method: str) -> Callable[..., Any]:
+    """A method of the dataset's class, with those keys of `data.dataset` that it takes.
+
+    Args:
+        config: `data.dataset` is read.
+        method: one that needs no opened dataset. One's own dataset of photographs without it does as `PhotoPairs`.
+
+    Raises:
+        ConfigError: unknown dataset.
+    """
+    section = config.data.dataset
+    dataset = lookup(DATASETS, section.get("name"), "data.dataset")
+    function = getattr(dataset, method, None) or getattr(PhotoPairs, method)
+    return partial(function, **taken(function, section))
 
 
 def _augmentation(kind: Any, section: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Labels for files, folders and splits, in the layout benchmarks take.
 
 OUT/sequences/08/predictions/000123.label        uint32 raw ids, one per point
+OUT/aachen_000000_000019_pred_labelIds.png       raw ids, one per pixel of the photograph's file
 """
 
 from __future__ import annotations
@@ -10,71 +11,63 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from rangeseg.engine.prediction_files import PredictionFiles
 from rangeseg.engine.segmenter import Segmenter
 from rangeseg.files import write_atomically
-from rangeseg.labels import LabelMap
-from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
 
 
 @dataclass(frozen=True)
 class Task:
-    """One scan file and where its labels go, relative to the output folder."""
+    """One file of a scan or photograph, and where its labels go, relative to the output folder."""
 
-    scan: Path
+    file: Path
     target: Path
 
 
-def find_scans(inputs: Sequence[str | Path]) -> list[Task]:
-    """The scans among files and folders, in sorted order.
+def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles) -> list[Task]:
+    """The scans or photographs among files and folders, in sorted order.
 
-    A scan at ``sequences/SS/velodyne/NAME.bin`` gets ``sequences/SS/predictions/NAME.label``; any other keeps its place
-    below the folder that was given.
+    Args:
+        inputs: files and folders.
+        files: of what kind; `Modality.files` makes it.
 
     Raises:
-        ValueError: an input is missing or holds no scans, or two scans would share one label file.
+        ValueError: an input is missing or holds nothing to predict, or two would share one label file.
     """
-    tasks = [task for path in inputs for task in _find(Path(path))]
+    tasks = [task for path in inputs for task in _find(Path(path), files)]
     targets: dict[Path, Path] = {}
     for task in tasks:
         if task.target in targets:
             raise ValueError(
-                f"{task.scan} and {targets[task.target]} would both be written to {task.target}. "
+                f"{task.file} and {targets[task.target]} would both be written to {task.target}. "
                 "Predict them into two folders."
             )
-        targets[task.target] = task.scan
+        targets[task.target] = task.file
     return tasks
 
 
-def _find(path: Path) -> Iterator[Task]:
+def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
     if path.is_file():
-        yield Task(path, _target(path, path.parent))
+        yield Task(path, files.target(path, path.parent))
         return
-    found = sorted(p for p in path.rglob("*") if p.suffix in READERS and p.is_file()) if path.is_dir() else []
+    found = sorted(p for p in path.rglob("*") if p.suffix in files.suffixes and p.is_file()) if path.is_dir() else []
     if not found:
         raise ValueError(
-            f"{path}: {'holds no scans' if path.is_dir() else 'no such file or folder'}. "
-            f"Give {', '.join(READERS)} files."
+            f"{path}: {'holds nothing to predict' if path.is_dir() else 'no such file or folder'}. "
+            f"Give {', '.join(files.suffixes)} files."
         )
-    yield from (Task(scan, _target(scan, path)) for scan in found)
-
-
-def _target(scan: Path, root: Path) -> Path:
-    whole = scan.resolve()
-    if whole.parent.name == "velodyne" and whole.parents[2].name == "sequences":
-        return Path("sequences", whole.parents[1].name, "predictions", f"{scan.stem}.label")
-    return scan.relative_to(root).with_suffix(".label")
+    yield from (Task(file, files.target(file, path)) for file in found)
 
 
 def predict(
-    segmenter: Segmenter, tasks: Iterable[Task], out: Path, *, overwrite: bool = False
+    segmenter: Segmenter, files: PredictionFiles, tasks: Iterable[Task], out: Path, *, overwrite: bool = False
 ) -> Iterator[tuple[Task, bool]]:
-    """Write the labels of each scan, as raw ids; a file that is there already, and whole, is left alone.
+    """Write the labels of each task, as raw ids; a file that is there already, and whole, is left alone.
 
     Args:
         segmenter: what labels.
-        tasks: from `find_scans`.
+        files: how they are read and written.
+        tasks: from `find_tasks`.
         out: the output folder.
         overwrite: write again what is there.
 
@@ -82,35 +75,21 @@ def predict(
         Each task when it is done, and whether it was written now.
 
     Raises:
-        ValueError: a scan cannot be read; what was written before stays.
+        ValueError: a scan or photograph cannot be read; what was written before stays.
     """
     for task in tasks:
         target = out / task.target
-        scan = read_scan(task.scan)
-        done = not overwrite and target.is_file() and _problem(target, len(scan), segmenter.label_map) is None
+        done = not overwrite and files.problem(target, task.file) is None
         if not done:
-            write_labels(target, segmenter.label_map.to_raw(segmenter(scan)))
+            thing = files.read(task.file)
+            files.write(target, segmenter(thing), thing, task.file)
         yield task, not done
 
 
-def check_predictions(tasks: Iterable[Task], out: Path, label_map: LabelMap) -> list[str]:
-    """Every way in which written labels do not fit their scans: missing, wrong count, values no benchmark takes."""
-    problems = []
-    for task in tasks:
-        problem = _problem(out / task.target, len(read_scan(task.scan)), label_map)
-        if problem:
-            problems.append(f"{out / task.target}: {problem}")
-    return problems
-
-
-def _problem(target: Path, points: int, label_map: LabelMap) -> str | None:
-    if not target.is_file():
-        return "missing"
-    if target.stat().st_size != 4 * points:
-        return f"{target.stat().st_size} bytes for {points} points; {4 * points} are needed"
-    semantic, _ = read_labels(target)
-    strange = np.setdiff1d(semantic, [0, *label_map.raw_ids])
-    return f"raw ids {strange.tolist()} are none a benchmark takes" if len(strange) else None
+def check_predictions(tasks: Iterable[Task], out: Path, files: PredictionFiles) -> list[str]:
+    """Every way in which written labels do not fit their files: missing, wrong size, values no benchmark takes."""
+    found = ((out / task.target, files.problem(out / task.target, task.file)) for task in tasks)
+    return [f"{target}: {problem}" for target, problem in found if problem]
 
 
 def write_zip(out: Path, tasks: Sequence[Task], path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from rangeseg.data.photo_io import read_label_image, read_photo
+from rangeseg.data.photo_io import read_label_image
+from rangeseg.data.photo_pairs import PhotoPairs
 from rangeseg.engine.experiment import of_photos
+from rangeseg.engine.modality import of_dataset
 from rangeseg.engine.segmenter import Segmenter
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
@@ -66,7 +68,8 @@ def _show_photo(
 ) -> None:
     if png is None:
         raise ValueError(f"{path}: a photograph is drawn to a file; give --png FILE.")
-    photo = read_photo(path, labels=labels, label_map=label_map)
+    read = of_dataset(segmenter.run.config, "read") if segmenter else PhotoPairs.read
+    photo = read(path, labels, label_map=label_map)
     predicted = segmenter(photo).reshape(photo.image.shape[:2]) if segmenter else None
     if prediction is not None:
         predicted = label_map.to_train(read_label_image(prediction))

@@ -67,7 +67,7 @@ class PaddedImage:
                 f"give (..., {self.height}, {self.width})."
             )
         sizes = self.photo.image.shape[:2]
-        rows, cols = (_nearest(*axis) for axis in zip(sizes, self.scaled, self.corner, strict=True))
+        rows, cols = (nearest_centers(*axis) for axis in zip(sizes, self.scaled, self.corner, strict=True))
         return pixels[..., rows[:, None], cols].reshape(*pixels.shape[:-2], -1)
 
     def view(self, channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> View:
@@ -106,6 +106,6 @@ class PhotoPadding:
         return PaddedImage(photo, (height, width), -(-height // down) * down, -(-width // right) * right)
 
 
-def _nearest(size: int, scaled: int, first: int) -> NDArray[np.intp]:
+def nearest_centers(size: int, scaled: int, first: int) -> NDArray[np.intp]:
     """(size,) for each pixel of one axis, the one of the grid that its centre is in; in whole numbers, so exact."""
     return first + (2 * np.arange(size) + 1) * scaled // (2 * size)
