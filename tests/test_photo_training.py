@@ -50,6 +50,13 @@ def test_the_dataset_decides_which_of_the_two_it_is(photo_config: Config, tiny_c
     assert make_projection(photo_config, (4, 8)) == PhotoPadding(divisor=(4, 8))
 
 
+def test_a_sensor_that_sees_a_part_of_the_turn_is_no_cylinder(tiny_config: Config) -> None:
+    tiny_config.data.projection |= {"fov_left_deg": 60.0, "fov_right_deg": -60.0}
+    assert modality(tiny_config).wrap is False
+    assert make_network(tiny_config, 5).wrap is False
+    assert make_perturbation(tiny_config).wrap is False
+
+
 def test_network_and_perturbation_know_a_photo_is_flat_and_coloured(photo_config: Config) -> None:
     network = make_network(photo_config, 11)
     assert network.in_channels == 3

@@ -47,11 +47,14 @@ class WholeViews(Views, Protocol):
 class Modality(Protocol):
     """One of the two kinds of data."""
 
-    wrap: bool
-    """Column 0 of a view touches its last column."""
     things: str
     """What there are many of in a dataset, and what their `elements` are called, in reports."""
     elements: str
+
+    @property
+    def wrap(self) -> bool:
+        """Column 0 of a view touches its last column."""
+        ...
 
     def projection(self, stride: Stride) -> Any:
         """The map from a scan or a photograph to its raster, of a size that a network of this stride reads."""
@@ -73,11 +76,15 @@ class Modality(Protocol):
 class Scans:
     """Range images, by `data.projection`."""
 
-    wrap = True
     things, elements = "scans", "points"
 
     def __init__(self, config: Config) -> None:
         self._data = config.data
+
+    @property
+    def wrap(self) -> bool:
+        """As the projection has it: a full turn, or a part of one."""
+        return bool(self.projection((1, 1)).wrap)
 
     def projection(self, stride: Stride) -> Any:
         """`data.projection`: a scan -> its range image, whose size the config gives."""
