@@ -119,9 +119,9 @@ def test_the_spec_says_what_the_views_are() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mean": (0.0,)}, "1 values of mean for the 5 channels range, x, y, z, remission; give one per channel"),
-        ({"std": (1.0,) * 6}, "6 values of std for the 5 channels"),
-        ({"std": (1, 1, 0, 1, 1)}, "give positive ones"),
+        ({"mean": (0.0,)}, r"mean of shape \(1,\) for 5 channels; give one a channel"),
+        ({"std": (1.0,) * 6}, r"std of shape \(6,\) for 5 channels"),
+        ({"std": (1, 1, 0, 1, 1)}, "every one must be positive"),
     ],
 )
 def test_wrong_statistics_say_what_to_give(wrong: dict, message: str) -> None:

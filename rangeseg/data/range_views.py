@@ -13,7 +13,7 @@ import numpy as np
 
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.source import ScanSource
-from rangeseg.projection.range_image import CHANNELS, RangeImage
+from rangeseg.projection.range_image import CHANNELS, RangeImage, normalisation
 from rangeseg.types import Sample, Scan, View, ViewSpec
 
 
@@ -53,7 +53,7 @@ class RangeViews:
         labelled: False hides the labels: every label of every `view` is IGNORE. `sample` keeps them, for evaluation.
 
     Raises:
-        ValueError: `mean` or `std` does not fit `channels`, or a std is not positive.
+        ValueError: an unknown channel, `mean` or `std` does not fit `channels`, or a std is not positive and finite.
     """
 
     def __init__(
@@ -67,14 +67,7 @@ class RangeViews:
         augmentation: Augmentation | None = None,
         labelled: bool = True,
     ) -> None:
-        for name, values in (("mean", mean), ("std", std)):
-            if len(values) != len(channels):
-                raise ValueError(
-                    f"RangeViews got {len(values)} values of {name} for the {len(channels)} channels "
-                    f"{', '.join(channels)}; give one per channel."
-                )
-        if not all(0 < value < np.inf for value in std):
-            raise ValueError(f"RangeViews got std {list(std)}; give positive ones (1 scales nothing).")
+        normalisation(CHANNELS, channels, mean, std)
         self.source = source
         self.projection = projection
         self.channels = tuple(channels)

@@ -185,6 +185,8 @@ def normalisation(
             raise ValueError(
                 f"view got {name} of shape {value.shape} for {len(channels)} channels; give one a channel."
             )
-    if not (std32 > 0).all():
-        raise ValueError(f"view got std {std32.tolist()}; every one must be positive (1 leaves the channel unscaled).")
+    if not ((std32 > 0) & (std32 < np.inf)).all():
+        raise ValueError(
+            f"view got std {std32.tolist()}; every one must be positive and finite (1 leaves the channel unscaled)."
+        )
     return np.array([known.index(name) for name in channels], np.int64), mean32, std32
