@@ -92,7 +92,7 @@ def choose(mask: Tensor, yes: Tensor, no: Tensor, *, out: Tensor | None = None) 
     if yes.ndim == 3:
         chosen = choose(mask, yes[:, None], no[:, None], out=None if out is None else out[:, None])
         return chosen[:, 0] if out is None else out
-    if not fits(mask, yes, no):
+    if not fits(mask, yes, no, yes if out is None else out):
         return torch.where(mask[:, None], yes, no) if out is None else torch.where(mask[:, None], yes, no, out=out)
     out = torch.empty_like(yes) if out is None else out
     choose_on_cpu(mask, yes, no, out)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rangeseg.masks import box_mask
-from rangeseg.mix import erase, mix, mix_probabilities
+from rangeseg.mix import choose, erase, mix, mix_probabilities
 from rangeseg.types import IGNORE, View
 
 
@@ -129,3 +129,46 @@ def test_bad_masks_say_what_to_do(a: View, b: View, mask: torch.Tensor) -> None:
         erase(a, mask[:2])
     with pytest.raises(ValueError, match="give one bool"):
         mix_probabilities(torch.rand(3, 4, 8, 16), torch.rand(3, 4, 8, 16), mask[:, :4])
+
+
+def drawn(dtype: torch.dtype, seed: int) -> torch.Tensor:
+    values = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(seed))
+    return (values > 0) if dtype == torch.bool else (100 * values).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.bool, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "a part"])
+def test_choosing_is_torchs_where_for_every_kind_of_value_and_layout(dtype: torch.dtype, layout: str) -> None:
+    a, b = drawn(dtype, 1), drawn(dtype, 2)
+    mask = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(3)) < 0.5
+    if layout == "channels last":
+        a, b = (side.to(memory_format=torch.channels_last) for side in (a, b))
+    if layout == "a part":
+        a, b, mask = a[..., 1:], b[..., 1:], mask[..., 1:]
+    expected = torch.where(mask[:, None], b, a)
+    assert torch.equal(choose(mask, b, a), expected)
+    memory = torch.empty_like(expected, memory_format=torch.contiguous_format)
+    assert choose(mask, b, a, out=memory) is memory
+    assert torch.equal(memory, expected)
+    if layout == "contiguous":  # into one of its own sources
+        assert choose(mask, b, a, out=a) is a
+        assert torch.equal(a, expected)
+
+
+def test_views_are_mixed_into_memory_that_is_given() -> None:
+    a, b, out = (
+        View(drawn(torch.float32, seed), drawn(torch.bool, seed)[:, 0], drawn(torch.int64, seed)[:, 0])
+        for seed in (1, 2, 3)
+    )
+    mask = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(4)) < 0.5
+    expected, made = mix(a, b, mask), mix(a, b, mask, out=out)
+    for name in ("image", "valid", "label"):
+        assert getattr(made, name).data_ptr() == getattr(out, name).data_ptr()
+        assert torch.equal(getattr(made, name), getattr(expected, name))
+
+
+def test_memory_of_another_kind_never_takes_bits_for_values() -> None:
+    a, b = drawn(torch.float32, 1), drawn(torch.float32, 2)
+    mask = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(3)) < 0.5
+    with pytest.raises(RuntimeError, match="Expected out type"):
+        choose(mask, b, a, out=torch.empty(2, 3, 5, 7, dtype=torch.int32))
