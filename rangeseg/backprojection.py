@@ -24,6 +24,7 @@ from rangeseg.backprojection_kernels import (
     settle_pixels,
     vote_points,
 )
+from rangeseg.holes import FillHoles
 from rangeseg.projection.padded_image import PaddedImage
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
@@ -200,7 +201,7 @@ class NearestLabel:
         return nearest_label(image, prediction, **vars(self))
 
 
-BACK_PROJECTIONS = {"nearest": NearestPixel, "knn": KnnVote, "nla": NearestLabel}
+BACK_PROJECTIONS = {"nearest": NearestPixel, "knn": KnnVote, "nla": NearestLabel, "fill_holes": FillHoles}
 
 NEED_RANGES = {"knn", "nla"}
 """Those that compare the ranges of points, which photographs do not have."""

@@ -70,7 +70,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from rangeseg.engine.experiment import make_views, modality, open_source, segment_views, stride_of
     from rangeseg.engine.run import Run
 
-    run = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
+    half = ["data.dataset.half=true"] if arguments.half_resolution else []
+    run = Run.load(arguments.run, device=arguments.device, overrides=[*half, *arguments.overrides])
     split = arguments.split or run.config.evaluation.split
     kind = modality(run.config)
     views = make_views(run.config, open_source(run.config, split), stride=stride_of(run.network))
@@ -258,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--split", help="train, val or test; the config's if not given")
     one.add_argument(
         "--official", action="store_true", help="also print the benchmark's own mean (absent classes count 0)"
+    )
+    one.add_argument(
+        "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"
     )
     one.add_argument("--json", type=Path, help="write all figures here")
     one.add_argument("--device", default="auto")

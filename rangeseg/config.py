@@ -113,6 +113,10 @@ class EvaluationConfig:
     """Steps between evaluations during training; 0: only at the end."""
     back_projection: Component = field(default_factory=lambda: dict(name="knn"))
     batch: int = 1
+    scale: float = 1.0
+    """Sides of a photograph as the network reads it, against those it is scored at."""
+    window: Component = field(default_factory=dict)
+    """See an image through overlapping windows: {size: [rows, columns], overlap: 0.33}; {}: whole."""
 
 
 @dataclass

@@ -16,7 +16,17 @@ LINES_AT_MOST = 350
 LAYERS = (
     {"types", "version", "files", "resources", "components"},
     {"labels", "config", "scan_io", "sensors"},
-    {"projection", "backprojection", "backprojection_kernels", "noise", "masks", "mix", "mix_kernels", "perturbations"}
+    {
+        "projection",
+        "backprojection",
+        "backprojection_kernels",
+        "holes",
+        "noise",
+        "masks",
+        "mix",
+        "mix_kernels",
+        "perturbations",
+    }
     | {"losses", "losses_kernels", "schedules", "metrics", "teacher", "networks"},
     {"analysis", "data", "vis"},
     {"engine"},

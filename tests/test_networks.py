@@ -19,8 +19,8 @@ CHANNELS, CLASSES = 5, 7
 REDUCED: dict[str, dict[str, Any]] = {"fidnet": {"width": 8, "blocks": (1, 2, 1, 1)}}
 """What makes a network small enough to test; one without an entry is tested as it is."""
 
-PHOTOGRAPHS = {"deeplab_v2", "deeplab_v3plus"}
-"""Networks of any size on planes alone; tests/test_deeplab.py has their laws."""
+PHOTOGRAPHS = {"deeplab_v2", "deeplab_v3plus", "pspnet", "unet"}
+"""Networks of any size on planes alone; tests/test_deeplab.py and test_unet.py have their laws."""
 
 CASES = [(name, {}) for name in NETWORKS if name not in PHOTOGRAPHS]
 CASES += [("fidnet", {"azimuth_stride": 4}), ("fidnet", {"azimuth_stride": 3})]

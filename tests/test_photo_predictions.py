@@ -158,6 +158,13 @@ def test_cityscapes_predictions_score_the_same_when_read_by_others(
     evaluated = json.loads((Path(run) / "evaluation.json").read_text())["iou"]
     if not half:  # training has scored the same photographs at their own resolution, but in a batch: near ties differ
         np.testing.assert_allclose([np.nan if v is None else v for v in evaluated.values()], mine, atol=1e-5)
+    sizes = {}
+    for flags in ([], ["--half-resolution"]):
+        assert main(["evaluate", run, "--json", str(tmp_path / "e.json"), "--device", "cpu", *flags]) == 0
+        iou = json.loads((tmp_path / "e.json").read_text())["iou"]
+        sizes[bool(flags)] = np.array([np.nan if value is None else value for value in iou.values()])
+    # a run of halved photographs is scored halved anyway
+    assert np.array_equal(sizes[False], sizes[True], equal_nan=True) == half
     official, present = official_score(out, cityscapes), np.flatnonzero(~np.isnan(mine))
     known = lookup_label_map(config).names
     np.testing.assert_allclose([official[known[train]] for train in present], mine[present], atol=1e-9)

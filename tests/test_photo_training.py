@@ -140,6 +140,44 @@ def test_perfect_predictions_score_one(photo_config: Config) -> None:
     assert matrix.mean_iou() == 1
 
 
+def test_photographs_may_be_read_smaller_than_they_are_scored(photo_config: Config, tiny_config: Config) -> None:
+    photo_config.evaluation.scale = 0.5
+    views = make_views(photo_config, open_source(photo_config, "test"))
+    sample = views.sample(0)
+    assert sample.view.image.shape[1:] == (15, 22)
+    assert sample.label is not None
+    assert sample.label.shape == (30 * 44,)
+    places = sample.raster.back_project(np.arange(15 * 22).reshape(15, 22)).reshape(30, 44)
+    np.testing.assert_array_equal(places, np.arange(15 * 22).reshape(15, 22).repeat(2, 0).repeat(2, 1))
+    tiny_config.evaluation.scale = 0.5
+    with pytest.raises(ConfigError, match=r"evaluation\.scale: 0\.5 makes photographs smaller"):
+        modality(tiny_config)
+
+
+def test_windows_change_no_run_of_a_network_of_single_pixels(photo_config: Config, tmp_path: Path) -> None:
+    photo_config.network = {"name": f"{__name__}:Pixelwise"}
+    train(photo_config)
+    run, results = photo_config.runtime.out, []
+    for window in ([], ["evaluation.window={size: [16, 24], overlap: 0.5}"]):
+        assert main(["evaluate", run, "--json", str(tmp_path / "e.json"), "--device", "cpu", *window]) == 0
+        results.append(json.loads((tmp_path / "e.json").read_text()))
+    assert results[0] == results[1]
+
+
+class Pixelwise(nn.Module):
+    """A linear map of each pixel's channels."""
+
+    stride = (1, 1)
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, num_classes, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.conv(image)
+        return logits
+
+
 def test_commands_score_and_draw_photographs(
     photo_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

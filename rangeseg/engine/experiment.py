@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,9 +23,13 @@ from rangeseg.engine.precision import usable_precision
 from rangeseg.engine.strategies import STRATEGIES, Strategy
 from rangeseg.labels import LabelMap
 from rangeseg.networks import NETWORKS
+from rangeseg.networks.sliding import SlidingWindow
 from rangeseg.perturbations import PERTURBATIONS, Channels, Perturbation
 from rangeseg.resources import resource
 from rangeseg.types import Sample
+
+Network = Callable[[Tensor], Tensor]
+"""(B, C, H, W) -> (B, K, H, W) logits."""
 
 
 def of_photos(dataset: Any) -> bool:
@@ -195,13 +199,28 @@ def make_fabric(config: Config) -> Fabric:
     return fabric
 
 
+def seen_through(config: Config, network: Network) -> Network:
+    """A network's logits as the config evaluates them: `evaluation.window` cuts the image into overlapping parts.
+
+    Raises:
+        ConfigError: the window is no size, or a cylinder would be cut.
+    """
+    window = config.evaluation.window
+    if not window:
+        return network
+    if modality(config).wrap:
+        raise ConfigError("evaluation.window: a window would cut the cylinder of a range image. Leave it out.")
+    section = {"name": "window"} | window
+    return cast(Network, build({"window": SlidingWindow}, section, "evaluation.window", network=network))
+
+
 def segment_views(
-    config: Config, network: Any, views: WholeViews, indices: Iterable[int], device: torch.device | str
+    config: Config, network: Network, views: WholeViews, indices: Iterable[int], device: torch.device | str
 ) -> Iterator[Segmented]:
     """Label the elements of some of the views, as the config evaluates."""
     samples: Iterator[Sample] = (views.sample(index) for index in indices)
     return segment(
-        network,
+        seen_through(config, network),
         samples,
         make_back_projection(config),
         views.source.label_map.num_classes,

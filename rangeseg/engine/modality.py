@@ -74,11 +74,20 @@ class Modality(Protocol):
 
 
 class Scans:
-    """Range images, by `data.projection`."""
+    """Range images, by `data.projection`.
+
+    Raises:
+        ConfigError: the config asks for something that only photographs have.
+    """
 
     things, elements = "scans", "points"
 
     def __init__(self, config: Config) -> None:
+        if (scale := config.evaluation.scale) != 1:
+            raise ConfigError(
+                f"evaluation.scale: {scale} makes photographs smaller or larger; the size of range images is in "
+                "data.projection. Leave it out."
+            )
         self._data = config.data
 
     @property
@@ -143,7 +152,7 @@ class Photos:
 
     def projection(self, stride: Stride) -> PhotoPadding:
         """A photograph -> its padded image, of a size that the stride divides."""
-        return PhotoPadding(divisor=stride)
+        return PhotoPadding(self._config.evaluation.scale, stride)
 
     def views(self, source: PhotoSource, *, stride: Stride, labelled: bool, augment: bool) -> PhotoViews:
         """Photographs whole or, if augmented, in crops."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rangeseg.engine.experiment import make_back_projection, make_projection, stride_of
+from rangeseg.engine.experiment import make_back_projection, make_projection, seen_through, stride_of
 from rangeseg.engine.run import Run
 from rangeseg.labels import LabelMap
 from rangeseg.projection import PaddedImage, RangeImage
@@ -31,6 +31,7 @@ class Segmenter:
         self.run = run
         self._projection: Any = make_projection(run.config, stride_of(run.network))
         self._back_projection = make_back_projection(run.config)
+        self._network = seen_through(run.config, run.network)
 
     @staticmethod
     def load(path: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()) -> Segmenter:
@@ -61,7 +62,7 @@ class Segmenter:
         data = self.run.config.data
         view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std))
         with torch.inference_mode():
-            logits = self.run.network(view.image[None].to(self.run.device))
+            logits = self._network(view.image[None].to(self.run.device))
         return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     def __call__(self, thing: Thing) -> NDArray[np.uint8]:

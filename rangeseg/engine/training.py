@@ -146,7 +146,7 @@ def _validate(
     views = make_views(config, data.validation, stride=stride_of(trainer.network))
     pictures: list[tuple[str, np.ndarray]] = []
     mine = range(fabric.global_rank, len(views), fabric.world_size)
-    segmented = segment_views(config, trainer.teacher, views, mine, fabric.device)
+    segmented = segment_views(config, trainer.teacher.logits, views, mine, fabric.device)
 
     def drawn() -> Iterator[Segmented]:
         for one in segmented:

@@ -9,11 +9,15 @@ from torch import nn
 from rangeseg.components import lookup
 from rangeseg.networks.deeplab import DeepLabV2, DeepLabV3Plus
 from rangeseg.networks.fidnet import FIDNet
+from rangeseg.networks.pspnet import PSPNet
+from rangeseg.networks.unet import UNet
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "fidnet": FIDNet,
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
+    "pspnet": PSPNet,
+    "unet": UNet,
 }
 """Every network by its name in a config. A class of your own needs no entry: its name is ``module:Class``."""
 

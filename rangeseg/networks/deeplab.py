@@ -64,7 +64,7 @@ class DeepLabV2(WithTrunk):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
-        check_input(image, self.backbone.conv1.in_channels, self.stride)
+        check_input(image, self.backbone.in_channels, self.stride)
         features = self.backbone(image)[-1]
         logits: Tensor = sum(branch(features) for branch in list(self.head)[: self.branches])
         return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=True)
@@ -110,7 +110,7 @@ class DeepLabV3Plus(WithTrunk):
         self.branches = nn.ModuleList([_conv(deep, inner, 1), *(_conv(deep, inner, 3, rate) for rate in rates)])
         self.pooled = _conv(deep, inner, 1)
         self.project = nn.Sequential(_conv(inner * (len(rates) + 2), inner, 1), nn.Dropout(0.5))
-        self.low = _conv(self.backbone.channels[0], low, 1)
+        self.low = _conv(self.backbone.channels[1], low, 1)
         self.decoder = nn.Sequential(
             _conv(inner + low, inner, 3), _conv(inner, inner, 3), nn.Conv2d(inner, num_classes, 1)
         )
@@ -122,8 +122,8 @@ class DeepLabV3Plus(WithTrunk):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
-        check_input(image, self.backbone.conv1.in_channels, self.stride)
-        first, *_, last = self.backbone(image)
+        check_input(image, self.backbone.in_channels, self.stride)
+        _, first, *_, last = self.backbone(image)
         pooled = self.pooled(last.mean((2, 3), keepdim=True)).expand(-1, -1, *last.shape[-2:])
         deep = self.project(torch.cat([*(branch(last) for branch in self.branches), pooled], 1))
         joined = torch.cat([_enlarge(deep, first), self.low(first)], 1)

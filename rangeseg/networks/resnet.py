@@ -13,11 +13,23 @@ from torch import Tensor, nn
 
 from rangeseg.networks.layers import Conv1x1
 
-BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Layers -> blocks of each stage. From 50 layers on, blocks are bottlenecks."""
+
 DILATIONS = {8: ((1, 1), (2, 1), (1, 2), (1, 4)), 16: ((1, 1), (2, 1), (2, 1), (1, 2)), 32: ((1, 1),) + ((2, 1),) * 3}
 """Output stride -> stride and dilation of each stage."""
 
 Freeze = Literal["none", "backbone", "all"]
+
+
+class Trunk(nn.Module):
+    """What was trained on ImageNet, or could have been: (B, C, H, W) -> features, from half of the size on."""
+
+    in_channels: int
+    """C of the images."""
+
+    channels: tuple[int, ...]
+    """Of the features, each."""
 
 
 class Bottleneck(nn.Module):
@@ -55,12 +67,42 @@ class Bottleneck(nn.Module):
         return F.relu(out + (image if self.downsample is None else self.downsample(image)), inplace=True)
 
 
-class ResNet(nn.Module):
+class PlainBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut, both dilated.
+
+    Args:
+        in_channels: C of the input.
+        width: channels of the output.
+        stride: of the first convolution.
+        dilation: of both.
+
+    Source:
+        He et al., CVPR 2016, figure 5.
+    """
+
+    def __init__(self, in_channels: int, width: int, *, stride: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, dilation, dilation, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample: nn.Module | None = None
+        if stride > 1 or in_channels != width:
+            self.downsample = nn.Sequential(Conv1x1(in_channels, width, stride=stride), nn.BatchNorm2d(width))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, width, H / stride, W / stride), rounded up."""
+        out = F.relu(self.bn1(self.conv1(image)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        return F.relu(out + (image if self.downsample is None else self.downsample(image)), inplace=True)
+
+
+class ResNet(Trunk):
     """A ResNet without its classifier; what would shrink beyond the output stride is dilated instead.
 
     Args:
         in_channels: C.
-        layers: 50 or 101.
+        layers: 18, 34, 50 or 101.
         output_stride: 8, 16 or 32: how much smaller the last stage is than the image.
         caffe: strides in the first 1x1 convolution, a max-pool that rounds up, and every block of a dilated stage
             dilated alike: DeepLab v2 as the paper's code has it. Otherwise torchvision's.
@@ -79,24 +121,24 @@ class ResNet(nn.Module):
                 f"ResNet got layers={layers}, output_stride={output_stride}; "
                 f"choose from {[*BLOCKS]} and {[*DILATIONS]}."
             )
-        self.channels = tuple(4 * width * 2**stage for stage in range(4))
+        bottleneck = layers >= 50
+        self.in_channels = in_channels
+        self.channels = (width, *((4 if bottleneck else 1) * width * 2**stage for stage in range(4)))
         self.conv1 = nn.Conv2d(in_channels, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=caffe)
         before, reached = width, 1
         for stage, (count, (stride, dilation)) in enumerate(zip(BLOCKS[layers], DILATIONS[output_stride], strict=True)):
-            blocks = []
+            blocks: list[nn.Module] = []
             for block in range(count):
-                blocks.append(
-                    Bottleneck(
-                        before,
-                        width * 2**stage,
-                        stride=stride if block == 0 else 1,
-                        dilation=reached if block == 0 and not caffe else dilation,
-                        stride_first=caffe,
-                    )
-                )
-                before = self.channels[stage]
+                inner = width * 2**stage
+                step = stride if block == 0 else 1
+                spread = reached if block == 0 and not caffe else dilation
+                if bottleneck:
+                    blocks.append(Bottleneck(before, inner, stride=step, dilation=spread, stride_first=caffe))
+                else:
+                    blocks.append(PlainBlock(before, inner, stride=step, dilation=spread))
+                before = self.channels[stage + 1]
             reached = dilation
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         for module in self.modules():
@@ -104,9 +146,9 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> the four stages, the first at a quarter of the size."""
-        out = self.maxpool(F.relu(self.bn1(self.conv1(image)), inplace=True))
-        stages = []
+        """(B, C, H, W) -> the stem at half of the size, and the four stages, the first at a quarter."""
+        stages = [F.relu(self.bn1(self.conv1(image)), inplace=True)]
+        out = self.maxpool(stages[0])
         for stage in range(4):
             out = self.get_submodule(f"layer{stage + 1}")(out)
             stages.append(out)
@@ -117,7 +159,7 @@ class WithTrunk(nn.Module):
     """A network on a trunk: two groups of weights, and BatchNorm that may be frozen.
 
     Args:
-        trunk: what was trained on ImageNet, or could have been.
+        trunk: the part that may have been trained before.
         freeze_batchnorm: "backbone": the trunk's BatchNorm keeps its statistics, whatever mode the network is in;
             "all": all BatchNorm does, and its scales and offsets are not trained either.
         wrap: must be False.
@@ -128,7 +170,7 @@ class WithTrunk(nn.Module):
 
     stride = (1, 1)
 
-    def __init__(self, trunk: ResNet, freeze_batchnorm: Freeze, wrap: bool) -> None:
+    def __init__(self, trunk: Trunk, freeze_batchnorm: Freeze, wrap: bool) -> None:
         super().__init__()
         if wrap:
             raise ValueError(f"{type(self).__name__} pads with zeros: a cylinder's seam would show. Use fidnet.")

@@ -1,0 +1,72 @@
+"""PSPNet on a dilated ResNet, for photographs.
+
+Shapes: B images, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rangeseg.networks.layers import check_input
+from rangeseg.networks.resnet import Freeze, WithTrunk
+from rangeseg.networks.trunks import make_trunk
+
+BINS = (1, 2, 3, 6)
+
+
+class PSPNet(WithTrunk):
+    """The trunk's features beside their means over 1, 4, 9 and 36 parts of the image.
+
+    Args:
+        in_channels: C.
+        num_classes: K.
+        trunk: resnet18, resnet34, resnet50 or resnet101.
+        output_stride: of the trunk: 8 or 16.
+        width: of the trunk; 64 is the published one, with 512 channels in the pyramid.
+        freeze_batchnorm: "none", "backbone" or "all"; the paper's runs freeze the backbone's.
+        weights: "none", "imagenet", or a file with the trunk's weights.
+        wrap: must be False.
+
+    Raises:
+        ValueError: an unknown trunk, views that are cylinders, or weights that do not fit.
+
+    Source:
+        Zhao et al., CVPR 2017; French et al., BMVC 2020, table 3 (Pascal VOC).
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 21,
+        *,
+        trunk: str = "resnet101",
+        output_stride: int = 8,
+        width: int = 64,
+        freeze_batchnorm: Freeze = "none",
+        weights: str = "none",
+        wrap: bool = False,
+    ) -> None:
+        backbone = make_trunk(trunk, in_channels, width=width, output_stride=output_stride, weights=weights)
+        super().__init__(backbone, freeze_batchnorm, wrap)
+        deep, inner = self.backbone.channels[-1], 8 * width
+        self.pyramid = nn.ModuleList(_conv(deep, inner, 1) for _ in BINS)
+        self.fuse = nn.Sequential(_conv(deep + len(BINS) * inner, inner, 3), nn.Dropout2d(0.1))
+        self.classify = nn.Conv2d(inner, num_classes, 1)
+        self.freeze()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
+        check_input(image, self.backbone.in_channels, self.stride)
+        deep = self.backbone(image)[-1]
+        means = [conv(F.adaptive_avg_pool2d(deep, bins)) for conv, bins in zip(self.pyramid, BINS, strict=True)]
+        size = deep.shape[-2:]
+        wide = [F.interpolate(mean, size=size, mode="bilinear", align_corners=False) for mean in means]
+        logits = self.classify(self.fuse(torch.cat([deep, *wide], 1)))
+        return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(in_channels, out_channels, kernel, 1, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
