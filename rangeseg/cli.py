@@ -8,7 +8,7 @@ rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
 rangeseg split --out DIR [--by frame|block|permutation] [--seed N]
 rangeseg analyse patch-distance CONFIG --out DIR
 rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]
-rangeseg benchmark DATA [--configs CONFIG ...] [--json FILE]
+rangeseg benchmark DATA [--configs CONFIG ...] | --photos CONFIG [--json FILE]
 """
 
 from __future__ import annotations
@@ -195,8 +195,13 @@ def fit_sensor(arguments: argparse.Namespace) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> None:
     """Time each stage beside a plain implementation of it."""
-    from rangeseg.benchmark.run import run
+    from rangeseg.benchmark.run import run, run_photos
 
+    if arguments.photos:
+        run_photos(arguments.photos, arguments.overrides, json_path=arguments.json, repeats=arguments.repeats)
+        return
+    if arguments.data is None:
+        raise ValueError("There is nothing to time. Give SemanticKITTI's folder, or --photos CONFIG.")
     run(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
 
 
@@ -314,7 +319,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--most", type=int, default=8, help="read at most so many scans")
     one.add_argument("--name", help="what the sensor is called")
     one = command(benchmark)
-    one.add_argument("data", type=Path, help="the folder that holds SemanticKITTI's sequences/")
+    one.add_argument("data", type=Path, nargs="?", help="the folder that holds SemanticKITTI's sequences/")
+    one.add_argument("--photos", type=Path, help="the loading of this config's photographs instead")
     one.add_argument("--configs", type=Path, nargs="+", default=[], help="a training step of each of these instead")
     one.add_argument("--json", type=Path)
     one.add_argument("--repeats", type=int, default=20)

@@ -44,6 +44,8 @@ class DataConfig:
     batch_labelled: int = 2
     batch_unlabelled: int = 2
     """Views in each of the two unlabelled batches a and b."""
+    memory_mb: int = 1000
+    """Megabytes of decoded photographs that each of the labelled and the unlabelled keep, in every process."""
 
 
 @dataclass

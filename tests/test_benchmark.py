@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,14 @@ from conftest import random_scan
 
 from rangeseg.benchmark.baselines import argsort_projection
 from rangeseg.benchmark.geometry import HDL64
+from rangeseg.benchmark.photos import numpy_view
 from rangeseg.benchmark.run import run
 from rangeseg.benchmark.timing import Timing, compare
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix
+from rangeseg.cli import main
+from rangeseg.config import Config, write_config
+from rangeseg.data.photo_pairs import PhotoPairs
+from rangeseg.engine.experiment import make_views, open_source
 from rangeseg.resources import resource
 
 
@@ -46,6 +52,35 @@ def test_the_plain_projection_draws_nearly_the_same_image(rng: np.random.Generat
     )
     ours = HDL64(scan)
     assert (plain.point_index != ours.point_index).mean() < 1e-3
+
+
+def test_photographs_are_loaded_beside_pillow_and_numpy(photo_config: Config, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(write_config(photo_config))
+    arguments = ["benchmark", "--photos", str(tmp_path / "config.yaml"), "--repeats", "2"]
+    assert main([*arguments, "--json", str(tmp_path / "b.json"), "data.augmentation.scales=[1.0]"]) == 0
+    rows = json.loads((tmp_path / "b.json").read_text())["rows"]
+    assert [row["name"].split(",")[0] for row in rows] == ["Pillow and NumPy", "Pillow alone", "rangeseg", "rangeseg"]
+    assert all(row["min_ms"] > 0 for row in rows)
+
+
+def test_the_plain_loader_shows_the_same(photo_config: Config) -> None:
+    photo_config.data.augmentation = {"crop": [30, 44], "scales": [1.0], "flip_x": 0.0}  # whole photographs
+    source = open_source(photo_config, "train")
+    assert isinstance(source, PhotoPairs)
+    views: Any = make_views(photo_config, source, augment=True)
+    table = np.full(256, 255, np.int64)
+    table[list(source.label_map.learning_map)] = list(source.label_map.learning_map.values())
+    line = np.float32(photo_config.data.mean), np.float32(photo_config.data.std)
+    view = views.view(0, np.random.default_rng(0))
+    image, valid, label = numpy_view(source, 0, views.augmentation, table, line, np.random.default_rng(0))
+    np.testing.assert_allclose(image, view.image.numpy(), atol=1e-5)
+    np.testing.assert_array_equal(valid, view.valid.numpy())
+    np.testing.assert_array_equal(label, view.label.numpy())
+
+
+def test_a_benchmark_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark"]) == 1
+    assert "Give SemanticKITTI's folder, or --photos CONFIG" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -12,11 +12,13 @@ import torch
 
 from rangeseg.backprojection import NearestPixel
 from rangeseg.data.loading import Stream
+from rangeseg.data.memory import Memory
 from rangeseg.data.photo_augment import HUNG_SCALES, PhotoAugmentation
 from rangeseg.data.photo_views import IMAGENET_MEAN, IMAGENET_STD, PhotoViews
 from rangeseg.engine.evaluate import evaluate
 from rangeseg.labels import LabelMap
 from rangeseg.projection import PaddedImage, PhotoPadding, Window
+from rangeseg.projection.window import COLORS
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE, Photo, View, ViewSpec
 
@@ -362,3 +364,40 @@ def test_wrong_arguments_say_what_to_give(source: Photos) -> None:
         image.back_project(np.zeros((30, 41)))
     with pytest.raises(ValueError, match="a grid that holds it"):
         PaddedImage(source.photo(0), (30, 41), 30, 40)
+
+
+@pytest.mark.parametrize("reflect", [False, True])
+def test_rows_that_stay_rows_are_looked_up_like_all_others(reflect: bool) -> None:
+    rng = np.random.default_rng(0)
+    photo = blocks(rng, 30, 41)
+    for scale, shift in ((0.7, -3.3), (1.0, 2.0), (2.3, -9.1), (-1.3, 35.2)):
+        straight = np.array([[scale, 0, shift], [0, scale, shift]])
+        hardly = straight + np.array([[0, 1e-12, 0], [1e-12, 0, 0]])
+        one, other = (
+            Window(24, 28, m, reflect).view(photo, COLORS, IMAGENET_MEAN, IMAGENET_STD) for m in (straight, hardly)
+        )
+        torch.testing.assert_close(one.image, other.image, atol=1e-4, rtol=1e-4)
+        assert torch.equal(one.valid, other.valid)
+        assert torch.equal(one.label, other.label)
+
+
+def test_memory_changes_no_view_and_keeps_within_its_room() -> None:
+    rng = np.random.default_rng(0)
+    source = Photos([blocks(rng, 100, 100) for _ in range(60)])  # 40,000 bytes each
+    plain, remembering = (
+        PhotoViews(source, augmentation=PhotoAugmentation((16, 20)), memory_mb=room) for room in (0, 1)
+    )
+    for _ in range(2):
+        for index in range(60):
+            one, other = (views.view(index, np.random.default_rng(index)) for views in (plain, remembering))
+            assert torch.equal(one.image, other.image)
+            assert torch.equal(one.label, other.label)
+    memory = Memory(1)
+    for index in [*range(60), *range(60)]:
+        assert memory(index, source.photo) is source.photos[index]
+    assert len(memory) == 25
+    reads: list[int] = []
+    memory(3, lambda index: reads.append(index) or source.photo(index))  # type: ignore[func-returns-value]
+    assert not reads
+    with pytest.raises(ValueError, match="give 0 or more"):
+        Memory(-1)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rangeseg.benchmark.geometry import benchmark_back_projection, benchmark_projection
+from rangeseg.benchmark.photos import benchmark_photos
 from rangeseg.benchmark.sample import OneScan, benchmark_sample
 from rangeseg.benchmark.timing import Row
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix, benchmark_step
@@ -29,6 +30,16 @@ FULL_FIDNET = (
     "data.batch_labelled=1",
     "data.batch_unlabelled=1",
 )
+
+
+def run_photos(config: Path, overrides: list[str], *, json_path: Path | None = None, repeats: int = 20) -> list[Row]:
+    """Time the loading of a config's photographs beside Pillow and NumPy; see `benchmark_photos`."""
+    torch.set_num_threads(1)
+    rows = benchmark_photos(config, overrides, repeats=repeats)
+    Console().print(_table(rows))
+    if json_path is not None:
+        _write(json_path, {"config": str(config)}, rows)
+    return rows
 
 
 def run(root: Path, *, configs: Sequence[Path] = (), json_path: Path | None = None, repeats: int = 20) -> list[Row]:
@@ -53,12 +64,7 @@ def run(root: Path, *, configs: Sequence[Path] = (), json_path: Path | None = No
         rows += new
         console.print(_table(new))
     if json_path is not None:
-        result: dict[str, Any] = {
-            "scan": source.name(0),
-            "points": len(scan),
-            "machine": platform.processor() or platform.machine(),
-        }
-        write_atomically(json_path, json.dumps(result | {"rows": [asdict(row) for row in rows]}, indent=2).encode())
+        _write(json_path, {"scan": source.name(0), "points": len(scan)}, rows)
     return rows
 
 
@@ -70,6 +76,11 @@ def _stages(root: Path, source: SemanticKitti, repeats: int) -> Iterator[list[Ro
     yield benchmark_mix(repeats=repeats)
     yield benchmark_step(root, repeats=repeats)
     yield benchmark_step(root, overrides=FULL_FIDNET, repeats=2, warm_up=1)
+
+
+def _write(path: Path, head: dict[str, Any], rows: list[Row]) -> None:
+    result = head | {"machine": platform.processor() or platform.machine(), "rows": [asdict(row) for row in rows]}
+    write_atomically(path, json.dumps(result, indent=2).encode())
 
 
 def _table(rows: list[Row]) -> Table:

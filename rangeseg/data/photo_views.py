@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rangeseg.data.memory import Memory
 from rangeseg.data.photo_augment import PhotoAugmentation
 from rangeseg.data.source import PhotoSource
 from rangeseg.projection.padded_image import PhotoPadding
@@ -32,9 +33,10 @@ class PhotoViews:
         channels: names of the image's channels, in order.
         augmentation: what draws the windows of `view`; None shows photographs whole.
         labelled: False hides the labels: every label of every `view` is IGNORE. `sample` keeps them, for evaluation.
+        memory_mb: megabytes of decoded photographs that `view` keeps; it then gives the same views, sooner.
 
     Raises:
-        ValueError: `mean` or `std` does not fit `channels`, or a channel is no colour.
+        ValueError: `memory_mb` is negative, `mean` or `std` does not fit `channels`, or a channel is no colour.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class PhotoViews:
         channels: Sequence[str] = COLORS,
         augmentation: PhotoAugmentation | None = None,
         labelled: bool = True,
+        memory_mb: int = 0,
     ) -> None:
         normalisation(COLORS, channels, mean, std)
         self.source = source
@@ -56,6 +59,7 @@ class PhotoViews:
         self.std = tuple(std)
         self.augmentation = augmentation
         self.labelled = labelled
+        self._memory = Memory(memory_mb)
 
     @property
     def spec(self) -> ViewSpec:
@@ -85,7 +89,7 @@ class PhotoViews:
         Returns:
             A view without a batch axis.
         """
-        photo = self.source.photo(index)
+        photo = self._memory(index, self.source.photo)
         if not self.labelled:
             photo = replace(photo, label=None)
         if self.augmentation is None:

@@ -160,7 +160,7 @@ class Photos:
         augmentation = _augmentation(PhotoAugmentation, data.augmentation) if augment else None
         return PhotoViews(
             source, self.projection(stride), channels=tuple(data.channels), mean=tuple(data.mean), std=tuple(data.std),
-            augmentation=augmentation, labelled=labelled,
+            augmentation=augmentation, labelled=labelled, memory_mb=data.memory_mb,
         )  # fmt: skip
 
     def draw(self, one: Segmented, label_map: LabelMap) -> Picture:

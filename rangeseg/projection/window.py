@@ -62,18 +62,22 @@ class Window:
         valid = torch.empty((self.height, self.width), dtype=torch.bool)
         label = torch.full((self.height, self.width), IGNORE, dtype=torch.int64)
         line = (kind, 1 / (255 * std32), -mean32 / std32)
-        inside = valid.numpy()
-        _look(photo.image, self.matrix, self.reflect, line, (image.numpy(), inside))
-        if photo.label is not None:
-            _take_labels(photo.label, self.matrix, inside, label.numpy())
+        out = image.numpy(), valid.numpy(), label.numpy()
+        seen = np.ascontiguousarray(photo.image), _NO_LABEL if photo.label is None else photo.label
+        turned = self.matrix[0, 1] != 0 or self.matrix[1, 0] != 0
+        (_look if turned else _look_straight)(seen, self.matrix, self.reflect, line, out)
         return View(image, valid, label)
 
 
+_NO_LABEL = np.empty((0, 0), np.uint8)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _look(photo: NDArray, matrix: NDArray, reflect: bool, line: tuple, out: tuple[NDArray, NDArray]) -> None:
-    """Fill image and valid; `line` is each channel's place in the photograph, gain and offset."""
+def _look(seen: tuple, matrix: NDArray, reflect: bool, line: tuple, out: tuple) -> None:
+    """Fill image, valid and label; `line` is each channel's place in the photograph, gain and offset."""
+    photo, label = seen
     kind, gain, offset = line
-    image, valid = out
+    image, valid, labels = out
     height, width = photo.shape[0], photo.shape[1]
     for i in range(image.shape[1]):
         for j in range(image.shape[2]):
@@ -81,6 +85,8 @@ def _look(photo: NDArray, matrix: NDArray, reflect: bool, line: tuple, out: tupl
             x = matrix[1, 0] * (i + 0.5) + matrix[1, 1] * (j + 0.5) + matrix[1, 2]
             inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
             valid[i, j] = inside
+            if inside and label.size:
+                labels[i, j] = label[int(y), int(x)]
             if not inside and not reflect:
                 image[:, i, j] = 0
                 continue
@@ -90,9 +96,53 @@ def _look(photo: NDArray, matrix: NDArray, reflect: bool, line: tuple, out: tupl
             left, other = _within(col, width, reflect), _within(col + 1, width, reflect)
             for k in range(len(kind)):
                 c = kind[k]
-                above = np.float32(photo[top, left, c]) * (1 - right) + np.float32(photo[top, other, c]) * right
-                below = np.float32(photo[bottom, left, c]) * (1 - right) + np.float32(photo[bottom, other, c]) * right
-                image[k, i, j] = (above * (1 - down) + below * down) * gain[k] + offset[k]
+                near = np.float32(photo[top, left, c]) * (1 - down) + np.float32(photo[bottom, left, c]) * down
+                far = np.float32(photo[top, other, c]) * (1 - down) + np.float32(photo[bottom, other, c]) * down
+                image[k, i, j] = (near * (1 - right) + far * right) * gain[k] + offset[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _look_straight(seen: tuple, matrix: NDArray, reflect: bool, line: tuple, out: tuple) -> None:
+    """The same where rows stay rows: two rows of the photograph are blended as they lie, then looked up."""
+    photo, label = seen
+    kind, gain, offset = line
+    image, valid, labels = out
+    top, bottom, down, in_row, at_row = _axis(image.shape[1], matrix[0, 0], matrix[0, 2], photo.shape[0], reflect)
+    left, other, right, in_col, at_col = _axis(image.shape[2], matrix[1, 1], matrix[1, 2], photo.shape[1], reflect)
+    first, last = 3 * min(left.min(), other.min()), 3 * max(left.max(), other.max()) + 3
+    lines, blended = photo.reshape(photo.shape[0], -1), np.empty(3 * photo.shape[1], np.float32)
+    for i in range(image.shape[1]):
+        above, below, share = lines[top[i]], lines[bottom[i]], down[i]
+        if in_row[i] or reflect:
+            for c in range(first, last):
+                blended[c] = np.float32(above[c]) * (1 - share) + np.float32(below[c]) * share
+        for j in range(image.shape[2]):
+            inside = in_row[i] and in_col[j]
+            valid[i, j] = inside
+            if inside and label.size:
+                labels[i, j] = label[at_row[i], at_col[j]]
+        for k in range(len(kind)):
+            for j in range(image.shape[2]):
+                value = np.float32(0)
+                if reflect or (in_row[i] and in_col[j]):
+                    near, far = blended[3 * left[j] + kind[k]], blended[3 * other[j] + kind[k]]
+                    value = (near * (1 - right[j]) + far * right[j]) * gain[k] + offset[k]
+                image[k, i, j] = value
+
+
+@njit(cache=True, nogil=True)
+def _axis(count: int, step: float, shift: float, size: int, reflect: bool) -> tuple:
+    """(count,) each: the two pixels around a place, the share of the second, whether inside, the pixel it is in."""
+    one, two, at = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    share, inside = np.empty(count, np.float32), np.empty(count, np.bool_)
+    for i in range(count):
+        place = step * (i + 0.5) + shift
+        index = math.floor(place - 0.5)
+        share[i] = place - 0.5 - index
+        one[i], two[i] = _within(index, size, reflect), _within(index + 1, size, reflect)
+        inside[i] = (place >= 0) & (place < size)
+        at[i] = int(place)
+    return one, two, share, inside, at
 
 
 @njit(cache=True, nogil=True)
@@ -106,14 +156,3 @@ def _within(index: int, size: int, reflect: bool) -> int:
         return 0
     folded = index % (2 * size - 2)
     return min(folded, 2 * size - 2 - folded)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _take_labels(label: NDArray, matrix: NDArray, valid: NDArray, out: NDArray) -> None:
-    """The label of the pixel that each valid pixel's centre is in."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            if valid[i, j]:
-                y = matrix[0, 0] * (i + 0.5) + matrix[0, 1] * (j + 0.5) + matrix[0, 2]
-                x = matrix[1, 0] * (i + 0.5) + matrix[1, 1] * (j + 0.5) + matrix[1, 2]
-                out[i, j] = label[int(y), int(x)]

@@ -1,0 +1,108 @@
+"""One whole training view of a photograph (read, cut, scale, normalise, map labels) beside Pillow and NumPy."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rangeseg.benchmark.timing import Row, compare
+from rangeseg.config import Config, read_config
+from rangeseg.data.photo_augment import PhotoAugmentation
+from rangeseg.data.photo_pairs import PhotoPairs
+from rangeseg.engine.experiment import make_views, open_source
+
+MOST = 64
+"""Photographs that are read in turns."""
+
+
+def benchmark_photos(path: Path, overrides: list[str], *, repeats: int = 20) -> list[Row]:
+    """The labelled views of a config, from the files and from memory, in turns with the baseline.
+
+    Args:
+        path: a config of photographs; its `data` is read.
+        overrides: `key.path=value` above it.
+        repeats: rounds, each of one view.
+
+    Returns:
+        The table's lines; milliseconds of one view on one core.
+
+    Raises:
+        ValueError: the config is of scans.
+    """
+    config: Config = read_config(path, [*overrides, "runtime.out=."])
+    source = open_source(config, "train")
+    if not isinstance(source, PhotoPairs):
+        raise ValueError(f"{path}: is not of photographs in files; name a config such as configs/camvid/base.yaml.")
+    views = make_views(config, source, augment=True)
+    config.data.memory_mb = 0
+    reading: Any = make_views(config, source, augment=True)
+    number, rng, turn = min(MOST, len(source)), np.random.default_rng(0), count()
+    table = np.full(256, 255, np.int64)
+    table[list(source.label_map.learning_map)] = list(source.label_map.learning_map.values())
+    shape: PhotoAugmentation = reading.augmentation
+    mean, std = np.array(config.data.mean, np.float32), np.array(config.data.std, np.float32)
+    for index in range(number):
+        views.view(index, rng)
+    candidates = {
+        "Pillow and NumPy": lambda: numpy_view(source, next(turn) % number, shape, table, (mean, std), rng),
+        "Pillow alone, decoding the two files": lambda: decode(source, next(turn) % number),
+        "rangeseg, from the files": lambda: reading.view(next(turn) % number, rng),
+        "rangeseg, from memory": lambda: views.view(next(turn) % number, rng),
+    }
+    name = config.data.dataset["name"]
+    return compare(candidates, repeats).rows(f"{name} {shape.crop[0]}x{shape.crop[1]}")
+
+
+def decode(source: PhotoPairs, index: int) -> tuple[NDArray, NDArray]:
+    """The pixels of a photograph and of its label image."""
+    pair = source.pair(index)
+    assert pair.label is not None
+    with Image.open(pair.image) as image, Image.open(pair.label) as label:
+        return np.asarray(image), np.asarray(label)
+
+
+def numpy_view(
+    source: PhotoPairs,
+    index: int,
+    shape: PhotoAugmentation,
+    table: NDArray[np.int64],
+    line: tuple[NDArray[np.float32], NDArray[np.float32]],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
+    """The same as usual loaders go about it: cut first, so that no more is scaled and made float than is shown.
+
+    Args:
+        source: the files.
+        index: which.
+        shape: crop, scales and mirroring.
+        table: (256,) raw id -> train id.
+        line: mean and std (C,).
+        rng: of the cut.
+
+    Returns:
+        image (C, H, W), valid (H, W), label (H, W).
+    """
+    pair = source.pair(index)
+    assert pair.label is not None
+    image, label = Image.open(pair.image).convert("RGB"), Image.open(pair.label)
+    scale = rng.choice(shape.scales)
+    height, width = (round(side / scale) for side in shape.crop)
+    top, left = (
+        int(rng.integers(0, extra + 1)) if extra > 0 else extra // 2
+        for extra in (image.height - height, image.width - width)
+    )
+    box, size = (left, top, left + width, top + height), (shape.crop[1], shape.crop[0])
+    valid = Image.new("L", image.size, 255).crop(box).resize(size, Image.Resampling.NEAREST)
+    pixels = np.asarray(image.crop(box).resize(size, Image.Resampling.BILINEAR), np.float32) / 255
+    inside = np.asarray(valid) > 0
+    ids = np.asarray(label.crop(box).resize(size, Image.Resampling.NEAREST))
+    pixels = (pixels - line[0]) / line[1] * inside[..., None]
+    train = np.where(inside, table[ids], 255)
+    if rng.random() < shape.flip_x:
+        pixels, inside, train = pixels[:, ::-1], inside[:, ::-1], train[:, ::-1]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), inside.copy(), train.copy()

@@ -1,0 +1,42 @@
+"""Photographs that were decoded once stay in memory, as far as they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+from rangeseg.types import Photo
+
+
+class Memory:
+    """What was read, up to a number of bytes. Nothing is ever dropped: in shuffled order all come back equally soon.
+
+    Args:
+        megabytes: at most so many (10^6 bytes); 0 keeps nothing.
+
+    Raises:
+        ValueError: a negative number.
+    """
+
+    def __init__(self, megabytes: int) -> None:
+        if megabytes < 0:
+            raise ValueError(f"Memory got {megabytes} megabytes; give 0 or more.")
+        self._room = megabytes * 10**6
+        self._kept: dict[int, Photo] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __call__(self, index: int, read: Callable[[int], Photo]) -> Photo:
+        """Photograph `index`, read if it is not here. Many threads may ask; its arrays are not to be changed."""
+        photo = self._kept.get(index)
+        if photo is not None:
+            return photo
+        photo = read(index)
+        size = photo.image.nbytes + (0 if photo.label is None else photo.label.nbytes)
+        with self._lock:
+            if index not in self._kept and size <= self._room:
+                self._room -= size
+                self._kept[index] = photo
+        return photo
