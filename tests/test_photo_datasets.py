@@ -11,6 +11,7 @@ from PIL import Image
 from rangeseg.data import DATASETS
 from rangeseg.data.ade20k import ADE20K
 from rangeseg.data.isic2017 import ISIC2017
+from rangeseg.data.pascal_context import PascalContext
 from rangeseg.data.photo_folder import PhotoFolder
 from rangeseg.data.photo_pairs import read_photo_list
 from rangeseg.data.split import draw_nested_lists
@@ -18,7 +19,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
 
-NAMED = ["camvid", "pascal_voc", "cityscapes", "isic2017", "ade20k"]
+NAMED = ["camvid", "pascal_voc", "cityscapes", "isic2017", "ade20k", "pascal_context"]
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -103,6 +104,26 @@ def test_ade20k_maps_1_to_150_and_leaves_0_out(tmp_path: Path, inner: str) -> No
         assert label[0].tolist() == [IGNORE, *range(150)]
     with pytest.raises(ValueError, match="ADE20K has no split 'test'; use train, val"):
         ADE20K(tmp_path, "test")
+
+
+def test_pascal_context_maps_1_to_59_and_leaves_0_out(tmp_path: Path) -> None:
+    home = tmp_path / "VOCdevkit" / "VOC2010"
+    for name in ("2008_000002", "2008_000003"):
+        save(home / "JPEGImages" / f"{name}.jpg", np.zeros((1, 60, 3), np.uint8))
+        save(home / "SegmentationClassContext" / f"{name}.png", np.arange(60, dtype=np.uint8).reshape(1, -1))
+    lists = home / "ImageSets" / "SegmentationContext"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("2008_000003\n2008_000002\n")
+    for root in (tmp_path, tmp_path / "VOCdevkit", home):
+        source = PascalContext(root)
+        assert source.names == ("2008_000003", "2008_000002")
+        label = source.photo(1).label
+        assert label is not None
+        assert label[0].tolist() == [IGNORE, *range(59)]
+    with pytest.raises(ValueError, match=r"val\.txt: cannot be read .* has train\.txt; unpack VOC's lists"):
+        PascalContext(tmp_path, "val")
+    with pytest.raises(ValueError, match=r"no JPEGImages in .*VOC2010"):
+        PascalContext(lists)
 
 
 @pytest.mark.parametrize(("percent", "count"), [("6.25", 1263), ("12.5", 2526)])

@@ -8,6 +8,7 @@ from rangeseg.data.ade20k import ADE20K
 from rangeseg.data.camvid import CamVid
 from rangeseg.data.cityscapes import Cityscapes
 from rangeseg.data.isic2017 import ISIC2017
+from rangeseg.data.pascal_context import PascalContext
 from rangeseg.data.pascal_voc import PascalVOC
 from rangeseg.data.photo_folder import PhotoFolder
 from rangeseg.data.semantic_kitti import SemanticKitti
@@ -17,6 +18,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "semantic_kitti": SemanticKitti,
     "camvid": CamVid,
     "pascal_voc": PascalVOC,
+    "pascal_context": PascalContext,
     "cityscapes": Cityscapes,
     "isic2017": ISIC2017,
     "ade20k": ADE20K,

@@ -59,7 +59,7 @@ class PascalVOC(PhotoPairs):
         Raises:
             ValueError: JPEGImages or the split's list is not there, or the list names a photograph twice.
         """
-        home = _home(root)
+        home = find_home(root, "VOC2012")
         names, augmented = self._names(home, split)
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -76,17 +76,22 @@ class PascalVOC(PhotoPairs):
         """The names of a split, and whether it is the one that SBD's labels are for."""
         lists = home / "ImageSets" / "Segmentation"
         if split != "train":
-            return _read_list(lists / f"{split}.txt"), False
+            return read_split_list(lists / f"{split}.txt"), False
         if self._train_list is not None:
             named = Path(self._train_list)
             path = named if named.is_file() else lists / f"{self._train_list.removesuffix('.txt')}.txt"
-            return _read_list(path), path != lists / "train.txt"
+            return read_split_list(path), path != lists / "train.txt"
         augmented = (home / "SegmentationClassAug").is_dir() and (lists / f"{AUGMENTED}.txt").is_file()
-        return _read_list(lists / f"{AUGMENTED if augmented else 'train'}.txt"), augmented
+        return read_split_list(lists / f"{AUGMENTED if augmented else 'train'}.txt"), augmented
 
 
-def _home(root: Path) -> Path:
-    candidates = (root / "VOCdevkit" / "VOC2012", root / "VOC2012", root)
+def find_home(root: Path, edition: str) -> Path:
+    """The folder of an edition of VOC, e.g. VOC2012: in `VOCdevkit/`, in `root`, or `root` itself.
+
+    Raises:
+        ValueError: none of them holds JPEGImages.
+    """
+    candidates = (root / "VOCdevkit" / edition, root / edition, root)
     for home in candidates:
         if (home / "JPEGImages").is_dir():
             return home
@@ -94,7 +99,12 @@ def _home(root: Path) -> Path:
     raise ValueError(f"{root}: no JPEGImages in {looked_in}; give the folder that holds VOCdevkit/.")
 
 
-def _read_list(path: Path) -> list[str]:
+def read_split_list(path: Path) -> list[str]:
+    """The names of a list, one a line, or the paths of a photograph and its label.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
