@@ -31,12 +31,13 @@ LAYERS = (
     {"analysis", "data", "vis"},
     {"engine"},
     {"benchmark"},
+    {"commands"},
     {"cli"},
 )
 """Parts of `rangeseg`, lowest first. A part imports from its own layer and from those below."""
 
 YAML_READERS = {"config.py", "labels.py", "sensors.py"}
-CONFIG_READERS = {"__init__", "benchmark", "cli", "config", "engine"}
+CONFIG_READERS = {"__init__", "benchmark", "cli", "commands", "config", "engine"}
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rangeseg.networks import create_network
+from rangeseg.networks.pspnet import part_means
 from rangeseg.networks.resnet import ResNet
 from rangeseg.networks.trunks import TimmTrunk, make_trunk
 
@@ -165,3 +166,11 @@ def test_trunk_weights_come_from_a_file(tmp_path: Path) -> None:
     network = make("unet", weights=str(tmp_path / "resnet18.pth"))
     for name, value in network.backbone.state_dict().items():
         assert torch.equal(value, saved[name]), name
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (6, 12), (13, 4)])
+@pytest.mark.parametrize("parts", [1, 2, 3, 6])
+def test_means_of_parts_are_torchs(size: tuple[int, int], parts: int) -> None:
+    features = torch.randn(2, 3, *size, dtype=torch.float64)
+    expected = nn.functional.adaptive_avg_pool2d(features, parts)
+    torch.testing.assert_close(part_means(features, parts), expected)

@@ -12,6 +12,7 @@ from torch import nn
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import lookup_label_map, make_network
+from rangeseg.engine.onnx_network import read_onnx
 from rangeseg.labels import LabelMap
 
 
@@ -26,16 +27,20 @@ class Run:
 
     @staticmethod
     def load(path: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
-        """Read a run folder (its last checkpoint) or a checkpoint.
+        """Read a run folder (its last checkpoint), a checkpoint, or an exported file, which ONNX Runtime then runs.
 
         Args:
             path: folder or file.
-            device: a torch device, or auto.
+            device: a torch device, or auto; of an exported file also tensorrt.
             overrides: `key.path=value`, for instance another `data.root`.
 
         Raises:
-            ValueError: no whole checkpoint there.
+            ValueError: no whole checkpoint or exported file there.
         """
+        if Path(path).suffix == ".onnx":
+            exported = read_onnx(Path(path), device=device)
+            config = config_from_yaml(exported.description["config"], overrides)
+            return Run(config, lookup_label_map(config), exported, torch.device("cpu"))
         state = read_checkpoint(Path(path) / "last.pt" if Path(path).is_dir() else Path(path))
         config = config_from_yaml(state["config"], overrides)
         label_map = lookup_label_map(config)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rangeseg.engine.experiment import make_back_projection, make_projection, seen_through, stride_of
 from rangeseg.engine.run import Run
@@ -57,15 +58,19 @@ class Segmenter:
         image: Drawn = self._projection(thing)
         return image
 
-    def pixels(self, image: Drawn) -> NDArray[np.uint8]:
-        """(H, W) train ids of a range image or padded image."""
+    def logits(self, image: Drawn) -> Tensor:
+        """(K, H, W) of a range image or padded image, on the run's device."""
         data = self.run.config.data
         view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std))
         with torch.inference_mode():
-            logits = self._network(view.image[None].to(self.run.device))
-        return logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+            return self._network(view.image[None].to(self.run.device))[0]
+
+    def label(self, image: Drawn, logits: Tensor) -> NDArray[np.uint8]:
+        """(K, H, W) -> (N,) train ids of the elements."""
+        pixels = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        return self._back_projection(image, pixels, self.label_map.num_classes)
 
     def __call__(self, thing: Thing) -> NDArray[np.uint8]:
         """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row."""
         image = self.project(thing)
-        return self._back_projection(image, self.pixels(image), self.label_map.num_classes)
+        return self.label(image, self.logits(image))

@@ -60,11 +60,33 @@ class PSPNet(WithTrunk):
         """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
         check_input(image, self.backbone.in_channels, self.stride)
         deep = self.backbone(image)[-1]
-        means = [conv(F.adaptive_avg_pool2d(deep, bins)) for conv, bins in zip(self.pyramid, BINS, strict=True)]
+        means = [conv(part_means(deep, bins)) for conv, bins in zip(self.pyramid, BINS, strict=True)]
         size = deep.shape[-2:]
         wide = [F.interpolate(mean, size=size, mode="bilinear", align_corners=False) for mean in means]
         logits = self.classify(self.fuse(torch.cat([deep, *wide], 1)))
         return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def part_means(features: Tensor, parts: int) -> Tensor:
+    """`adaptive_avg_pool2d`, as two products that an exported graph of free size can hold.
+
+    Args:
+        features: (B, C, H, W).
+        parts: P, of rows and of columns; they overlap where it does not divide H or W.
+
+    Returns:
+        (B, C, P, P) means.
+    """
+    rows, columns = (_shares(size, parts, features) for size in features.shape[-2:])
+    return rows @ features @ columns.transpose(0, 1)
+
+
+def _shares(size: int, parts: int, like: Tensor) -> Tensor:
+    """(P, size): the share of each row in each part."""
+    place, part = torch.arange(size, device=like.device), torch.arange(parts, device=like.device)[:, None]
+    first, last = part * size // parts, ((part + 1) * size + parts - 1) // parts
+    inside = ((place >= first) & (place < last)).to(like.dtype)
+    return inside / (last - first)
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:

@@ -1,0 +1,32 @@
+"""The subcommands of `rangeseg`, a file each: `run(arguments)` does it, `add_arguments(parser)` says what it takes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from rangeseg.commands import (
+    analyse,
+    benchmark,
+    evaluate,
+    export,
+    fit_sensor,
+    predict,
+    repeat,
+    show,
+    split,
+    train,
+)
+
+COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "export": export,
+    "show": show,
+    "repeat": repeat,
+    "split": split,
+    "analyse": analyse,
+    "fit-sensor": fit_sensor,
+    "benchmark": benchmark,
+}
+"""Every command by its name, in the order of the help."""

@@ -1,0 +1,49 @@
+"""Scoring a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from rangeseg.commands.console import print_report
+from rangeseg.files import write_atomically
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Score a run's teacher on the points of a split, or on the original pixels of photographs."""
+    from rangeseg.engine.evaluate import report, score
+    from rangeseg.engine.experiment import make_views, modality, open_source, segment_views, stride_of
+    from rangeseg.engine.run import Run
+
+    half = ["data.dataset.half=true"] if arguments.half_resolution else []
+    run = Run.load(arguments.run, device=arguments.device, overrides=[*half, *arguments.overrides])
+    split = arguments.split or run.config.evaluation.split
+    kind = modality(run.config)
+    views = make_views(run.config, open_source(run.config, split), stride=stride_of(run.network))
+    indices = track(range(len(views)), "evaluating", console=Console(stderr=True), total=len(views))
+    segmented = segment_views(run.config, run.network, views, indices, run.device)
+    result = {"split": split, kind.things: len(views)} | report(
+        score(segmented, run.label_map.num_classes, distances=True), run.label_map.names
+    )
+    title = f"{split}, {len(views)} {kind.things}, every {kind.elements.removesuffix('s')}"
+    print_report(result, title, official=arguments.official)
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(result, indent=2).encode())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("run", type=Path, help="run folder or checkpoint")
+    parser.add_argument("--split", help="train, val or test; the config's if not given")
+    parser.add_argument(
+        "--official", action="store_true", help="also print the benchmark's own mean (absent classes count 0)"
+    )
+    parser.add_argument(
+        "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"
+    )
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--device", default="auto")

@@ -1,0 +1,41 @@
+"""A run as one file for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from rangeseg.commands.console import OUT
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write a run as one ONNX file, if it agrees with the run on real scans or photographs."""
+    from rangeseg.engine.experiment import modality, open_source
+    from rangeseg.engine.export import export as work
+    from rangeseg.engine.predict import find_tasks
+    from rangeseg.engine.run import Run
+
+    loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides)
+    files = modality(loaded.config).files(loaded.label_map)
+    inputs = list(arguments.inputs) or files.of_split(
+        open_source(loaded.config, loaded.config.evaluation.split, labels=False)
+    )
+    chosen = [files.read(task.file) for task in find_tasks(inputs, files)[: arguments.most]]
+    found = work(loaded, arguments.out, track(chosen, "comparing", console=Console(stderr=True)))
+    kind = modality(loaded.config)
+    OUT.print(
+        f"{arguments.out}: on {found.things} {kind.things} logits differ by at most {found.largest_difference:.1e}, "
+        f"{found.differing} of {found.elements} {kind.elements} get another label.",
+        soft_wrap=True,
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("run", type=Path, help="run folder or checkpoint")
+    parser.add_argument("inputs", nargs="*", type=Path, help="to compare on; the run's validation split if not given")
+    parser.add_argument("--out", type=Path, required=True, help="the file, NAME.onnx")
+    parser.add_argument("--most", type=int, default=40, help="compare on so many scans or photographs")

@@ -1,0 +1,43 @@
+"""A sensor's geometry from its scans."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.table import Table
+
+from rangeseg.commands.console import OUT
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Find a sensor's rows, beams, field of view and order from its scans."""
+    from rangeseg.benchmark.projections import points_per_ms
+    from rangeseg.engine.fit import candidates, compare, fit
+
+    fitted, scans, labels = fit(
+        arguments.scans, arguments.out, png=arguments.png, most=arguments.most, name=arguments.name
+    )
+    projections = candidates(fitted, arguments.beside)
+    lines = compare(projections, scans, labels)
+    speed = points_per_ms({line.name: projections[line.name] for line in lines}, scans)
+    table = Table("projection", "size", "filled %", "hidden %", "points/ms", "ceiling %", title=fitted.model.sensor)
+    for line in lines:
+        ceiling = "no labels" if line.ceiling is None else f"{100 * line.ceiling:.2f}"
+        size = f"{line.height} x {line.width}"
+        shares = (f"{100 * line.filled:.1f}", f"{100 * line.hidden:.2f}")
+        table.add_row(line.name, size, *shares, f"{speed[line.name]:,.0f}", ceiling)
+    OUT.print("\n".join(fitted.words), soft_wrap=True)
+    OUT.print(table)
+    OUT.print(f"sensor: {arguments.out}, by default through {fitted.model.projection}. In a config:", soft_wrap=True)
+    OUT.print(f"  data: {{projection: {{name: sensor, sensor: {arguments.out}}}}}", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("scans", nargs="+", type=Path, help="scan files of one sensor, or folders of them")
+    parser.add_argument("--out", type=Path, required=True, help="the sensor's YAML")
+    parser.add_argument("--png", type=Path, help="draw the beams and a scan through each projection")
+    parser.add_argument("--beside", nargs="+", default=[], help="shipped sensors, or YAMLs, to compare with")
+    parser.add_argument("--most", type=int, default=8, help="read at most so many scans")
+    parser.add_argument("--name", help="what the sensor is called")

@@ -1,0 +1,31 @@
+"""Configs times seeds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from rangeseg.commands.console import OUT
+from rangeseg.files import write_atomically
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train configs with several seeds and tabulate mean and spread."""
+    from rangeseg.engine.repeat import make_jobs, run_jobs, table
+
+    jobs = make_jobs(arguments.configs, arguments.seeds, arguments.out)
+    done = run_jobs(jobs, arguments.overrides, parallel=arguments.jobs)
+    for _ in track(done, "training", total=len(jobs), console=Console(stderr=True)):
+        write_atomically(arguments.out / "table.md", (table(jobs) + "\n").encode())
+    OUT.print((arguments.out / "table.md").read_text(), soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("configs", nargs="+", type=Path, help="YAMLs of configs/; key.path=value overrides in all")
+    parser.add_argument("--out", type=Path, required=True, help="holds one run folder for each config and seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")

@@ -1,0 +1,43 @@
+"""Lists of what is labelled."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rangeseg.commands.console import OUT
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Draw nested lists of labelled scans or photographs."""
+    from rangeseg.data.split import write_lists
+
+    for path in write_lists(
+        arguments.out,
+        fractions=tuple(arguments.fractions),
+        counts=tuple(arguments.counts),
+        seed=arguments.seed,
+        by=arguments.by,
+        order=arguments.order,
+        dataset=arguments.dataset,
+        root=arguments.root,
+        options=tuple(arguments.options),
+    ):
+        OUT.print(f"list: {path}", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--dataset", default="semantic_kitti")
+    parser.add_argument(
+        "--root", type=Path, help="folder of the dataset; of scans the official counts if not given"
+    )
+    parser.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5])
+    parser.add_argument("--counts", type=int, nargs="+", default=[], help="how many, instead of fractions")
+    parser.add_argument("--by", choices=["frame", "block", "permutation"], default="frame")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--order", type=Path, help="by permutation: a published one, .npy or .txt, not the seed's"
+    )
+    parser.add_argument("--options", nargs="+", default=[], help="of the dataset, e.g. train_list=train_aug")

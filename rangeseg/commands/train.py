@@ -1,0 +1,26 @@
+"""Training one config."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rangeseg.commands.console import OUT, print_report
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train a config in its run folder."""
+    from rangeseg.config import read_config
+    from rangeseg.engine.training import train as work
+
+    config = read_config(arguments.config, arguments.overrides)
+    result = work(config, resume=arguments.resume)
+    if result is not None:
+        print_report(result, f"{config.evaluation.split}, teacher at step {config.optim.steps}", official=False)
+        OUT.print(f"run folder: {config.runtime.out}", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("config", type=Path, help="a YAML of configs/; key.path=value after it overrides")
+    parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")

@@ -1,0 +1,157 @@
+"""Exported files: the run's own answers on real scans, from ONNX Runtime; what else they tell; and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+pytest.importorskip("onnxscript", reason="the extra export is not installed")
+
+from rangeseg import Segmenter
+from rangeseg.cli import main
+from rangeseg.config import Config, write_config
+from rangeseg.data import SemanticKitti
+from rangeseg.engine import export as exporting
+from rangeseg.engine.experiment import lookup_label_map, make_network
+from rangeseg.engine.export import Agreement, Normalising, compare, export, to_onnx
+from rangeseg.engine.onnx_network import OnnxNetwork, read_onnx
+from rangeseg.engine.run import Run
+from rangeseg.networks import NETWORKS
+from rangeseg.scan_io import read_scan
+
+SMALL = {
+    "fidnet": {"width": 8, "blocks": [1, 1, 1], "azimuth_stride": 2},
+    "deeplab_v2": {"layers": 50, "width": 4},
+    "deeplab_v3plus": {"layers": 50, "width": 4},
+    "unet": {"trunk": "resnet18", "width": 4},
+    "pspnet": {"trunk": "resnet18", "width": 4},
+}
+"""Each network, small; one without an entry is exported as it is."""
+
+ON_SCANS = {"fidnet"}
+
+
+def make_run(config: Config, name: str) -> Run:
+    config.network = {"name": name} | SMALL.get(name, {})
+    label_map = lookup_label_map(config)
+    network = make_network(config, label_map.num_classes).eval()
+    with torch.no_grad():
+        for module in network.modules():  # statistics as after some training, so that a lost one shows
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.1, 0.1)
+                module.running_var.uniform_(0.5, 2)
+    return Run(config, label_map, network, torch.device("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_gives_its_own_logits_for_any_batch_and_width(
+    name: str, tiny_config: Config, photo_config: Config
+) -> None:
+    run = make_run(tiny_config if name in ON_SCANS else photo_config, name)
+    content = to_onnx(run)
+    exported = OnnxNetwork(content, "it.onnx", device="cpu")
+    assert exported.description["classes"] == list(run.label_map.names)
+    assert exported.stride == tuple(run.network.stride)
+    rows, columns = run.network.stride
+    height = run.config.data.projection["height"] if name in ON_SCANS else max(2 * rows, 32)
+    for batch, width in ((1, max(3 * columns, 48)), (3, max(5 * columns, 80))):
+        image = torch.randn(batch, len(run.config.data.channels), height, width)
+        image[:, :, :, : width // 3] = 0
+        with torch.no_grad():
+            torch.testing.assert_close(exported(image), run.network(image), atol=2e-4, rtol=1e-4)
+
+
+def test_the_normalisation_within_is_that_of_the_views(rng: np.random.Generator) -> None:
+    channels, valid = torch.randn(2, 3, 4, 8), torch.rand(2, 4, 8) < 0.5
+    mean, std = (1.0, -2.0, 0.5), (0.5, 3.0, 2.0)
+    image = Normalising(nn.Identity(), mean, std)(channels, valid)
+    expected = (channels.numpy() - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    np.testing.assert_allclose(image.numpy(), np.where(valid.numpy()[:, None], expected, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_becomes_a_file_that_the_commands_take_like_a_run(
+    tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(write_config(tiny_config))
+    run, file = tiny_config.runtime.out, str(tmp_path / "out" / "net.onnx")
+    assert main(["train", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", run, "--out", file, "--most", "2"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "on 2 scans logits differ by at most" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.onnx"]
+    results = []
+    for which in (run, file):
+        assert main(["evaluate", which, "--json", str(tmp_path / "e.json"), "--device", "cpu"]) == 0
+        results.append(json.loads((tmp_path / "e.json").read_text()))
+    assert results[0]["mean_iou"] == pytest.approx(results[1]["mean_iou"], abs=1e-3)
+    scan = SemanticKitti(tiny_config.data.root, "val").scan_path(0)
+    assert main(["predict", file, str(scan), "--out", str(tmp_path / "predicted"), "--device", "cpu"]) == 0
+    own, other = Segmenter.load(run, device="cpu"), Segmenter.load(file, device="cpu")
+    assert compare(own, other, [read_scan(scan)]).good
+    assert (own(read_scan(scan)) == other(read_scan(scan))).mean() >= 0.9999
+
+
+def test_a_file_that_disagrees_is_not_written(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tiny_config, "fidnet")
+    scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
+    content = to_onnx(replace(run, config=tiny_config, network=make_run(tiny_config, "fidnet").network))
+    with torch.no_grad():
+        run.network.head.classify.bias.add_(torch.arange(run.label_map.num_classes))  # type: ignore[union-attr, operator]
+    monkeypatch.setattr(exporting, "to_onnx", lambda run: content)
+    with pytest.raises(RuntimeError, match=r"net\.onnx: not written\. On 1 real inputs its logits differ by up to"):
+        export(run, tmp_path / "net.onnx", [scan])
+    with pytest.raises(ValueError, match="nothing to compare it on"):
+        export(run, tmp_path / "net.onnx", [])
+    assert not [*tmp_path.glob("*.onnx")]
+    with pytest.raises(ValueError, match=r"ends in \.onnx"):
+        export(run, tmp_path / "net.pt", [scan])
+
+
+@pytest.mark.parametrize(
+    ("agreement", "good"),
+    [
+        (Agreement(1, 10000, 1, 1e-4), True),
+        (Agreement(1, 10000, 2, 1e-4), False),
+        (Agreement(1, 10000, 0, 2e-3), False),
+        (Agreement(0, 0, 0, 0.0), False),
+    ],
+)
+def test_what_agrees_is_written_down(agreement: Agreement, good: bool) -> None:
+    assert agreement.good == good
+
+
+def test_other_files_and_devices_are_refused(tmp_path: Path, tiny_config: Config) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"no ONNX")
+    with pytest.raises(ValueError, match=r"a\.onnx: is no whole ONNX file"):
+        read_onnx(tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match=r"b\.onnx: cannot be read"):
+        read_onnx(tmp_path / "b.onnx")
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [value],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    with pytest.raises(ValueError, match=r"not written by rangeseg export"):
+        read_onnx(tmp_path / "foreign.onnx")
+    content = to_onnx(make_run(tiny_config, "fidnet"))
+    with pytest.raises(ValueError, match=r"no device 'npu' here; use auto or .*cpu"):
+        OnnxNetwork(content, "it.onnx", device="npu")
+    with pytest.raises(ValueError, match=r"is no whole ONNX file"):
+        OnnxNetwork(content[: len(content) // 2], "half.onnx", device="cpu")
