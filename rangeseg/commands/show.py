@@ -36,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scan", nargs="+", help="a file; or the word perturbation, then names or configs to draw")
     parser.add_argument("--config", type=Path, help="of a perturbation: whose data it is drawn on")
     parser.add_argument("--seed", type=int, default=0, help="of a perturbation's drawing")
-    parser.add_argument(
-        "--labels", type=Path, help="its label file; a scan's is found in the official layout"
-    )
+    parser.add_argument("--labels", type=Path, help="its label file; a scan's is found in the official layout")
     parser.add_argument("--run", type=Path, help="predict with this run")
     parser.add_argument("--prediction", type=Path, help="draw this label file as the prediction")
     parser.add_argument("--dataset", default="semantic_kitti", help="whose classes and colours, where no run tells")

@@ -1,0 +1,372 @@
+"""The paper's table: every published row has its config, says what is published, and takes real steps.
+
+The numbers, and the settings of the published runs, stand here a second time, as they were published.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from rangeseg.config import Config, read_config
+from rangeseg.engine.experiment import (
+    lookup_label_map,
+    make_back_projection,
+    make_fabric,
+    make_network,
+    make_perturbation,
+)
+from rangeseg.engine.mean_teacher import MeanTeacher
+from rangeseg.engine.training import TrainingData
+from rangeseg.resources import resource
+from rangeseg.types import View
+
+Numbers = dict[str, str]
+
+PUBLISHED: dict[str, tuple[str, Numbers]] = {
+    "pascal_voc/deeplab_v2": (
+        "106 212 529 1323 all",
+        {
+            "supervised": "33.09 43.15 52.05 60.56 72.59",
+            "affine": "32.40 42.81 53.37 60.66 72.24",
+            "vat": "38.81 48.55 58.50 62.93 72.18",
+            "ict": "35.82 46.28 53.17 59.63 71.50",
+            "cutout": "48.73 58.26 64.37 66.79 72.03",
+            "cutmix": "53.79 64.81 66.48 67.60 72.54",
+        },
+    ),
+    "pascal_voc/deeplab_v3plus": (
+        "106 212 529 1323 all",
+        {
+            "supervised": "37.95 48.35 59.19 66.58 76.70",
+            "cutout": "none none none none none",
+            "cutmix": "59.52 67.05 69.57 72.45 76.73",
+        },
+    ),
+    "pascal_voc/unet": (
+        "106 212 529 1323 all",
+        {"supervised": "29.22 39.92 50.31 60.65 72.30", "cutmix": "54.19 63.81 66.57 66.78 72.02"},
+    ),
+    "pascal_voc/pspnet": (
+        "106 212 529 1323 all",
+        {"supervised": "36.69 46.96 59.02 66.67 77.59", "cutmix": "67.20 68.80 73.33 74.11 77.42"},
+    ),
+    "cityscapes": (
+        "100 372 744 all",
+        {
+            "supervised": "44.41±1.11 55.25±0.66 60.57±1.13 67.53±0.35",
+            "cutout": "47.21±1.74 57.72±0.83 61.96±0.99 67.47±0.68",
+            "cutmix": "51.20±2.29 60.34±1.24 63.87±0.71 67.68±0.37",
+        },
+    ),
+    "isic2017": (
+        "50 all",
+        {
+            "supervised": "67.64±1.83 78.61±0.36",
+            "affine": "71.40±2.34",
+            "vat": "69.09±1.38",
+            "ict": "65.45±3.50",
+            "cutout": "68.76±4.30",
+            "cutmix": "74.57±1.03",
+        },
+    ),
+    "ade20k": ("16th 8th", {"supervised": "none none", "cutmix": "26.2 29.8"}),
+}
+"""Folder of configs -> labels, and what each method scored with them. ADE20K's rows are not the paper's."""
+
+ROWS: dict[str, str] = {
+    f"{folder}/{method}_{label}": number
+    for folder, (labels, methods) in PUBLISHED.items()
+    for method, numbers in methods.items()
+    for label, number in zip(labels.split(), numbers.split(), strict=False)
+}
+every_row = pytest.mark.parametrize("row", ROWS)
+every_folder = pytest.mark.parametrize("folder", PUBLISHED)
+
+ADAM: dict[str, Any] = {"name": "adam", "weight_decay": 0.0, "schedule": "constant", "steps": 40_000, "clip": None}
+SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], int, list[int]]] = {
+    "pascal_voc/deeplab_v2": (
+        ADAM | {"lr": 3e-5, "multipliers": {"backbone": 0.3}},
+        {"branches": 2, "freeze_batchnorm": "all"},
+        10,
+        [321, 321],
+    ),
+    "pascal_voc/deeplab_v3plus": (
+        ADAM | {"lr": 1e-5, "multipliers": {}},
+        {"output_stride": 8, "freeze_batchnorm": "backbone"},
+        10,
+        [321, 321],
+    ),
+    "cityscapes": (
+        ADAM | {"lr": 3e-5, "multipliers": {"backbone": 0.3}},
+        {"branches": 2, "freeze_batchnorm": "all"},
+        4,
+        [256, 512],
+    ),
+    "isic2017": (
+        {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "steps": 40_000, "clip": None}
+        | {"lr": 0.1, "multipliers": {"backbone": 0.1}},
+        {"trunk": "timm:densenet161", "freeze_batchnorm": "none"},
+        10,
+        [224, 224],
+    ),
+}
+"""Where the published runs' own are known: optimiser, network, batch, crop."""
+
+WEIGHTS = {
+    "pascal_voc": {"affine": 0.003, "vat": 0.1, "ict": 0.01},
+    "isic2017": {"affine": 0.1, "vat": 0.001, "ict": 0.0003},
+}
+"""Of the consistency loss, where it is not 1 (or, supervised, 0)."""
+
+SIZES = {
+    "pascal_voc/deeplab_v2": 44_048_532,
+    "cityscapes": 43_901_068,
+    "pascal_voc/deeplab_v3plus": 59_344_309,
+    "ade20k": 59_377_462,
+    "pascal_voc/pspnet": 65_584_725,
+    "pascal_voc/unet": 49_527_669,
+    "isic2017": 49_526_434,
+}
+"""Parameters of each folder's network, the U-nets' with timm 1.0."""
+
+
+def file_of(row: str) -> Path:
+    return resource("configs", *f"{row}.yaml".split("/"))
+
+
+@cache
+def read(row: str, *overrides: str) -> Config:
+    return read_config(file_of(row), ["data.root=somewhere", *overrides])
+
+
+def parts(row: str) -> tuple[str, str, str]:
+    folder, _, name = row.rpartition("/")
+    return folder, *name.split("_")
+
+
+class TestFiles:
+    """What the files say."""
+
+    def test_every_row_has_its_file_and_every_file_its_row(self) -> None:
+        top = {folder.partition("/")[0] for folder in PUBLISHED}
+        files = {path for name in top for path in resource("configs", name).rglob("*.yaml") if path.stem != "base"}
+        assert files == {file_of(row) for row in ROWS}
+
+    @every_row
+    def test_a_head_names_the_published_number_and_who_measured_it(self, row: str) -> None:
+        head = [line for line in file_of(row).read_text().splitlines() if line.startswith("#")]
+        said = re.fullmatch(
+            r"# Published: (none|([\d.]+)(?: \+- ([\d.]+))? (?:mIoU|IoU of the lesion) \((.+)\)).*", head[1]
+        )
+        assert said is not None
+        folder, _, label = parts(row)
+        number = ROWS[row]
+        if number == "none":
+            assert said[1] == "none"
+        else:
+            assert "±".join(part for part in said.groups()[1:3] if part) == number
+            assert "not here" in said[4] or "not measured here" in said[4]
+            assert ("third party" in said[4]) == (folder == "ade20k")
+        count = {"16th": "1,263", "8th": "2,526", "1323": "1,323"}.get(label, label)
+        assert re.search(rf", {count}\b.* photographs labelled", head[0])
+
+    @every_row
+    def test_methods_differ_in_nothing_but_the_method(self, row: str) -> None:
+        folder, method, label = parts(row)
+        one, base = read(row), deepcopy(read(f"{folder}/base"))
+        labelled = {
+            "pascal_voc": f"splits/train_{label}_split_0.txt",
+            "cityscapes": f"splits/train_{label}_seed12345.txt",
+            "isic2017": f"splits/train_{label}_seed12345.txt",
+            "ade20k": {"16th": "train_6.25pct_uniform", "8th": "train_12.5pct_uniform"}.get(label),
+        }[folder.partition("/")[0]]
+        assert one.data.labelled == (None if label == "all" else labelled)
+        nesterov = folder == "isic2017" and method not in ("cutout", "cutmix")
+        assert one.optim.nesterov == nesterov
+        base.data.labelled, base.optim.nesterov = one.data.labelled, nesterov
+        for section in ("data", "network", "optim", "teacher", "supervised", "evaluation", "strategy"):
+            assert getattr(one, section) == getattr(base, section)
+        weight = WEIGHTS.get(folder.partition("/")[0], {}).get(method, 1.0)
+        assert one.consistency.weight == (0.0 if method == "supervised" else weight)
+        assert one.consistency.kind == ("kld" if method == "vat" else "var")
+        assert one.perturbation["name"] == ("cutmix" if method == "supervised" else method)
+        assert one.runtime.out == f"runs/{row}"
+
+    @pytest.mark.parametrize("folder", SETTINGS)
+    def test_settings_are_those_of_the_published_runs(self, folder: str) -> None:
+        optim, network, batch, crop = SETTINGS[folder]
+        config = read(f"{folder}/cutmix_all" if folder != "isic2017" else "isic2017/cutmix_50")
+        assert {name: getattr(config.optim, name) for name in optim} == optim
+        assert {name: config.network[name] for name in network} == network
+        assert config.network["weights"] == "imagenet"
+        assert (config.data.batch_labelled, config.data.batch_unlabelled) == (batch, batch)
+        assert config.data.augmentation["crop"] == crop
+        assert config.data.unlabelled is None
+        assert (config.teacher.decay, config.teacher.mode, config.teacher.together) == (0.99, "train", False)
+        loss = config.consistency
+        assert (loss.threshold, loss.confidence, loss.normalise, loss.rampup) == (0.97, "mean", "all", 0)
+        assert (config.supervised.cross_entropy, config.supervised.lovasz) == (1.0, 0.0)
+
+    @every_folder
+    def test_lists_that_are_not_shipped_come_with_their_command(self, folder: str) -> None:
+        text = file_of(f"{folder}/base").read_text()
+        command = re.search(r"rangeseg split --out splits .*", text)
+        assert (command is not None) == (folder != "ade20k")
+        if command is not None:
+            dataset, counts = folder.partition("/")[0], PUBLISHED[folder][0].removesuffix(" all")
+            assert f"--dataset {dataset} " in command[0]
+            assert "--by permutation" in command[0]
+            assert f"--counts {counts}" in command[0]
+
+
+class TestPage:
+    """docs/paper_table.md."""
+
+    def page(self) -> str:
+        path = Path(__file__).parents[1] / "docs" / "paper_table.md"
+        return path.read_text(encoding="utf-8")
+
+    @every_folder
+    def test_the_page_has_the_same_numbers(self, folder: str) -> None:
+        labels, methods = PUBLISHED[folder]
+        table = self.page().split(f"`{folder}`, ")[1].split("\n\n")[1]
+        head, _, *rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()]
+        assert head == ["method", *labels.split(), "measured here"]
+        cells = [[cell.replace(" ", "").replace("\u2013", "none") for cell in row[:-1] if cell] for row in rows]
+        assert cells == [[method, *numbers.split()] for method, numbers in methods.items()]
+
+    def test_its_words_for_colour_make_a_config(self) -> None:
+        override = re.search(r"'(perturbation=\{.*combined.*\})'", self.page())
+        assert override is not None
+        config = read("pascal_voc/deeplab_v2/cutmix_106", override[1])
+        assert make_perturbation(config).first.area == 0.5
+
+
+def write_isic(root: Path) -> Path:
+    """Four photographs of a disc, and its mask, as ISIC has them."""
+    rows, columns = np.indices((60, 80))
+    images, masks = root / "ISIC-2017_Training_Data", root / "ISIC-2017_Training_Part1_GroundTruth"
+    for folder in (images, masks):
+        folder.mkdir(parents=True)
+    for number in range(4):
+        lesion = (rows - 30) ** 2 + (columns - 30 - 5 * number) ** 2 < 300
+        image = np.where(lesion[..., None], (120, 60, 50), (220, 180, 170)).astype(np.uint8)
+        Image.fromarray(image).save(images / f"ISIC_{number:07d}.jpg")
+        Image.fromarray(255 * lesion.astype(np.uint8)).save(masks / f"ISIC_{number:07d}_segmentation.png")
+    return root
+
+
+def write_ade(root: Path) -> Path:
+    """Four photographs of blocks of classes, as ADE20K has them."""
+    rng = np.random.default_rng(3)
+    images, labels = (root / "ADEChallengeData2016" / kind / "training" for kind in ("images", "annotations"))
+    for folder in (images, labels):
+        folder.mkdir(parents=True)
+    for number in range(1, 5):
+        label = rng.integers(0, 151, (6, 8)).astype(np.uint8).repeat(12, 0).repeat(12, 1)
+        Image.fromarray(np.stack([label, label, 255 - label], 2)).save(images / f"ADE_train_{number:08d}.jpg")
+        Image.fromarray(label).save(labels / f"ADE_train_{number:08d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def small(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Dataset -> overrides: where its few photographs are, and which are labelled."""
+    tmp = tmp_path_factory.mktemp("small")
+    voc = [f"2007_0000{number}" for number in (32, 33, 39, 42)]
+    city = [f"aachen_{number:06d}_000019" for number in range(6)]
+    for name, names in (("voc", voc), ("voc_labelled", voc[:2]), ("city_labelled", city[:2])):
+        (tmp / f"{name}.txt").write_text("\n".join(names) + "\n")
+    (tmp / "isic_labelled.txt").write_text("ISIC_0000000\nISIC_0000002\n")
+    (tmp / "ade_labelled.txt").write_text("ADE_train_00000001\nADE_train_00000003\n")
+    return {
+        "pascal_voc": [
+            f"data.root={data_root / 'voc'}",
+            f"data.dataset.train_list={tmp / 'voc.txt'}",
+            f"data.labelled={tmp / 'voc_labelled.txt'}",
+        ],
+        "cityscapes": [f"data.root={data_root / 'cityscapes'}", f"data.labelled={tmp / 'city_labelled.txt'}"],
+        "isic2017": [
+            f"data.root={write_isic(tmp / 'isic')}",
+            f"data.labelled={tmp / 'isic_labelled.txt'}",
+            "data.dataset.side=72",
+        ],
+        "ade20k": [f"data.root={write_ade(tmp / 'ade')}", f"data.labelled={tmp / 'ade_labelled.txt'}"],
+    }
+
+
+REDUCED = {
+    "deeplab_v2": ["network.layers=50", "network.width=4", "data.augmentation.crop=[65,65]"],
+    "deeplab_v3plus": ["network.layers=50", "network.width=4", "data.augmentation.crop=[65,65]"],
+    "pspnet": ["network.trunk=resnet18", "network.width=4", "data.augmentation.crop=[65,65]"],
+    "unet": ["network.trunk=resnet18", "network.width=8", "data.augmentation.crop=[64,64]"],
+}
+FEW = [
+    "network.weights=none",
+    "data.batch_labelled=2",
+    "data.batch_unlabelled=2",
+    "optim.steps=2",
+    "runtime.out=unused",
+]
+FEW += ["consistency.threshold=0", "evaluation.split=train", "runtime.accelerator=cpu", "runtime.threads=1"]
+
+
+@every_row
+def test_a_row_takes_two_real_steps(row: str, small: dict[str, list[str]]) -> None:
+    folder, method, label = parts(row)
+    dataset = folder.partition("/")[0]
+    network = str(read(f"{folder}/base").network["name"])
+    overrides = [part for part in small[dataset] if label != "all" or not part.startswith("data.labelled=")]
+    config = read_config(file_of(row), [*FEW, *REDUCED[network], *overrides])
+    data = TrainingData.open(config)
+    everything = {"cityscapes": 6}.get(dataset, 4)
+    assert (len(data.labelled), len(data.unlabelled)) == (everything if label == "all" else 2, everything)
+    make_back_projection(config)
+    made = make_network(config, data.label_map.num_classes)
+    trainer = MeanTeacher(make_fabric(config), made, make_perturbation(config), config)
+    before = {name: value.clone() for name, value in trainer.network.named_parameters()}
+    rng = np.random.default_rng(0)
+    labelled = View.stack([data.labelled.view(index, rng) for index in (0, 1)])
+    a, b = (View.stack([data.unlabelled.view(index, rng) for index in pair]) for pair in ((0, 1), (2, 3)))
+    for step in range(2):
+        trainer.step = step
+        losses = trainer.train_step(labelled, None if method == "supervised" else (a, b))
+        assert all(torch.isfinite(loss) for loss in losses.values())
+        assert losses["supervised"] > 0
+        assert ("consistency" in losses) == (method != "supervised")
+        if method not in ("supervised", "vat"):  # an untrained network hardly feels VAT: zero within rounding
+            assert losses["consistency"] > 0
+    trained = [name for name, value in trainer.network.named_parameters() if value.requires_grad]
+    moved = {name for name in trained if not torch.equal(before[name], trainer.network.get_parameter(name))}
+    unused = {f"head.{branch}.{kind}" for branch in (2, 3) for kind in ("weight", "bias")}  # of DeepLab v2's four
+    assert moved == set(trained) - (unused if network == "deeplab_v2" else set())
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@every_folder
+def test_the_full_network_has_its_size_and_gives_logits(folder: str) -> None:
+    config = read(f"{folder}/base", "network.weights=none")
+    if str(config.network.get("trunk", "")).startswith("timm:"):
+        pytest.importorskip("timm", reason="the trunk is timm's, which is not installed", exc_type=ImportError)
+    classes = lookup_label_map(config).num_classes
+    with torch.device("meta"):
+        assert count(make_network(config, classes)) == SIZES[folder]
+    network = make_network(config, classes).eval()
+    side = 65 if network.stride == (1, 1) else 64
+    with torch.inference_mode():
+        logits = network(torch.zeros(1, 3, side, side))
+    assert logits.shape == (1, classes, side, side)
+    assert logits.isfinite().all()
