@@ -57,8 +57,8 @@ CAMVID = [path for path in CONFIGS if path.parent.name == "camvid"]
 
 @pytest.mark.parametrize("path", CAMVID, ids=lambda path: path.stem)
 def test_a_config_of_photographs_takes_two_real_steps(path: Path, data_root: Path, tmp_path: Path) -> None:
-    small = ["network.width=8", "network.stem=[8,8]", "network.blocks=[1,1,1,1]", "data.batch_labelled=1"]
-    small += ["data.batch_unlabelled=1", "optim.steps=2", "evaluation.every=0", "runtime.log_every=1"]
+    small = ["network.width=4", "data.batch_labelled=2"]
+    small += ["data.batch_unlabelled=2", "optim.steps=2", "evaluation.every=0", "runtime.log_every=1"]
     small += [f"data.root={data_root / 'camvid'}", f"runtime.out={tmp_path / 'run'}", "runtime.accelerator=cpu"]
     config = read_config(path, small)
     data = TrainingData.open(config)
@@ -66,7 +66,10 @@ def test_a_config_of_photographs_takes_two_real_steps(path: Path, data_root: Pat
     trainer = MeanTeacher(make_fabric(config), make_network(config, 11), make_perturbation(config), config)
     rng = np.random.default_rng(0)
     for step in range(2):
-        views = [View.stack([part.view(step, rng)]) for part in (data.labelled, data.unlabelled, data.unlabelled)]
+        views = [
+            View.stack([part.view(step, rng), part.view(step + 9, rng)])
+            for part in (data.labelled, data.unlabelled, data.unlabelled)
+        ]
         trainer.step = step
         losses = trainer.train_step(views[0], None if config.consistency.weight == 0 else (views[1], views[2]))
         assert all(torch.isfinite(loss) for loss in losses.values())
