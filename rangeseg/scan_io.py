@@ -26,16 +26,26 @@ NUSCENES_RECORD = 20
 
 NUSCENES_RINGS = 32
 
+LABEL_DTYPES = ("uint8", "uint16", "uint32")
+"""Of files of bare integers, one a point."""
 
-def read_scan(path: str | Path, *, labels: str | Path | None = None, label_map: LabelMap | None = None) -> Scan:
+
+def read_scan(
+    path: str | Path,
+    *,
+    labels: str | Path | None = None,
+    label_map: LabelMap | None = None,
+    label_dtype: str | None = None,
+) -> Scan:
     """Read one scan, and its labels where asked.
 
     Args:
         path: ``.bin`` as KITTI writes it (float32 x, y, z in metres, remission), or ``.npy`` with a floating array of
             (N, 4) the same or (N, 3) without remission, which is then 0, or ``.pcd.bin`` as nuScenes writes it: its
             intensity is divided by 255, its 32 rings are counted from the topmost.
-        labels: its ``.label`` file.
+        labels: its ``.label`` file, or with `label_dtype` one of bare integers.
         label_map: the dataset's classes; needed with `labels`.
+        label_dtype: of labels in a file that is no ``.label``: uint8, uint16 or uint32, little-endian.
 
     Returns:
         The scan. Points that are non-finite or at the origin are kept; they are no returns.
@@ -52,7 +62,7 @@ def read_scan(path: str | Path, *, labels: str | Path | None = None, label_map: 
         return scan
     if label_map is None:
         raise ValueError(f"{labels}: labels need a label_map; give LabelMap.read('datasets/<name>/labels.yaml').")
-    semantic, _ = read_labels(labels)
+    semantic = _read_raw_ids(Path(labels), label_dtype)
     if len(semantic) != len(scan):
         raise ValueError(
             f"{labels}: {len(semantic)} labels for the {len(scan)} points of {path}; give the labels of the same scan."
@@ -77,6 +87,18 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16
         raise ValueError(f"{path}: labels end in .label, not in {path.suffix!r}; give a KITTI label file.")
     raw = np.frombuffer(_bytes_of(path, record=4), "<u4")
     return raw.astype(np.uint16), (raw >> 16).astype(np.uint16)
+
+
+def _read_raw_ids(path: Path, dtype: str | None) -> NDArray[np.integer]:
+    if path.suffix == ".label" or dtype is None:
+        return read_labels(path)[0]
+    if dtype not in LABEL_DTYPES:
+        raise ValueError(f"label_dtype is {dtype!r}; choose from {', '.join(LABEL_DTYPES)}.")
+    form = np.dtype(dtype).newbyteorder("<")
+    raw = np.frombuffer(_bytes_of(path, form.itemsize), form)
+    if raw.size and raw.max() > 0xFFFF:
+        raise ValueError(f"{path}: raw ids up to {raw.max()} do not fit 16 bits; is its label_dtype {dtype}?")
+    return raw.astype(np.uint16)
 
 
 def write_labels(path: str | Path, raw_ids: ArrayLike) -> None:

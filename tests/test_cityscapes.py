@@ -74,7 +74,7 @@ def test_the_real_files(cityscapes_root: Path) -> None:
 def test_half_of_the_real_files_is_the_papers(cityscapes_root: Path) -> None:
     source = Cityscapes(cityscapes_root, half=True)
     pair, photo = source.pair(2), source.photo(2)
-    blocks = read_image(pair.image).reshape(512, 2, 1024, 2, 3).astype(np.float64)
+    blocks = read_image(pair.file).reshape(512, 2, 1024, 2, 3).astype(np.float64)
     np.testing.assert_array_equal(photo.image, np.floor(blocks.mean(axis=(1, 3))))
     raw = read_label_image(pair.label or "").reshape(512, 2, 1024, 2)
     votes = np.stack([(raw == i).sum(axis=(1, 3)) for i in range(34)])
@@ -91,7 +91,7 @@ def test_photographs_are_those_of_the_split_in_the_order_of_their_names(tmp_path
     assert [int(label.max()) for label in labels if label is not None] == [SKY, ROAD]
     assert Cityscapes(root, frames=["ulm_000000_000019"]).names == ("ulm_000000_000019",)
     assert Cityscapes(root, "test").photo(0).label is None
-    assert Cityscapes.prediction_name(source.pair(0).image) == "bonn_000000_000019_pred_labelIds.png"
+    assert Cityscapes.prediction_name(source.pair(0).file) == "bonn_000000_000019_pred_labelIds.png"
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(ValueError, match=r"lindau_000000_000019_gtFine_labelIds\.png: missing"):
         Cityscapes(root, "val").photo(0)
-    Image.new("RGB", (7, 4)).save(Cityscapes(root, "val").pair(0).image)
+    Image.new("RGB", (7, 4)).save(Cityscapes(root, "val").pair(0).file)
     with pytest.raises(ValueError, match=r"lindau_000000_000019_leftImg8bit\.png: 4 x 7 pixels .* cannot be halved"):
         Cityscapes(root, "val", half=True, labels=False).photo(0)
     for path in (root / "leftImg8bit" / "val" / "lindau").iterdir():

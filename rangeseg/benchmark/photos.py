@@ -62,7 +62,7 @@ def decode(source: PhotoPairs, index: int) -> tuple[NDArray, NDArray]:
     """The pixels of a photograph and of its label image."""
     pair = source.pair(index)
     assert pair.label is not None
-    with Image.open(pair.image) as image, Image.open(pair.label) as label:
+    with Image.open(pair.file) as image, Image.open(pair.label) as label:
         return np.asarray(image), np.asarray(label)
 
 
@@ -89,7 +89,7 @@ def numpy_view(
     """
     pair = source.pair(index)
     assert pair.label is not None
-    image, label = Image.open(pair.image).convert("RGB"), Image.open(pair.label)
+    image, label = Image.open(pair.file).convert("RGB"), Image.open(pair.label)
     scale = rng.choice(shape.scales)
     height, width = (round(side / scale) for side in shape.crop)
     top, left = (

@@ -8,14 +8,24 @@ from rangeseg.data.ade20k import ADE20K
 from rangeseg.data.camvid import CamVid
 from rangeseg.data.cityscapes import Cityscapes
 from rangeseg.data.isic2017 import ISIC2017
+from rangeseg.data.pandaset import PandaSet
 from rangeseg.data.pascal_context import PascalContext
 from rangeseg.data.pascal_voc import PascalVOC
 from rangeseg.data.photo_folder import PhotoFolder
+from rangeseg.data.rellis3d import Rellis3D
+from rangeseg.data.scan_folder import ScanFolder
+from rangeseg.data.scribble_kitti import ScribbleKitti
 from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.data.semantic_poss import SemanticPOSS
 from rangeseg.data.source import Source
 
 DATASETS: dict[str, Callable[..., Source]] = {
     "semantic_kitti": SemanticKitti,
+    "scribble_kitti": ScribbleKitti,
+    "semantic_poss": SemanticPOSS,
+    "pandaset": PandaSet,
+    "rellis3d": Rellis3D,
+    "scan_folder": ScanFolder,
     "camvid": CamVid,
     "pascal_voc": PascalVOC,
     "pascal_context": PascalContext,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 from pathlib import Path
+from typing import ClassVar
 
 from rangeseg.data.lists import keep_listed, read_names
 from rangeseg.labels import LabelMap
@@ -38,6 +39,11 @@ class SemanticKitti:
         ValueError: a folder, sequence, split or scan that is asked for is not there.
     """
 
+    folder: ClassVar[str] = "semantic_kitti"
+    """Of the classes and lists, in `datasets/`."""
+    labels_in: ClassVar[str] = "data_odometry_labels.zip"
+    """Where the labels come from, for errors."""
+
     def __init__(
         self,
         root: str | Path,
@@ -50,6 +56,7 @@ class SemanticKitti:
     ) -> None:
         self._label_map = label_map or self.read_label_map()
         self._folder = _sequences_folder(Path(root))
+        self._split = split
         self._labelled = labels and split != HIDDEN_SPLIT
         chosen = self._choose_sequences(split, sequences)
         self._names = [name for sequence in chosen for name in self._list_scans(sequence)]
@@ -60,10 +67,19 @@ class SemanticKitti:
         if frames is not None:
             self._names = self._keep(read_list(frames) if isinstance(frames, str | Path) else frames)
 
+    @classmethod
+    def read_label_map(cls) -> LabelMap:
+        """The dataset's classes, without opening its files."""
+        return LabelMap.read(resource("datasets", cls.folder, "labels.yaml"))
+
     @staticmethod
-    def read_label_map() -> LabelMap:
-        """SemanticKITTI's classes, without opening its files."""
-        return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
+        """A scan's file, and its labels' where given, as the dataset has them.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        return read_scan(scan, labels=label, label_map=label_map)
 
     @property
     def label_map(self) -> LabelMap:
@@ -100,14 +116,14 @@ class SemanticKitti:
         """
         path = self.scan_path(index)
         if not self._labelled:
-            return read_scan(path)
+            return self.read(path)
         labels = self.label_path(index)
         if not labels.exists():
             raise ValueError(
-                f"{labels}: missing, the labels of {path}. Unpack data_odometry_labels.zip beside the scans, "
+                f"{labels}: missing, the labels of {path}. Unpack {self.labels_in} beside the scans, "
                 "or open the scans with labels=False."
             )
-        return read_scan(path, labels=labels, label_map=self._label_map)
+        return self.read(path, labels, label_map=self._label_map)
 
     def select(self, names: Iterable[str]) -> SemanticKitti:
         """The same, with only these scans (still in the order of their names).

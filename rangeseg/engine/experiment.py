@@ -70,7 +70,8 @@ def open_source(config: Config, split: str, frames: str | None = None, *, labels
 def _list_file(name: str, dataset: str) -> Path:
     if Path(name).is_file():
         return Path(name)
-    folder = resource("datasets") / dataset / "splits"
+    kind = lookup(DATASETS, dataset, "data.dataset")
+    folder = resource("datasets") / getattr(kind, "folder", dataset) / "splits"
     if (folder / f"{name}.txt").is_file():
         return folder / f"{name}.txt"
     shipped = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "there are none; see rangeseg split"

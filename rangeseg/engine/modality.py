@@ -19,6 +19,7 @@ from rangeseg.data.photo_augment import PhotoAugmentation
 from rangeseg.data.photo_pairs import PhotoPairs
 from rangeseg.data.photo_views import PhotoViews
 from rangeseg.data.range_views import RangeViews
+from rangeseg.data.scan_pairs import ScanPairs
 from rangeseg.data.source import PhotoSource, ScanSource, Source
 from rangeseg.engine.evaluate import Segmented
 from rangeseg.engine.prediction_files import PhotoFiles, PredictionFiles, ScanFiles
@@ -88,7 +89,7 @@ class Scans:
                 f"evaluation.scale: {scale} makes photographs smaller or larger; the size of range images is in "
                 "data.projection. Leave it out."
             )
-        self._data = config.data
+        self._config, self._data = config, config.data
 
     @property
     def wrap(self) -> bool:
@@ -116,7 +117,9 @@ class Scans:
 
     def files(self, label_map: LabelMap) -> ScanFiles:
         """``.label`` files."""
-        return ScanFiles(label_map)
+        dataset = lookup(DATASETS, self._data.dataset.get("name"), "data.dataset")
+        suffixes = getattr(dataset, "suffixes", ScanPairs.suffixes)
+        return ScanFiles(label_map, of_dataset(self._config, "read"), suffixes)
 
 
 class Photos:
@@ -181,14 +184,14 @@ def of_dataset(config: Config, method: str) -> Callable[..., Any]:
 
     Args:
         config: `data.dataset` is read.
-        method: one that needs no opened dataset. One's own dataset of photographs without it does as `PhotoPairs`.
+        method: one that needs no opened dataset. One's own dataset without it does as `PhotoPairs` or `ScanPairs`.
 
     Raises:
         ConfigError: unknown dataset.
     """
     section = config.data.dataset
     dataset = lookup(DATASETS, section.get("name"), "data.dataset")
-    function = getattr(dataset, method, None) or getattr(PhotoPairs, method)
+    function = getattr(dataset, method, None) or getattr(PhotoPairs if hasattr(dataset, "photo") else ScanPairs, method)
     return partial(function, **taken(function, section))
 
 

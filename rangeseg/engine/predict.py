@@ -50,7 +50,9 @@ def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
     if path.is_file():
         yield Task(path, files.target(path, path.parent))
         return
-    found = sorted(p for p in path.rglob("*") if p.suffix in files.suffixes and p.is_file()) if path.is_dir() else []
+    found = (
+        sorted(p for p in path.rglob("*") if p.name.endswith(files.suffixes) and p.is_file()) if path.is_dir() else []
+    )
     if not found:
         raise ValueError(
             f"{path}: {'holds nothing to predict' if path.is_dir() else 'no such file or folder'}. "

@@ -54,27 +54,32 @@ class ScanFiles:
 
     Args:
         label_map: the classes.
+        read: scan's file -> `Scan`, as the run's dataset reads it.
+        suffixes: of the files that it reads.
     """
 
-    suffixes: tuple[str, ...] = tuple(READERS)
-
-    def __init__(self, label_map: LabelMap) -> None:
+    def __init__(
+        self, label_map: LabelMap, read: Callable[[Path], Scan] = read_scan, suffixes: tuple[str, ...] = tuple(READERS)
+    ) -> None:
         self._label_map = label_map
+        self._read = read
+        self.suffixes = suffixes
 
     def target(self, file: Path, root: Path) -> Path:
         """``sequences/SS/predictions/NAME.label``, or the place below `root`."""
         whole = file.resolve()
         if whole.parent.name == "velodyne" and whole.parents[2].name == "sequences":
             return Path("sequences", whole.parents[1].name, "predictions", f"{file.stem}.label")
-        return file.relative_to(root).with_suffix(".label")
+        suffix = next((end for end in self.suffixes if file.name.endswith(end)), file.suffix)
+        return file.relative_to(root).with_name(f"{file.name.removesuffix(suffix)}.label")
 
     def of_split(self, source: Any) -> list[Path]:
         """The scan files of a split."""
         return [source.scan_path(index) for index in range(len(source))]
 
     def read(self, file: Path) -> Scan:
-        """A scan."""
-        return read_scan(file)
+        """A scan as the run reads it."""
+        return self._read(file)
 
     def write(self, target: Path, labels: NDArray[np.integer], thing: Scan, file: Path) -> None:
         """Write raw ids."""
@@ -84,7 +89,7 @@ class ScanFiles:
         """Missing, a wrong count, or values no benchmark takes."""
         if not target.is_file():
             return "missing"
-        points = len(read_scan(file))
+        points = len(self._read(file))
         if target.stat().st_size != 4 * points:
             return f"{target.stat().st_size} bytes for {points} points; {4 * points} are needed"
         semantic, _ = read_labels(target)
@@ -122,7 +127,7 @@ class PhotoFiles:
 
     def of_split(self, source: Any) -> list[Path]:
         """The photographs' files of a split."""
-        return [source.pair(index).image for index in range(len(source))]
+        return [source.pair(index).file for index in range(len(source))]
 
     def read(self, file: Path) -> Photo:
         """A photograph as the run reads it."""

@@ -1,0 +1,127 @@
+"""What datasets in files have in common: a list of scans or photographs, each beside its labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from rangeseg.data.lists import keep_listed, read_names
+from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one scan or photograph.
+
+    Args:
+        name: what lists, reports and predictions call it.
+        file: the scan, or the photograph.
+        label: its labels; None where the split has none. The file need not be there before it is read.
+    """
+
+    name: str
+    file: Path
+    label: Path | None
+
+
+class FilePairs(ABC):
+    """The scans or photographs of one split, in the order in which a dataset's `find` gives them.
+
+    Args:
+        root: the dataset's folder.
+        split: train, val or test.
+        frames: only these: their names, or a list file of them.
+        labels: read labels. Without them no label file is needed (and nobody can peek).
+
+    Raises:
+        ValueError: a folder, split, scan or photograph that is asked for is not there.
+    """
+
+    folder: ClassVar[str]
+    """The dataset's folder in `datasets/`."""
+    thing: ClassVar[str]
+    """What a pair is, for errors: scan or photograph."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        frames: str | Path | Iterable[str] | None = None,
+        labels: bool = True,
+    ) -> None:
+        self._label_map = self.read_label_map(**self.classes_by())
+        self._labelled = labels
+        if split not in self._label_map.splits:
+            known = ", ".join(self._label_map.splits)
+            raise ValueError(f"{self._label_map.dataset} has no split {split!r}; use {known}.")
+        self._pairs = tuple(self.find(Path(root), split))
+        if not self._pairs:
+            raise ValueError(f"{root}: holds no {self.thing}s of split {split}; see datasets/{self.folder}/README.md.")
+        if frames is not None:
+            example = self._pairs[0].name
+            if isinstance(frames, str | Path):
+                frames = read_names(frames, pattern=r"\S+", what=self.thing, form="NAME", example=example)
+            cure = f"Name {self.thing}s of split {split}, e.g. {example}."
+            kept = set(keep_listed(self.names, frames, root, what=self.thing, cure=cure))
+            self._pairs = tuple(pair for pair in self._pairs if pair.name in kept)
+
+    @abstractmethod
+    def find(self, root: Path, split: str) -> Sequence[Pair]:
+        """The files of a split, every name once.
+
+        Raises:
+            ValueError: a folder or list of the layout is not there.
+        """
+
+    def classes_by(self) -> dict[str, Any]:
+        """The constructor's arguments that `read_label_map` takes, where a dataset's classes have options."""
+        return {}
+
+    def read_by(self) -> dict[str, Any]:
+        """The constructor's arguments that `read` takes, where a dataset's files can be read in several ways."""
+        return {}
+
+    @classmethod
+    def read_label_map(cls) -> LabelMap:
+        """The dataset's classes, without opening its files."""
+        return LabelMap.read(resource("datasets", cls.folder, "labels.yaml"))
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes."""
+        return self._label_map
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all, in order."""
+        return tuple(pair.name for pair in self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def name(self, index: int) -> str:
+        """What number `index` is called."""
+        return self._pairs[index].name
+
+    def pair(self, index: int) -> Pair:
+        """The files of number `index`."""
+        return self._pairs[index]
+
+    def _open(self, index: int, read: Callable[..., T]) -> T:
+        """Number `index`, with labels unless the split or the caller keeps them hidden."""
+        pair = self._pairs[index]
+        if not self._labelled or pair.label is None:
+            return read(pair.file, **self.read_by())
+        if not pair.label.exists():
+            raise ValueError(
+                f"{pair.label}: missing, the labels of {pair.file}. Unpack them there, or open the {self.thing}s with "
+                "labels=False."
+            )
+        return read(pair.file, pair.label, label_map=self._label_map, **self.read_by())

@@ -1,0 +1,151 @@
+"""PandaSet in its official layout.
+
+root/001/lidar/00.pkl.gz                    both sensors, world frame: columns x, y, z, i, t, d
+         lidar/poses.json                   the vehicle's pose at each sweep
+         annotations/semseg/00.pkl.gz       column class: raw ids 1..42, of the sequences that have them
+
+The files are pickles of pandas tables; they are opened by an unpickler that knows tables and arrays and nothing else.
+A scan is called ``SSS/FF`` everywhere.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.data.scan_pairs import Pair, ScanPairs
+from rangeseg.labels import LabelMap
+from rangeseg.types import Scan
+
+EVERY = 5
+"""Sequences whose number this divides are for validation; PandaSet itself has no split."""
+
+PANDAR64 = 0
+"""The turning sensor in column d; 1 is the one that looks ahead."""
+
+SENSOR = (1.5, 0.0, 1.75)
+"""Metres from the vehicle's frame to the turning sensor: ahead, left, up. Approximate: PandaSet does not publish it."""
+
+ALLOWED = {
+    ("builtins", "slice"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("pandas.core.frame", "DataFrame"),
+    ("pandas.core.indexes.base", "Index"),
+    ("pandas.core.indexes.base", "_new_Index"),
+    ("pandas.core.indexes.range", "RangeIndex"),
+    ("pandas.core.internals.managers", "BlockManager"),
+    ("pandas.core.internals.blocks", "new_block"),
+    ("pandas._libs.internals", "_unpickle_block"),
+}
+"""All that a pickle of a table of numbers names."""
+
+
+class PandaSet(ScanPairs):
+    """The scans of the turning sensor in one split, sequence by sequence; arguments as `ScanPairs`.
+
+    Source:
+        Xiao et al., PandaSet: Advanced Sensor Suite Dataset for Autonomous Driving, ITSC 2021.
+    """
+
+    folder: ClassVar[str] = "pandaset"
+    suffixes: ClassVar[tuple[str, ...]] = (".pkl.gz",)
+
+    def find(self, root: Path, split: str) -> Sequence[Pair]:
+        """The files of a split; sequences without annotations have no labels to read.
+
+        Raises:
+            ValueError: no sequence of the split is there.
+        """
+        pairs = []
+        for home in sorted(path for path in root.glob("[0-9]*") if path.name.isdigit() and (path / "lidar").is_dir()):
+            if (int(home.name) % EVERY == 0) != (split == "val"):
+                continue
+            for file in sorted((home / "lidar").glob("[0-9]*.pkl.gz")):
+                label = home / "annotations" / "semseg" / file.name
+                pairs.append(Pair(f"{home.name}/{file.name.removesuffix('.pkl.gz')}", file, label))
+        return pairs
+
+    @staticmethod
+    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
+        """A scan of the turning sensor in its own frame, intensity divided by 255, and its labels where given.
+
+        Raises:
+            ValueError: a file is missing, damaged, of something else, or does not fit, or pandas is not there.
+        """
+        table = _read_table(scan, ("x", "y", "z", "i", "d"))
+        kept = table["d"] == PANDAR64
+        world = np.stack([table[axis][kept] for axis in "xyz"], axis=1)
+        vehicle = (world - _pose(scan)[1]) @ _pose(scan)[0]
+        xyz = np.stack([vehicle[:, 1], -vehicle[:, 0], vehicle[:, 2]], axis=1) - SENSOR
+        raw = None if label is None else _read_table(label, ("class",))["class"]
+        if raw is not None and len(raw) != len(kept):
+            raise ValueError(
+                f"{label}: {len(raw)} labels for the {len(kept)} points of {scan}; give those of this scan."
+            )
+        train = None if raw is None or label_map is None else label_map.to_train(raw[kept].astype(np.int64))
+        return Scan(xyz.astype(np.float32), (table["i"][kept] / 255).astype(np.float32), label=train)
+
+
+class _Tables(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no table of numbers needs")
+        return super().find_class(module, name)
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    try:
+        import pandas  # noqa: F401 - the pickle's classes are its
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: PandaSet's files need pandas ({error}). Install it: pip install rangeseg[pandaset]"
+        ) from error
+    try:
+        with gzip.open(path) as file:
+            table = _Tables(file).load()
+            file.read()  # the end, where the checksum is
+            return {name: np.asarray(table[name], np.float64) for name in columns}
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error}).") from error
+    except (pickle.UnpicklingError, EOFError, zlib.error, KeyError, AttributeError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: is no table of PandaSet's ({error}); copy it again.") from error
+
+
+@lru_cache(maxsize=4)
+def _poses(path: Path) -> list[dict[str, Any]]:
+    try:
+        poses: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); it has the poses of its sequence.") from error
+    return poses
+
+
+def _pose(scan: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(3, 3) rotation and (3,) place of the vehicle in the world, by the scan's number."""
+    number, poses = int(scan.name.split(".")[0]), _poses(scan.parent / "poses.json")
+    if number >= len(poses):
+        raise ValueError(f"{scan.parent / 'poses.json'}: has {len(poses)} poses, none for {scan.name}; copy it again.")
+    heading, place = poses[number]["heading"], poses[number]["position"]
+    w, x, y, z = (heading[key] for key in "wxyz")
+    rotation = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    return rotation, np.array([place[key] for key in "xyz"])

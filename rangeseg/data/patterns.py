@@ -1,0 +1,81 @@
+"""Files found by patterns: what makes any folder a dataset.
+
+``*`` is any name and ``**`` any folders; what the first and the last star span is a file's name, without suffix.
+``{split}`` stands for each of the folders that a split has, ``{name}``, in the pattern of the labels, for the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rangeseg.data.file_pairs import Pair
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Where scans or photographs lie, and where their labels do.
+
+    Args:
+        things: pattern of the scans' or photographs' files.
+        labels: pattern of their labels' files.
+        key: what a config calls the first pattern, for errors.
+        example: of the two patterns, for errors.
+
+    Raises:
+        ValueError: no star in the first, or no ``{name}`` in the second.
+    """
+
+    things: str
+    labels: str
+    key: str
+    example: tuple[str, str]
+
+    def __post_init__(self) -> None:
+        if "*" not in self.things or "{name}" not in self.labels:
+            one, other = self.example
+            raise ValueError(
+                f"{self.key} is {self.things!r} and label_{self.key} {self.labels!r}; give patterns like {one!r} and "
+                f"{other!r}."
+            )
+
+    def find(
+        self, root: Path, split: str, splits: Mapping[str, Sequence[str]], suffixes: tuple[str, ...], thing: str
+    ) -> list[Pair]:
+        """The files of a split, in the order of their names.
+
+        Args:
+            root: the folder that the patterns start from.
+            split: which.
+            splits: split -> its folders.
+            suffixes: of the files that are meant, in small letters.
+            thing: what a file is, for errors: scan or photograph.
+
+        Raises:
+            ValueError: the pattern does not tell splits apart, or two files would have one name.
+        """
+        if "{split}" not in self.things and len(splits) > 1:
+            raise ValueError(
+                f"{self.key}: {self.things!r} is the same for splits {', '.join(splits)}, which would share all "
+                f"{thing}s. Write {{split}} in it, or name one split in the classes' YAML."
+            )
+        pairs = [pair for part in splits[split] for pair in self._part(root, part, suffixes)]
+        names = [pair.name for pair in pairs]
+        if twice := sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
+            raise ValueError(f"{root}: several {thing}s are called {', '.join(twice[:5])}; keep one of each.")
+        return sorted(pairs, key=lambda pair: pair.name)
+
+    def _part(self, root: Path, part: str, suffixes: tuple[str, ...]) -> list[Pair]:
+        pattern = self.things.replace("{split}", part)
+        head, tail = pattern.index("*"), len(pattern) - 1 - pattern.rindex("*")
+        pairs = []
+        for file in root.glob(pattern):
+            suffix = next((end for end in suffixes if file.name.lower().endswith(end)), None)
+            if suffix is None:
+                continue
+            place = file.relative_to(root).as_posix()
+            name = place[head : len(place) - (tail or len(suffix))]
+            label = self.labels.replace("{split}", part).replace("{name}", name)
+            pairs.append(Pair(name, file, root / label))
+        return pairs

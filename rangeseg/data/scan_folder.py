@@ -1,0 +1,94 @@
+"""Anybody's scans: files in folders, labelled or not, classes from a YAML beside them.
+
+root/scans/NAME.bin        scans, in any format that `rangeseg.scan_io.read_scan` reads
+root/labels/NAME.label     labels of those that have some: raw ids
+
+Both places are patterns, so other folders, formats and splits need no new code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from rangeseg.data.patterns import Patterns
+from rangeseg.data.scan_pairs import Pair, ScanPairs
+from rangeseg.labels import LabelMap
+from rangeseg.scan_io import READERS, read_scan
+from rangeseg.types import Scan
+
+
+class ScanFolder(ScanPairs):
+    """The scans of one split, in the order of their names.
+
+    Args:
+        root: the folder that the patterns start from.
+        split: one of those that the YAML's `splits` names.
+        classes: the YAML, like `datasets/pandaset/labels.yaml`; `datasets/scan_folder/README.md` says what of it is
+            needed.
+        scans: pattern of the scans' files; see `rangeseg.data.patterns`.
+        label_scans: pattern of the labels' files.
+        label_dtype: of labels that are bare integers, one a point. ``.label`` files are KITTI's, whatever it says.
+        frames: only these scans: their names, or a list file of them.
+        labels: read labels. Without them no label file is needed (and nobody can peek).
+
+    Raises:
+        ValueError: a pattern, folder, split or scan is wrong or not there, or splits would share scans.
+    """
+
+    folder: ClassVar[str] = "scan_folder"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        classes: str,
+        scans: str = "scans/*",
+        label_scans: str = "labels/{name}.label",
+        label_dtype: Literal["uint8", "uint16", "uint32"] = "uint32",
+        frames: str | Path | Iterable[str] | None = None,
+        labels: bool = True,
+    ) -> None:
+        self._classes, self._label_dtype = classes, label_dtype
+        self._patterns = Patterns(scans, label_scans, "scans", ("scans/*.pcd", "labels/{name}.label"))
+        super().__init__(root, split, frames=frames, labels=labels)
+
+    def find(self, root: Path, split: str) -> Sequence[Pair]:
+        """The files of a split.
+
+        Raises:
+            ValueError: the patterns do not tell splits apart, or two files would have one name.
+        """
+        return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.thing)
+
+    def classes_by(self) -> dict[str, Any]:
+        """`classes`."""
+        return {"classes": self._classes}
+
+    def read_by(self) -> dict[str, Any]:
+        """`label_dtype`."""
+        return {"label_dtype": self._label_dtype}
+
+    @classmethod
+    def read_label_map(cls, classes: str | None = None) -> LabelMap:
+        """The classes of a YAML.
+
+        Raises:
+            ValueError: none is given, or it cannot be read.
+        """
+        if classes is None:
+            raise ValueError("scan_folder has no classes of its own; give classes, the path of a labels.yaml.")
+        return LabelMap.read(classes)
+
+    @staticmethod
+    def read(
+        scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None, label_dtype: str = "uint32"
+    ) -> Scan:
+        """A scan's file, and its labels' where given.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        return read_scan(scan, labels=label, label_map=label_map, label_dtype=label_dtype)

@@ -1,0 +1,56 @@
+"""SemanticPOSS: SemanticKITTI's layout, and for each scan the rows of its organised image.
+
+root/sequences/SS/velodyne/FFFFFF.bin     float32 x, y, z (metres), intensity of 0 to 255
+                  labels/FFFFFF.label     uint32, raw ids in the low 16 bits
+                  tag/FFFFFF.tag          one byte for each of 40 x 1800 pixels: 1 where the next point belongs
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.labels import LabelMap
+from rangeseg.scan_io import read_scan
+from rangeseg.types import Scan
+
+ROWS, COLUMNS = 40, 1800
+
+
+class SemanticPOSS(SemanticKitti):
+    """The scans of one split; arguments as `SemanticKitti`. `Scan.ring` is the row that the tag file gives a point.
+
+    Source:
+        Pan et al., SemanticPOSS: A Point Cloud Dataset with Large Quantity of Dynamic Instances, IV 2020.
+    """
+
+    folder: ClassVar[str] = "semantic_poss"
+    labels_in: ClassVar[str] = "the dataset's labels"
+
+    @staticmethod
+    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
+        """A scan with intensity divided by 255, its rows where ``tag/`` is there, and its labels where given.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        points = read_scan(scan, labels=label, label_map=label_map)
+        tag = scan.parent.parent / "tag" / f"{scan.stem}.tag"
+        ring = _read_rows(tag, len(points)) if tag.is_file() else None
+        return replace(points, remission=points.remission / np.float32(255), ring=ring)
+
+
+def _read_rows(path: Path, points: int) -> NDArray[np.int32]:
+    """(N,) rows, 0 the topmost, of the pixels that hold a point."""
+    tag = np.fromfile(path, np.uint8)
+    if tag.size != ROWS * COLUMNS or np.count_nonzero(tag) != points:
+        raise ValueError(
+            f"{path}: marks {np.count_nonzero(tag)} of {tag.size} pixels for {points} points, not {points} of "
+            f"{ROWS * COLUMNS}. Copy tag/ again, or remove it."
+        )
+    return (np.flatnonzero(tag) // COLUMNS).astype(np.int32)

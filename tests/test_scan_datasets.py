@@ -1,0 +1,301 @@
+"""PandaSet, RELLIS-3D, ScribbleKITTI, SemanticPOSS and folders of one's own scans; laws of every dataset of scans."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rangeseg.cli import main
+from rangeseg.config import Config, config_from, write_config
+from rangeseg.data import DATASETS, PandaSet, Rellis3D, ScanFolder, ScribbleKitti, SemanticKitti, SemanticPOSS
+from rangeseg.engine.experiment import open_source
+from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
+from rangeseg.scan_io import read_labels, read_scan, write_labels
+from rangeseg.types import IGNORE
+
+WITH_CLASSES = ["pandaset", "rellis3d", "semantic_poss"]
+RNG = np.random.default_rng(0)
+
+
+def write_scan(path: Path, points: int = 20, scale: float = 1.0) -> np.ndarray:
+    table = RNG.uniform(1, 30, (points, 4)).astype("<f4")
+    table[:, 3] = RNG.integers(0, 256, points) * np.float32(scale)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(table.tobytes())
+    return table
+
+
+@pytest.mark.parametrize("name", WITH_CLASSES)
+def test_every_dataset_has_classes_and_says_where_it_is_from(name: str) -> None:
+    label_map = LabelMap.read(resource("datasets", name, "labels.yaml"))
+    readme = resource("datasets", name, "README.md").read_text()
+    assert all(heading in readme for heading in ("## Getting it", "## What is in this folder", "## Licence"))
+    assert label_map.sensor is not None
+    train = np.arange(label_map.num_classes)
+    np.testing.assert_array_equal(label_map.to_train(label_map.to_raw(train)), train)
+    assert (label_map.frequencies is None) == ("no class frequencies" in readme)
+    assert DATASETS[name].read_label_map().names == label_map.names  # type: ignore[attr-defined]
+
+
+class TestScanFolder:
+    YAML = """
+dataset: mine
+splits: {splits}
+classes:
+  - {{name: road, color: [10, 20, 30], raw: 1}}
+  - {{name: grass, color: [40, 50, 60], raw: 300}}
+raw:
+  0: {{name: void, class: ignore}}
+  1: {{name: road, class: road}}
+  300: {{name: grass, class: grass}}
+"""
+    RAW = np.array([0, 1, 300, 300, 1])
+
+    def classes(self, root: Path, splits: str = "{train: [train]}") -> str:
+        (root / "classes.yaml").write_text(self.YAML.format(splits=splits))
+        return str(root / "classes.yaml")
+
+    def test_scans_and_labels_by_patterns(self, tmp_path: Path) -> None:
+        for name in ("b/2", "a/1", "a/0"):
+            write_scan(tmp_path / "scans" / f"{name}.bin", 5)
+            write_labels(tmp_path / "labels" / f"{name}.label", self.RAW)
+        (tmp_path / "scans" / "notes.txt").write_text("no scan")
+        np.save(tmp_path / "scans" / "b" / "3.npy", np.ones((5, 4), np.float32))
+        source = ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans/**/*")
+        assert source.names == ("a/0", "a/1", "b/2", "b/3")
+        label = source.scan(1).label
+        assert label is not None
+        assert label.tolist() == [IGNORE, 0, 1, 1, 0]
+        with pytest.raises(ValueError, match=r"3\.label: missing, the labels of .*open the scans with labels=False"):
+            source.scan(3)
+        assert (
+            ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans/**/*", labels=False).scan(3).label is None
+        )
+
+    @pytest.mark.parametrize("dtype", ["uint16", "uint32"])
+    def test_labels_of_bare_integers(self, tmp_path: Path, dtype: str) -> None:
+        for split in ("one", "two"):
+            write_scan(tmp_path / split / "x" / "0.bin", 5)
+            (tmp_path / split / "x" / "0.ids").write_bytes(
+                self.RAW.astype(f"<{dtype[0]}{np.dtype(dtype).itemsize}").tobytes()
+            )
+        settings: dict[str, Any] = {
+            "scans": "{split}/**/*.bin",
+            "label_scans": "{split}/{name}.ids",
+            "label_dtype": dtype,
+        }
+        classes = self.classes(tmp_path, "{train: [one], val: [two]}")
+        for split in ("train", "val"):
+            label = ScanFolder(tmp_path, split, classes=classes, **settings).scan(0).label
+            assert label is not None
+            assert label.tolist() == [IGNORE, 0, 1, 1, 0]
+        wrong = ScanFolder(tmp_path, classes=classes, **(settings | {"label_dtype": "uint8"}))
+        with pytest.raises(ValueError, match=r"0\.ids: \d+ labels for the 5 points"):
+            wrong.scan(0)
+        with pytest.raises(ValueError, match="which would share all scans"):
+            ScanFolder(tmp_path, classes=classes, scans="one/**/*.bin")
+
+    def test_what_is_wrong_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"give patterns like 'scans/\*\.pcd' and 'labels/\{name\}\.label'"):
+            ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans")
+        with pytest.raises(ValueError, match="holds no scans of split train"):
+            ScanFolder(tmp_path, classes=self.classes(tmp_path))
+        with pytest.raises(ValueError, match="give classes, the path of a labels"):
+            ScanFolder.read_label_map()
+
+
+def test_kittis_scans_are_the_same_as_a_folder(kitti_root: Path, tmp_path: Path) -> None:
+    text = resource("datasets", "semantic_kitti", "labels.yaml").read_text()
+    head, rest = text.split("splits:", 1)
+    (tmp_path / "classes.yaml").write_text(head + 'splits: {val: ["08"]}\nclasses:' + rest.split("classes:", 1)[1])
+    source = SemanticKitti(kitti_root, "val")
+    folder = ScanFolder(
+        kitti_root, "val", classes=str(tmp_path / "classes.yaml"), scans="sequences/{split}/velodyne/*.bin",
+        label_scans="sequences/{split}/labels/{name}.label",
+    )  # fmt: skip
+    assert [f"08/{name}" for name in folder.names] == list(source.names)
+    one, other = source.scan(2), folder.scan(2)
+    np.testing.assert_array_equal(one.xyz, other.xyz)
+    np.testing.assert_array_equal(one.label, other.label)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_scribbles_are_for_training_and_dense_labels_for_validation(
+    kitti_root: Path, tmp_path: Path, apart: bool
+) -> None:
+    for sequence, kind in (("00", "velodyne"), ("00", "labels"), ("08", "velodyne"), ("08", "labels")):
+        (tmp_path / "sequences" / sequence).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sequences" / sequence / kind).symlink_to((kitti_root / "sequences" / sequence / kind).resolve())
+    scribbles = tmp_path / "sequences" / ("scribbles/00" if apart else "00/scribbles")
+    dense = SemanticKitti(tmp_path, "train")
+    rng = np.random.default_rng(0)
+    for index in range(len(dense)):
+        raw = read_labels(dense.label_path(index))[0]
+        write_labels(scribbles / dense.label_path(index).name, np.where(rng.random(len(raw)) < 0.08, raw, 0))
+    source = ScribbleKitti(tmp_path, "train")
+    assert source.names == dense.names
+    label, full = source.scan(0).label, dense.scan(0).label
+    assert label is not None
+    assert full is not None
+    kept = label != IGNORE
+    assert 0.05 < kept.mean() < 0.09
+    np.testing.assert_array_equal(label[kept], full[kept])
+    np.testing.assert_array_equal(
+        ScribbleKitti(tmp_path, "val").scan(0).label, SemanticKitti(tmp_path, "val").scan(0).label
+    )
+    shutil.rmtree(scribbles)
+    with pytest.raises(ValueError, match=r"scribbles.*000000\.label: missing.*Unpack scribbles\.zip"):
+        source.scan(0)
+
+
+def test_scribbles_take_kittis_lists(kitti_root: Path, tiny_config: Config) -> None:
+    tiny_config.data.root, tiny_config.data.dataset = str(kitti_root), {"name": "scribble_kitti"}
+    assert len(open_source(tiny_config, "train", "mini_few_scenes", labels=False)) < len(
+        open_source(tiny_config, "train")
+    )
+
+
+def test_poss_rows_are_those_of_the_tag_file(tmp_path: Path) -> None:
+    tag = np.zeros((40, 1800), np.uint8)
+    rows = np.sort(RNG.choice(40 * 1800, 50, replace=False))
+    tag.reshape(-1)[rows] = 1
+    for sequence in ("00", "02"):
+        home = tmp_path / "sequences" / sequence
+        table = write_scan(home / "velodyne" / "000001.bin", 50)
+        write_labels(home / "labels" / "000001.label", np.resize([0, 4, 5, 22], 50))
+        (home / "tag").mkdir()
+        (home / "tag" / "000001.tag").write_bytes(tag.tobytes())
+    scan = SemanticPOSS(tmp_path, "val").scan(0)
+    assert scan.ring is not None
+    assert scan.label is not None
+    assert scan.ring.tolist() == (rows // 1800).tolist()
+    assert scan.label[:4].tolist() == [IGNORE, 0, 0, 12]
+    np.testing.assert_allclose(scan.remission, table[:, 3] / 255)
+    (tmp_path / "sequences" / "02" / "tag" / "000001.tag").write_bytes(tag.tobytes()[:-1])
+    with pytest.raises(ValueError, match=r"000001\.tag: marks \d+ of 71999 pixels for 50 points"):
+        SemanticPOSS(tmp_path, "val").scan(0)
+    shutil.rmtree(tmp_path / "sequences" / "02" / "tag")
+    assert SemanticPOSS(tmp_path, "val").scan(0).ring is None
+
+
+class TestRellis:
+    @pytest.fixture
+    def root(self, data_root: Path, tmp_path: Path) -> Path:
+        """The real scan where the dataset has it."""
+        real = data_root / "rellis3d" / "sequences" / "00"
+        home = tmp_path / "Rellis-3D" / "00000"
+        for kind, folder in (
+            ("velodyne", "os1_cloud_node_kitti_bin"),
+            ("labels", "os1_cloud_node_semantickitti_label_id"),
+        ):
+            home.mkdir(parents=True, exist_ok=True)
+            (home / folder).symlink_to((real / kind).resolve())
+        line = "00000/os1_cloud_node_kitti_bin/000104.bin 00000/os1_cloud_node_semantickitti_label_id/000104.label"
+        (tmp_path / "pt_train.lst").write_text(line + "\n")
+        return tmp_path
+
+    def test_the_real_scan(self, root: Path) -> None:
+        source = Rellis3D(root)
+        assert source.names == ("00000/000104",)
+        scan = source.scan(0)
+        assert len(scan) == 131_072
+        assert (scan.xyz == 0).all(axis=1).sum() == 53_364
+        names = [source.label_map.names[train] for train in np.setdiff1d(scan.label, [IGNORE])]
+        assert names == ["grass", "tree", "person", "fence", "bush", "concrete", "puddle", "mud"]
+
+    def test_what_is_wrong_is_said(self, root: Path) -> None:
+        with pytest.raises(ValueError, match=r"there is no pt_val\.lst"):
+            Rellis3D(root, "val")
+        (root / "pt_val.lst").write_text("00000/000104.bin\n")
+        with pytest.raises(ValueError, match=r"pt_val\.lst, line 1: '00000/000104\.bin' names no scan"):
+            Rellis3D(root, "val")
+
+
+class TestPandaSet:
+    @pytest.fixture
+    def root(self, data_root: Path, tmp_path: Path) -> Path:
+        pytest.importorskip("pandas", reason="the extra pandaset is not installed")
+        shutil.copytree(data_root / "pandaset" / "official", tmp_path / "p")
+        return tmp_path / "p"
+
+    def test_the_real_frame_is_as_it_was_converted(self, root: Path, data_root: Path) -> None:
+        source = PandaSet(root)
+        assert source.names == ("001/00",)
+        scan = source.scan(0)
+        converted = data_root / "pandaset" / "sequences" / "001"
+        expected = read_scan(
+            converted / "velodyne" / "000000.bin",
+            labels=converted / "labels" / "000000.label",
+            label_map=source.label_map,
+        )
+        np.testing.assert_allclose(scan.xyz, expected.xyz, atol=2e-5)
+        np.testing.assert_allclose(scan.remission, expected.remission, atol=1e-6)
+        np.testing.assert_array_equal(scan.label, expected.label)
+        assert PandaSet(root, labels=False).scan(0).label is None
+
+    def test_the_split_is_by_number(self, root: Path) -> None:
+        with pytest.raises(ValueError, match="holds no scans of split val"):
+            PandaSet(root, "val")
+        (root / "001").rename(root / "010")
+        assert PandaSet(root, "val").names == ("010/00",)
+
+    def test_a_pickle_of_something_else_is_not_opened(self, root: Path) -> None:
+        class Evil:
+            def __reduce__(self) -> tuple:
+                return (Path.write_text, (root / "owned", "yes"))
+
+        scan = root / "001" / "lidar" / "00.pkl.gz"
+        whole = scan.read_bytes()
+        scan.write_bytes(gzip.compress(pickle.dumps(Evil())))
+        with pytest.raises(ValueError, match=r"00\.pkl\.gz: is no table of PandaSet's \(it asks for pathlib"):
+            PandaSet(root).scan(0)
+        assert not (root / "owned").exists()
+        for size in (0, 10, len(whole) // 2, len(whole) - 1):
+            scan.write_bytes(whole[:size])
+            with pytest.raises(ValueError, match=r"00\.pkl\.gz"):
+                PandaSet(root).scan(0)
+        scan.write_bytes(whole)
+        (root / "001" / "lidar" / "poses.json").write_text(json.dumps([]))
+        with pytest.raises(ValueError, match=r"poses\.json: has 0 poses, none for 00\.pkl\.gz"):
+            PandaSet(root).scan(0)
+
+    @pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
+    def test_a_network_trained_on_kitti_predicts_it(self, root: Path, tiny_config: Config, tmp_path: Path) -> None:
+        (tmp_path / "config.yaml").write_text(write_config(tiny_config))
+        run, out = tiny_config.runtime.out, tmp_path / "out"
+        assert main(["train", str(tmp_path / "config.yaml")]) == 0
+        other = [f"data.root={root}", "data.dataset.name=pandaset"]
+        assert main(["predict", run, "--split", "train", "--out", str(out), "--device", "cpu", *other]) == 1
+        sweep = data_of(root)
+        assert main(["predict", run, str(sweep), "--out", str(out), "--device", "cpu"]) == 0
+        assert len(read_labels(out / "000000.label")[0]) == 106_886
+
+
+def data_of(root: Path) -> Path:
+    """The real frame as a KITTI file."""
+    scan = PandaSet(root, labels=False).scan(0)
+    path = root / "000000.bin"
+    path.write_bytes(np.c_[scan.xyz, scan.remission].astype("<f4").tobytes())
+    return path
+
+
+def test_configs_name_them(tmp_path: Path) -> None:
+    config = config_from(
+        [
+            {
+                "data": {"root": str(tmp_path), "dataset": {"name": "rellis3d"}},
+                "runtime": {"out": "x"},
+                "optim": {"steps": 1},
+            }
+        ]
+    )
+    with pytest.raises(ValueError, match=r"no pt_train\.lst"):
+        open_source(config, "train")
