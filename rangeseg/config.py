@@ -17,6 +17,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from rangeseg.components import Component, ConfigError, suggest
+from rangeseg.config_checks import check
 
 
 @dataclass
@@ -29,7 +30,10 @@ class DataConfig:
     labelled: str | None = None
     """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); null: the whole training split."""
     unlabelled: str | None = None
-    """The same for the unlabelled scans."""
+    """The same for the unlabelled scans; none: only those of `unlabelled_from`."""
+    unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
+    """More unlabelled scans, of other datasets or sensors: {root, dataset, split, frames, projection} each; the last
+    three default to train, the whole split, and `projection`."""
     label_fraction: float = 1.0
     """Share of each labelled scan's pixels whose labels are kept, drawn by `label_seed`."""
     label_seed: int = 0
@@ -185,33 +189,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What a preset sets. `reference` is the step of French et al.'s code, which then draws the boxes, too."""
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "supervised.class_weights": ("none", "inverse", "root"),
-    "preset": tuple(PRESETS),
-    "consistency.pair": ("unlabelled", "labelled"),
-    "consistency.kind": ("var", "logits_var", "logits_smoothl1", "bce", "kld", "ce"),
-    "consistency.confidence": ("mean", "pixel"),
-    "consistency.normalise": ("valid", "confident", "all"),
-    "teacher.buffers": ("ema", "copy", "own"),
-    "teacher.mode": ("eval", "train"),
-    "optim.name": ("adamw", "adam", "sgd"),
-    "optim.schedule": ("one_cycle", "poly", "constant"),
-    "runtime.precision": ("32-true", "bf16-mixed", "16-mixed"),
-}
-
-POSITIVE = (
-    "data.batch_labelled",
-    "data.batch_unlabelled",
-    "optim.steps",
-    "optim.lr",
-    "optim.accumulate",
-    "runtime.devices",
-    "runtime.num_nodes",
-    "runtime.log_every",
-    "runtime.checkpoint_every",
-    "evaluation.batch",
-)
-
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read an experiment, its `base:` (at most one level) beneath it and `key.path=value` overrides above it.
@@ -251,7 +228,7 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
         raise ConfigError(f"{missing[0]}: missing. Write it into the file or give {missing[0]}=VALUE.")
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
-    _check(config)
+    check(config)
     return config
 
 
@@ -321,29 +298,3 @@ def _unknown_key(path: str) -> str:
             break
         owner = hints[parent]
     return f"{path}: unknown key. {suggest(key, _names(owner))}"
-
-
-def _check(config: Config) -> None:
-    tree = OmegaConf.structured(config)
-    for path, choices in CHOICES.items():
-        value = OmegaConf.select(tree, path)
-        if value not in choices:
-            raise ConfigError(f"{path}: {value!r} is not one of {', '.join(map(repr, choices))}.")
-    for path in POSITIVE:
-        value = OmegaConf.select(tree, path)
-        if value <= 0:
-            raise ConfigError(f"{path}: {value} is not positive.")
-    if not 0 < config.data.label_fraction <= 1:
-        raise ConfigError(f"data.label_fraction: {config.data.label_fraction} is not in (0, 1].")
-    if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
-        raise ConfigError(f"optim.accumulate: {config.optim.accumulate} parts are more than the views of a batch.")
-    if config.consistency.pair == "labelled":
-        if config.data.batch_labelled != config.data.batch_unlabelled:
-            raise ConfigError(
-                f"consistency.pair: labelled views are mixed one to one with unlabelled ones; data.batch_labelled is "
-                f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
-            )
-        if config.consistency.kind.startswith("logits"):
-            raise ConfigError(
-                "consistency.kind: labels have no logits; choose ce, kld, var or bce with pair: labelled."
-            )

@@ -15,7 +15,7 @@ LINES_AT_MOST = 350
 
 LAYERS = (
     {"types", "version", "files", "resources", "components"},
-    {"labels", "config", "scan_io", "sensors"},
+    {"labels", "config", "config_checks", "scan_io", "sensors"},
     {
         "projection",
         "backprojection",
@@ -37,7 +37,7 @@ LAYERS = (
 """Parts of `rangeseg`, lowest first. A part imports from its own layer and from those below."""
 
 YAML_READERS = {"config.py", "labels.py", "sensors.py"}
-CONFIG_READERS = {"__init__", "benchmark", "cli", "commands", "config", "engine"}
+CONFIG_READERS = {"__init__", "benchmark", "cli", "commands", "config", "config_checks", "engine"}
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

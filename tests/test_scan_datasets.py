@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from rangeseg.cli import main
+from rangeseg.components import ConfigError
 from rangeseg.config import Config, config_from, write_config
 from rangeseg.data import DATASETS, PandaSet, Rellis3D, ScanFolder, ScribbleKitti, SemanticKitti, SemanticPOSS
 from rangeseg.engine.experiment import open_source
+from rangeseg.engine.training import train
+from rangeseg.engine.training_data import TrainingData
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels, read_scan, write_labels
@@ -112,15 +115,10 @@ raw:
             ScanFolder.read_label_map()
 
 
-def test_kittis_scans_are_the_same_as_a_folder(kitti_root: Path, tmp_path: Path) -> None:
-    text = resource("datasets", "semantic_kitti", "labels.yaml").read_text()
-    head, rest = text.split("splits:", 1)
-    (tmp_path / "classes.yaml").write_text(head + 'splits: {val: ["08"]}\nclasses:' + rest.split("classes:", 1)[1])
+def test_kittis_scans_are_the_same_as_a_folder(kitti_root: Path) -> None:
     source = SemanticKitti(kitti_root, "val")
-    folder = ScanFolder(
-        kitti_root, "val", classes=str(tmp_path / "classes.yaml"), scans="sequences/{split}/velodyne/*.bin",
-        label_scans="sequences/{split}/labels/{name}.label",
-    )  # fmt: skip
+    patterns = {"scans": "sequences/{split}/velodyne/*.bin", "label_scans": "sequences/{split}/labels/{name}.label"}
+    folder = ScanFolder(kitti_root, "val", classes="semantic_kitti", splits={"val": ["08"]}, **patterns)
     assert [f"08/{name}" for name in folder.names] == list(source.names)
     one, other = source.scan(2), folder.scan(2)
     np.testing.assert_array_equal(one.xyz, other.xyz)
@@ -277,6 +275,47 @@ class TestPandaSet:
         sweep = data_of(root)
         assert main(["predict", run, str(sweep), "--out", str(out), "--device", "cpu"]) == 0
         assert len(read_labels(out / "000000.label")[0]) == 106_886
+
+
+class TestUnlabelledScansOfAnotherSensor:
+    """`data.unlabelled_from`."""
+
+    @pytest.fixture
+    def other(self, data_root: Path) -> dict[str, Any]:
+        dataset = {"name": "scan_folder", "classes": "pandaset", "splits": {"train": ["sequences"]}}
+        return {"root": str(data_root / "pandaset"), "dataset": dataset | {"scans": "{split}/**/*.bin"}}
+
+    def test_they_come_after_ones_own(self, tiny_config: Config, other: dict[str, Any]) -> None:
+        own = len(TrainingData.open(tiny_config).unlabelled)
+        tiny_config.data.unlabelled_from = [other]
+        data = TrainingData.open(tiny_config)
+        assert len(data.unlabelled) == own + 8
+        assert data.unlabelled.name(own) == "001/velodyne/000000"
+        assert data.unlabelled.name(own - 1) == TrainingData.open(tiny_config).labelled.name(own - 1)
+        view = data.unlabelled.view(own + 7, np.random.default_rng(0))
+        assert (view.label == IGNORE).all()
+        assert view.image.shape == data.labelled.view(0, np.random.default_rng(0)).image.shape
+        tiny_config.data.unlabelled = "none"
+        assert len(TrainingData.open(tiny_config).unlabelled) == 8
+
+    @pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
+    def test_training_on_them_runs(self, tiny_config: Config, other: dict[str, Any]) -> None:
+        tiny_config.data.unlabelled, tiny_config.data.unlabelled_from = "none", [other]
+        assert train(tiny_config) is not None
+
+    def test_what_is_wrong_is_said(self, tiny_config: Config, other: dict[str, Any]) -> None:
+        size = tiny_config.data.projection | {"height": tiny_config.data.projection["height"] * 2}
+        for section, said in (
+            (other | {"roots": "x"}, r"unlabelled_from\[0\]: unknown key roots"),
+            ({"root": other["root"]}, r"unlabelled_from\[0\]\.dataset: missing"),
+            (other | {"projection": size}, r"unlabelled_from\[0\]\.projection: makes .* Give both one size"),
+        ):
+            tiny_config.data.unlabelled_from = [section]
+            with pytest.raises(ConfigError, match=said):
+                TrainingData.open(tiny_config)
+        tiny_config.data.unlabelled, tiny_config.data.unlabelled_from = "none", []
+        with pytest.raises(ConfigError, match="leaves nothing unlabelled"):
+            TrainingData.open(tiny_config)
 
 
 def data_of(root: Path) -> Path:

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rangeseg.data.file_pairs import Pair
+from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,25 @@ class Patterns:
             label = self.labels.replace("{split}", part).replace("{name}", name)
             pairs.append(Pair(name, file, root / label))
         return pairs
+
+
+def read_classes(classes: str | None, splits: Mapping[str, Sequence[str]] | None, dataset: str) -> LabelMap:
+    """The classes of a folder of one's own.
+
+    Args:
+        classes: a YAML like `datasets/camvid/labels.yaml`, or the name of a shipped dataset that has the same.
+        splits: split -> its folders, instead of those that the YAML names.
+        dataset: what a config calls the folder, for errors.
+
+    Raises:
+        ValueError: no classes are given, they cannot be read, or the splits are no lists of names.
+    """
+    if classes is None:
+        raise ValueError(f"{dataset} has no classes of its own; give classes, the path of a labels.yaml.")
+    shipped = resource("datasets") / classes / "labels.yaml"
+    label_map = LabelMap.read(shipped if shipped.is_file() else classes)
+    if splits is None:
+        return label_map
+    if not splits or not all(isinstance(parts, Sequence) and not isinstance(parts, str) for parts in splits.values()):
+        raise ValueError(f"splits is {splits!r}; give lists of folders, like {{train: [a, b], val: [c]}}.")
+    return replace(label_map, splits={name: tuple(map(str, parts)) for name, parts in splits.items()})

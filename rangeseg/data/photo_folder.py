@@ -8,12 +8,12 @@ Both places are patterns, so other folders, suffixes and splits need no new code
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rangeseg.data.patterns import Patterns
+from rangeseg.data.patterns import Patterns, read_classes
 from rangeseg.data.photo_io import IMAGE_SUFFIXES, read_color_labels, read_photo
 from rangeseg.data.photo_pairs import Pair, PhotoPairs
 from rangeseg.labels import LabelMap
@@ -26,8 +26,9 @@ class PhotoFolder(PhotoPairs):
     Args:
         root: the folder that the patterns start from.
         split: one of those that the YAML's `splits` names.
-        classes: the YAML, like `datasets/camvid/labels.yaml`; `datasets/photo_folder/README.md` says what of it is
-            needed.
+        classes: the YAML, or the name of a shipped dataset with the same classes; `datasets/photo_folder/README.md`
+            says what of it is needed.
+        splits: split -> its folders, instead of those that the YAML names.
         images: pattern of the photographs' files; see `rangeseg.data.patterns`.
         label_images: pattern of the label images' files.
         frames: only these photographs: their names, or a list file of them.
@@ -45,12 +46,13 @@ class PhotoFolder(PhotoPairs):
         split: str = "train",
         *,
         classes: str,
+        splits: Mapping[str, Sequence[str]] | None = None,
         images: str = "images/*",
         label_images: str = "labels/{name}.png",
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
-        self._classes = classes
+        self._classes, self._splits = classes, splits
         self._patterns = Patterns(images, label_images, "images", ("images/*.jpg", "labels/{name}.png"))
         super().__init__(root, split, frames=frames, labels=labels)
 
@@ -63,19 +65,17 @@ class PhotoFolder(PhotoPairs):
         return self._patterns.find(root, split, self.label_map.splits, IMAGE_SUFFIXES, self.thing)
 
     def classes_by(self) -> dict[str, Any]:
-        """`classes`."""
-        return {"classes": self._classes}
+        """`classes` and `splits`."""
+        return {"classes": self._classes, "splits": self._splits}
 
     @classmethod
-    def read_label_map(cls, classes: str | None = None) -> LabelMap:
+    def read_label_map(cls, classes: str | None = None, splits: Mapping[str, Sequence[str]] | None = None) -> LabelMap:
         """The classes of a YAML.
 
         Raises:
             ValueError: none is given, or it cannot be read.
         """
-        if classes is None:
-            raise ValueError("photo_folder has no classes of its own; give classes, the path of a labels.yaml.")
-        return LabelMap.read(classes)
+        return read_classes(classes, splits, "photo_folder")
 
     @staticmethod
     def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:

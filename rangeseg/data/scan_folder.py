@@ -8,11 +8,11 @@ Both places are patterns, so other folders, formats and splits need no new code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from rangeseg.data.patterns import Patterns
+from rangeseg.data.patterns import Patterns, read_classes
 from rangeseg.data.scan_pairs import Pair, ScanPairs
 from rangeseg.labels import LabelMap
 from rangeseg.scan_io import READERS, read_scan
@@ -25,8 +25,9 @@ class ScanFolder(ScanPairs):
     Args:
         root: the folder that the patterns start from.
         split: one of those that the YAML's `splits` names.
-        classes: the YAML, like `datasets/pandaset/labels.yaml`; `datasets/scan_folder/README.md` says what of it is
-            needed.
+        classes: the YAML, or the name of a shipped dataset with the same classes; `datasets/scan_folder/README.md` says
+            what of it is needed.
+        splits: split -> its folders, instead of those that the YAML names.
         scans: pattern of the scans' files; see `rangeseg.data.patterns`.
         label_scans: pattern of the labels' files.
         label_dtype: of labels that are bare integers, one a point. ``.label`` files are KITTI's, whatever it says.
@@ -45,13 +46,15 @@ class ScanFolder(ScanPairs):
         split: str = "train",
         *,
         classes: str,
+        splits: Mapping[str, Sequence[str]] | None = None,
         scans: str = "scans/*",
         label_scans: str = "labels/{name}.label",
         label_dtype: Literal["uint8", "uint16", "uint32"] = "uint32",
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
-        self._classes, self._label_dtype = classes, label_dtype
+        self._classes, self._splits = classes, splits
+        self._label_dtype = label_dtype
         self._patterns = Patterns(scans, label_scans, "scans", ("scans/*.pcd", "labels/{name}.label"))
         super().__init__(root, split, frames=frames, labels=labels)
 
@@ -64,23 +67,21 @@ class ScanFolder(ScanPairs):
         return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.thing)
 
     def classes_by(self) -> dict[str, Any]:
-        """`classes`."""
-        return {"classes": self._classes}
+        """`classes` and `splits`."""
+        return {"classes": self._classes, "splits": self._splits}
 
     def read_by(self) -> dict[str, Any]:
         """`label_dtype`."""
         return {"label_dtype": self._label_dtype}
 
     @classmethod
-    def read_label_map(cls, classes: str | None = None) -> LabelMap:
+    def read_label_map(cls, classes: str | None = None, splits: Mapping[str, Sequence[str]] | None = None) -> LabelMap:
         """The classes of a YAML.
 
         Raises:
             ValueError: none is given, or it cannot be read.
         """
-        if classes is None:
-            raise ValueError("scan_folder has no classes of its own; give classes, the path of a labels.yaml.")
-        return LabelMap.read(classes)
+        return read_classes(classes, splits, "scan_folder")
 
     @staticmethod
     def read(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +15,26 @@ from lightning_fabric import Fabric
 from rangeseg.components import ConfigError
 from rangeseg.config import Config
 from rangeseg.data.loading import Stream, Views
-from rangeseg.data.source import Source
-from rangeseg.data.sparse import SparseLabels
 from rangeseg.engine.evaluate import Scores, Segmented, report, score
 from rangeseg.engine.experiment import (
     class_weights,
     make_fabric,
     make_network,
     make_perturbation,
-    make_projection,
     make_strategy,
     make_views,
     modality,
-    open_source,
     segment_views,
     stride_of,
 )
 from rangeseg.engine.journal import Journal
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher
+from rangeseg.engine.training_data import TrainingData
 from rangeseg.files import write_atomically
-from rangeseg.labels import LabelMap
 from rangeseg.metrics import ConfusionMatrix
 from rangeseg.networks.layers import evaluating
 
 LABELLED, UNLABELLED_A, UNLABELLED_B = 0, 1, 2  # stream ids: which shuffling each loader draws
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What `train` reads, opened and checked before anything is trained."""
-
-    label_map: LabelMap
-    labelled: Views
-    unlabelled: Views
-    validation: Source
-
-    @staticmethod
-    def open(config: Config) -> TrainingData:
-        """Open the labelled, unlabelled and validation data of a config."""
-        data = config.data
-        source: Any = open_source(config, "train", data.labelled)
-        if data.label_fraction < 1:
-            source = SparseLabels(source, make_projection(config), data.label_fraction, data.label_seed)
-        unlabelled = open_source(config, "train", data.unlabelled, labels=False)
-        return TrainingData(
-            source.label_map,
-            make_views(config, source, augment=True),
-            make_views(config, unlabelled, labelled=False, augment=True),
-            open_source(config, config.evaluation.split),
-        )
 
 
 def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
