@@ -7,6 +7,8 @@ rangeseg export RUN --out FILE.onnx [INPUT ...]
 rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
 rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
 rangeseg split --out DIR [--by frame|block|permutation] [--seed N]
+rangeseg stats CONFIG [--out FILE.yaml]
+rangeseg validate DATASET|CONFIG [--root DIR]
 rangeseg analyse patch-distance CONFIG --out DIR
 rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]
 rangeseg benchmark DATA [--configs CONFIG ...] | --photos CONFIG [--json FILE]

@@ -60,6 +60,8 @@ class SupervisedConfig:
     lovasz: float = 1.0
     class_weights: str = "none"
     """none; inverse: 1 / (f + 0.001); root: its square root, mean 1."""
+    frequencies: dict[str, float] = field(default_factory=dict)
+    """Class -> f, as `rangeseg stats` writes them; none: those of the dataset's labels.yaml."""
 
 
 @dataclass
@@ -194,7 +196,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read an experiment, its `base:` (at most one level) beneath it and `key.path=value` overrides above it.
 
     Args:
-        path: a YAML file; `base:` in it is another, relative to it.
+        path: a YAML file; `base:` in it is another, relative to it, or a list of some, later ones above.
         overrides: as ``optim.lr=1e-3`` or ``perturbation.name=cutout``. A component whose name changes starts
             from its own defaults.
 
@@ -203,8 +205,8 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     layers = [_read_yaml(path)]
-    base = layers[0].pop("base", None)
-    if base is not None:
+    bases = layers[0].pop("base", None) or []
+    for base in reversed([bases] if isinstance(bases, str) else bases):
         below = _read_yaml(path.parent / base)
         if "base" in below:
             raise ConfigError(f"{path}: its base {base} has a base too. One level is allowed: fold one into the other.")

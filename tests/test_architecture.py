@@ -14,7 +14,7 @@ TREES = {place: ast.parse(source, place) for place, source in SOURCES.items()}
 LINES_AT_MOST = 350
 
 LAYERS = (
-    {"types", "version", "files", "resources", "components"},
+    {"types", "version", "files", "resources", "components", "parallel"},
     {"labels", "config", "config_checks", "scan_io", "sensors"},
     {
         "projection",

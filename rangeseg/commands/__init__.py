@@ -14,7 +14,9 @@ from rangeseg.commands import (
     repeat,
     show,
     split,
+    stats,
     train,
+    validate,
 )
 
 COMMANDS: dict[str, ModuleType] = {
@@ -25,6 +27,8 @@ COMMANDS: dict[str, ModuleType] = {
     "show": show,
     "repeat": repeat,
     "split": split,
+    "stats": stats,
+    "validate": validate,
     "analyse": analyse,
     "fit-sensor": fit_sensor,
     "benchmark": benchmark,

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 OUT = Console(highlight=False, markup=False)
+
+
+def progress(items: Iterable, words: str, total: int) -> Iterable:
+    """The same items, with a bar on standard error.
+
+    Args:
+        items: in any number.
+        words: what is being done.
+        total: how many items there will be.
+    """
+    return track(items, words, total=total, console=Console(stderr=True))
 
 
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:

@@ -6,10 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
-from rangeseg.commands.console import print_report
+from rangeseg.commands.console import print_report, progress
 from rangeseg.files import write_atomically
 
 
@@ -24,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     split = arguments.split or run.config.evaluation.split
     kind = modality(run.config)
     views = make_views(run.config, open_source(run.config, split), stride=stride_of(run.network))
-    indices = track(range(len(views)), "evaluating", console=Console(stderr=True), total=len(views))
+    indices = progress(range(len(views)), "evaluating", len(views))
     segmented = segment_views(run.config, run.network, views, indices, run.device)
     result = {"split": split, kind.things: len(views)} | report(
         score(segmented, run.label_map.num_classes, distances=True), run.label_map.names

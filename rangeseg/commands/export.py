@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
-from rangeseg.commands.console import OUT
+from rangeseg.commands.console import OUT, progress
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -24,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
         open_source(loaded.config, loaded.config.evaluation.split, labels=False)
     )
     chosen = [files.read(task.file) for task in find_tasks(inputs, files)[: arguments.most]]
-    found = work(loaded, arguments.out, track(chosen, "comparing", console=Console(stderr=True)))
+    found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)))
     kind = modality(loaded.config)
     OUT.print(
         f"{arguments.out}: on {found.things} {kind.things} logits differ by at most {found.largest_difference:.1e}, "

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
-from rangeseg.commands.console import OUT
+from rangeseg.commands.console import OUT, progress
 from rangeseg.files import write_atomically
 
 
@@ -18,7 +15,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     jobs = make_jobs(arguments.configs, arguments.seeds, arguments.out)
     done = run_jobs(jobs, arguments.overrides, parallel=arguments.jobs)
-    for _ in track(done, "training", total=len(jobs), console=Console(stderr=True)):
+    for _ in progress(done, "training", len(jobs)):
         write_atomically(arguments.out / "table.md", (table(jobs) + "\n").encode())
     OUT.print((arguments.out / "table.md").read_text(), soft_wrap=True)
 

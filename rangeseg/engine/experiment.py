@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rangeseg.backprojection import BACK_PROJECTIONS
@@ -163,18 +165,41 @@ def class_weights(config: Config, label_map: LabelMap) -> Tensor | None:
     """(K,) float32 weights of the cross-entropy, or None.
 
     Raises:
-        ConfigError: weights are asked for, and the dataset's frequencies are not known.
+        ConfigError: weights are asked for, and the dataset's frequencies are not known or not those of its classes.
     """
     if config.supervised.class_weights == "none":
         return None
+    if shares := config.supervised.frequencies:
+        if odd := sorted(set(shares) ^ set(label_map.names)):
+            raise ConfigError(
+                f"supervised.frequencies: {', '.join(odd)}: each class of {label_map.dataset} needs one, and nothing "
+                "else has one. Count them with rangeseg stats."
+            )
+        if wrong := [name for name, share in shares.items() if not 0 <= share <= 1]:
+            raise ConfigError(f"supervised.frequencies: {', '.join(wrong)}: no shares of a whole; give 0 to 1.")
+        label_map = replace(label_map, frequencies=np.array([shares[name] for name in label_map.names]))
     try:
-        weights = label_map.class_weights()
+        weights = loss_weights(label_map, config.supervised.class_weights)
     except ValueError as error:
         raise ConfigError(f"supervised.class_weights: {error}") from error
-    if config.supervised.class_weights == "root":
+    return torch.as_tensor(weights, dtype=torch.float32)
+
+
+def loss_weights(label_map: LabelMap, kind: str) -> NDArray[np.float64]:
+    """(K,) weights of a dataset's classes.
+
+    Args:
+        label_map: its frequencies are read.
+        kind: inverse or root, as `supervised.class_weights` has it.
+
+    Raises:
+        ValueError: the dataset's frequencies are not known.
+    """
+    weights = label_map.class_weights()
+    if kind == "root":
         weights = np.sqrt(weights)
         weights = weights / weights.mean()
-    return torch.as_tensor(weights, dtype=torch.float32)
+    return weights
 
 
 def make_fabric(config: Config) -> Fabric:

@@ -7,13 +7,17 @@ OUT/aachen_000000_000019_pred_labelIds.png       raw ids, one per pixel of the p
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+import torch
 
 from rangeseg.engine.prediction_files import PredictionFiles
 from rangeseg.engine.segmenter import Segmenter
 from rangeseg.files import write_atomically
+from rangeseg.parallel import in_order
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,13 @@ def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
 
 
 def predict(
-    segmenter: Segmenter, files: PredictionFiles, tasks: Iterable[Task], out: Path, *, overwrite: bool = False
+    segmenter: Segmenter,
+    files: PredictionFiles,
+    tasks: Iterable[Task],
+    out: Path,
+    *,
+    overwrite: bool = False,
+    workers: int = 0,
 ) -> Iterator[tuple[Task, bool]]:
     """Write the labels of each task, as raw ids; a file that is there already, and whole, is left alone.
 
@@ -72,6 +82,7 @@ def predict(
         tasks: from `find_tasks`.
         out: the output folder.
         overwrite: write again what is there.
+        workers: threads, among which torch's own are shared out; 0 works on one after the other.
 
     Yields:
         Each task when it is done, and whether it was written now.
@@ -79,36 +90,57 @@ def predict(
     Raises:
         ValueError: a scan or photograph cannot be read; what was written before stays.
     """
-    for task in tasks:
+
+    def one(task: Task) -> tuple[Task, bool]:
         target = out / task.target
         done = not overwrite and files.problem(target, task.file) is None
         if not done:
             thing = files.read(task.file)
             files.write(target, segmenter(thing), thing, task.file)
-        yield task, not done
+        return task, not done
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(max(1, threads // max(1, workers)))
+        yield from in_order(one, tasks, workers=workers)
+    finally:
+        torch.set_num_threads(threads)
 
 
-def check_predictions(tasks: Iterable[Task], out: Path, files: PredictionFiles) -> list[str]:
+def check_predictions(tasks: Sequence[Task], out: Path, files: PredictionFiles, *, workers: int = 0) -> list[str]:
     """Every way in which written labels do not fit their files: missing, wrong size, values no benchmark takes."""
-    found = ((out / task.target, files.problem(out / task.target, task.file)) for task in tasks)
-    return [f"{target}: {problem}" for target, problem in found if problem]
+    found = in_order(lambda task: files.problem(out / task.target, task.file), tasks, workers=workers)
+    return [f"{out / task.target}: {problem}" for task, problem in zip(tasks, found, strict=True) if problem]
 
 
-def write_zip(out: Path, tasks: Sequence[Task], path: Path) -> None:
+def write_zip(out: Path, tasks: Sequence[Task], path: Path, check: Callable[[Path], None] | None = None) -> None:
     """Pack predictions as SemanticKITTI's server wants them: folder entries too, nothing else in it.
+
+    Args:
+        out: the folder of the predictions.
+        tasks: whose labels are packed.
+        path: ends in ``.zip``.
+        check: is given the packed file before it takes its name, and raises where it must not.
 
     Raises:
         ValueError: `path` does not end in .zip.
     """
     if path.suffix != ".zip":
         raise ValueError(f"{path}: a submission's name ends in .zip.")
-    folders = sorted({parent for task in tasks for parent in task.target.parents} - {Path()})
 
-    def pack(file: object) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
-            for folder in folders:
-                archive.writestr(f"{folder.as_posix()}/", b"")
+    def pack(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for folder in folders_of(tasks):
+                archive.writestr(f"{folder}/", b"")
             for task in tasks:
                 archive.write(out / task.target, task.target.as_posix())
+        if check is not None:
+            file.flush()
+            check(Path(file.name))
 
     write_atomically(path, pack)
+
+
+def folders_of(tasks: Sequence[Task]) -> list[str]:
+    """Every folder on the way to the predictions, parents first."""
+    return sorted({parent.as_posix() for task in tasks for parent in task.target.parents} - {"."})

@@ -92,7 +92,9 @@ class ScanFiles:
         points = len(self._read(file))
         if target.stat().st_size != 4 * points:
             return f"{target.stat().st_size} bytes for {points} points; {4 * points} are needed"
-        semantic, _ = read_labels(target)
+        semantic, instance = read_labels(target)
+        if instance.any():
+            return "holds instance ids; labels of classes have none"
         return _strange(semantic, (0, *self._label_map.raw_ids))
 
 

@@ -1,0 +1,41 @@
+"""Measurements of channels and classes."""
+
+from __future__ import annotations
+
+import argparse
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+from rangeseg.commands.console import OUT, progress
+from rangeseg.files import write_atomically
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure a dataset's channels and classes: means, standard deviations, frequencies, loss weights."""
+    from rangeseg.config import read_config
+    from rangeseg.engine.experiment import lookup_label_map
+    from rangeseg.engine.stats import plain_views, statistics_yaml, tallies
+
+    config = read_config(arguments.config, [*arguments.overrides, "runtime.out=."])
+    views = plain_views(config, arguments.split, arguments.frames)
+    parts = progress(tallies(views, workers=arguments.workers), "measuring", len(views))
+    words = [str(arguments.config), *arguments.overrides, "--split", arguments.split]
+    words += ["--frames", arguments.frames] if arguments.frames else []
+    words += ["--of", arguments.of] if arguments.of != "elements" else []
+    text = statistics_yaml(config, reduce(add, parts), lookup_label_map(config), of=arguments.of, words=words)
+    if arguments.out:
+        write_atomically(arguments.out, text.encode())
+    OUT.print(text if not arguments.out else f"{text}written: {arguments.out}", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("config", type=Path, help="whose views are measured; key.path=value after it overrides")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--frames", help="only this list of the split: a file, or the name of a shipped one")
+    parser.add_argument(
+        "--of", choices=["elements", "pixels"], default="elements", help="whose frequencies weigh classes"
+    )
+    parser.add_argument("--out", type=Path, help="the YAML, to be one of a config's bases")
+    parser.add_argument("--workers", type=int, default=2, help="threads; the result does not depend on them")

@@ -1,0 +1,86 @@
+"""`rangeseg predict`: files, folders or a split labelled, checked, and packed as a submission; by one process or many.
+
+Every process that torchrun started labels its share. Whole files are left alone and half-written ones never exist, so a
+stopped command goes on when it is given again. The first process checks and packs when all others are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rangeseg.engine.experiment import modality, open_source
+from rangeseg.engine.predict import Task, check_predictions, find_tasks, predict, write_zip
+from rangeseg.engine.ranks import Rank
+from rangeseg.engine.segmenter import Segmenter
+from rangeseg.engine.submission import check_zip, refuse
+from rangeseg.engine.validate import count_problems
+
+Watch = Callable[[Iterable[tuple[Task, bool]], str, int], Iterable[tuple[Task, bool]]]
+"""(what is done, word for it, how many) -> the same, perhaps with a bar."""
+
+
+def predict_inputs(
+    run: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    split: str | None = None,
+    zip: Path | None = None,
+    partial: bool = False,
+    overwrite: bool = False,
+    workers: int = 0,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+    watch: Watch = lambda done, word, total: done,
+) -> Iterator[str]:
+    """Label everything that is asked for.
+
+    Args:
+        run: run folder or checkpoint.
+        inputs: files and folders of scans or photographs.
+        out: the output folder.
+        split: all of a split, too.
+        zip: pack the labels here.
+        partial: pack a split that has other than its official number of scans, too.
+        overwrite: write again what is there and whole.
+        workers: threads of each process.
+        device: a torch device, or auto.
+        overrides: `key.path=value` above the run's config.
+        watch: shows the progress.
+
+    Yields:
+        What was done, in words; in the first process only.
+
+    Raises:
+        ValueError: there is nothing to predict, a file cannot be read, or the result is not what a server takes.
+    """
+    rank = Rank.join()
+    try:
+        segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides)
+        kind, inputs = modality(segmenter.run.config), list(inputs)
+        files = kind.files(segmenter.label_map)
+        if split:
+            source = open_source(segmenter.run.config, split, labels=False)
+            inputs += files.of_split(source)
+            if zip and not partial:  # hours before it would be packed
+                names = [source.name(index) for index in range(len(source))]
+                refuse(zip, count_problems(segmenter.label_map, split, names), cure="Pack a part with --partial.")
+        if not inputs:
+            raise ValueError(f"There is nothing to predict. Give files or folders of {kind.things}, or --split test.")
+        tasks = find_tasks(inputs, files)
+        share = rank.share(tasks)
+        done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, overwrite=overwrite, workers=workers)
+        written = sum(new for _, new in (done if rank.number else watch(done, "predicting", len(share))))
+        rank.wait()
+        if rank.number:
+            return
+        if problems := check_predictions(tasks, out, files, workers=workers):
+            raise ValueError(f"Predictions do not fit their {kind.things}:\n" + "\n".join(problems))
+        now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
+        yield f"{len(tasks)} {kind.things} labelled below {out} ({now}); counts and values checked."
+        if zip:
+            write_zip(out, tasks, zip, lambda packed: refuse(zip, check_zip(packed, tasks, files, workers=workers)))
+            yield f"submission: {zip}, packed and read again"
+    finally:
+        rank.leave()
