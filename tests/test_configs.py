@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rangeseg.config import Config, read_config
+from rangeseg.data import DATASETS
 from rangeseg.engine.experiment import (
     class_weights,
     lookup_label_map,
@@ -49,7 +50,9 @@ def test_a_config_builds(path: Path) -> None:
     class_weights(config, label_map)
     make_optimizer(torch.nn.Linear(1, 1), config.optim)
     if config.data.labelled is not None:
-        assert resource("datasets", config.data.dataset["name"], "splits", f"{config.data.labelled}.txt").is_file()
+        name = config.data.dataset["name"]
+        folder = getattr(DATASETS[name], "folder", name)
+        assert resource("datasets", folder, "splits", f"{config.data.labelled}.txt").is_file()
 
 
 CAMVID = [path for path in CONFIGS if path.parent.name == "camvid"]
@@ -90,10 +93,11 @@ def test_runs_do_not_share_a_folder(path: Path) -> None:
     assert Path(read(path).runtime.out).name == path.stem
 
 
+@pytest.mark.parametrize("dataset", ["semantic_kitti", "scribble_kitti"])
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("method", ["supervised", "mean_teacher", "cutout", "cutmix"])
-def test_methods_differ_in_nothing_but_the_method(method: str, share: str) -> None:
-    folder = resource("configs", "semantic_kitti")
+def test_methods_differ_in_nothing_but_the_method(dataset: str, method: str, share: str) -> None:
+    folder = resource("configs", dataset)
     one, base = read(folder / f"{method}_{share}pct.yaml"), read(folder / f"cutmix_{share}pct.yaml")
     assert one.data.labelled == f"train_{share}pct_uniform"
     for section in ("data", "network", "optim", "teacher", "supervised", "evaluation"):
