@@ -10,7 +10,7 @@ import pytest
 
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.engine.repeat import Job, make_jobs, run_jobs, table
+from rangeseg.engine.repeat import Job, curves, make_jobs, run_jobs, table
 
 
 def write_report(job: Job, score: float) -> None:
@@ -29,6 +29,19 @@ def test_the_table_gives_mean_and_sample_deviation(tmp_path: Path) -> None:
     assert f"± {100 * stdev(scores):.2f}" in row
     assert "| b " not in table(jobs)
     assert "2 classes present in the scored split: car, road" in table(jobs)
+
+
+def test_curves_are_means_at_the_steps_that_all_seeds_have(tmp_path: Path) -> None:
+    jobs = make_jobs([Path("a.yaml"), Path("b.yaml")], [0, 1], tmp_path)
+    for job, last in zip(jobs, ("20,mean_iou,0.4", None, "20,mean_iou,0.6\n30,mean_iou,0.7", None), strict=True):
+        if last is not None:
+            job.folder.mkdir(parents=True)
+            (job.folder / "metrics.csv").write_text(f"step,name,value\n10,mean_iou,0.1\n10,loss,3.0\n{last}\n")
+    lines = curves(jobs)
+    assert list(lines) == ["a"]
+    assert lines["a"][0] == [10, 20]
+    assert lines["a"][1] == pytest.approx([10, 50])
+    assert curves(jobs, "loss")["a"] == ([10], [300.0])
 
 
 def test_nothing_trained_is_said() -> None:

@@ -11,12 +11,18 @@ from rangeseg.files import write_atomically
 
 def run(arguments: argparse.Namespace) -> None:
     """Train configs with several seeds and tabulate mean and spread."""
-    from rangeseg.engine.repeat import make_jobs, run_jobs, table
+    from rangeseg.engine.repeat import curves, make_jobs, run_jobs, table
+    from rangeseg.vis.plots import Axes, plot
+    from rangeseg.vis.png import write_png
 
     jobs = make_jobs(arguments.configs, arguments.seeds, arguments.out)
     done = run_jobs(jobs, arguments.overrides, parallel=arguments.jobs)
     for _ in progress(done, "training", len(jobs)):
         write_atomically(arguments.out / "table.md", (table(jobs) + "\n").encode())
+    if lines := curves(jobs):
+        axes = Axes("while training, mean over seeds", "steps", "mIoU % on the validation split", legend="bottom")
+        write_png(arguments.out / "curves.png", plot(lines, axes))
+        OUT.print(f"curves: {arguments.out / 'curves.png'}", soft_wrap=True)
     OUT.print((arguments.out / "table.md").read_text(), soft_wrap=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from rangeseg.analysis.patch_distance import Anchors, draw_anchors, nearest, neighbours, separability
 from rangeseg.components import ConfigError
@@ -19,6 +17,7 @@ from rangeseg.engine.experiment import lookup_label_map, make_views, modality, o
 from rangeseg.files import write_atomically
 from rangeseg.types import IGNORE, View
 from rangeseg.vis.plots import Axes, plot
+from rangeseg.vis.png import write_png
 
 FARTHEST = 10
 """Pairs at least so far from a boundary, pixels, are counted together."""
@@ -90,9 +89,7 @@ def patch_distance(
             "nearest": _nearest(named, patch, anchors, seed, wrap, names),
         }
     write_atomically(out / "patch_distance.json", json.dumps(result, indent=2).encode())
-    picture = io.BytesIO()
-    Image.fromarray(draw(result)).save(picture, "PNG")
-    write_atomically(out / "patch_distance.png", picture.getvalue())
+    write_png(out / "patch_distance.png", draw(result))
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.engine.predict import find_tasks
 from rangeseg.engine.prediction_files import ScanFiles
-from rangeseg.files import write_atomically
 from rangeseg.projection.fit import SensorFit, fit_sensor, keeps
 from rangeseg.projection.sensor import projection_of
 from rangeseg.scan_io import read_labels, read_scan
 from rangeseg.sensors import read_sensor, write_sensor
 from rangeseg.types import Scan
+from rangeseg.vis.png import write_png
 from rangeseg.vis.sensor import sensor_picture
 
 
@@ -71,9 +69,7 @@ def fit(
     fitted = fit_sensor(scans, name=name or out.stem, source=f"rangeseg fit-sensor on {len(scans)} scans")
     write_sensor(out, fitted.model, "\n".join(fitted.words))
     if png is not None:
-        picture = io.BytesIO()
-        Image.fromarray(draw(fitted, scans[0])).save(picture, "PNG")
-        write_atomically(png, picture.getvalue())
+        write_png(png, draw(fitted, scans[0]))
     return fitted, scans, [labels_beside(path, len(scan)) for path, scan in zip(paths, scans, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The same experiments over several seeds, and a table of mean and spread."""
+"""The same experiments over several seeds: a table of mean and spread, and how the scores rose with the steps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from rangeseg.engine.journal import read_metrics
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,29 @@ def table(jobs: Sequence[Job]) -> str:
         accuracy = mean(100 * report["accuracy"] for report in mine.values())
         lines.append(f"| {config.stem} | {mean(scores):.2f} | {spread} | {single} | {accuracy:.2f} |")
     return "\n".join([*lines, "", _classes(list(reports.values()))])
+
+
+def curves(jobs: Sequence[Job], name: str = "mean_iou") -> dict[str, tuple[list[int], list[float]]]:
+    """What was measured while training, for each config the mean over its seeds, as lines to plot.
+
+    Args:
+        jobs: from `make_jobs`; those without numbers yet are left out.
+        name: of the number, as metrics.csv calls it.
+
+    Returns:
+        Config -> (steps, %), at those steps that every seed has reached.
+    """
+    lines = {}
+    for config in dict.fromkeys(job.config for job in jobs):
+        seeds = [
+            {step: value for step, key, value in read_metrics(job.folder / "metrics.csv") if key == name}
+            for job in jobs
+            if job.config == config
+        ]
+        seeds = [values for values in seeds if values]
+        if steps := sorted(set.intersection(*map(set, seeds))) if seeds else []:
+            lines[config.stem] = (steps, [100 * mean(values[step] for values in seeds) for step in steps])
+    return lines
 
 
 def _classes(reports: Sequence[dict[str, Any]]) -> str:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-from PIL import Image
 
 from rangeseg.data.photo_io import read_label_image
 from rangeseg.data.photo_pairs import PhotoPairs
 from rangeseg.engine.experiment import of_photos
 from rangeseg.engine.modality import of_dataset
 from rangeseg.engine.segmenter import Segmenter
-from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.projection import RangeImage, SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels, read_scan
 from rangeseg.vis.panels import colorise
 from rangeseg.vis.photo_panels import photo_panels
+from rangeseg.vis.png import write_png
 from rangeseg.vis.show import show_scan
 from rangeseg.vis.viewer import show_points
 
@@ -73,7 +71,7 @@ def _show_photo(
     predicted = segmenter(photo).reshape(photo.image.shape[:2]) if segmenter else None
     if prediction is not None:
         predicted = label_map.to_train(read_label_image(prediction))
-    _write(png, Image.fromarray(photo_panels(photo, predicted, label_map=label_map)))
+    write_png(png, photo_panels(photo, predicted, label_map=label_map))
 
 
 def _show_scan(
@@ -102,10 +100,4 @@ def _show_scan(
     if segmenter is None and label_map.sensor is None:
         raise ValueError(f"{label_map.dataset}'s labels.yaml names no sensor to draw {scan} by; give --run.")
     image = segmenter.project(points) if segmenter else SphericalProjection(**cast(dict, label_map.sensor))(points)
-    _write(png, show_scan(cast(RangeImage, image), predicted, label_map))
-
-
-def _write(png: Path, sheet: Image.Image) -> None:
-    picture = io.BytesIO()
-    sheet.save(picture, "PNG")
-    write_atomically(png, picture.getvalue())
+    write_png(png, show_scan(cast(RangeImage, image), predicted, label_map))

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Generator, Tensor, nn
 
 from rangeseg.components import ConfigError, suggest
 from rangeseg.config import Config, read_config
 from rangeseg.engine.experiment import make_channels, make_perturbation, make_views, open_source, stride_of
 from rangeseg.engine.run import Run
-from rangeseg.files import write_atomically
 from rangeseg.perturbations import PERTURBATIONS, Teacher
 from rangeseg.resources import resource
 from rangeseg.teacher import PlainTeacher
 from rangeseg.types import IGNORE, View
 from rangeseg.vis.perturbation import perturbation_panels
+from rangeseg.vis.png import write_png
 
 
 class LabelTeacher:
@@ -92,9 +90,7 @@ def show_perturbations(
     written = []
     for name, experiment in _experiments(names, config or resource("configs", "mini_kitti") / "base.yaml", overrides):
         path = png if len(names) == 1 else png / f"{name}.png"
-        picture = io.BytesIO()
-        Image.fromarray(_draw(name, experiment, run, seed)).save(picture, "PNG")
-        write_atomically(path, picture.getvalue())
+        write_png(path, _draw(name, experiment, run, seed))
         written.append(path)
     return written
 
