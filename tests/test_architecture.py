@@ -15,7 +15,7 @@ LINES_AT_MOST = 350
 
 LAYERS = (
     {"types", "version", "files", "resources", "components", "parallel"},
-    {"labels", "config", "config_checks", "scan_io", "sensors"},
+    {"labels", "config", "config_checks", "scan_formats", "scan_io", "sensors"},
     {
         "projection",
         "backprojection",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
-from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
+from rangeseg.scan_io import NAMELESS, read_labels, read_scan, write_labels
 
 CLASSES = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
@@ -68,7 +68,7 @@ def test_remission_outside_its_range_is_kept(tmp_path: Path) -> None:
     assert read_scan(tmp_path / "a.bin").remission.tolist() == [255, -1]
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", NAMELESS)
 @pytest.mark.parametrize("nothing", [np.nan, np.inf, -np.inf, 0.0])
 def test_points_without_return_are_kept_and_only_all_of_them_are_an_error(
     tmp_path: Path, rng: np.random.Generator, reader: str, nothing: float
@@ -95,7 +95,7 @@ def test_npy_beyond_float32_is_no_return(tmp_path: Path) -> None:
     assert np.isinf(read_scan(tmp_path / "a.npy").xyz[0, 0])
 
 
-@pytest.mark.parametrize("ending", READERS)
+@pytest.mark.parametrize("ending", NAMELESS)
 def test_truncated_files_of_every_length(tmp_path: Path, rng: np.random.Generator, ending: str) -> None:
     table = points(rng, 4)
     if ending == ".pcd.bin":
@@ -116,7 +116,7 @@ def test_truncated_files_of_every_length(tmp_path: Path, rng: np.random.Generato
 
 
 @SHARED_FOLDER
-@given(content=st.binary(max_size=200), ending=st.sampled_from([*READERS]), numpy_magic=st.booleans())
+@given(content=st.binary(max_size=200), ending=st.sampled_from([*NAMELESS]), numpy_magic=st.booleans())
 def test_random_bytes(tmp_path: Path, content: bytes, ending: str, numpy_magic: bool) -> None:
     path = tmp_path / f"a{ending}"
     path.write_bytes(b"\x93NUMPY\x01\x00" * numpy_magic + content)
@@ -180,7 +180,7 @@ def test_errors_of_scan_files_say_what_to_do(tmp_path: Path) -> None:
     assert "cannot be read (Is a directory)" in error_of(tmp_path / "folder.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.npy")
-    assert ".bin or .npy, not in '.pcap'" in error_of(tmp_path / "scan.pcap")
+    assert ".las or .laz, not in '.pcap'" in error_of(tmp_path / "scan.pcap")
 
 
 def test_errors_of_labels_say_what_to_do(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -16,6 +16,7 @@ from rangeseg.commands import (
     split,
     stats,
     train,
+    unpack,
     validate,
 )
 
@@ -29,6 +30,7 @@ COMMANDS: dict[str, ModuleType] = {
     "split": split,
     "stats": stats,
     "validate": validate,
+    "unpack": unpack,
     "analyse": analyse,
     "fit-sensor": fit_sensor,
     "benchmark": benchmark,

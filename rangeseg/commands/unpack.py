@@ -1,0 +1,29 @@
+"""Recordings as single scans."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rangeseg.commands.console import OUT, progress
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the point clouds of a ROS bag or an MCAP file as single scans."""
+    from rangeseg.engine.unpack import unpack
+
+    asked = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
+    if len(asked) < len(arguments.fields):
+        raise ValueError("--fields takes NAME=COLUMN, e.g. remission=reflectivity/255 ring=line.")
+    fields = {name: column or None for name, column in asked.items()}
+    count, written = unpack(arguments.recording, arguments.out, topic=arguments.topic, fields=fields)
+    files = list(progress(written, "unpacking", count))
+    OUT.print(f"{len(files)} scans in {arguments.out}", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("recording", type=Path, help=".bag, .mcap or .db3, or the folder of a ROS 2 bag")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the scans, NUMBER.npz")
+    parser.add_argument("--topic", help="of the point clouds, where there are several")
+    parser.add_argument("--fields", nargs="+", default=[], help="e.g. remission=reflectivity/255; NAME= for none")

@@ -1,0 +1,56 @@
+"""Recordings of many scans as a folder of single ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rangeseg.files import write_atomically
+from rangeseg.scan_formats.bags import clouds_of_bag
+from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
+from rangeseg.types import Scan
+
+
+def unpack(
+    path: Path, out: Path, *, topic: str | None = None, fields: AskedFields | None = None
+) -> tuple[int, Iterator[Path]]:
+    """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
+
+    What the columns are is found on the first cloud and kept, so that all agree. A file that is there is written again.
+
+    Args:
+        path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``.
+        out: a folder; made if absent.
+        topic: of the point clouds; needed where there are several.
+        fields: columns by name instead of the usual ones; see `rangeseg.scan_formats.fields`.
+
+    Returns:
+        How many clouds there are, and the files, each when it is written.
+
+    Raises:
+        ImportError: the extra `bags` is not installed.
+        ValueError: the recording cannot be read, has no such topic, or a cloud is no scan; what was written stays.
+    """
+    count, clouds = clouds_of_bag(path, topic)
+
+    def write() -> Iterator[Path]:
+        found: Fields | None = None
+        for number, columns in enumerate(clouds):
+            where = f"{path}, cloud {number}"
+            found = found or find_fields(where, columns, fields or {})
+            target = out / f"{number:06d}.npz"
+            write_npz(target, found.scan(where, columns))
+            yield target
+
+    return count, write()
+
+
+def write_npz(path: Path, scan: Scan) -> None:
+    """A scan without its labels, as `rangeseg.scan_io.read_scan` reads it: xyz, remission and, where known, ring."""
+    arrays: dict[str, Any] = {"xyz": scan.xyz, "remission": scan.remission}
+    if scan.ring is not None:
+        arrays["ring"] = scan.ring.astype(np.int32)
+    write_atomically(path, lambda file: np.savez(file, **arrays))

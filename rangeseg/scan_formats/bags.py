@@ -1,0 +1,120 @@
+"""Point clouds in recordings: ROS 1 bags, ROS 2 bags (folder, .db3, .mcap), through rosbags: the extra `bags`.
+
+Only PointCloud2 is decoded, by its published layout, so that a recording's other types need not be known.
+Shapes: N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLOUD = "sensor_msgs/msg/PointCloud2"
+TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+"""NumPy's type of each of PointField's datatypes."""
+
+
+class PointCloud2(Protocol):
+    """The message, as ROS defines it."""
+
+    height: int
+    width: int
+    fields: list[Any]
+    is_bigendian: bool
+    point_step: int
+    row_step: int
+    data: NDArray[np.uint8]
+
+
+def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[dict[str, NDArray]]]:
+    """The point clouds of one topic, in the order of their time.
+
+    Args:
+        path: a ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag.
+        topic: its name; needed where there are several of point clouds.
+
+    Returns:
+        How many there are, and each one's columns by name, (N,).
+
+    Raises:
+        ImportError: rosbags is not installed.
+        ValueError: it cannot be read or is damaged, which may show only after some scans, or has no such topic.
+    """
+    with _opened(path) as reader:
+        clouds = [connection for connection in reader.connections if connection.msgtype == CLOUD]
+        topics = sorted({connection.topic for connection in clouds})
+        chosen = topics[0] if topic is None and len(topics) == 1 else topic
+        if chosen not in topics:
+            raise ValueError(
+                f"{path}: has {f'no point clouds on {topic}' if topic else f'{len(topics)} topics of point clouds'}; "
+                f"choose a topic of {', '.join(topics) or 'another recording: this one has none'}."
+            )
+        count = sum(connection.msgcount for connection in clouds if connection.topic == chosen)
+    return count, _clouds(path, str(chosen))
+
+
+def _clouds(path: Path, topic: str) -> Iterator[dict[str, NDArray]]:
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC if path.suffix == ".bag" else Stores.ROS2_HUMBLE)
+    decode = store.deserialize_ros1 if path.suffix == ".bag" else store.deserialize_cdr
+    with _opened(path) as reader:
+        chosen = [one for one in reader.connections if (one.msgtype, one.topic) == (CLOUD, topic)]
+        for _, _, raw in reader.messages(chosen):
+            yield columns_of_cloud(decode(raw, CLOUD))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A reader of rosbags; whatever it cannot read is a ValueError that names the file."""
+    try:
+        from rosbags import rosbag1, rosbag2
+    except ImportError as error:
+        raise ImportError(f"{path}: recordings are read through rosbags: pip install 'rangeseg[bags]'.") from error
+    try:
+        with (rosbag1 if path.suffix == ".bag" else rosbag2).Reader(path) as reader:
+            yield reader
+    except GeneratorExit:
+        raise
+    except Exception as error:
+        if str(path) in str(error) and isinstance(error, ValueError):
+            raise
+        raise ValueError(f"{path}: is no whole recording ({error}); copy it again, or repair it with ROS.") from error
+
+
+def columns_of_cloud(cloud: PointCloud2) -> dict[str, NDArray]:
+    """Decode a PointCloud2 message: the fields of one number a point.
+
+    Args:
+        cloud: H x W points, row after row.
+
+    Returns:
+        Each field's column, (N,), N = H * W.
+
+    Raises:
+        ValueError: its sizes contradict each other.
+    """
+    points, order = cloud.height * cloud.width, ">" if cloud.is_bigendian else "<"
+    kept = [field for field in cloud.fields if field.datatype in TYPES and field.count <= 1]
+    formats = [order + TYPES[field.datatype] for field in kept]
+    ends = [field.offset + np.dtype(kind).itemsize for field, kind in zip(kept, formats, strict=True)]
+    row = cloud.width * cloud.point_step
+    data = np.ascontiguousarray(cloud.data, np.uint8)
+    if max(ends, default=0) > cloud.point_step or row > cloud.row_step or cloud.height * cloud.row_step > data.size:
+        raise ValueError(
+            f"{cloud.height} x {cloud.width} points of {cloud.point_step} bytes do not fit {data.size} bytes, "
+            f"or their fields not them"
+        )
+    if points == 0:
+        return {field.name: np.empty(0, kind) for field, kind in zip(kept, formats, strict=True)}
+    packed = data[: cloud.height * cloud.row_step].reshape(cloud.height, cloud.row_step)[:, :row].tobytes()
+    offsets = [field.offset for field in kept]
+    names = [field.name for field in kept]
+    record = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": cloud.point_step})
+    table = np.frombuffer(packed, record)
+    return {name: table[name] for name in names}

@@ -1,0 +1,206 @@
+"""Named columns -> `Scan`: which column is what, remission's full scale, and the order of the rings.
+
+What is found is a `Fields`; a recording finds it on its first scan and keeps it, so that all its scans agree.
+
+Remission is divided by a full scale: 255 of uint8, 65535 of uint16, whatever the values. Other types do not tell, and
+take the smallest of 1, 255 and 65535 that no value of the scan exceeds; a floating column that is called remission is
+in [0, 1] as KITTI's and taken as it is. Nothing is clipped; remission that is not finite becomes 0.
+
+Ring 0 is the topmost beam in a `Scan`. Most drivers count from the lowest. If the mean inclination of the rings rises
+with their number (rank correlation above 0.9), they are counted anew from the top of the smallest power of two, at
+least 16, that holds them: the highest ring seen would change from scan to scan. Rings in no such order are kept.
+
+Shapes: N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.scan_formats.checks import Where, checked_scan, returns
+from rangeseg.types import Scan
+
+NAMES = {
+    "x": ("x",),
+    "y": ("y",),
+    "z": ("z",),
+    "remission": ("remission", "intensity", "intensities", "reflectivity", "reflectance", "i"),
+    "ring": ("ring", "channel", "line", "laser_id", "laser", "beam", "row"),
+}
+"""What columns are usually called, best first; case and a leading ``scalar_`` (CloudCompare's) do not count."""
+
+FULL_SCALES = (1.0, 255.0, 65535.0)
+RISING = 0.9
+FEWEST_BEAMS = 16
+LOOKED_AT = 20_000
+
+AskedFields = Mapping[str, str | None]
+"""Columns by name, instead of the usual: ``{"remission": "reflectivity", "ring": None}``; None leaves one out.
+``"reflectivity/255"`` divides by 255. ``"ring/32"`` are 32 rings counted from the lowest, ``"ring/top"`` from the top.
+"""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which columns a file's scans are made of, and how.
+
+    Args:
+        x: the name of a column, as those of `y`, `z`, `remission` and `ring`; the last two may be missing.
+        divisor: of remission.
+        beams: the number of rings that are counted from the lowest; None where they are kept as they are.
+    """
+
+    x: str
+    y: str
+    z: str
+    remission: str | None
+    ring: str | None
+    divisor: float = 1.0
+    beams: int | None = None
+
+    def scan(self, where: Where, columns: Mapping[str, NDArray]) -> Scan:
+        """Make a scan of columns.
+
+        Args:
+            where: what errors name.
+            columns: (N,) of any integer or floating type each.
+
+        Raises:
+            ValueError: a column is missing or no ring, there are no points, or none is a return.
+        """
+        missing = {self.x, self.y, self.z, self.remission, self.ring} - {None, *columns}
+        if missing:
+            raise ValueError(f"{where}: has no {' and no '.join(sorted(map(str, missing)))}; {_there(columns)}")
+        xyz = _xyz(columns, self)
+        remission = np.zeros(len(xyz), np.float32)
+        if self.remission is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                remission = columns[self.remission].astype(np.float32)
+            remission[~np.isfinite(remission)] = 0
+            remission /= np.float32(self.divisor)
+        ring = None if self.ring is None else _ring(where, columns[self.ring], self)
+        return checked_scan(where, xyz, remission, ring)
+
+
+def scan_of_columns(where: Where, columns: Mapping[str, NDArray], asked: AskedFields) -> Scan:
+    """`find_fields`, and the scan."""
+    return find_fields(where, columns, asked).scan(where, columns)
+
+
+def find_fields(where: Where, columns: Mapping[str, NDArray], asked: AskedFields) -> Fields:
+    """Find what the columns are, by their usual names or by those asked for.
+
+    Args:
+        where: what errors name.
+        columns: (N,) of any integer or floating type each.
+        asked: see `AskedFields`.
+
+    Raises:
+        ValueError: x, y, z or what was asked for is not there, or not readable as what it should be.
+    """
+    if strange := [name for name in asked if name not in NAMES]:
+        raise ValueError(f"fields has {', '.join(strange)}; it may have {', '.join(NAMES)}.")
+    found, options = {}, {}
+    for name in NAMES:
+        found[name], options[name] = _find(where, name, columns, asked)
+    if not (found["x"] and found["y"] and found["z"]):
+        raise ValueError(f"{where}: x, y and z are needed; {_there(columns)}")
+    fields = Fields(str(found["x"]), str(found["y"]), str(found["z"]), found["remission"], found["ring"])
+    divisor, beams = fields.divisor, fields.beams
+    if fields.remission is not None:
+        divisor = _divisor(where, fields.remission, columns[fields.remission], options["remission"])
+    if fields.ring is not None:
+        beams = _beams(where, columns, fields, options["ring"])
+    return Fields(fields.x, fields.y, fields.z, fields.remission, fields.ring, divisor, beams)
+
+
+def _find(where: Where, name: str, columns: Mapping[str, NDArray], asked: AskedFields) -> tuple[str | None, str]:
+    """The column for one field, and what was said after a slash."""
+    if name in asked:
+        wanted = asked[name]
+        if wanted is None:
+            return None, ""
+        column, _, option = (wanted, "", "") if wanted in columns else wanted.rpartition("/")
+        column, option = (option, "") if not column else (column, option)
+        if column not in columns:
+            raise ValueError(f"{where}: has no {column} for {name}; {_there(columns)}")
+        return column, option
+    plain = {column.lower().removeprefix("scalar_"): column for column in reversed(list(columns))}
+    return next((plain[usual] for usual in NAMES[name] if usual in plain), None), ""
+
+
+def _divisor(where: Where, name: str, values: NDArray, option: str) -> float:
+    if option:
+        try:
+            divisor = float(option)
+        except ValueError:
+            divisor = 0.0
+        if not 0 < divisor < np.inf:
+            raise ValueError(f"fields: remission is {name}/{option}; give a number above 0 after the slash.")
+        return divisor
+    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
+        return float(np.iinfo(values.dtype).max)
+    if values.dtype.kind == "f" and name.lower().removeprefix("scalar_") == "remission":
+        return 1.0
+    highest = float(np.max(values, where=np.isfinite(values), initial=0))
+    for scale in FULL_SCALES:
+        if highest <= scale:
+            return scale
+    raise ValueError(
+        f"{where}: {name} runs to {highest:g} and its full scale is not known; "
+        f'say it: fields={{"remission": "{name}/{highest:g}"}}, or leave it out: {{"remission": None}}.'
+    )
+
+
+def _beams(where: Where, columns: Mapping[str, NDArray], fields: Fields, option: str) -> int | None:
+    if option == "top":
+        return None
+    if option:
+        if not option.isdecimal() or int(option) == 0:
+            raise ValueError(f'fields: ring is {fields.ring}/{option}; give the number of rings, or "top".')
+        return int(option)
+    ring, xyz = _ring(where, columns[str(fields.ring)], fields), _xyz(columns, fields)
+    ring, xyz = ring[returns(xyz)], xyz[returns(xyz)].astype(np.float64)
+    every = max(1, len(ring) // LOOKED_AT)
+    ring, xyz = ring[::every], xyz[::every]
+    there, index = np.unique(ring, return_inverse=True)
+    if len(there) < 3:
+        return None
+    inclination = np.arctan2(xyz[:, 2], np.hypot(xyz[:, 0], xyz[:, 1]))
+    mean = np.bincount(index, inclination) / np.bincount(index)
+    rank = np.argsort(np.argsort(mean))
+    if np.corrcoef(rank, np.arange(len(there)))[0, 1] <= RISING:
+        return None
+    return max(FEWEST_BEAMS, 1 << int(ring.max()).bit_length())
+
+
+def _ring(where: Where, values: NDArray, fields: Fields) -> NDArray[np.int32]:
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, 0)  # no returns may have none
+    highest = np.iinfo(np.int32).max if fields.beams is None else fields.beams - 1
+    ring = values.astype(np.int64)
+    if len(ring) and (ring.min() < 0 or ring.max() > highest or (ring != values).any()):
+        numbers = "" if fields.beams is None else f" from 0 to {highest}"
+        raise ValueError(
+            f"{where}: {fields.ring} does not hold rings{numbers}, but values from {values.min()} to {values.max()}; "
+            'name the column that does, fields={"ring": "NAME"}, or leave it out: {"ring": None}.'
+        )
+    if fields.beams is not None:
+        ring = highest - ring
+    return ring.astype(np.int32)
+
+
+def _xyz(columns: Mapping[str, NDArray], fields: Fields) -> NDArray[np.float32]:
+    xyz = np.empty((len(columns[fields.x]), 3), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is as good as infinite: no return
+        for axis, name in enumerate((fields.x, fields.y, fields.z)):
+            xyz[:, axis] = columns[name]
+    return xyz
+
+
+def _there(columns: Mapping[str, NDArray]) -> str:
+    return f"it has {', '.join(columns) or 'nothing'}. Name them: fields={{...}}."

@@ -1,0 +1,86 @@
+"""LAS and LAZ files, through laspy (and lazrs for LAZ): the extra `las`.
+
+Coordinates are whole numbers times the file's scale, plus its offset. A ring can only be an extra dimension: LAS has
+no place of its own for it. Both libraries believe a header's counts, allocate or loop by them, and end the process
+where memory does not suffice; so counts are compared with the file's length first. Shapes: N points.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rangeseg.scan_formats.checks import bytes_of
+from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
+from rangeseg.types import Scan
+
+VLR, EVLR = 54, 60
+"""Bytes that a record before and one after the points has at least."""
+
+SMALLER_AT_MOST = 1000
+"""A LAZ file that claims to be smaller than its points by more than this is damaged."""
+
+
+def read_las(path: Path, fields: AskedFields) -> Scan:
+    """Read a LAS or LAZ file.
+
+    Raises:
+        ImportError: laspy or lazrs is not installed.
+        ValueError: it cannot be read, is damaged, or holds no scan.
+    """
+    try:
+        import laspy
+        import lazrs  # noqa: F401 - laspy looks for it
+    except ImportError as error:
+        raise ImportError(f"{path}: LAS and LAZ are read through laspy: pip install 'rangeseg[las]'.") from error
+    content = bytes_of(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # laspy warns of numbers beyond float64 and of records it cannot read
+            _check_records(content)
+            with laspy.open(io.BytesIO(content), laz_backend=laspy.LazBackend.Lazrs) as file:
+                _check_points(content, file.header)
+                points = file.read_points(file.header.point_count)
+                names = [name for name in points.point_format.dimension_names if name not in "XYZ"]
+                columns = {name: np.asarray(points[name]) for name in ("x", "y", "z", *names)}
+                count = file.header.point_count
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # laspy and NumPy raise many kinds of Exception, lazrs others
+        raise ValueError(f"{path}: is no whole LAS file ({error}); copy it or write it again.") from error
+    if len(columns["x"]) != count:
+        raise ValueError(f"{path}: has {len(columns['x'])} of its {count} points; copy it again.")
+    return scan_of_columns(path, columns, fields)
+
+
+def _check_records(content: bytes) -> None:
+    before, after = _number(content, 100, 4), _number(content, 243, 4) if content[24:26] == b"\1\4" else 0
+    if before * VLR + after * EVLR > len(content):
+        raise ValueError(f"{len(content)} bytes cannot hold {before} records before the points and {after} after")
+
+
+def _check_points(content: bytes, header: Any) -> None:
+    start, needed = header.offset_to_point_data, header.point_count * header.point_format.size
+    if not header.are_points_compressed:
+        plain = header.number_of_evlrs == 0 and header.start_of_waveform_data_packet_record == 0
+        if start + needed > len(content) or (plain and start + needed < len(content)):
+            raise ValueError(f"{len(content)} bytes where {header.point_count} points end at {start + needed}")
+        return
+    import lazrs
+
+    table = _number(content, start, 8)
+    table = _number(content, len(content) - 8, 8) if table == 2**64 - 1 else table
+    record = lazrs.LazVlr(header.vlrs.get("LasZipVlr")[0].record_data)
+    sizes = record.item_size(), header.point_format.size
+    if sizes[0] != sizes[1] or needed > SMALLER_AT_MOST * len(content) or record.chunk_size() == 0:
+        raise ValueError(f"{header.point_count} points of {sizes[1]} bytes, compressed as {sizes[0]} bytes")
+    if not start + 8 <= table <= len(content) - 8 or _number(content, table + 4, 4) > len(content):
+        raise ValueError("its table of chunks is damaged")
+
+
+def _number(content: bytes, at: int, size: int) -> int:
+    return int.from_bytes(content[max(at, 0) : at + size], "little")

@@ -1,0 +1,133 @@
+"""PCD files: ascii, binary and binary_compressed, with every field and every point in its order.
+
+A reader of our own, because Open3D 0.20, which reads them too, gives uninitialised memory where an ascii row is short,
+and believes the header's counts. Shapes: N points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.scan_formats.checks import bytes_of
+from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
+from rangeseg.scan_formats.lzf import expand
+from rangeseg.scan_formats.text import columns_of_text
+from rangeseg.types import Scan
+
+KINDS = {"F": "f", "I": "i", "U": "u"}
+SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
+KEYS = {"VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a PCD says of its points.
+
+    Args:
+        record: one point; a field of COUNT above 1 holds so many numbers.
+        points: N.
+        data: ascii, binary or binary_compressed.
+        start: where the data begins, bytes.
+    """
+
+    record: np.dtype
+    points: int
+    data: str
+    start: int
+
+
+def read_pcd(path: Path, fields: AskedFields) -> Scan:
+    """Read a PCD file. An organised cloud keeps its order, row after row, and its no returns.
+
+    Raises:
+        ValueError: it cannot be read, is damaged, or holds no scan.
+    """
+    content = bytes_of(path)
+    try:
+        columns = _columns(content, _header(content))
+    except ValueError as error:
+        raise ValueError(f"{path}: is no whole PCD file ({error}); copy it or write it again.") from error
+    return scan_of_columns(path, columns, fields)
+
+
+def _header(content: bytes) -> Header:
+    said: dict[str, list[str]] = {}
+    start = 0
+    while "DATA" not in said:
+        end = content.find(b"\n", start)
+        if end < 0:
+            raise ValueError("its header has no DATA line")
+        words = content[start:end].decode("latin1").split()
+        start = end + 1
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] not in KEYS or words[0] in said:
+            raise ValueError(f"its header has a line {' '.join(words)[:60]!r}")
+        said[words[0]] = words[1:]
+    if missing := {"FIELDS", "SIZE", "TYPE", "WIDTH"} - set(said):
+        raise ValueError(f"its header has no {' and no '.join(sorted(missing))}")
+    width, height = _number(said, "WIDTH"), _number(said, "HEIGHT", 1)
+    points = _number(said, "POINTS", width * height)
+    if points != width * height:
+        raise ValueError(f"{points} points are not {width} x {height}")
+    return Header(_record(said), points, " ".join(said["DATA"]), start)
+
+
+def _number(said: dict[str, list[str]], key: str, default: int = 0) -> int:
+    words = said.get(key, [str(default)])
+    if len(words) != 1 or not (words[0].isascii() and words[0].isdecimal()) or len(words[0]) > 18:
+        raise ValueError(f"{key} is {' '.join(words)[:60]!r}")
+    return int(words[0])
+
+
+def _record(said: dict[str, list[str]]) -> np.dtype:
+    names = said["FIELDS"]
+    counts = said.get("COUNT", ["1"] * len(names))
+    if not len(names) == len(said["SIZE"]) == len(said["TYPE"]) == len(counts):
+        raise ValueError(f"{len(names)} fields, but {len(said['SIZE'])} sizes, {len(said['TYPE'])} types and so on")
+    record: list[tuple] = []
+    for name, size, kind, count in zip(names, said["SIZE"], said["TYPE"], counts, strict=True):
+        if size not in map(str, SIZES.get(kind, ())) or not count.isdecimal() or not 0 < int(count) < 65536:
+            raise ValueError(f"field {name} is {count} times {kind} of {size} bytes")
+        free = name if name not in (other[0] for other in record) else f"{name} {len(record)}"  # padding is called _
+        record.append((free, f"<{KINDS[kind]}{size}", int(count)) if count != "1" else (free, f"<{KINDS[kind]}{size}"))
+    return np.dtype(record)
+
+
+def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
+    """The fields of one number a point."""
+    body, points = memoryview(content)[header.start :], header.points
+    record = {name: header.record[name] for name in header.record.names or ()}
+    needed = points * header.record.itemsize
+    if header.data == "ascii":
+        types = [kind.base for kind in record.values() for _ in range(math.prod(kind.shape))]
+        table = columns_of_text(bytes(body).split(b"\n"), points, types)
+        firsts = np.cumsum([0, *(math.prod(kind.shape) for kind in record.values())])
+        columns = {name: table[first] for name, first in zip(record, firsts[:-1], strict=True)}
+    elif header.data == "binary":
+        if len(body) != needed:
+            raise ValueError(f"{len(body)} bytes of data where {points} points need {needed}")
+        rows = np.frombuffer(body, header.record)
+        columns = {name: rows[name] for name in record}
+    elif header.data == "binary_compressed":
+        columns, at, plain = {}, 0, _expanded(bytes(body), needed)
+        for name, kind in record.items():  # field after field
+            columns[name] = np.ndarray((points,), kind, plain, at)
+            at += points * kind.itemsize
+    else:
+        raise ValueError(f"DATA is {header.data[:60]!r}, none of ascii, binary, binary_compressed")
+    return {name: column for name, column in columns.items() if not record[name].shape}
+
+
+def _expanded(body: bytes, needed: int) -> bytes:
+    said = np.frombuffer(body[:8].ljust(8, b"\0"), "<u4").tolist()
+    if said != [len(body) - 8, needed]:
+        raise ValueError(
+            f"it says {said[0]} bytes expand to {said[1]}, there are {max(len(body) - 8, 0)} and {needed} are needed"
+        )
+    return expand(body[8:], needed)

@@ -1,0 +1,46 @@
+"""Tables written as text, for the ascii forms of PCD and PLY. Shapes: N points, C columns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def columns_of_text(lines: Sequence[bytes], rows: int, types: Sequence[np.dtype]) -> list[NDArray]:
+    """Read numbers between blanks, one row a line.
+
+    Args:
+        lines: of the file; blank ones do not count.
+        rows: N, how many rows there must be.
+        types: the C columns' types.
+
+    Returns:
+        C columns of (N,).
+
+    Raises:
+        ValueError: there are more or fewer, or what is no number of its column's type.
+    """
+    lines = [line for line in lines if line.strip()]
+    if len(lines) != rows:
+        raise ValueError(f"{len(lines)} lines of data where the header counts {rows}")
+    if rows == 0:
+        return [np.empty(0, dtype) for dtype in types]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a number that NumPy reads with reservations is none
+        table = np.loadtxt([line.decode("latin1") for line in lines], np.float64, comments=None, ndmin=2)
+    if table.shape != (rows, len(types)):
+        raise ValueError(f"rows of {table.shape[1]} numbers where the header has {len(types)}")
+    return [_as_type(table[:, k], dtype) for k, dtype in enumerate(types)]
+
+
+def _as_type(values: NDArray[np.float64], dtype: np.dtype) -> NDArray:
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    if not ((values >= limits.min) & (values <= limits.max) & (values == np.trunc(values))).all():
+        raise ValueError(f"numbers that are no {dtype}")
+    return values.astype(dtype)

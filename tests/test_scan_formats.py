@@ -1,0 +1,362 @@
+"""PCD, PLY, NPZ, LAS and LAZ: the same scan through each, other names and types, and damaged files of every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scan_writers import EXACT, PLAIN, ROUNDED, npz, pcd, ply, table
+
+from rangeseg.cli import main
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.scan_formats.lzf import expand
+from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
+from rangeseg.types import Scan
+
+WRITERS = EXACT | PLAIN | ROUNDED
+every_exact = pytest.mark.parametrize("name", EXACT)
+every_format = pytest.mark.parametrize("name", WRITERS)
+
+
+def made_up(points: int = 40, rings: int = 8) -> Scan:
+    """A scan of `rings` beams, the topmost 0."""
+    rng = np.random.default_rng(3)
+    ring = np.arange(points) % rings
+    inclination = np.radians(5 - 3 * ring + rng.uniform(-0.5, 0.5, points))
+    azimuth, distance = rng.uniform(-np.pi, np.pi, points), rng.uniform(3, 60, points)
+    across = distance * np.cos(inclination)
+    xyz = np.stack([across * np.cos(azimuth), across * np.sin(azimuth), distance * np.sin(inclination)], 1)
+    remission = (rng.integers(0, 256, points) / np.float32(255)).astype(np.float32)
+    return Scan(xyz.astype(np.float32), remission, ring.astype(np.int32))
+
+
+def write(folder: Path, name: str, scan: Scan) -> Path:
+    if name in ROUNDED:
+        pytest.importorskip("lazrs", reason="the extra las is not installed")
+    ending, writer = WRITERS[name]
+    path = folder / f"scan{ending}"
+    path.write_bytes(writer(scan))
+    return path
+
+
+def test_every_ending_is_written_here() -> None:
+    assert {ending for ending, _ in WRITERS.values()} == set(READERS)
+
+
+@every_exact
+def test_a_scan_comes_back_bit_for_bit_with_its_order_and_its_no_returns(name: str, tmp_path: Path) -> None:
+    scan = made_up()
+    scan.xyz[3], scan.xyz[7] = np.nan, 0
+    read = read_scan(write(tmp_path, name, scan))
+    np.testing.assert_array_equal(read.xyz, scan.xyz)
+    np.testing.assert_array_equal(read.remission, scan.remission)
+    np.testing.assert_array_equal(read.ring, scan.ring)
+    assert read.label is None
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_las_rounds_by_its_scale_and_nothing_else(name: str, tmp_path: Path) -> None:
+    scan = made_up()
+    read = read_scan(write(tmp_path, name, scan))
+    np.testing.assert_allclose(read.xyz, scan.xyz, atol=6e-5)
+    np.testing.assert_allclose(read.remission, scan.remission, atol=1e-5)
+    np.testing.assert_array_equal(read.ring, scan.ring)
+
+
+@every_exact
+def test_a_real_scan_is_the_same_in_every_format(name: str, kitti_root: Path, tmp_path: Path) -> None:
+    scan = SemanticKitti(kitti_root, "val", labels=False).scan(0)
+    few = Scan(scan.xyz[::25], scan.remission[::25])
+    read = read_scan(write(tmp_path, name, few))
+    np.testing.assert_array_equal(read.xyz, few.xyz)
+    np.testing.assert_array_equal(read.remission, few.remission)
+
+
+@pytest.mark.parametrize("ending", [".pcd", ".ply"])
+@pytest.mark.parametrize("ascii_", [True, False])
+def test_what_open3d_writes_is_read(ending: str, ascii_: bool, tmp_path: Path) -> None:
+    o3d = pytest.importorskip("open3d", reason="the extra view is not installed")
+    scan = made_up()
+    cloud = o3d.t.geometry.PointCloud(o3d.core.Tensor(scan.xyz))
+    cloud.point["intensity"] = o3d.core.Tensor(scan.remission[:, None])
+    path = tmp_path / f"a{ending}"
+    assert o3d.t.io.write_point_cloud(str(path), cloud, write_ascii=ascii_)
+    read = read_scan(path)
+    np.testing.assert_allclose(read.xyz, scan.xyz, rtol=1e-5 if ascii_ else 0)
+    np.testing.assert_allclose(read.remission, scan.remission, rtol=1e-5 if ascii_ else 0)
+
+
+class TestFields:
+    """Names, types and scales."""
+
+    def read(self, folder: Path, columns: dict[str, np.ndarray], **fields: str | None) -> Scan:
+        scan = made_up()
+        rows = dict(zip("xyz", scan.xyz.T, strict=True)) | columns
+        np.savez(folder / "a.npz", **rows)
+        return read_scan(folder / "a.npz", fields=fields)
+
+    @pytest.mark.parametrize("name", ["remission", "Intensity", "reflectivity", "scalar_intensity", "I"])
+    def test_remission_is_found_by_its_usual_names(self, tmp_path: Path, name: str) -> None:
+        scan = self.read(tmp_path, {name: np.full(40, 0.25, np.float32)})
+        assert (scan.remission == 0.25).all()
+
+    @pytest.mark.parametrize(
+        ("dtype", "most", "expected"),
+        [("u1", 51, 0.2), ("u2", 13107, 0.2), ("f4", 51, 0.2), ("f8", 0.5, 0.5), ("i4", 13107, 0.2), ("u4", 51, 0.2)],
+    )
+    def test_remission_is_scaled_by_its_type_else_by_the_smallest_scale_that_holds_it(
+        self, tmp_path: Path, dtype: str, most: float, expected: float
+    ) -> None:
+        scan = self.read(tmp_path, {"intensity": np.full(40, most).astype(dtype)})
+        np.testing.assert_allclose(scan.remission, expected, rtol=1e-6)
+
+    def test_names_may_be_given(self, tmp_path: Path) -> None:
+        columns = {"intensity": np.full(40, 9, "u1"), "power": np.full(40, 200, "f4"), "ring": np.full(40, 99, "u1")}
+        scan = self.read(tmp_path, columns, remission="power/400", ring=None)
+        assert (scan.remission == 0.5).all()
+        assert scan.ring is None
+        assert (self.read(tmp_path, columns, remission=None, ring=None).remission == 0).all()
+        with pytest.raises(ValueError, match=r"a\.npz: has no light for remission; it has x, y, z, intensity"):
+            self.read(tmp_path, columns, remission="light")
+        with pytest.raises(ValueError, match="fields has colour; it may have x, y, z"):
+            self.read(tmp_path, columns, colour="power")
+
+    def test_an_intensity_without_a_known_scale_is_asked_for(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"runs to 1e\+06 and its full scale is not known; say it: fields="):
+            self.read(tmp_path, {"intensity": np.full(40, 1e6)})
+
+    def test_rings_that_rise_are_turned_around(self, tmp_path: Path) -> None:
+        ring = made_up().ring
+        assert ring is not None
+        np.testing.assert_array_equal(self.read(tmp_path, {"ring": ring}).ring, ring)
+        np.testing.assert_array_equal(self.read(tmp_path, {"channel": 15 - ring}).ring, ring)
+        np.testing.assert_array_equal(self.read(tmp_path, {"line": 7 - ring}, ring="line/8").ring, ring)
+        np.testing.assert_array_equal(self.read(tmp_path, {"line": 7 - ring}, ring="line/top").ring, 7 - ring)
+        with pytest.raises(ValueError, match="does not hold rings"):
+            self.read(tmp_path, {"ring": ring - 4})
+
+    def test_formats_without_names_take_none(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "kitti", made_up())
+        with pytest.raises(ValueError, match=r"its columns have no names; fields are for \.pcd"):
+            read_scan(path, fields={"remission": "i"})
+
+
+class TestPCD:
+    """What PCD files may have besides."""
+
+    def test_fields_of_several_numbers_and_padding_are_stepped_over(self, tmp_path: Path) -> None:
+        scan = made_up()
+        plain = table(scan)
+        rows = np.zeros(len(scan), [("_", "u1", (4,)), *plain.dtype.descr, ("normal", "<f4", (3,)), ("time", "<f8")])
+        for name in plain.dtype.names or ():
+            rows[name] = plain[name]
+        for data in ("ascii", "binary", "binary_compressed"):
+            (tmp_path / "a.pcd").write_bytes(pcd(rows, data))
+            read = read_scan(tmp_path / "a.pcd")
+            np.testing.assert_array_equal(read.xyz, scan.xyz)
+            np.testing.assert_array_equal(read.ring, scan.ring)
+
+    def test_organised_clouds_keep_their_rows(self, tmp_path: Path) -> None:
+        scan = made_up()
+        scan.xyz[5:15] = np.nan
+        (tmp_path / "a.pcd").write_bytes(pcd(table(scan), "binary", width=8))
+        np.testing.assert_array_equal(read_scan(tmp_path / "a.pcd").xyz, scan.xyz)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            (b"POINTS 40", b"POINTS 41", "41 points are not 40 x 1"),
+            (b"WIDTH 40", b"WIDTH -40", "WIDTH is '-40'"),
+            (b"WIDTH 40\nHEIGHT 1\n", b"WIDTH 4000000000000\nHEIGHT 1000000\n", "are not"),
+            (b"SIZE 4", b"SIZE 3", "field x is 1 times F of 3 bytes"),
+            (b"TYPE F F F F U", b"TYPE F F F F", "types"),
+            (b"DATA binary", b"DATA zip", "DATA is 'zip'"),
+            (b"FIELDS", b"FILEDS", "its header has a line 'FILEDS"),
+        ],
+    )
+    def test_a_header_that_contradicts_is_refused(self, tmp_path: Path, old: bytes, new: bytes, said: str) -> None:
+        content = pcd(table(made_up()), "binary")
+        assert old in content
+        (tmp_path / "a.pcd").write_bytes(content.replace(old, new))
+        with pytest.raises(ValueError, match=rf"a\.pcd: is no whole PCD file .*{said}"):
+            read_scan(tmp_path / "a.pcd")
+
+    def test_counts_are_compared_with_the_file_before_memory_is_taken(self, tmp_path: Path) -> None:
+        content = pcd(table(made_up()), "binary_compressed")
+        huge = content.replace(b"WIDTH 40", b"WIDTH 400000000000").replace(b"POINTS 40", b"POINTS 400000000000")
+        (tmp_path / "a.pcd").write_bytes(huge)
+        with pytest.raises(ValueError, match=r"a\.pcd: is no whole PCD file"):
+            read_scan(tmp_path / "a.pcd")
+        with pytest.raises(ValueError, match="cannot hold"):
+            expand(b"\x00a", 10**12)
+
+
+def test_ply_lists_before_the_vertices_are_told(tmp_path: Path) -> None:
+    content = ply(table(made_up()), "binary_little_endian")
+    faces = b"element face 0\nproperty list uchar int vertex_indices\n"
+    (tmp_path / "a.ply").write_bytes(content.replace(faces, b"").replace(b"element vertex", faces + b"element vertex"))
+    with pytest.raises(ValueError, match="lists stand before its vertices"):
+        read_scan(tmp_path / "a.ply")
+
+
+def test_npz_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", xyz=np.ones((5, 3)), remission=np.ones(4))
+    with pytest.raises(ValueError, match=r"its arrays differ in length \(x 5, y 5, z 5, remission 4\)"):
+        read_scan(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", xyz=np.array([None]))
+    with pytest.raises(ValueError, match=r"b\.npz: is no whole archive"):
+        read_scan(tmp_path / "b.npz")
+
+
+def damaged(content: bytes, cases: int, seed: int) -> list[bytes]:
+    """A third cut off, a third with flipped bits, a third with bytes put in, taken out or repeated."""
+    rng, made = np.random.default_rng(seed), []
+    for case in range(cases):
+        at = int(rng.integers(0, len(content)))
+        if case % 3 == 0:
+            made.append(content[:at])
+        elif case % 3 == 1:
+            changed = bytearray(content)
+            for place in rng.integers(0, len(content), int(rng.integers(1, 4))):
+                changed[place] ^= 1 << int(rng.integers(0, 8))
+            made.append(bytes(changed))
+        else:
+            piece = content[at : at + int(rng.integers(1, 30))]
+            kept = at + (len(piece) if rng.random() < 0.5 else 0)
+            put = rng.bytes(int(rng.integers(0, 20))) if rng.random() < 0.5 else piece
+            made.append(content[:at] + put + content[kept:])
+    return made
+
+
+def survives(path: Path, scan: Scan, read: Callable[[Path], int]) -> str:
+    """What reading a damaged file comes to: an error that names it, or as many points as it can hold."""
+    try:
+        points = read(path)
+    except ValueError as error:
+        assert path.name in str(error), error  # noqa: PT017 - most cases are refused, some are read
+        return "refused"
+    assert 0 < points <= max(len(scan), path.stat().st_size)
+    return "read"
+
+
+@every_format
+def test_damaged_files_are_refused_by_name_or_read(name: str, tmp_path: Path) -> None:
+    fuzz(name, tmp_path, cases=120, seed=0)
+
+
+@pytest.mark.slow
+@every_format
+def test_many_more_damaged_files(name: str, tmp_path: Path) -> None:
+    fuzz(name, tmp_path, cases=1500, seed=1)
+
+
+def fuzz(name: str, folder: Path, *, cases: int, seed: int) -> None:
+    scan = made_up()
+    path = write(folder, name, scan if name not in ("kitti", "npy") else replace(scan, ring=None))
+    contents = damaged(path.read_bytes(), cases, seed)
+    ends = [survives(changed(path, content), scan, lambda file: len(read_scan(file))) for content in contents]
+    assert ends.count("refused") > cases // 10
+
+
+def changed(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@every_exact
+def test_a_flipped_bit_among_the_values_leaves_the_number_of_points(name: str, tmp_path: Path) -> None:
+    if name == "npz":
+        return  # its check sums find it
+    scan = made_up()
+    content = write(tmp_path, name, scan).read_bytes()
+    rng = np.random.default_rng(0)
+    start = content.index(b"end_header" if "ply" in name else b"DATA") + 40
+    for place in rng.integers(start, len(content), 100):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(0, 8))
+        ending = EXACT[name][0]
+        try:
+            assert len(read_scan(changed(tmp_path / f"b{ending}", bytes(flipped)))) == len(scan)
+        except ValueError as error:
+            assert f"b{ending}" in str(error)  # noqa: PT017 - a ring or a number that is none
+
+
+def test_damaged_labels_are_refused_by_name_or_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.label"
+    write_labels(path, np.arange(40))
+    scan = made_up()
+    for content in damaged(path.read_bytes(), 100, 0):
+        if content:
+            survives(changed(path, content), scan, lambda file: len(read_labels(file)[0]))
+
+
+def test_wrong_endings_are_refused(tmp_path: Path) -> None:
+    for name, (ending, writer) in (EXACT | PLAIN).items():
+        content = writer(made_up())
+        for other in {".pcd", ".ply", ".npz", ".npy"} - {ending}:
+            path = changed(tmp_path / f"a{other}", content)
+            with pytest.raises(ValueError, match=rf"a\{other}"):
+                read_scan(path)
+        assert npz(made_up())[:2] == b"PK", name
+
+
+class TestRecordings:
+    """`rangeseg unpack`, on bags that rosbags writes."""
+
+    @pytest.fixture
+    def bag(self, tmp_path: Path) -> Path:
+        pytest.importorskip("rosbags", reason="the extra bags is not installed")
+        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.typesys import Stores, get_typestore
+
+        store = get_typestore(Stores.ROS2_HUMBLE)
+        types = {name.rsplit("/", 1)[1]: kind for name, kind in store.types.items()}
+        kind = "sensor_msgs/msg/PointCloud2"
+        with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            lidar, other = (writer.add_connection(topic, kind, typestore=store) for topic in ("/lidar", "/rear"))
+            for number in range(3):
+                scan = self.scan(number)
+                rows = table(scan, "reflectivity")
+                codes = {"<f4": 7, "<u2": 4}
+                fields = [
+                    types["PointField"](name, rows.dtype.fields[name][1], codes[rows.dtype[name].str], 1)  # type: ignore[index]
+                    for name in rows.dtype.names or ()
+                ]
+                head = types["Header"](types["Time"](number, 0), "lidar")
+                data = np.frombuffer(rows.tobytes(), np.uint8)
+                cloud = types["PointCloud2"](head, 1, len(rows), fields, False, rows.itemsize, data.size, data, True)
+                raw = store.serialize_cdr(cloud, kind)
+                writer.write(lidar, number * 10**8, raw)
+                if number == 0:
+                    writer.write(other, 5, raw)
+        return tmp_path / "bag"
+
+    def scan(self, number: int) -> Scan:
+        scan = made_up()
+        return replace(scan, xyz=scan.xyz + np.float32(0.01 * number))
+
+    def test_every_cloud_of_a_topic_becomes_a_scan(self, bag: Path, tmp_path: Path) -> None:
+        out = tmp_path / "scans"
+        assert main(["unpack", str(bag), "--out", str(out), "--topic", "/lidar"]) == 0
+        assert sorted(path.name for path in out.iterdir()) == ["000000.npz", "000001.npz", "000002.npz"]
+        for number in range(3):
+            read, expected = read_scan(out / f"{number:06d}.npz"), self.scan(number)
+            np.testing.assert_array_equal(read.xyz, expected.xyz)
+            np.testing.assert_array_equal(read.remission, expected.remission)
+            np.testing.assert_array_equal(read.ring, expected.ring)
+
+    def test_what_is_wrong_is_said(self, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def error(*words: str) -> str:
+            assert main(["unpack", *words, "--out", str(tmp_path / "o")]) == 1
+            return " ".join(capsys.readouterr().err.split())
+
+        assert "has 2 topics of point clouds; choose a topic of /lidar, /rear" in error(str(bag))
+        assert "no point clouds on /front" in error(str(bag), "--topic", "/front")
+        assert "--fields takes NAME=COLUMN" in error(str(bag), "--topic", "/lidar", "--fields", "ring")
+        assert "is no whole recording" in error(str(tmp_path / "absent.mcap"))
+        (file,) = bag.glob("*.mcap")
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        assert "bag" in error(str(bag), "--topic", "/lidar")
