@@ -15,7 +15,7 @@ import pytest
 from rangeseg.cli import main
 from rangeseg.components import ConfigError
 from rangeseg.config import Config, config_from, write_config
-from rangeseg.data import DATASETS, PandaSet, Rellis3D, ScanFolder, ScribbleKitti, SemanticKitti, SemanticPOSS
+from rangeseg.data import DATASETS, PandaSet, Rellis3D, ScanFolder, ScribbleKitti, SemanticKitti, SemanticPOSS, Waymo
 from rangeseg.engine.experiment import open_source
 from rangeseg.engine.training import train
 from rangeseg.engine.training_data import TrainingData
@@ -24,7 +24,7 @@ from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels, read_scan, write_labels
 from rangeseg.types import IGNORE
 
-WITH_CLASSES = ["pandaset", "rellis3d", "semantic_poss"]
+WITH_CLASSES = ["pandaset", "rellis3d", "semantic_poss", "waymo"]
 RNG = np.random.default_rng(0)
 
 
@@ -275,6 +275,94 @@ class TestPandaSet:
         sweep = data_of(root)
         assert main(["predict", run, str(sweep), "--out", str(out), "--device", "cpu"]) == 0
         assert len(read_labels(out / "000000.label")[0]) == 106_886
+
+
+class TestWaymo:
+    """On files written as the published format says."""
+
+    ROWS, COLUMNS = 4, 12
+    TURN = 0.4
+    """Radians from the vehicle's axes to the sensor's."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        pytest.importorskip("pyarrow", reason="the extra waymo is not installed")
+        cos, sin = np.cos(self.TURN), np.sin(self.TURN)
+        extrinsic = [cos, -sin, 0, 1.4, sin, cos, 0, 0, 0, 0, 1, 2.1, 0, 0, 0, 1]
+        calibration = {
+            "[LiDARCalibrationComponent].extrinsic.transform": [[0.0] * 16, extrinsic],
+            "[LiDARCalibrationComponent].beam_inclination.values": [[0.0], [-0.3, -0.2, -0.1, 0.05]],
+        }
+        self.write(tmp_path, "lidar_calibration", {"key.laser_name": [2, 1]} | calibration)
+        rows = {"key.laser_name": [1, 2, 1], "key.frame_timestamp_micros": [200, 200, 100]}
+        images = [self.image(time) for time in (200, 7, 100)]
+        shapes = [[self.ROWS, self.COLUMNS, 4]] * 3
+        self.write(tmp_path, "lidar", rows | self.values("[LiDARComponent]", images, shapes))
+        classes = np.zeros((self.ROWS, self.COLUMNS, 2), np.int32)
+        classes[..., 1] = np.arange(self.COLUMNS)
+        labels = {"key.laser_name": [1], "key.frame_timestamp_micros": [200]}
+        component = "[LiDARSegmentationLabelComponent]"
+        self.write(tmp_path, "lidar_segmentation", labels | self.values(component, [classes], [list(classes.shape)]))
+        return tmp_path
+
+    def image(self, seed: int) -> np.ndarray:
+        image = np.random.default_rng(seed).uniform(2, 60, (self.ROWS, self.COLUMNS, 4)).astype(np.float32)
+        image[0, 0, 0], image[1, 2, 0] = -1, 0
+        return image
+
+    def values(self, component: str, images: list[np.ndarray], shapes: list[list[int]]) -> dict[str, list]:
+        name = f"{component}.range_image_return1"
+        return {f"{name}.values": [image.reshape(-1).tolist() for image in images], f"{name}.shape": shapes}
+
+    def write(self, root: Path, component: str, columns: dict[str, list]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        (root / "training" / component).mkdir(parents=True, exist_ok=True)
+        pyarrow.parquet.write_table(pyarrow.table(columns), root / "training" / component / "seg_1.parquet")
+
+    def test_points_are_where_waymos_formula_puts_them(self, root: Path) -> None:
+        source = Waymo(root)
+        assert [source.name(index) for index in range(len(source))] == ["seg_1/200"]
+        scan, image = source.scan(0), self.image(200)
+        assert scan.ring is not None
+        for row, inclination in enumerate((0.05, -0.1, -0.2, -0.3)):
+            for column in range(self.COLUMNS):
+                point, distance = row * self.COLUMNS + column, image[row, column, 0]
+                assert scan.ring[point] == row
+                if distance <= 0:
+                    assert scan.xyz[point].tolist() == [0, 0, 0]
+                    continue
+                azimuth = np.pi - (column + 0.5) / self.COLUMNS * 2 * np.pi  # in the vehicle's axes
+                across = distance * np.cos(inclination)
+                expected = [across * np.cos(azimuth), across * np.sin(azimuth), distance * np.sin(inclination)]
+                np.testing.assert_allclose(scan.xyz[point], expected, atol=1e-4)
+                assert scan.remission[point] == pytest.approx(np.tanh(image[row, column, 1]), abs=1e-6)
+        assert scan.label is not None
+        assert scan.label.reshape(self.ROWS, -1)[2].tolist() == [IGNORE, *range(self.COLUMNS - 1)]
+
+    def test_every_frame_has_those_without_classes_too(self, root: Path) -> None:
+        source = Waymo(root, every_frame=True)
+        assert [source.name(index) for index in range(len(source))] == ["seg_1/100", "seg_1/200"]
+        assert source.scan(0).label is None
+        assert source.scan(1).label is not None
+        assert Waymo(root, labels=False).scan(0).label is None
+        assert len(Waymo(root, every_frame=True, frames=["seg_1/100"])) == 1
+
+    def test_what_is_wrong_is_said(self, root: Path) -> None:
+        with pytest.raises(ValueError, match=r"validation.lidar_segmentation: holds no \.parquet files"):
+            Waymo(root, "val")
+        with pytest.raises(ValueError, match="cannot be predicted as files"):
+            Waymo(root).scan_path(0)
+        source, lidar = Waymo(root), root / "training" / "lidar" / "seg_1.parquet"
+        whole = lidar.read_bytes()
+        for content in (b"", whole[: len(whole) // 2], b"PAR1"):
+            lidar.write_bytes(content)
+            with pytest.raises(ValueError, match=r"seg_1\.parquet: cannot be read as Waymo's parquet"):
+                source.scan(0)
+        self.write(root, "lidar", {"key.laser_name": [1], "key.frame_timestamp_micros": [200]})
+        with pytest.raises(ValueError, match=r"seg_1\.parquet: .*(no column|cannot be read)"):
+            source.scan(0)
 
 
 class TestUnlabelledScansOfAnotherSensor:

@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.engine.experiment import lookup_label_map
     from rangeseg.engine.stats import plain_views, statistics_yaml, tallies
 
-    config = read_config(arguments.config, [*arguments.overrides, "runtime.out=."])
+    config = read_config(arguments.config, [*arguments.overrides, "runtime.out=.", "optim.steps=1"])
     views = plain_views(config, arguments.split, arguments.frames)
     parts = progress(tallies(views, workers=arguments.workers), "measuring", len(views))
     words = [str(arguments.config), *arguments.overrides, "--split", arguments.split]

@@ -18,6 +18,7 @@ from rangeseg.data.scribble_kitti import ScribbleKitti
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.semantic_poss import SemanticPOSS
 from rangeseg.data.source import Source
+from rangeseg.data.waymo import Waymo
 
 DATASETS: dict[str, Callable[..., Source]] = {
     "semantic_kitti": SemanticKitti,
@@ -25,6 +26,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "semantic_poss": SemanticPOSS,
     "pandaset": PandaSet,
     "rellis3d": Rellis3D,
+    "waymo": Waymo,
     "scan_folder": ScanFolder,
     "camvid": CamVid,
     "pascal_voc": PascalVOC,

@@ -1,0 +1,185 @@
+"""Waymo Open version 2: range images of the TOP LiDAR in parquet files.
+
+root/training/lidar/SEGMENT.parquet                 range images: range, intensity, elongation, is in no label zone
+              lidar_calibration/SEGMENT.parquet     extrinsic and beam inclinations
+              lidar_segmentation/SEGMENT.parquet    instance and class of each pixel, of some frames
+
+A scan is called ``SEGMENT/TIMESTAMP`` everywhere. Written from the published format; never run on the real files.
+Shapes: H rows, W columns, N = H * W points, row after row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.data.lists import keep_listed, read_names
+from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
+from rangeseg.types import Scan
+
+TOP = 1
+"""`key.laser_name` of the turning LiDAR on the roof."""
+
+LASER, TIME = "key.laser_name", "key.frame_timestamp_micros"
+IMAGE = "[LiDARComponent].range_image_return1"
+CLASSES = "[LiDARSegmentationLabelComponent].range_image_return1"
+CALIBRATION = "[LiDARCalibrationComponent]"
+SEGMENTATION = "lidar_segmentation"
+
+
+class Waymo:
+    """The scans of one split, segment by segment, by time.
+
+    Args:
+        root: the folder that holds training/, validation/ and testing/.
+        split: train, val or test.
+        every_frame: frames without classes, too, as unlabelled scans; always so in split test.
+        frames: only these scans: their names, or a list file of them.
+        labels: read labels.
+
+    Raises:
+        ValueError: pyarrow is missing, or a folder, split, file or scan is not there or damaged.
+
+    Source:
+        Sun et al., Scalability in Perception for Autonomous Driving: Waymo Open Dataset, CVPR 2020.
+    """
+
+    folder: ClassVar[str] = "waymo"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        every_frame: bool = False,
+        frames: str | Path | Iterable[str] | None = None,
+        labels: bool = True,
+    ) -> None:
+        self._label_map = self.read_label_map()
+        if split not in self._label_map.splits:
+            raise ValueError(f"Waymo Open has no split {split!r}; use {', '.join(self._label_map.splits)}.")
+        self._home = Path(root) / self._label_map.splits[split][0]
+        self._labelled = labels and split != "test"
+        listed = "lidar" if every_frame or split == "test" else SEGMENTATION
+        files = sorted((self._home / listed).glob("*.parquet"))
+        if not files:
+            raise ValueError(f"{self._home / listed}: holds no .parquet files; see datasets/waymo/README.md.")
+        self._names = [f"{file.stem}/{time}" for file in files for time in _times(file)]
+        if frames is not None:
+            if isinstance(frames, str | Path):
+                form = {"what": "scan", "form": "SEGMENT/TIMESTAMP", "example": self._names[0]}
+                frames = read_names(frames, pattern=r"\S+/\d+", **form)
+            cure = f"Name scans of split {split}, e.g. {self._names[0]}."
+            self._names = keep_listed(self._names, frames, self._home, what="scan", cure=cure)
+
+    @classmethod
+    def read_label_map(cls) -> LabelMap:
+        """Waymo's classes, without opening its files."""
+        return LabelMap.read(resource("datasets", cls.folder, "labels.yaml"))
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes."""
+        return self._label_map
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        """What scan `index` is called."""
+        return self._names[index]
+
+    def scan_path(self, index: int) -> Path:
+        """There is none.
+
+        Raises:
+            ValueError: always; a file holds all scans of a segment.
+        """
+        raise ValueError("Waymo's scans are rows of parquet files: they cannot be predicted as files. Use evaluate.")
+
+    def scan(self, index: int) -> Scan:
+        """Scan `index`: the first return of every pixel, with train ids where its frame has them.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        segment, time = self._names[index].split("/")
+        path = self._home / "lidar" / f"{segment}.parquet"
+        image = _image(path, IMAGE, int(time))
+        turn, inclination = _calibration(self._home / "lidar_calibration" / f"{segment}.parquet")
+        if image is None or image.ndim != 3 or image.shape[0] != len(inclination) or image.shape[2] < 2:
+            shape = "none" if image is None else image.shape
+            raise ValueError(f"{path}: the range image of {time} is {shape}; ({len(inclination)}, W, 4) is needed.")
+        return Scan(*_points(image, turn, inclination), label=self._labels(segment, int(time), image.shape[:2]))
+
+    def _labels(self, segment: str, time: int, shape: Sequence[int]) -> NDArray[np.uint8] | None:
+        path = self._home / SEGMENTATION / f"{segment}.parquet"
+        raw = _image(path, CLASSES, time) if self._labelled and path.is_file() else None
+        if raw is None:
+            return None
+        if raw.shape != (*shape, 2):
+            raise ValueError(f"{path}: the classes of {time} are {raw.shape}; ({shape[0]}, {shape[1]}, 2) is needed.")
+        return self._label_map.to_train(raw[..., 1].reshape(-1).astype(np.int64))
+
+
+def _points(
+    image: NDArray, turn: NDArray[np.float64], inclination: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """(N, 3) places in the vehicle's axes, (N,) remission and row; column 0 looks behind, on the left."""
+    rows, columns = image.shape[:2]
+    correction = np.arctan2(turn[1, 0], turn[0, 0])
+    azimuth = ((columns - 0.5 - np.arange(columns)) / columns * 2 - 1) * np.pi - correction
+    distance = np.where(image[..., 0] > 0, image[..., 0], 0).astype(np.float64)
+    across = distance * np.cos(inclination)[:, None]
+    xyz = np.stack([across * np.cos(azimuth), across * np.sin(azimuth), distance * np.sin(inclination)[:, None]], -1)
+    ring = np.repeat(np.arange(rows, dtype=np.int32), columns)
+    remission = np.where(distance > 0, np.tanh(image[..., 1]), 0).reshape(-1).astype(np.float32)
+    return (xyz.reshape(-1, 3) @ turn[:3, :3].T).astype(np.float32), remission, ring
+
+
+def _times(path: Path) -> list[int]:
+    """Of the TOP LiDAR's frames, in order."""
+    return sorted(_read(path, [TIME], [(LASER, "==", TOP)])[TIME])
+
+
+def _image(path: Path, component: str, time: int) -> NDArray | None:
+    """(H, W, C) of one frame, None if there is none."""
+    columns = [f"{component}.values", f"{component}.shape"]
+    rows = _read(path, columns, [(LASER, "==", TOP), (TIME, "==", time)])
+    if not rows[columns[0]]:
+        return None
+    values, shape = np.asarray(rows[columns[0]][0]), rows[columns[1]][0]
+    if np.prod(shape) != values.size:
+        raise ValueError(f"{path}: {values.size} values of {time} for shape {shape}; copy the file again.")
+    return values.reshape(shape)
+
+
+@lru_cache(maxsize=32)
+def _calibration(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(4, 4) extrinsic of the TOP LiDAR, and (H,) inclinations, radians, the topmost first."""
+    columns = [f"{CALIBRATION}.extrinsic.transform", f"{CALIBRATION}.beam_inclination.values"]
+    rows = _read(path, columns, [(LASER, "==", TOP)])
+    if not rows[columns[0]] or len(rows[columns[0]][0]) != 16 or not rows[columns[1]][0]:
+        raise ValueError(f"{path}: has no extrinsic and beam inclinations of the TOP LiDAR; copy it again.")
+    return np.reshape(rows[columns[0]][0], (4, 4)), np.sort(rows[columns[1]][0])[::-1]
+
+
+def _read(path: Path, columns: Sequence[str], where: list[tuple[str, str, Any]]) -> dict[str, list]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError(f"{path}: needs pyarrow ({error}). Install it: pip install rangeseg[waymo]") from error
+    try:
+        table = pyarrow.parquet.read_table(path, columns=list(columns), filters=where)
+    except (OSError, KeyError, pyarrow.ArrowException) as error:
+        raise ValueError(f"{path}: cannot be read as Waymo's parquet ({error}); copy it again.") from error
+    if missing := [name for name in columns if name not in table.column_names]:
+        raise ValueError(f"{path}: has no column {missing[0]}; it is not of version 2 of the dataset.")
+    return {name: table[name].to_pylist() for name in columns}
