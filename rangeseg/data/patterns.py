@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from rangeseg.data.file_pairs import Pair
+from rangeseg.data.file_pairs import FilePairs, Pair
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 
@@ -83,23 +84,35 @@ class Patterns:
         return pairs
 
 
-def read_classes(classes: str | None, splits: Mapping[str, Sequence[str]] | None, dataset: str) -> LabelMap:
-    """The classes of a folder of one's own.
+class OwnClasses(FilePairs):
+    """A folder of one's own: classes from a YAML, splits from there or from the config. Give `_classes`, `_splits`."""
 
-    Args:
-        classes: a YAML like `datasets/camvid/labels.yaml`, or the name of a shipped dataset that has the same.
-        splits: split -> its folders, instead of those that the YAML names.
-        dataset: what a config calls the folder, for errors.
+    _classes: str
+    _splits: Mapping[str, Sequence[str]] | None
 
-    Raises:
-        ValueError: no classes are given, they cannot be read, or the splits are no lists of names.
-    """
-    if classes is None:
-        raise ValueError(f"{dataset} has no classes of its own; give classes, the path of a labels.yaml.")
-    shipped = resource("datasets") / classes / "labels.yaml"
-    label_map = LabelMap.read(shipped if shipped.is_file() else classes)
-    if splits is None:
-        return label_map
-    if not splits or not all(isinstance(parts, Sequence) and not isinstance(parts, str) for parts in splits.values()):
-        raise ValueError(f"splits is {splits!r}; give lists of folders, like {{train: [a, b], val: [c]}}.")
-    return replace(label_map, splits={name: tuple(map(str, parts)) for name, parts in splits.items()})
+    def classes_by(self) -> dict[str, Any]:
+        """`classes` and `splits`."""
+        return {"classes": self._classes, "splits": self._splits}
+
+    @classmethod
+    def read_label_map(cls, classes: str | None = None, splits: Mapping[str, Sequence[str]] | None = None) -> LabelMap:
+        """The classes.
+
+        Args:
+            classes: a YAML like `datasets/camvid/labels.yaml`, or the name of a shipped dataset that has the same.
+            splits: split -> its folders, instead of those that the YAML names.
+
+        Raises:
+            ValueError: no classes are given, they cannot be read, or the splits are no lists of names.
+        """
+        if classes is None:
+            raise ValueError(f"{cls.folder} has no classes of its own; give classes, the path of a labels.yaml.")
+        shipped = resource("datasets") / classes / "labels.yaml"
+        label_map = LabelMap.read(shipped if shipped.is_file() else classes)
+        if splits is None:
+            return label_map
+        if not splits or not all(
+            isinstance(parts, Sequence) and not isinstance(parts, str) for parts in splits.values()
+        ):
+            raise ValueError(f"splits is {splits!r}; give lists of folders, like {{train: [a, b], val: [c]}}.")
+        return replace(label_map, splits={name: tuple(map(str, parts)) for name, parts in splits.items()})

@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rangeseg.data.patterns import Patterns, read_classes
+from rangeseg.data.patterns import OwnClasses, Patterns
 from rangeseg.data.photo_io import IMAGE_SUFFIXES, read_color_labels, read_photo
 from rangeseg.data.photo_pairs import Pair, PhotoPairs
 from rangeseg.labels import LabelMap
 from rangeseg.types import Photo
 
 
-class PhotoFolder(PhotoPairs):
+class PhotoFolder(OwnClasses, PhotoPairs):
     """The photographs of one split, in the order of their names.
 
     Args:
@@ -63,19 +63,6 @@ class PhotoFolder(PhotoPairs):
             ValueError: the patterns do not tell splits apart, or two files would have one name.
         """
         return self._patterns.find(root, split, self.label_map.splits, IMAGE_SUFFIXES, self.thing)
-
-    def classes_by(self) -> dict[str, Any]:
-        """`classes` and `splits`."""
-        return {"classes": self._classes, "splits": self._splits}
-
-    @classmethod
-    def read_label_map(cls, classes: str | None = None, splits: Mapping[str, Sequence[str]] | None = None) -> LabelMap:
-        """The classes of a YAML.
-
-        Raises:
-            ValueError: none is given, or it cannot be read.
-        """
-        return read_classes(classes, splits, "photo_folder")
 
     @staticmethod
     def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from rangeseg.data.patterns import Patterns, read_classes
+from rangeseg.data.patterns import OwnClasses, Patterns
 from rangeseg.data.scan_pairs import Pair, ScanPairs
 from rangeseg.labels import LabelMap
 from rangeseg.scan_io import READERS, read_scan
 from rangeseg.types import Scan
 
 
-class ScanFolder(ScanPairs):
+class ScanFolder(OwnClasses, ScanPairs):
     """The scans of one split, in the order of their names.
 
     Args:
@@ -66,22 +66,9 @@ class ScanFolder(ScanPairs):
         """
         return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.thing)
 
-    def classes_by(self) -> dict[str, Any]:
-        """`classes` and `splits`."""
-        return {"classes": self._classes, "splits": self._splits}
-
     def read_by(self) -> dict[str, Any]:
         """`label_dtype`."""
         return {"label_dtype": self._label_dtype}
-
-    @classmethod
-    def read_label_map(cls, classes: str | None = None, splits: Mapping[str, Sequence[str]] | None = None) -> LabelMap:
-        """The classes of a YAML.
-
-        Raises:
-            ValueError: none is given, or it cannot be read.
-        """
-        return read_classes(classes, splits, "scan_folder")
 
     @staticmethod
     def read(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import check_input
+from rangeseg.networks.layers import check_input, conv_norm_relu
 from rangeseg.networks.pretrained import load_trunk
 from rangeseg.networks.resnet import Freeze, ResNet, WithTrunk
 
@@ -107,12 +107,14 @@ class DeepLabV3Plus(WithTrunk):
         inner, low = 4 * width, 3 * width // 4
         rates = RATES_V3 if output_stride == 8 else tuple(rate // 2 for rate in RATES_V3)
         deep = self.backbone.channels[-1]
-        self.branches = nn.ModuleList([_conv(deep, inner, 1), *(_conv(deep, inner, 3, rate) for rate in rates)])
-        self.pooled = _conv(deep, inner, 1)
-        self.project = nn.Sequential(_conv(inner * (len(rates) + 2), inner, 1), nn.Dropout(0.5))
-        self.low = _conv(self.backbone.channels[1], low, 1)
+        self.branches = nn.ModuleList(
+            [conv_norm_relu(deep, inner, 1), *(conv_norm_relu(deep, inner, 3, rate) for rate in rates)]
+        )
+        self.pooled = conv_norm_relu(deep, inner, 1)
+        self.project = nn.Sequential(conv_norm_relu(inner * (len(rates) + 2), inner, 1), nn.Dropout(0.5))
+        self.low = conv_norm_relu(self.backbone.channels[1], low, 1)
         self.decoder = nn.Sequential(
-            _conv(inner + low, inner, 3), _conv(inner, inner, 3), nn.Conv2d(inner, num_classes, 1)
+            conv_norm_relu(inner + low, inner, 3), conv_norm_relu(inner, inner, 3), nn.Conv2d(inner, num_classes, 1)
         )
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and not name.startswith("backbone."):
@@ -128,12 +130,6 @@ class DeepLabV3Plus(WithTrunk):
         deep = self.project(torch.cat([*(branch(last) for branch in self.branches), pooled], 1))
         joined = torch.cat([_enlarge(deep, first), self.low(first)], 1)
         return _enlarge(self.decoder(joined), image)
-
-
-def _conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    padding = dilation if kernel == 3 else 0
-    conv = nn.Conv2d(in_channels, out_channels, kernel, 1, padding, dilation, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 def _enlarge(features: Tensor, like: Tensor) -> Tensor:

@@ -107,6 +107,19 @@ class BasicBlock(nn.Module):
         return F.leaky_relu(hidden, SLOPE, inplace=True)
 
 
+def conv_norm_relu(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    """Convolution without bias that keeps the size, BatchNorm and ReLU, as photographs' networks are made of.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        kernel: rows and columns, odd.
+        dilation: of the kernel.
+    """
+    conv = nn.Conv2d(in_channels, out_channels, kernel, 1, dilation * (kernel // 2), dilation, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
 def enlarge_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
     """Bilinear interpolation of features whose column j was computed around column j * W' / W of the output.
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import check_input
+from rangeseg.networks.layers import check_input, conv_norm_relu
 from rangeseg.networks.resnet import Freeze, WithTrunk
 from rangeseg.networks.trunks import make_trunk
 
@@ -51,8 +51,8 @@ class PSPNet(WithTrunk):
         backbone = make_trunk(trunk, in_channels, width=width, output_stride=output_stride, weights=weights)
         super().__init__(backbone, freeze_batchnorm, wrap)
         deep, inner = self.backbone.channels[-1], 8 * width
-        self.pyramid = nn.ModuleList(_conv(deep, inner, 1) for _ in BINS)
-        self.fuse = nn.Sequential(_conv(deep + len(BINS) * inner, inner, 3), nn.Dropout2d(0.1))
+        self.pyramid = nn.ModuleList(conv_norm_relu(deep, inner, 1) for _ in BINS)
+        self.fuse = nn.Sequential(conv_norm_relu(deep + len(BINS) * inner, inner, 3), nn.Dropout2d(0.1))
         self.classify = nn.Conv2d(inner, num_classes, 1)
         self.freeze()
 
@@ -87,8 +87,3 @@ def _shares(size: int, parts: int, like: Tensor) -> Tensor:
     first, last = part * size // parts, ((part + 1) * size + parts - 1) // parts
     inside = ((place >= first) & (place < last)).to(like.dtype)
     return inside / (last - first)
-
-
-def _conv(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, kernel, 1, kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))

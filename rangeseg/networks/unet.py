@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import check_input
+from rangeseg.networks.layers import check_input, conv_norm_relu
 from rangeseg.networks.resnet import Freeze, WithTrunk
 from rangeseg.networks.trunks import make_trunk
 
@@ -55,7 +55,7 @@ class UNet(WithTrunk):
         self.narrows = deep >= 2 * skip  # ResNets; a DenseNet's deepest features are hardly wider than the skip
         self.lateral = nn.Conv2d(deep, skip, 1) if self.narrows else nn.Conv2d(skip, deep, 1)
         channels = [skip if self.narrows else deep, *reversed(middle), half, half]
-        self.decoder = nn.ModuleList(_block(before, after) for before, after in pairwise(channels))
+        self.decoder = nn.ModuleList(conv_norm_relu(before, after, 3) for before, after in pairwise(channels))
         self.last = nn.Conv2d(half, width, 3, 1, 1)
         self.drop = nn.Dropout(dropout)
         self.norm = nn.BatchNorm2d(width)
@@ -73,11 +73,6 @@ class UNet(WithTrunk):
         for block, across in zip(self.decoder, (skip, *reversed(skips)), strict=True):
             deep = block(_double(deep) + across)
         return self.classify(F.relu(self.norm(self.drop(self.last(_double(deep)))), inplace=True))
-
-
-def _block(in_channels: int, out_channels: int) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, 3, 1, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 def _double(features: Tensor) -> Tensor:
