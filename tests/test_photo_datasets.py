@@ -179,7 +179,7 @@ def test_patterns_tell_splits_and_suffixes(tmp_path: Path) -> None:
         save(tmp_path / "truth" / part / "x" / f"{part}.png", np.ones((2, 3), np.uint8))
     arguments = {"classes": classes, "images": "{split}/*/*_rgb.png", "label_images": "truth/{split}/{name}.png"}
     train, val = (PhotoFolder(tmp_path, split, **arguments) for split in ("train", "val"))
-    assert (train.names, val.names) == (("x/one", "x/two"), ("x/three",))
+    assert (train.names, val.names) == (("one/x/one", "two/x/two"), ("x/three",))
     for source in (train, val):
         label = source.photo(0).label
         assert label is not None

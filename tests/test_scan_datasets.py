@@ -365,6 +365,25 @@ class TestWaymo:
             source.scan(0)
 
 
+def test_pandaset_is_scored_in_kittis_classes(data_root: Path) -> None:
+    classes = resource("datasets", "pandaset", "semantic_kitti_classes.yaml")
+    patterns = {"scans": "sequences/{split}/velodyne/*.bin", "label_scans": "sequences/{split}/labels/{name}.label"}
+    source = ScanFolder(data_root / "pandaset", "val", classes=str(classes), **patterns)
+    assert source.names[0] == "001/000000"
+    assert source.label_map.names == SemanticKitti.read_label_map().names
+    own = PandaSet.read_label_map()
+    for index in range(len(source)):
+        raw = read_labels(
+            data_root / "pandaset" / "sequences" / f"{source.name(index).replace('/', '/labels/')}.label"
+        )[0]
+        label = source.scan(index).label
+        assert label is not None
+        assert (label != IGNORE).mean() > 0.5
+        for name in ("car", "road", "building", "vegetation", "sidewalk"):
+            mine, theirs = source.label_map.names.index(name), own.names.index(name)
+            np.testing.assert_array_equal(label == mine, own.to_train(raw) == theirs)
+
+
 class TestUnlabelledScansOfAnotherSensor:
     """`data.unlabelled_from`."""
 

@@ -2,6 +2,7 @@
 
 ``*`` is any name and ``**`` any folders; what the first and the last star span is a file's name, without suffix.
 ``{split}`` stands for each of the folders that a split has, ``{name}``, in the pattern of the labels, for the name.
+Where a split has several folders, the folder comes before the name in lists and reports.
 """
 
 from __future__ import annotations
@@ -63,13 +64,14 @@ class Patterns:
                 f"{self.key}: {self.things!r} is the same for splits {', '.join(splits)}, which would share all "
                 f"{thing}s. Write {{split}} in it, or name one split in the classes' YAML."
             )
-        pairs = [pair for part in splits[split] for pair in self._part(root, part, suffixes)]
+        parts = splits[split]
+        pairs = [pair for part in parts for pair in self._part(root, part, suffixes, prefixed=len(parts) > 1)]
         names = [pair.name for pair in pairs]
         if twice := sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
             raise ValueError(f"{root}: several {thing}s are called {', '.join(twice[:5])}; keep one of each.")
         return sorted(pairs, key=lambda pair: pair.name)
 
-    def _part(self, root: Path, part: str, suffixes: tuple[str, ...]) -> list[Pair]:
+    def _part(self, root: Path, part: str, suffixes: tuple[str, ...], *, prefixed: bool) -> list[Pair]:
         pattern = self.things.replace("{split}", part)
         head, tail = pattern.index("*"), len(pattern) - 1 - pattern.rindex("*")
         pairs = []
@@ -80,7 +82,7 @@ class Patterns:
             place = file.relative_to(root).as_posix()
             name = place[head : len(place) - (tail or len(suffix))]
             label = self.labels.replace("{split}", part).replace("{name}", name)
-            pairs.append(Pair(name, file, root / label))
+            pairs.append(Pair(f"{part}/{name}" if prefixed else name, file, root / label))
         return pairs
 
 
