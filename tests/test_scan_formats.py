@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -360,3 +362,77 @@ class TestRecordings:
         (file,) = bag.glob("*.mcap")
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         assert "bag" in error(str(bag), "--topic", "/lidar")
+
+
+class TestCaptures:
+    """Packets of a made-up turn, and what Ouster's own library writes."""
+
+    def velodyne(self, path: Path, packets: int = 200) -> Path:
+        """VLP-16: 12 blocks of 2 x 16 returns a packet; channel c at 10 + 0.2 c metres, intensity 10 c."""
+        returns = b"".join(struct.pack("<HB", 5000 + 100 * channel, 10 * channel) for channel in range(16)) * 2
+        out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+        for number in range(packets):
+            azimuths = [(480 * number + 40 * block) % 36000 for block in range(12)]
+            body = b"".join(b"\xff\xee" + struct.pack("<H", azimuth) + returns for azimuth in azimuths)
+            body += struct.pack("<IBB", 1_000_000 + 1327 * number, 0x37, 0x22)
+            udp = struct.pack(">HHHH", 2368, 2368, 8 + len(body), 0) + body
+            source, target = bytes([192, 168, 1, 201]), bytes([255] * 4)
+            ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source, target) + udp
+            frame = bytes([255] * 6) + bytes(6) + b"\x08\x00" + ip
+            seconds, rest = divmod(1_600_000_001_000_000 + 1327 * number, 10**6)
+            out += struct.pack("<IIII", seconds, rest, len(frame), len(frame)) + frame
+        path.write_bytes(out)
+        return path
+
+    def test_a_velodyne_capture(self, tmp_path: Path) -> None:
+        pytest.importorskip("velodyne_decoder", reason="the extra velodyne is not installed")
+        capture = self.velodyne(tmp_path / "a.pcap")
+        assert main(["unpack", str(capture), "--out", str(tmp_path / "o")]) == 0
+        written = sorted((tmp_path / "o").iterdir())
+        assert len(written) == 3
+        scan = read_scan(written[1])
+        assert scan.ring is not None
+        inclination = np.degrees(np.arctan2(scan.xyz[:, 2], np.hypot(scan.xyz[:, 0], scan.xyz[:, 1])))
+        for ring in range(16):  # 0 is the topmost of 15, 13, ... -15 degrees
+            assert inclination[scan.ring == ring].mean() == pytest.approx(15 - 2 * ring, abs=0.3)
+        np.testing.assert_allclose(np.unique(scan.remission), np.arange(16) * 10 / 255, rtol=1e-5)
+        assert np.linalg.norm(scan.xyz, axis=1).max() == pytest.approx(13, abs=0.3)
+
+    def test_an_ouster_recording(self, tmp_path: Path) -> None:
+        core = pytest.importorskip("ouster.sdk.core", reason="the extra ouster is not installed")
+        from ouster.sdk import osf
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            info = core.SensorInfo.from_default(core.LidarMode._512x10)
+            frame = core.LidarScan(info)
+            distance, reflectivity = frame.field("RANGE"), frame.field("REFLECTIVITY")
+            distance[:] = np.arange(distance.size).reshape(distance.shape) + 2000
+            reflectivity[:] = np.arange(64, dtype=np.uint8)[:, None]
+            frame.status[:], frame.frame_id = 1, 7
+            frame.timestamp[:], frame.measurement_id[:] = np.arange(512) + 1, np.arange(512)
+            writer = osf.Writer(str(tmp_path / "a.osf"), info)
+            writer.save(0, frame)
+            writer.close()
+            expected = core.destagger(info, core.XYZLut(info)(frame))
+        assert main(["unpack", str(tmp_path / "a.osf"), "--out", str(tmp_path / "o")]) == 0
+        scan = read_scan(tmp_path / "o" / "000000.npz")
+        assert len(scan) == 64 * 512
+        assert scan.ring is not None
+        np.testing.assert_array_equal(scan.ring, np.repeat(np.arange(64), 512))
+        np.testing.assert_allclose(scan.xyz.reshape(64, 512, 3), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(scan.remission, np.repeat(np.arange(64), 512) / 255, rtol=1e-5)
+
+    def test_what_is_wrong_is_said(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        pytest.importorskip("velodyne_decoder", reason="the extra velodyne is not installed")
+
+        def error(path: Path, *more: str) -> str:
+            assert main(["unpack", str(path), "--out", str(tmp_path / "o"), *more]) == 1
+            return " ".join(capsys.readouterr().err.split())
+
+        capture = self.velodyne(tmp_path / "a.pcap")
+        assert "a capture has no topics" in error(capture, "--topic", "/x")
+        assert "b.pcap: no such file" in error(tmp_path / "b.pcap")
+        whole = capture.read_bytes()
+        for content in (b"", whole[:20], b"no capture at all, only text" * 10):
+            assert "a.pcap" in error(changed(capture, content))

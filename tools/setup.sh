@@ -93,7 +93,7 @@ run() {
 }
 
 check() {
-    install view,export,pandaset,las,bags,waymo,test,lint
+    install view,export,pandaset,las,bags,waymo,velodyne,test,lint
     install_viewer_libraries
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps semantic-kitti-api==0.1 ||
         say "semantic-kitti-api is not to be had; the comparison with it is skipped"

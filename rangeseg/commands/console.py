@@ -12,13 +12,13 @@ from rich.table import Table
 OUT = Console(highlight=False, markup=False)
 
 
-def progress(items: Iterable, words: str, total: int) -> Iterable:
+def progress(items: Iterable, words: str, total: int | None) -> Iterable:
     """The same items, with a bar on standard error.
 
     Args:
         items: in any number.
         words: what is being done.
-        total: how many items there will be.
+        total: how many items there will be, if that is known.
     """
     return track(items, words, total=total, console=Console(stderr=True))
 

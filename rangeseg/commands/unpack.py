@@ -9,7 +9,7 @@ from rangeseg.commands.console import OUT, progress
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the point clouds of a ROS bag or an MCAP file as single scans."""
+    """Write the point clouds of a ROS bag, an MCAP file or a sensor's capture as single scans."""
     from rangeseg.engine.unpack import unpack
 
     asked = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("recording", type=Path, help=".bag, .mcap or .db3, or the folder of a ROS 2 bag")
+    parser.add_argument("recording", type=Path, help=".bag, .mcap, .db3, the folder of a ROS 2 bag, .pcap or .osf")
     parser.add_argument("--out", type=Path, required=True, help="folder of the scans, NUMBER.npz")
     parser.add_argument("--topic", help="of the point clouds, where there are several")
     parser.add_argument("--fields", nargs="+", default=[], help="e.g. remission=reflectivity/255; NAME= for none")

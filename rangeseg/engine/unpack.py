@@ -10,31 +10,35 @@ import numpy as np
 
 from rangeseg.files import write_atomically
 from rangeseg.scan_formats.bags import clouds_of_bag
+from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
 from rangeseg.types import Scan
 
 
 def unpack(
     path: Path, out: Path, *, topic: str | None = None, fields: AskedFields | None = None
-) -> tuple[int, Iterator[Path]]:
+) -> tuple[int | None, Iterator[Path]]:
     """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
 
     What the columns are is found on the first cloud and kept, so that all agree. A file that is there is written again.
 
     Args:
-        path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``.
+        path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
         out: a folder; made if absent.
         topic: of the point clouds; needed where there are several.
         fields: columns by name instead of the usual ones; see `rangeseg.scan_formats.fields`.
 
     Returns:
-        How many clouds there are, and the files, each when it is written.
+        How many clouds there are, where that is known, and the files, each when it is written.
 
     Raises:
-        ImportError: the extra `bags` is not installed.
+        ImportError: the extra that it needs is not installed.
         ValueError: the recording cannot be read, has no such topic, or a cloud is no scan; what was written stays.
     """
-    count, clouds = clouds_of_bag(path, topic)
+    captured = path.suffix in (".pcap", ".osf")
+    if captured and topic is not None:
+        raise ValueError(f"{path}: a capture has no topics; leave --topic out.")
+    count, clouds = clouds_of_capture(path) if captured else clouds_of_bag(path, topic)
 
     def write() -> Iterator[Path]:
         found: Fields | None = None

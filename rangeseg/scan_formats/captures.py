@@ -1,0 +1,84 @@
+"""Captures of a sensor's packets: Velodyne's ``.pcap`` through velodyne-decoder, Ouster's through ouster-sdk.
+
+Ouster's packets need the sensor's metadata: a ``.json`` of the same name beside the ``.pcap``, or an ``.osf`` file,
+which has it within. A ``.pcap`` without is Velodyne's, whose packets tell the model.
+Shapes: N points, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Columns = dict[str, NDArray]
+
+
+def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Columns]]:
+    """The turns of a capture, in the order of their time.
+
+    Args:
+        path: a ``.pcap`` or ``.osf`` file.
+
+    Returns:
+        How many there are, where that is known, and each one's columns by name, (N,).
+
+    Raises:
+        ImportError: the extra `velodyne` or `ouster` is not installed.
+        ValueError: it cannot be read, or holds no whole turn, which may show only after some scans.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give a .pcap or .osf capture.")
+    clouds = _ouster if path.suffix == ".osf" or path.with_suffix(".json").is_file() else _velodyne
+    return None, _named(path, clouds(path))
+
+
+def _named(path: Path, clouds: Iterator[Columns]) -> Iterator[Columns]:
+    """The same; whatever the libraries raise names the file."""
+    count = 0
+    try:
+        for count, columns in enumerate(clouds, 1):  # noqa: B007 - the count is read after the loop
+            yield columns
+    except (ImportError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path}: is no whole capture after {count} turns ({error}); copy it again.") from error
+    if count == 0:
+        raise ValueError(
+            f"{path}: holds no turn of a Velodyne sensor; an Ouster capture needs the sensor's metadata beside it, "
+            f"{path.with_suffix('.json').name}."
+        )
+
+
+def _velodyne(path: Path) -> Iterator[Columns]:
+    try:
+        import velodyne_decoder
+    except ImportError as error:
+        raise ImportError(f"{path}: is read through velodyne-decoder: pip install 'rangeseg[velodyne]'.") from error
+    for _, points in velodyne_decoder.read_pcap(str(path), as_pcl_structs=True):
+        yield {name: points[name] for name in ("x", "y", "z", "ring")} | {
+            "intensity": points["intensity"].astype(np.uint8)  # of 0 to 255, kept as a float
+        }
+
+
+def _ouster(path: Path) -> Iterator[Columns]:
+    try:
+        from ouster.sdk import core, open_source
+    except ImportError as error:
+        raise ImportError(f"{path}: is read through ouster-sdk: pip install 'rangeseg[ouster]'.") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # names that the next version drops
+        source = open_source(str(path))
+        info = source.sensor_info[0]
+        table = core.XYZLut(info)
+        for frames in source:
+            frame = frames[0]
+            xyz = core.destagger(info, table(frame))  # (H, W, 3), row 0 the topmost beam, zero without a return
+            reflectivity = core.destagger(info, frame.field("REFLECTIVITY"))
+            rows, columns = reflectivity.shape
+            ring = np.repeat(np.arange(rows, dtype=np.uint16), columns)
+            flat = {axis: xyz[..., k].reshape(-1) for k, axis in enumerate("xyz")}
+            yield flat | {"reflectivity": reflectivity.reshape(-1), "ring": ring}
