@@ -24,7 +24,7 @@ from rangeseg.backprojection_kernels import (
     settle_pixels,
     vote_points,
 )
-from rangeseg.holes import FillHoles
+from rangeseg.holes import fill_holes
 from rangeseg.projection.padded_image import PaddedImage
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
@@ -199,6 +199,36 @@ class NearestLabel:
     def __call__(self, image: RangeImage, prediction: NDArray[np.integer], num_classes: int) -> NDArray[np.integer]:
         """(H, W) train ids -> (N,) train ids."""
         return nearest_label(image, prediction, **vars(self))
+
+
+@dataclass(frozen=True)
+class FillHoles:
+    """Every element takes the label of its pixel, after the holes in one class have been filled with it.
+
+    Args:
+        train_id: the class, e.g. 1, the lesions of ISIC 2017.
+
+    Source:
+        French et al., BMVC 2020, by its code (ISIC 2017).
+    """
+
+    train_id: int = 1
+
+    def __call__(
+        self, image: RangeImage | PaddedImage, prediction: NDArray[np.integer], num_classes: int
+    ) -> NDArray[np.integer]:
+        """(H, W) train ids -> (N,) train ids.
+
+        Raises:
+            ValueError: there is no such class, or see `nearest_pixel`.
+        """
+        _check_prediction(image, prediction)
+        if not 0 <= self.train_id < num_classes:
+            raise ValueError(f"fill_holes.train_id is {self.train_id}; give a class of 0 to {num_classes - 1}.")
+        filled = np.where(
+            fill_holes(prediction == self.train_id), np.array(self.train_id, prediction.dtype), prediction
+        )
+        return image.back_project(filled)
 
 
 BACK_PROJECTIONS = {"nearest": NearestPixel, "knn": KnnVote, "nla": NearestLabel, "fill_holes": FillHoles}

@@ -1,18 +1,13 @@
 """Filling the holes of a segment, as skin lesions are scored on ISIC 2017.
 
-Shapes: H rows, W columns, N pixels of a photograph row by row.
+Shapes: H rows, W columns.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
-from rangeseg.projection.padded_image import PaddedImage
-from rangeseg.projection.range_image import RangeImage
 
 
 def fill_holes(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -25,35 +20,6 @@ def fill_holes(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         (H, W) bool.
     """
     return ~_reached(np.ascontiguousarray(inside))
-
-
-@dataclass(frozen=True)
-class FillHoles:
-    """Every element takes the label of its pixel, after the holes in one class have been filled with it.
-
-    Args:
-        train_id: the class, e.g. 1, the lesions of ISIC 2017.
-
-    Source:
-        French et al., BMVC 2020, by its code (ISIC 2017).
-    """
-
-    train_id: int = 1
-
-    def __call__(
-        self, image: RangeImage | PaddedImage, prediction: NDArray[np.integer], num_classes: int
-    ) -> NDArray[np.integer]:
-        """(H, W) train ids -> (N,) train ids.
-
-        Raises:
-            ValueError: there is no such class.
-        """
-        if not 0 <= self.train_id < num_classes:
-            raise ValueError(f"fill_holes.train_id is {self.train_id}; give a class of 0 to {num_classes - 1}.")
-        filled = np.where(
-            fill_holes(prediction == self.train_id), np.array(self.train_id, prediction.dtype), prediction
-        )
-        return image.back_project(filled)
 
 
 @njit(cache=True, nogil=True)

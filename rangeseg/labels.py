@@ -45,7 +45,7 @@ class LabelMap:
             measured it.
         splits: train, val, test -> sequences; of photographs, the folders or lists of the split.
         scan_counts: sequence -> how many scans it has in the complete dataset; of photographs nothing.
-        photo_counts: split -> how many photographs it has in the complete dataset; of scans nothing.
+        split_counts: split -> how many scans or photographs it has in the complete dataset, where that is known.
         sensor: the range image's size and field of view; None where it is a camera.
         ignore_raw: the raw id that `to_raw` writes for IGNORE.
         things: train ids of the classes that come in countable pieces.
@@ -68,7 +68,7 @@ class LabelMap:
     ignore_raw: int = 0
     things: tuple[int, ...] = ()
     raw_colors: Mapping[int, tuple[int, int, int]] = field(repr=False, default_factory=dict)
-    photo_counts: Mapping[str, int] = field(repr=False, default_factory=dict)
+    split_counts: Mapping[str, int] = field(repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < len(self.names) < _UNKNOWN:
@@ -219,7 +219,7 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         frequencies=_frequencies(classes),
         splits={split: tuple(sequences) for split, sequences in content["splits"].items()},
         scan_counts=dict(content.get("scan_counts", {})),
-        photo_counts=dict(content.get("photo_counts", {})),
+        split_counts=dict(content.get("split_counts", {})),
         sensor=_sensor(content["sensor"]) if "sensor" in content else None,
         ignore_raw=int(content.get("ignore", 0)),
         things=tuple(train for train, entry in enumerate(classes) if entry.get("thing")),

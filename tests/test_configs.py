@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_nuscenes import SWEEPS_BETWEEN, TRAINVAL, write_nuscenes
 
+from rangeseg.components import ConfigError
 from rangeseg.config import Config, read_config
 from rangeseg.data import DATASETS
 from rangeseg.engine.experiment import (
@@ -29,6 +31,8 @@ from rangeseg.types import View
 PAPER = {"pascal_voc", "cityscapes", "isic2017", "ade20k"}
 FOLDER = resource("configs")
 CONFIGS = sorted(path for path in FOLDER.rglob("*.yaml") if PAPER.isdisjoint(path.relative_to(FOLDER).parts))
+TO_BE_DRAWN = {f"train_{share}pct_uniform" for share in (1, 10, 20, 50)}
+"""Lists of nuScenes that need its tables, which are not ours to ship."""
 SHARES = {"1": 191, "10": 1913, "20": 3826, "50": 9565}
 
 
@@ -50,9 +54,11 @@ def test_a_config_builds(path: Path) -> None:
     class_weights(config, label_map)
     make_optimizer(torch.nn.Linear(1, 1), config.optim)
     if config.data.labelled is not None:
-        name = config.data.dataset["name"]
+        name, listed = config.data.dataset["name"], config.data.labelled
+        if name == "nuscenes" and listed in TO_BE_DRAWN:
+            listed = listed.replace("uniform", "scenes")
         folder = getattr(DATASETS[name], "folder", name)
-        assert resource("datasets", folder, "splits", f"{config.data.labelled}.txt").is_file()
+        assert resource("datasets", folder, "splits", f"{listed}.txt").is_file()
 
 
 CAMVID = [path for path in CONFIGS if path.parent.name == "camvid"]
@@ -93,7 +99,7 @@ def test_runs_do_not_share_a_folder(path: Path) -> None:
     assert Path(read(path).runtime.out).name == path.stem
 
 
-@pytest.mark.parametrize("dataset", ["semantic_kitti", "scribble_kitti"])
+@pytest.mark.parametrize("dataset", ["semantic_kitti", "scribble_kitti", "nuscenes"])
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("method", ["supervised", "mean_teacher", "cutout", "cutmix"])
 def test_methods_differ_in_nothing_but_the_method(dataset: str, method: str, share: str) -> None:
@@ -102,6 +108,36 @@ def test_methods_differ_in_nothing_but_the_method(dataset: str, method: str, sha
     assert one.data.labelled == f"train_{share}pct_uniform"
     for section in ("data", "network", "optim", "teacher", "supervised", "evaluation"):
         assert getattr(one, section) == getattr(base, section)
+
+
+NUSCENES = sorted((FOLDER / "nuscenes").glob("*_10pct*.yaml"))
+
+
+@pytest.mark.parametrize("path", NUSCENES, ids=lambda path: path.stem)
+def test_a_config_of_nuscenes_takes_two_steps(path: Path, tmp_path: Path) -> None:
+    root = write_nuscenes(tmp_path / "nuscenes", "v1.0-trainval", TRAINVAL)
+    (tmp_path / "list.txt").write_text("scene-0002\n")
+    small = ["network.width=4", "network.blocks=[1,1,1,1]", "data.batch_labelled=2", "data.batch_unlabelled=2"]
+    small += ["optim.steps=2", f"data.labelled={tmp_path / 'list.txt'}", f"data.root={root}"]
+    small += [f"runtime.out={tmp_path / 'run'}", "runtime.accelerator=cpu", "runtime.precision=32-true"]
+    config = read_config(path, small)
+    data = TrainingData.open(config)
+    sweeps = 1 + SWEEPS_BETWEEN if path.stem.endswith("_sweeps") else 1
+    assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (2, 5 * sweeps, 3)
+    trainer = MeanTeacher(make_fabric(config), make_network(config, 16), make_perturbation(config), config)
+    rng = np.random.default_rng(0)
+    for step in range(2):
+        parts = (data.labelled, data.unlabelled, data.unlabelled)
+        views = [View.stack([part.view(0, rng), part.view(1, rng)]) for part in parts]
+        trainer.step = step
+        losses = trainer.train_step(views[0], None if config.consistency.weight == 0 else (views[1], views[2]))
+        assert all(torch.isfinite(loss) for loss in losses.values())
+    assert ("consistency" in losses) == (not path.stem.startswith("supervised"))
+
+
+def test_a_list_that_must_be_drawn_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"is neither a file nor a list shipped for nuscenes: .*nuscenes/README\.md"):
+        TrainingData.open(read(FOLDER / "nuscenes" / "cutmix_10pct.yaml"))
 
 
 def test_the_full_network_is_the_published_one_but_for_the_class_of_the_unlabelled() -> None:

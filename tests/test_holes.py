@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rangeseg.backprojection import BACK_PROJECTIONS
-from rangeseg.holes import FillHoles, fill_holes
+from rangeseg.backprojection import BACK_PROJECTIONS, FillHoles
+from rangeseg.holes import fill_holes
 from rangeseg.projection import PhotoPadding
 from rangeseg.types import Photo
 

@@ -12,6 +12,7 @@ from conftest import write_camvid
 
 from rangeseg.cli import main
 from rangeseg.data.camvid import CamVid
+from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.photo_pairs import read_photo_list
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.data.split import (
@@ -101,7 +102,7 @@ def test_at_least_one_scan() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"by": "sequence"}, "by frame, block or permutation, not by 'sequence'"),
+        ({"by": "sequence"}, "by frame, block, scene or permutation, not by 'sequence'"),
         ({"fractions": [0.1, 10]}, r"\[10\] are not in \(0, 1\]"),
         ({"fractions": [0.0]}, r"\[0\.0\] are not"),
         ({"names": []}, "no scans to draw from"),
@@ -138,6 +139,39 @@ def test_the_command_line_draws_the_shipped_lists(tmp_path: Path) -> None:
     words = shlex.split(path.read_text().splitlines()[1])[2:]
     cli.main([str(tmp_path) if word == "OUT" else word for word in words])
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_by_scene_a_name_stands_for_all_scans_of_it(tmp_path: Path, kitti_root: Path) -> None:
+    one, two = write_lists(tmp_path, counts=[1, 4], by="scene")
+    assert [path.name for path in (one, two)] == ["train_1_scenes.txt", "train_4_scenes.txt"]
+    assert "4 of 10 training scenes" in two.read_text()
+    assert set(read_list(one)) < set(read_list(two)) < set(SemanticKitti.read_label_map().splits["train"])
+    (there,) = write_lists(tmp_path, counts=[2], by="scene", root=kitti_root)
+    sequences = read_list(there)
+    names = SemanticKitti(kitti_root, labels=False).names
+    assert set(sequences) <= {"00", "01", "02", "04", "06", "07", "09"}
+    kept = SemanticKitti(kitti_root, labels=False, frames=there).names
+    assert kept == tuple(name for name in names if name[:2] in sequences)
+    assert len(kept) == 10
+
+
+@pytest.mark.parametrize("percent", [1, 10, 20, 50])
+def test_the_shipped_lists_of_nuscenes_scenes_are_those_of_the_command(tmp_path: Path, percent: int) -> None:
+    (path,) = write_lists(tmp_path, fractions=[percent / 100], by="scene", dataset="nuscenes")
+    shipped = resource("datasets", "nuscenes", "splits", f"train_{percent}pct_scenes.txt")
+    scenes = NuScenes.read_label_map().splits["train"]
+    names = shipped.read_text().splitlines()[2:]
+    assert path.read_text().splitlines()[2:] == names
+    assert len(names) == 7 * percent
+    assert set(names) <= set(scenes)
+
+
+def test_what_has_no_scenes_or_blocks(tmp_path: Path) -> None:
+    root = write_camvid(tmp_path / "camvid", photos=3)
+    with pytest.raises(ValueError, match=r"These scans are in no scenes, .* draw by frame"):
+        write_lists(tmp_path, by="scene", dataset="camvid", root=root)
+    with pytest.raises(ValueError, match="scene-0061/1532402927647951 is no scan of a sequence; draw by frame, or by"):
+        draw_nested_lists(["scene-0061/1532402927647951"], [0.5], 0, "block")
 
 
 def test_lists_of_the_scans_that_are_there(tmp_path: Path, kitti_root: Path) -> None:

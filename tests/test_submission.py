@@ -44,7 +44,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tasks(root: Path) -> list[Task]:
-    return find_tasks(FILES.of_split(SemanticKitti(root, "test")), FILES)
+    return find_tasks([], FILES, SemanticKitti(root, "test"))
 
 
 @pytest.fixture(scope="module")

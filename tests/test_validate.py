@@ -119,13 +119,13 @@ def test_counts_of_the_complete_dataset_are_right() -> None:
     assert count_problems(KITTI, "test", names[:-1]) == ["sequence 21: 2720 scans; 2721 are official"]
     camvid = LabelMap.read(resource("datasets", "camvid", "labels.yaml"))
     assert count_problems(camvid, "train", ["x"] * 367) == []
-    assert count_problems(replace(camvid, photo_counts={}), "train", ["x"]) == []
+    assert count_problems(replace(camvid, split_counts={}), "train", ["x"]) == []
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("photo_folder", "scan_folder")])
 def test_official_counts_belong_to_splits_and_sequences(name: str) -> None:
     label_map = lookup_label_map(dataset_config(name, "somewhere"))
-    assert set(label_map.photo_counts) <= set(label_map.splits)
+    assert set(label_map.split_counts) <= set(label_map.splits)
     sequences = {sequence for split in label_map.splits.values() for sequence in split}
     assert set(label_map.scan_counts) <= sequences
 

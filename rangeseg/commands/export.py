@@ -17,10 +17,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides)
     files = modality(loaded.config).files(loaded.label_map)
-    inputs = list(arguments.inputs) or files.of_split(
-        open_source(loaded.config, loaded.config.evaluation.split, labels=False)
-    )
-    chosen = [files.read(task.file) for task in find_tasks(inputs, files)[: arguments.most]]
+    config = loaded.config
+    source = None if arguments.inputs else open_source(config, config.evaluation.split, labels=False)
+    chosen = [files.read(task.file) for task in find_tasks(arguments.inputs, files, source)[: arguments.most]]
     found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)))
     kind = modality(loaded.config)
     OUT.print(

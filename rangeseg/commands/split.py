@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="folder of the dataset; of scans the official counts if not given")
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5])
     parser.add_argument("--counts", type=int, nargs="+", default=[], help="how many, instead of fractions")
-    parser.add_argument("--by", choices=["frame", "block", "permutation"], default="frame")
+    parser.add_argument("--by", choices=["frame", "block", "scene", "permutation"], default="frame")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--order", type=Path, help="by permutation: a published one, .npy or .txt, not the seed's")
     parser.add_argument("--options", nargs="+", default=[], help="of the dataset, e.g. train_list=train_aug")

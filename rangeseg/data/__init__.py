@@ -8,6 +8,7 @@ from rangeseg.data.ade20k import ADE20K
 from rangeseg.data.camvid import CamVid
 from rangeseg.data.cityscapes import Cityscapes
 from rangeseg.data.isic2017 import ISIC2017
+from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.pandaset import PandaSet
 from rangeseg.data.pascal_context import PascalContext
 from rangeseg.data.pascal_voc import PascalVOC
@@ -27,6 +28,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "pandaset": PandaSet,
     "rellis3d": Rellis3D,
     "waymo": Waymo,
+    "nuscenes": NuScenes,
     "scan_folder": ScanFolder,
     "camvid": CamVid,
     "pascal_voc": PascalVOC,

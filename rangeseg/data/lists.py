@@ -40,7 +40,7 @@ def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, w
 
     Args:
         names: all there are.
-        listed: those to keep.
+        listed: those to keep; what stands before the last slash of names, a scene or sequence, keeps all of them.
         where: the folder, for errors.
         what: what a name names, for errors: scan or photograph.
         cure: for errors, how to name one.
@@ -48,12 +48,12 @@ def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, w
     Raises:
         ValueError: a listed name is not there, or none is listed.
     """
-    wanted = set(listed)
-    if unknown := sorted(wanted.difference(names)):
+    wanted, place = set(listed), {name: name.rpartition("/")[0] or name for name in names}
+    if unknown := sorted(wanted.difference(names, place.values())):
         raise ValueError(
             f"{where}: {len(unknown)} of {len(wanted)} listed {what}s are not there: {', '.join(unknown[:5])}"
             f"{', ...' if len(unknown) > 5 else ''}. {cure}"
         )
     if not wanted:
         raise ValueError(f"{where}: the list names no {what}; give at least one. {cure}")
-    return [name for name in names if name in wanted]
+    return [name for name in names if name in wanted or place[name] in wanted]

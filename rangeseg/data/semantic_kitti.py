@@ -165,12 +165,12 @@ class SemanticKitti:
 
 
 def read_list(path: str | Path) -> tuple[str, ...]:
-    """Read a list of scans: one ``SS/FFFFFF`` a line; empty lines and lines from ``#`` on are left out.
+    """Read a list of scans: one ``SS/FFFFFF`` a line, or ``SS`` for all of a sequence; ``#`` begins a comment.
 
     Raises:
         ValueError: the file cannot be read, is empty, or a line is no name of a scan.
     """
-    return read_names(path, pattern=r"\d+/\d+", what="scan", form="SS/FFFFFF", example="08/000123")
+    return read_names(path, pattern=r"\d+/\d+|\d\d", what="scan", form="SS/FFFFFF", example="08/000123")
 
 
 def _sequences_folder(root: Path) -> Path:

@@ -28,7 +28,10 @@ BLOCK_FRAMES = 50
 """Frames of one block: 5 s at 10 Hz. Longer blocks give 1 % (191 scans) fewer than four places, shorter ones have
 near-duplicates in unlabelled neighbours."""
 
-KINDS = {"frame": "uniform", "block": "blocks", "permutation": "permuted"}
+FRAME_DIGITS = 6
+"""Longer numbers are no counts but times, of which each would be a block of its own."""
+
+KINDS = {"frame": "uniform", "block": "blocks", "scene": "scenes", "permutation": "permuted"}
 """What is drawn -> what the list is called."""
 
 
@@ -44,7 +47,8 @@ def draw_nested_lists(
         by: ``frame`` draws scans one by one, uniformly over all sequences. ``block`` draws blocks of `BLOCK_FRAMES`
             successive frames of one sequence (k * BLOCK_FRAMES and following); the last is cut where the count is
             reached, so that both kinds give equal counts. Few unlabelled scans are then neighbours of labelled ones.
-            Photographs are drawn one by one only. ``permutation`` takes the first of `permuted`.
+            ``scene`` draws whole scenes: `names` are theirs. Photographs are drawn one by one only. ``permutation``
+            takes the first of `permuted`.
 
     Returns:
         fraction -> round(fraction * len(names)) names, at least one, sorted. Smaller lists are within larger ones.
@@ -115,10 +119,11 @@ def write_lists(
     root: str | Path | None = None,
     options: Sequence[str] = (),
 ) -> list[Path]:
-    """Draw the lists of a training split and write each as ``train_<percent>pct_<uniform|blocks>.txt``.
+    """Draw the lists of a training split and write each as ``train_<percent>pct_<uniform|blocks|scenes>.txt``.
 
-    By permutation they are called ``train_<percent>pct_seed<seed>.txt``, or after the file of the permutation; with
-    `counts`, the count stands for ``<percent>pct``.
+    By scene a list names scenes, or sequences, each of which stands for all its scans. By permutation the lists are
+    called ``train_<percent>pct_seed<seed>.txt``, or after the file of the permutation; with `counts`, the count stands
+    for ``<percent>pct``.
 
     Args:
         out_dir: where to.
@@ -139,14 +144,15 @@ def write_lists(
     """
     if root is None:
         label_map = LabelMap.read(resource("datasets", dataset, "labels.yaml"))
-        names = official_names(label_map, "train")
+        names = label_map.splits["train"] if by == "scene" else official_names(label_map, "train")
     else:
         source = build(
             DATASETS, {"name": dataset} | _options(options), "dataset", root=root, split="train", labels=False
         )
         label_map, names = source.label_map, tuple(source.name(index) for index in range(len(source)))
+        names = tuple(dict.fromkeys(name.rpartition("/")[0] for name in names)) if by == "scene" else names
     drawn = _drawing_order(names, seed, by, order)
-    what = "photographs" if label_map.sensor is None else "scans"
+    what = "scenes" if by == "scene" else "photographs" if label_map.sensor is None else "scans"
     drawing = {"permutation": f"seed{seed}" if order is None else Path(order).stem}.get(by, KINDS[by])
     shares = [f"{n}" for n in counts] or [f"{100 * fraction:g}pct" for fraction in fractions]
     given = f"--counts {_words(counts)}" if counts else f"--fractions {_words(fractions)}"
@@ -165,7 +171,7 @@ def write_lists(
 def _drawing_order(names: Sequence[str], seed: int, by: str, order: str | Path | None) -> list[str]:
     """All names, the first to be labelled first."""
     if by not in KINDS:
-        raise ValueError(f"Labelled lists are drawn by frame, block or permutation, not by {by!r}.")
+        raise ValueError(f"Labelled lists are drawn by frame, block, scene or permutation, not by {by!r}.")
     if order is not None and by != "permutation":
         raise ValueError(f"{order} is an order to draw in, but lists are drawn by {by}; write by permutation.")
     if not names:
@@ -174,7 +180,9 @@ def _drawing_order(names: Sequence[str], seed: int, by: str, order: str | Path |
         return [names[place] for place in read_permutation(order, len(names))]
     if by == "permutation":
         return permuted(names, seed)
-    key: Callable[[str, int], bytes] = _frame_key if by == "frame" else _block_key
+    if by == "scene" and not all(names):
+        raise ValueError("These scans are in no scenes, their names have no /; draw by frame.")
+    key: Callable[[str, int], bytes] = _block_key if by == "block" else _frame_key
     return sorted(names, key=lambda name: (key(name, seed), name))
 
 
@@ -217,6 +225,6 @@ def _frame_key(name: str, seed: int) -> bytes:
 
 def _block_key(name: str, seed: int) -> bytes:
     sequence, _, frame = name.rpartition("/")
-    if not (sequence and frame.isdecimal()):
-        raise ValueError(f"{name} is no scan of a sequence; draw by frame.")
+    if not (sequence and frame.isdecimal() and len(frame) <= FRAME_DIGITS):
+        raise ValueError(f"{name} is no scan of a sequence; draw by frame, or by scene.")
     return sha256(f"{seed}:{sequence}:{int(frame) // BLOCK_FRAMES}".encode()).digest()

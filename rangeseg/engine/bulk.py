@@ -58,29 +58,34 @@ def predict_inputs(
     rank = Rank.join()
     try:
         segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides)
-        kind, inputs = modality(segmenter.run.config), list(inputs)
+        kind = modality(segmenter.run.config)
         files = kind.files(segmenter.label_map)
-        if split:
-            source = open_source(segmenter.run.config, split, labels=False)
-            inputs += files.of_split(source)
-            if zip and not partial:  # hours before it would be packed
-                names = [source.name(index) for index in range(len(source))]
-                refuse(zip, count_problems(segmenter.label_map, split, names), cure="Pack a part with --partial.")
-        if not inputs:
+        source = open_source(segmenter.run.config, split, labels=False) if split else None
+        if source is not None and split and zip and not partial:  # hours before it would be packed
+            names = [source.name(index) for index in range(len(source))]
+            problems = count_problems(segmenter.label_map, getattr(source, "split", split), names)
+            refuse(zip, problems, cure="Pack a part with --partial.")
+        if not inputs and source is None:
             raise ValueError(f"There is nothing to predict. Give files or folders of {kind.things}, or --split test.")
-        tasks = find_tasks(inputs, files)
+        tasks = find_tasks(inputs, files, source)
         share = rank.share(tasks)
         done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, overwrite=overwrite, workers=workers)
         written = sum(new for _, new in (done if rank.number else watch(done, "predicting", len(share))))
         rank.wait()
         if rank.number:
             return
-        if problems := check_predictions(tasks, out, files, workers=workers):
+        beside = files.finish(out, source) if source is not None else []
+        problems = check_predictions(tasks, out, files, workers=workers)
+        if problems := problems + (files.problems(out, source) if source is not None else []):
             raise ValueError(f"Predictions do not fit their {kind.things}:\n" + "\n".join(problems))
         now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
         yield f"{len(tasks)} {kind.things} labelled below {out} ({now}); counts and values checked."
         if zip:
-            write_zip(out, tasks, zip, lambda packed: refuse(zip, check_zip(packed, tasks, files, workers=workers)))
+
+            def check(packed: Path) -> None:
+                refuse(zip, check_zip(packed, tasks, files, beside=beside, workers=workers))
+
+            write_zip(out, tasks, zip, check, beside=beside)
             yield f"submission: {zip}, packed and read again"
     finally:
         rank.leave()

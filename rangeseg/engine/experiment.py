@@ -77,7 +77,10 @@ def _list_file(name: str, dataset: str) -> Path:
     if (folder / f"{name}.txt").is_file():
         return folder / f"{name}.txt"
     shipped = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "there are none; see rangeseg split"
-    raise ConfigError(f"{name!r} is neither a file nor a list shipped for {dataset}: {shipped}.")
+    raise ConfigError(
+        f"{name!r} is neither a file nor a list shipped for {dataset}: {shipped}. How lists are drawn is told in "
+        f"datasets/{dataset}/README.md."
+    )
 
 
 def make_projection(config: Config, stride: Stride = (1, 1)) -> Any:

@@ -115,11 +115,12 @@ class Scans:
         label = image.gather(one.sample.label, IGNORE) if one.sample.label is not None else None
         return panels(image.gather(image.range), label, one.pixels, label_map=label_map)
 
-    def files(self, label_map: LabelMap) -> ScanFiles:
-        """``.label`` files."""
+    def files(self, label_map: LabelMap) -> PredictionFiles:
+        """``.label`` files, unless the dataset's class brings its own `predictions`."""
         dataset = lookup(DATASETS, self._data.dataset.get("name"), "data.dataset")
+        make: Callable[..., PredictionFiles] = getattr(dataset, "predictions", ScanFiles)
         suffixes = getattr(dataset, "suffixes", ScanPairs.suffixes)
-        return ScanFiles(label_map, of_dataset(self._config, "read"), suffixes)
+        return make(label_map, of_dataset(self._config, "read"), suffixes)
 
 
 class Photos:

@@ -1,6 +1,7 @@
 """Labels for files, folders and splits, in the layout benchmarks take.
 
 OUT/sequences/08/predictions/000123.label        uint32 raw ids, one per point
+OUT/lidarseg/test/TOKEN_lidarseg.bin             uint8, 1 to 16, one per point, and OUT/test/submission.json
 OUT/aachen_000000_000019_pred_labelIds.png       raw ids, one per pixel of the photograph's file
 """
 
@@ -10,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
@@ -28,17 +29,19 @@ class Task:
     target: Path
 
 
-def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles) -> list[Task]:
-    """The scans or photographs among files and folders, in sorted order.
+def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles, source: Any = None) -> list[Task]:
+    """The scans or photographs among files and folders, in sorted order, and those of a split.
 
     Args:
         inputs: files and folders.
         files: of what kind; `Modality.files` makes it.
+        source: an opened split.
 
     Raises:
         ValueError: an input is missing or holds nothing to predict, or two would share one label file.
     """
     tasks = [task for path in inputs for task in _find(Path(path), files)]
+    tasks += [] if source is None else [Task(*pair) for pair in files.of_split(source)]
     targets: dict[Path, Path] = {}
     for task in tasks:
         if task.target in targets:
@@ -113,7 +116,14 @@ def check_predictions(tasks: Sequence[Task], out: Path, files: PredictionFiles, 
     return [f"{out / task.target}: {problem}" for task, problem in zip(tasks, found, strict=True) if problem]
 
 
-def write_zip(out: Path, tasks: Sequence[Task], path: Path, check: Callable[[Path], None] | None = None) -> None:
+def write_zip(
+    out: Path,
+    tasks: Sequence[Task],
+    path: Path,
+    check: Callable[[Path], None] | None = None,
+    *,
+    beside: Sequence[Path] = (),
+) -> None:
     """Pack predictions as SemanticKITTI's server wants them: folder entries too, nothing else in it.
 
     Args:
@@ -121,19 +131,21 @@ def write_zip(out: Path, tasks: Sequence[Task], path: Path, check: Callable[[Pat
         tasks: whose labels are packed.
         path: ends in ``.zip``.
         check: is given the packed file before it takes its name, and raises where it must not.
+        beside: what else is packed, relative to `out`; of `PredictionFiles.finish`.
 
     Raises:
         ValueError: `path` does not end in .zip.
     """
     if path.suffix != ".zip":
         raise ValueError(f"{path}: a submission's name ends in .zip.")
+    packed = [*(task.target for task in tasks), *beside]
 
     def pack(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for folder in folders_of(tasks):
+            for folder in folders_of(packed):
                 archive.writestr(f"{folder}/", b"")
-            for task in tasks:
-                archive.write(out / task.target, task.target.as_posix())
+            for target in packed:
+                archive.write(out / target, target.as_posix())
         if check is not None:
             file.flush()
             check(Path(file.name))
@@ -141,6 +153,6 @@ def write_zip(out: Path, tasks: Sequence[Task], path: Path, check: Callable[[Pat
     write_atomically(path, pack)
 
 
-def folders_of(tasks: Sequence[Task]) -> list[str]:
-    """Every folder on the way to the predictions, parents first."""
-    return sorted({parent.as_posix() for task in tasks for parent in task.target.parents} - {"."})
+def folders_of(targets: Sequence[Path]) -> list[str]:
+    """Every folder on the way to the files of a submission, parents first."""
+    return sorted({parent.as_posix() for target in targets for parent in target.parents} - {"."})

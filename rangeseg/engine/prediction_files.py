@@ -1,5 +1,7 @@
 """The files of predictions: scans become ``.label``, photographs become PNGs in their dataset's own form.
 
+A dataset of scans that has another form brings it as its class's `predictions`, as `NuScenes` does.
+
 Shapes: N points, or pixels of a photograph row by row; H, W rows and columns of its file; h, w of what was read of it.
 """
 
@@ -29,8 +31,8 @@ class PredictionFiles(Protocol):
         """Where the prediction of a file below `root` goes, relative to the output folder."""
         ...
 
-    def of_split(self, source: Any) -> list[Path]:
-        """The files of an opened split."""
+    def of_split(self, source: Any) -> list[tuple[Path, Path]]:
+        """The files of an opened split, and where their predictions go, relative to the output folder."""
         ...
 
     def read(self, file: Path) -> Any:
@@ -43,6 +45,14 @@ class PredictionFiles(Protocol):
 
     def problem(self, target: Path, file: Path) -> str | None:
         """In which way a written prediction does not fit its file; None where it does."""
+        ...
+
+    def finish(self, out: Path, source: Any) -> list[Path]:
+        """Write what a submission of an opened split has beside its predictions: the files, relative to `out`."""
+        ...
+
+    def problems(self, out: Path, source: Any) -> list[str]:
+        """Why the output folder is no submission of an opened split, even if each prediction fits its file."""
         ...
 
 
@@ -73,9 +83,10 @@ class ScanFiles:
         suffix = next((end for end in self.suffixes if file.name.endswith(end)), file.suffix)
         return file.relative_to(root).with_name(f"{file.name.removesuffix(suffix)}.label")
 
-    def of_split(self, source: Any) -> list[Path]:
-        """The scan files of a split."""
-        return [source.scan_path(index) for index in range(len(source))]
+    def of_split(self, source: Any) -> list[tuple[Path, Path]]:
+        """The scan files of a split, and their predictions."""
+        files = [source.scan_path(index) for index in range(len(source))]
+        return [(file, self.target(file, file.parent)) for file in files]
 
     def read(self, file: Path) -> Scan:
         """A scan as the run reads it."""
@@ -96,6 +107,14 @@ class ScanFiles:
         if instance.any():
             return "holds instance ids; labels of classes have none"
         return _strange(semantic, (0, *self._label_map.raw_ids))
+
+    def finish(self, out: Path, source: Any) -> list[Path]:
+        """Nothing: predictions are all."""
+        return []
+
+    def problems(self, out: Path, source: Any) -> list[str]:
+        """None."""
+        return []
 
 
 class PhotoFiles:
@@ -127,9 +146,10 @@ class PhotoFiles:
         """The place below `root`, under the name that the dataset gives predictions."""
         return file.relative_to(root).with_name(self._name(file))
 
-    def of_split(self, source: Any) -> list[Path]:
-        """The photographs' files of a split."""
-        return [source.pair(index).file for index in range(len(source))]
+    def of_split(self, source: Any) -> list[tuple[Path, Path]]:
+        """The photographs' files of a split, and their predictions."""
+        files = [source.pair(index).file for index in range(len(source))]
+        return [(file, self.target(file, file.parent)) for file in files]
 
     def read(self, file: Path) -> Photo:
         """A photograph as the run reads it."""
@@ -153,6 +173,14 @@ class PhotoFiles:
         if (height, width) != size:
             return f"{height} x {width} pixels (rows x columns) for the {size[0]} x {size[1]} of {file}"
         return _strange(raw, self._label_map.raw_ids)
+
+    def finish(self, out: Path, source: Any) -> list[Path]:
+        """Nothing: predictions are all."""
+        return []
+
+    def problems(self, out: Path, source: Any) -> list[str]:
+        """None."""
+        return []
 
 
 def _strange(raw: NDArray[np.integer], known: tuple[int, ...]) -> str | None:

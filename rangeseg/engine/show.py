@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from rangeseg.components import lookup
+from rangeseg.data import DATASETS
+from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
 from rangeseg.data.photo_io import read_label_image
 from rangeseg.data.photo_pairs import PhotoPairs
+from rangeseg.data.scan_pairs import ScanPairs
 from rangeseg.engine.experiment import of_photos
 from rangeseg.engine.modality import of_dataset
 from rangeseg.engine.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.projection import RangeImage, SphericalProjection
 from rangeseg.resources import resource
-from rangeseg.scan_io import read_labels, read_scan
+from rangeseg.scan_io import read_labels
+from rangeseg.types import Scan
 from rangeseg.vis.panels import colorise
 from rangeseg.vis.photo_panels import photo_panels
 from rangeseg.vis.png import write_png
@@ -40,7 +45,8 @@ def show(
         scan: the file; an image where the run or the dataset is of photographs.
         labels: its labels; a scan's are found by themselves at ``../labels/NAME.label``.
         run: a run that predicts now.
-        prediction: or a file of raw ids, of rangeseg or of any other tool: .label, for photographs PNG.
+        prediction: or a file of raw ids, of rangeseg or of any other tool: .label, for photographs PNG; or nuScenes'
+            _lidarseg.bin, of 1 to 16.
         dataset: whose classes, where no run tells.
         png: the picture to write; None opens Open3D's window with the points, and is no way to see a photograph.
         overrides: `key.path=value` above the run's config.
@@ -53,7 +59,11 @@ def show(
     if of_photos(segmenter.run.config.data.dataset.get("name") if segmenter else dataset):
         _show_photo(scan, labels, prediction, segmenter, label_map, png)
     else:
-        _show_scan(scan, labels, prediction, segmenter, label_map, png)
+        shown = lookup(DATASETS, dataset, "dataset")
+        read: Any = of_dataset(segmenter.run.config, "read") if segmenter else getattr(shown, "read", ScanPairs.read)
+        beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
+        points = read(scan, labels or (beside if beside.is_file() else None), label_map=label_map)
+        _show_scan(scan, points, prediction, segmenter, label_map, png)
 
 
 def _show_photo(
@@ -76,17 +86,18 @@ def _show_photo(
 
 def _show_scan(
     scan: Path,
-    labels: Path | None,
+    points: Scan,
     prediction: Path | None,
     segmenter: Segmenter | None,
     label_map: LabelMap,
     png: Path | None,
 ) -> None:
-    beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
-    points = read_scan(scan, labels=labels or (beside if beside.is_file() else None), label_map=label_map)
     predicted = segmenter(points) if segmenter else None
     if prediction is not None:
-        predicted = label_map.to_train(read_labels(prediction)[0])
+        if prediction.name.endswith(ENDING):
+            predicted = read_predictions(prediction)
+        else:
+            predicted = label_map.to_train(read_labels(prediction)[0])
         if len(predicted) != len(points):
             raise ValueError(
                 f"{prediction}: {len(predicted)} labels for the {len(points)} points of {scan}. "

@@ -47,13 +47,16 @@ def refuse(path: Path, problems: Sequence[str], cure: str = "") -> None:
         )
 
 
-def check_zip(path: Path, tasks: Sequence[Task], files: PredictionFiles, *, workers: int = 2) -> list[str]:
+def check_zip(
+    path: Path, tasks: Sequence[Task], files: PredictionFiles, *, beside: Sequence[Path] = (), workers: int = 2
+) -> list[str]:
     """Everything that is wrong with a packed submission, read from the packed file.
 
     Args:
         path: the zip file.
         tasks: what it must hold, and nothing else.
         files: how predictions are read.
+        beside: but for these files, of `PredictionFiles.finish`.
         workers: threads; 0 for none.
 
     Returns:
@@ -62,10 +65,13 @@ def check_zip(path: Path, tasks: Sequence[Task], files: PredictionFiles, *, work
     try:
         with zipfile.ZipFile(path) as archive:
             names = Counter(archive.namelist())
-            wanted = {f"{folder}/" for folder in folders_of(tasks)} | {task.target.as_posix() for task in tasks}
+            targets = [*(task.target for task in tasks), *beside]
+            wanted = {f"{folder}/" for folder in folders_of(targets)} | {target.as_posix() for target in targets}
             problems = [f"{name}: missing" for name in sorted(wanted - set(names))]
             problems += [f"{name}: nobody asked for it" for name in sorted(set(names) - wanted)]
             problems += [f"{name}: {count} times" for name, count in sorted(names.items()) if count > 1]
+            if beside and (damaged := archive.testzip()):
+                problems.append(f"{damaged}: cannot be read")
             there = [task for task in tasks if task.target.as_posix() in names]
             return problems + list(_contents(archive, there, files, workers))
     except DAMAGE as error:

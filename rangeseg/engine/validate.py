@@ -115,14 +115,15 @@ def count_problems(label_map: LabelMap, split: str, names: Sequence[str]) -> lis
         names: of what is there; of scans each begins with its sequence and a ``/``.
     """
     there = Counter(name.split("/")[0] for name in names)
-    wanted = {sequence: label_map.scan_counts.get(sequence) for sequence in label_map.splits[split]}
+    wanted = {sequence: label_map.scan_counts.get(sequence) for sequence in label_map.splits.get(split, ())}
     problems = [
         f"sequence {sequence}: {there[sequence]} scans; {count} are official"
         for sequence, count in wanted.items()
         if count is not None and there[sequence] != count
     ]
-    if (count := label_map.photo_counts.get(split, len(names))) != len(names):
-        problems.append(f"split {split}: {len(names)} photographs; {count} are official")
+    if (count := label_map.split_counts.get(split, len(names))) != len(names):
+        what = "photographs" if label_map.sensor is None else "scans"
+        problems.append(f"split {split}: {len(names)} {what}; {count} are official")
     return problems
 
 
@@ -182,7 +183,7 @@ def validate(
             continue
         names = [source.name(index) for index in range(len(source))]
         found = list(watch(examine(source, workers=workers), f"reading {split}", len(source)))
-        problems = [] if partial else count_problems(label_map, split, names)
+        problems = [] if partial else count_problems(label_map, getattr(source, "split", split), names)
         elements, no_returns, labelled = (
             sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")
         )

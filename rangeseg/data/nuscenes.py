@@ -1,0 +1,174 @@
+"""nuScenes-lidarseg in its official layout, its tables read without the devkit.
+
+root/v1.0-trainval/*.json                        tables; also v1.0-test, v1.0-mini
+root/samples/LIDAR_TOP/*.pcd.bin                 keyframes, two a second: the scans that are labelled and predicted
+root/sweeps/LIDAR_TOP/*.pcd.bin                  the scans between them, never labelled
+root/lidarseg/v1.0-trainval/TOKEN_lidarseg.bin   labels, uint8 a point; none for the test split
+
+A scan is called ``SCENE/TIMESTAMP``, e.g. ``scene-0061/1532402927647951`` (microseconds), in lists and reports. Labels
+and predictions are called after the token that the tables give it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rangeseg.data.nuscenes_predictions import ENDING, NuScenesPredictions
+from rangeseg.data.nuscenes_tables import LIDAR, Record, read_category_names, read_records
+from rangeseg.data.scan_pairs import Pair, ScanPairs
+from rangeseg.labels import LabelMap
+from rangeseg.scan_io import read_scan
+from rangeseg.types import Scan
+
+HIDDEN_SPLIT = "test"
+"""The split whose labels are the benchmark's secret."""
+
+SWEEPS = "_sweeps"
+"""After a split's name: its keyframes and, between them, its sweeps."""
+
+VERSIONS = {
+    "train": ("v1.0-trainval", "v1.0-mini"),
+    "val": ("v1.0-trainval", "v1.0-mini"),
+    "test": ("v1.0-test",),
+    "mini_train": ("v1.0-mini",),
+    "mini_val": ("v1.0-mini",),
+}
+"""In which versions a split is looked for; the first that is there."""
+
+
+class NuScenes(ScanPairs):
+    """The scans of one split, scene by scene in the order of time.
+
+    Args:
+        root: the folder that holds `samples/` and the tables' folder.
+        split: train, val, test, mini_train or mini_val; with ``_sweeps`` behind it (``train_sweeps``), the unlabelled
+            sweeps of its scenes, too. In v1.0-mini, train and val are mini_train and mini_val.
+        version: the tables' folder; default: the split's, see `VERSIONS`.
+        frames: only these scans: their names, or a list file of them. The name of a scene stands for all its scans.
+        labels: read labels. Without them a training scan needs no label file (and nobody can peek).
+
+    Attributes:
+        version: the tables' folder.
+        split: the official name, e.g. mini_val for val of v1.0-mini.
+
+    Raises:
+        ValueError: a folder, table, split or scan that is asked for is not there.
+
+    Source:
+        Caesar et al., nuScenes, CVPR 2020; labels: Fong et al., Panoptic nuScenes, RA-L 2022.
+    """
+
+    folder: ClassVar[str] = "nuscenes"
+    predictions: ClassVar[type[NuScenesPredictions]] = NuScenesPredictions
+    """How predictions are written."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        version: str | None = None,
+        frames: str | Path | Iterable[str] | None = None,
+        labels: bool = True,
+    ) -> None:
+        wanted, ending = (split.removesuffix(SWEEPS), SWEEPS) if split.endswith(SWEEPS) else (split, "")
+        if wanted in VERSIONS:
+            version = version or _find_version(Path(root), wanted)
+            wanted = f"mini_{wanted}" if version == "v1.0-mini" and wanted in ("train", "val") else wanted
+        self.version = version or ""
+        self.split = wanted + ending
+        self._tokens: dict[str, str] = {}
+        super().__init__(root, wanted, frames=frames, labels=labels)
+
+    def find(self, root: Path, split: str) -> Sequence[Pair]:
+        """The files of a split, with its sweeps where they are asked for; scenes that are not there are left out.
+
+        Raises:
+            ValueError: a table or a scan is not there, or cannot be read.
+        """
+        tables, scenes = root / self.version, set(self.label_map.splits[split])
+        if self._labelled and split != HIDDEN_SPLIT:
+            _check_categories(tables / "category.json", self.label_map)
+        records = [one for one in read_records(tables, sweeps=split != self.split) if one.scene in scenes]
+        if not records:
+            raise ValueError(
+                f"{tables}: its tables have no {LIDAR} scan of split {split}. Leave `version` out, or name the one "
+                f"that the split is in: {' or '.join(VERSIONS[split])}."
+            )
+        records = _on_disk(root, records)
+        self._tokens = {record.name: record.token for record in records}
+        labels = root / "lidarseg" / self.version if split != HIDDEN_SPLIT else None
+        return [
+            Pair(one.name, root / one.file, labels / f"{one.token}{ENDING}" if labels and one.keyframe else None)
+            for one in records
+        ]
+
+    def token(self, index: int) -> str:
+        """The token of scan `index` in sample_data.json."""
+        return self._tokens[self.name(index)]
+
+    @staticmethod
+    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
+        """A scan's file, and its labels' where given.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        return read_scan(scan, labels=label, label_map=label_map, label_dtype="uint8")
+
+
+def _find_version(root: Path, split: str) -> str:
+    for version in VERSIONS[split]:
+        if (root / version).is_dir():
+            return version
+    there = ", ".join(sorted(path.name for path in root.glob("v1.*") if path.is_dir())) or "no folder of tables"
+    raise ValueError(
+        f"{root}: split {split} needs the tables of {' or '.join(VERSIONS[split])}, and there is {there}. Give the "
+        "folder that holds the tables' folder and samples/."
+    )
+
+
+def _check_categories(path: Path, label_map: LabelMap) -> None:
+    """Another numbering of the raw ids would train on wrong classes in silence."""
+    names = read_category_names(path)
+    if names is not None and names != dict(label_map.raw_names):
+        odd = sorted(set(names.items()) ^ set(label_map.raw_names.items()))
+        raise ValueError(
+            f"{path}: its raw ids are not those of {label_map.dataset}: {odd[:4]}. Unpack nuScenes-lidarseg over the "
+            "metadata, or open the scans with labels=False."
+        )
+
+
+def _on_disk(root: Path, records: Sequence[Record]) -> list[Record]:
+    """The records of scenes whose files are there.
+
+    Raises:
+        ValueError: a scene is there in part, or none is there.
+    """
+    folders = {record.file.rpartition("/")[0] for record in records}
+    there = {
+        f"{folder}/{path.name}" for folder in folders if (root / folder).is_dir() for path in (root / folder).iterdir()
+    }
+    missing: dict[str, list[Record]] = defaultdict(list)
+    found: set[str] = set()
+    for record in records:
+        if record.file in there:
+            found.add(record.scene)
+        else:
+            missing[record.scene].append(record)
+    if not found:
+        raise ValueError(
+            f"{root / records[0].file}: missing, like all {len(records)} scans that the tables name. Unpack nuScenes' "
+            f"blobs into {root}: it holds samples/ and sweeps/ beside the tables' folder."
+        )
+    if partly := sorted(found & missing.keys()):
+        lacking = sum(len(missing[scene]) for scene in partly)
+        raise ValueError(
+            f"{root / missing[partly[0]][0].file}: missing, one of {lacking} scans of {len(partly)} scenes that are "
+            "there in part. Unpack the blob again, for sweeps with its sweeps/; scenes that are not there at all are "
+            "left out."
+        )
+    return [record for record in records if record.scene in found]

@@ -1,0 +1,152 @@
+"""Predictions in nuScenes-lidarseg's form, and what makes a folder of them a submission.
+
+OUT/lidarseg/SPLIT/TOKEN_lidarseg.bin   uint8 a point: its train id + 1, 1 to 16
+OUT/SPLIT/submission.json               which sensors and data the method used
+
+The benchmark takes no 0, "of no class". Networks have 16 outputs and none for 0, so that every return gets a class. A
+point that is no return has no pixel to be seen in; it gets the most frequent class. Shapes: N points.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.files import write_atomically
+from rangeseg.labels import LabelMap
+from rangeseg.scan_io import READERS, read_scan
+from rangeseg.types import IGNORE, Scan
+
+ENDING = "_lidarseg.bin"
+"""Of the names of label files and predictions."""
+
+META = {"use_camera": False, "use_lidar": True, "use_radar": False, "use_map": False, "use_external": False}
+"""What submission.json says where nobody wrote another: only LiDAR, and no data but nuScenes'."""
+
+
+class Split(Protocol):
+    """The scans of a split: `NuScenes`."""
+
+    split: str
+
+    def __len__(self) -> int: ...
+
+    def token(self, index: int) -> str:
+        """What scan `index`'s prediction is called after."""
+        ...
+
+    def scan_path(self, index: int) -> Path:
+        """The file of scan `index`."""
+        ...
+
+
+class NuScenesPredictions:
+    """``_lidarseg.bin``: uint8, 1 to 16, a point.
+
+    A scan of a split gets ``lidarseg/SPLIT/TOKEN_lidarseg.bin``; any other file keeps its place below the folder that
+    was given, as ``NAME_lidarseg.bin``.
+
+    Args:
+        label_map: the classes.
+        read: scan's file -> `Scan`, as the run's dataset reads it.
+        suffixes: of the files that it reads.
+    """
+
+    def __init__(
+        self, label_map: LabelMap, read: Callable[[Path], Scan] = read_scan, suffixes: tuple[str, ...] = tuple(READERS)
+    ) -> None:
+        self.suffixes = suffixes
+        self._read = read
+        self._classes = label_map.num_classes
+        frequencies = label_map.frequencies
+        self._of_no_return = 1 + (0 if frequencies is None else int(frequencies.argmax()))
+
+    def target(self, file: Path, root: Path) -> Path:
+        """The place below `root`."""
+        ending = next((ending for ending in self.suffixes if file.name.endswith(ending)), file.suffix)
+        return file.relative_to(root).with_name(file.name.removesuffix(ending) + ENDING)
+
+    def of_split(self, source: Split) -> list[tuple[Path, Path]]:
+        """The scan files of a split, and where their predictions go."""
+        folder = _folder(source)
+        return [(source.scan_path(i), folder / f"{source.token(i)}{ENDING}") for i in range(len(source))]
+
+    def read(self, file: Path) -> Scan:
+        """A scan as the run reads it."""
+        return self._read(file)
+
+    def write(self, target: Path, labels: NDArray[np.integer], thing: Scan, file: Path) -> None:
+        """Write train ids + 1; a point without a label, which is no return, gets the most frequent class."""
+        written = np.where(labels == IGNORE, self._of_no_return, labels + np.int64(1))
+        write_atomically(target, written.astype(np.uint8).tobytes())
+
+    def problem(self, target: Path, file: Path) -> str | None:
+        """Missing, a wrong count, or values that are none of the classes'."""
+        if not target.is_file():
+            return "missing"
+        written, points = np.fromfile(target, np.uint8), len(self._read(file))
+        if len(written) != points:
+            return f"{len(written)} labels, of a byte each, for {points} points"
+        strange = np.setdiff1d(written, np.arange(1, 1 + self._classes))
+        return f"values {strange.tolist()} are none of 1 to {self._classes}" if len(strange) else None
+
+    def finish(self, out: Path, source: Split) -> list[Path]:
+        """Write submission.json, unless a valid one is there: it may say that other data was used.
+
+        Returns:
+            Its path below `out`.
+        """
+        path = Path(source.split, "submission.json")
+        if _meta_problem(out / path) is not None:
+            write_atomically(out / path, json.dumps({"meta": META}, indent=2).encode())
+        return [path]
+
+    def problems(self, out: Path, source: Split) -> list[str]:
+        """Why a folder is no submission of a split: foreign files, submission.json.
+
+        What single predictions hold is `problem`'s to say.
+        """
+        own = {out / target for _, target in self.of_split(source)} | {out / source.split / "submission.json"}
+        there = [path for folder in (out / _folder(source), out / source.split) for path in sorted(folder.rglob("*"))]
+        found = [f"{path}: foreign; a submission holds nothing else" for path in there if path not in own]
+        if (meta := _meta_problem(out / source.split / "submission.json")) is not None:
+            found.append(f"{out / source.split / 'submission.json'}: {meta}")
+        return found
+
+
+def read_predictions(path: str | Path) -> NDArray[np.uint8]:
+    """Read a written prediction, or anybody's.
+
+    Returns:
+        (N,) uint8 train ids; 0, which no submission may hold, becomes IGNORE.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        written = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); check the path and the rights.") from error
+    return np.where(written == 0, np.uint8(IGNORE), written - np.uint8(1))
+
+
+def _folder(source: Split) -> Path:
+    return Path("lidarseg", source.split)
+
+
+def _meta_problem(path: Path) -> str | None:
+    if not path.is_file():
+        return "missing"
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        return f"no JSON ({error})"
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if not isinstance(meta, dict) or set(meta) != set(META) or not all(isinstance(v, bool) for v in meta.values()):
+        return f"its meta must hold {', '.join(META)}, each true or false"
+    return None if meta["use_lidar"] else "its meta says that no LiDAR was used, which is what was segmented"

@@ -1,0 +1,142 @@
+"""nuScenes' JSON tables, as far as the LiDAR goes: which scans there are, of which scenes, in which files.
+
+sample_data.json of trainval has 2.6 million rows in more than a gigabyte, one in eight of the LiDAR. The file is
+mapped, not loaded: only rows that name the LiDAR are parsed, and of those only what `Record` holds is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+LIDAR = "LIDAR_TOP"
+"""The sensor's name in the tables, and its folder below samples/ and sweeps/."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One scan as the tables have it.
+
+    Args:
+        scene: its scene, e.g. ``scene-0061``.
+        timestamp: microseconds.
+        token: of its row in sample_data; label files and predictions are called after it.
+        file: its path below the dataset's root.
+        keyframe: it is one of two a second that were labelled; the others are sweeps.
+    """
+
+    scene: str
+    timestamp: int
+    token: str
+    file: str
+    keyframe: bool
+
+    @property
+    def name(self) -> str:
+        """``SCENE/TIMESTAMP``."""
+        return f"{self.scene}/{self.timestamp}"
+
+
+def read_records(folder: str | Path, *, sweeps: bool = False) -> tuple[Record, ...]:
+    """The LiDAR scans of a version's tables, scene by scene, in the order of time.
+
+    Tables that have not changed since they were last read by this process are not read again.
+
+    Args:
+        folder: of one version, e.g. ``v1.0-trainval``; it holds scene.json, sample.json and sample_data.json.
+        sweeps: all of them, not only the keyframes.
+
+    Raises:
+        ValueError: a table is missing, cut off, no JSON, or lacks what is needed.
+    """
+    folder = Path(folder)
+    changed = []
+    for name in ("scene", "sample", "sample_data"):
+        path = folder / f"{name}.json"
+        try:
+            changed.append(path.stat().st_mtime_ns)
+        except OSError as error:
+            raise _broken(path, error.strerror or "missing") from error
+    return _read_records(folder, tuple(changed), sweeps)
+
+
+def read_category_names(path: Path) -> dict[int, str] | None:
+    """Raw id -> name, as category.json has them; None where it has no raw ids (nuScenes without lidarseg).
+
+    Raises:
+        ValueError: the table is missing, cut off or no JSON.
+    """
+    rows = _read_whole(path, lambda row: (row.get("index"), row["name"]))
+    return dict(rows) if all(index is not None for index, _ in rows) else None
+
+
+@lru_cache(maxsize=2)
+def _read_records(folder: Path, changed: tuple[int, ...], sweeps: bool) -> tuple[Record, ...]:
+    scene_name = dict(_read_whole(folder / "scene.json", lambda row: (row["token"], row["name"])))
+    scene_of = dict(_read_whole(folder / "sample.json", lambda row: (row["token"], scene_name[row["scene_token"]])))
+    path = folder / "sample_data.json"
+
+    def record(row: dict[str, Any]) -> Record:
+        scene, file = scene_of[row["sample_token"]], row["filename"]
+        return Record(scene, int(row["timestamp"]), row["token"], file, bool(row["is_key_frame"]))
+
+    records = (_of_row(path, row, record) for row in _rows_with(path, LIDAR))
+    return tuple(sorted((one for one in records if sweeps or one.keyframe), key=lambda one: (one.scene, one.timestamp)))
+
+
+def _of_row(path: Path, row: Any, take: Callable[[dict[str, Any]], Any]) -> Any:
+    """What is taken of a row, or an error that names the table."""
+    try:
+        return take(row)
+    except KeyError as error:
+        raise _broken(path, f"a row lacks or names a missing {error}: {json.dumps(row)[:200]}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _broken(path, f"a row is none of nuScenes' ({error}): {json.dumps(row)[:200]}") from error
+
+
+def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
+    try:
+        rows = json.loads(path.read_bytes())
+    except OSError as error:
+        raise _broken(path, error.strerror or "unreadable") from error
+    except ValueError as error:
+        raise _broken(path, f"no whole JSON, {error}") from error
+    if not isinstance(rows, list):
+        raise _broken(path, "holds no list of rows")
+    return [_of_row(path, row, take) for row in rows]
+
+
+def _rows_with(path: Path, word: str) -> Iterator[Any]:
+    """Those rows of a table that hold a word. Rows must be flat: no object within an object."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            size = len(content)
+            if content[max(0, size - 100) :].rstrip()[-1:] != b"]":
+                raise _broken(path, "it does not end as a table does, with ]")
+            end, pattern = 0, re.compile(re.escape(word.encode()))
+            while (found := pattern.search(content, end)) is not None:
+                start, end = content.rfind(b"{", end, found.start()), content.find(b"}", found.end()) + 1
+                if start < 0 or end <= 0:
+                    raise _broken(path, f"no whole row around byte {found.start()}")
+                yield json.loads(content[start:end])
+    except OSError as error:
+        raise _broken(path, error.strerror or "unreadable") from error
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            raise _broken(path, f"no whole JSON, {error}") from error
+        if str(error) == "cannot mmap an empty file":
+            raise _broken(path, "it is empty") from error
+        raise
+
+
+def _broken(path: Path, what: str) -> ValueError:
+    return ValueError(
+        f"{path}: cannot be read ({what}). Unpack nuScenes' metadata again; data.root is the folder that holds "
+        f"{path.parent.name}/ and samples/."
+    )
