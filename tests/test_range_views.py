@@ -14,7 +14,7 @@ from rangeseg.data.augment import Augmentation
 from rangeseg.data.range_views import RangeViews
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.labels import LabelMap
-from rangeseg.projection import SphericalProjection
+from rangeseg.projection import BeamProjection, SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE, Scan, ViewSpec
 
@@ -139,3 +139,22 @@ def test_real_scans(kitti_root: Path, rng: np.random.Generator) -> None:
     assert (view.label[~view.valid] == IGNORE).all()
     assert (view.image[:, ~view.valid] == 0).all()
     assert (view.label[view.valid] < 19).float().mean() > 0.9
+
+
+def test_a_scan_in_another_frame_is_turned_about_its_sensor() -> None:
+    origin, beams = (-0.7, 0.3, 1.2), tuple(np.linspace(5, -27, 32))
+    own = Scans()
+    elsewhere = Scans([replace(scan, xyz=scan.xyz + np.float32(origin)) for scan in own.scans])
+    centred, displaced = BeamProjection(128, beams), BeamProjection(128, beams, origin_m=origin)
+    options = {"mean": MEAN, "std": STD, "augmentation": Augmentation(shift_m=0.0, scale=(1.0, 1.0))}
+    for seed in range(4):
+        one, same = (
+            RangeViews(source, projection, **options).view(1, np.random.default_rng(seed))  # type: ignore[arg-type]
+            for source, projection in ((own, centred), (elsewhere, displaced))
+        )
+        equal = one.valid & same.valid  # a point on a pixel's edge may be seen in the next one
+        assert equal.float().mean() > 0.99 * one.valid.float().mean()
+        assert ((one.image - same.image).abs().amax(dim=0) < 1e-3)[equal].float().mean() > 0.99
+    still = RangeViews(elsewhere, displaced, mean=MEAN, std=STD).sample(1).view  # and evaluated in the same frame
+    unturned = RangeViews(own, centred, mean=MEAN, std=STD).sample(1).view
+    assert ((still.image - unturned.image).abs().amax(dim=0) < 1e-3).float().mean() > 0.99

@@ -13,6 +13,7 @@ import numpy as np
 
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.source import ScanSource
+from rangeseg.projection.beam import BeamProjection
 from rangeseg.projection.range_image import CHANNELS, RangeImage, normalisation
 from rangeseg.types import Sample, Scan, View, ViewSpec
 
@@ -101,9 +102,12 @@ class RangeViews:
         scan = self.source.scan(index)
         if not self.labelled:
             scan = replace(scan, label=None)
+        projection = self.projection
         if self.augmentation is not None:
+            if isinstance(projection, BeamProjection):  # turns and flips are about the sensor, wherever it stands
+                scan, projection = projection.level(scan), projection.centred
             scan = self.augmentation(scan, rng)
-        return self.projection(scan).view(self.channels, self.mean, self.std)
+        return projection(scan).view(self.channels, self.mean, self.std)
 
     def sample(self, index: int) -> Sample:
         """Scan `index` for evaluation: not augmented, with the way back to its points and their labels."""

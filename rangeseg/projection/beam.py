@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -90,10 +90,22 @@ class BeamProjection:
         lower = np.searchsorted(borders, -edges[1:] + 2 * GUARD_RAD)
         return fov, np.where(upper == lower, upper, -1).astype(np.int16), beams
 
+    def level(self, scan: Scan) -> Scan:
+        """The scan in the sensor's own frame: as it is, unless `origin_m` or `tilt_deg` say that it is in another."""
+        if not any(self.origin_m) and not any(self.tilt_deg):
+            return scan
+        return replace(scan, xyz=level(scan.xyz, self.origin_m, self.tilt_deg))
+
+    @cached_property
+    def centred(self) -> BeamProjection:
+        """The same, for scans in the sensor's own frame."""
+        return replace(self, origin_m=(0.0, 0.0, 0.0), tilt_deg=(0.0, 0.0))
+
     def __call__(self, scan: Scan) -> RangeImage:
         """Project a scan; who wins a pixel, and what no returns get, is as in `SphericalProjection`.
 
-        Ranges are those from `origin_m`. Points above the topmost and below the lowest beam go to their rows.
+        Ranges are those from `origin_m`, and the image's scan is in the sensor's own frame. Points above the topmost
+        and below the lowest beam go to their rows.
 
         Args:
             scan: N points.
@@ -105,9 +117,8 @@ class BeamProjection:
             ValueError: no point of the scan is a return.
         """
         fov, cells, beams = self._table
+        scan = self.level(scan)
         xyz = np.ascontiguousarray(scan.xyz, np.float32)
-        if any(self.origin_m) or any(self.tilt_deg):
-            xyz = level(xyz, self.origin_m, self.tilt_deg)
         sides = sides_of(self.fov_left_deg, self.fov_right_deg)
         image = checked_image(
             scan, *project_points(xyz, (self.height, self.width), fov, sides, (NO_GIVEN, cells, beams))
