@@ -11,6 +11,7 @@ import numpy as np
 from rangeseg.files import write_atomically
 from rangeseg.scan_formats.bags import clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
+from rangeseg.scan_formats.checks import NoReturnsError
 from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
 from rangeseg.types import Scan
 
@@ -20,7 +21,8 @@ def unpack(
 ) -> tuple[int | None, Iterator[Path]]:
     """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
 
-    What the columns are is found on the first cloud and kept, so that all agree. A file that is there is written again.
+    What the columns are is found on the first cloud and kept, so that all agree. A cloud without a return is left out, and
+    a file that is there is written again.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
@@ -44,9 +46,13 @@ def unpack(
         found: Fields | None = None
         for number, columns in enumerate(clouds):
             where = f"{path}, cloud {number}"
-            found = found or find_fields(where, columns, fields or {})
-            target = out / f"{number:06d}.npz"
-            write_npz(target, found.scan(where, columns))
+            fitting = found or find_fields(where, columns, fields or {})
+            try:
+                scan = fitting.scan(where, columns)
+            except NoReturnsError:  # a sensor that was covered, or the turn that began before it ran
+                continue
+            found, target = fitting, out / f"{number:06d}.npz"
+            write_npz(target, scan)
             yield target
 
     return count, write()

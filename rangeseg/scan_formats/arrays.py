@@ -72,7 +72,7 @@ def read_npz(path: Path, fields: AskedFields) -> Scan:
     for name, array in _read_arrays(path).items():
         if name.lower() in ("xyz", "points", "positions") and array.ndim == 2 and array.shape[1] == 3:
             columns |= {axis: array[:, k] for k, axis in enumerate("xyz")}
-        elif array.ndim == 1:
+        elif array.ndim == 1 and array.dtype.kind in "iuf":
             columns[name] = array
     if len({len(column) for column in columns.values()}) > 1:
         counts = ", ".join(f"{name} {len(column)}" for name, column in columns.items())

@@ -46,16 +46,15 @@ def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[d
         ValueError: it cannot be read or is damaged, which may show only after some scans, or has no such topic.
     """
     with _opened(path) as reader:
-        clouds = [connection for connection in reader.connections if connection.msgtype == CLOUD]
-        topics = sorted({connection.topic for connection in clouds})
-        chosen = topics[0] if topic is None and len(topics) == 1 else topic
-        if chosen not in topics:
-            raise ValueError(
-                f"{path}: has {f'no point clouds on {topic}' if topic else f'{len(topics)} topics of point clouds'}; "
-                f"choose a topic of {', '.join(topics) or 'another recording: this one has none'}."
-            )
-        count = sum(connection.msgcount for connection in clouds if connection.topic == chosen)
-    return count, _clouds(path, str(chosen))
+        clouds = [(one.topic, one.msgcount) for one in reader.connections if one.msgtype == CLOUD]
+    topics = sorted({name for name, _ in clouds})
+    chosen = topics[0] if topic is None and len(topics) == 1 else topic
+    if chosen not in topics:
+        raise ValueError(
+            f"{path}: has {f'no point clouds on {topic}' if topic else f'{len(topics)} topics of point clouds'}; "
+            f"choose a topic of {', '.join(topics) or 'another recording: this one has none'}."
+        )
+    return sum(count for name, count in clouds if name == chosen), _clouds(path, str(chosen))
 
 
 def _clouds(path: Path, topic: str) -> Iterator[dict[str, NDArray]]:
@@ -82,9 +81,8 @@ def _opened(path: Path) -> Iterator[Any]:
     except GeneratorExit:
         raise
     except Exception as error:
-        if str(path) in str(error) and isinstance(error, ValueError):
-            raise
-        raise ValueError(f"{path}: is no whole recording ({error}); copy it again, or repair it with ROS.") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: is no whole recording ({reason}); copy it again, or repair it with ROS.") from error
 
 
 def columns_of_cloud(cloud: PointCloud2) -> dict[str, NDArray]:

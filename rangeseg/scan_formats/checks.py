@@ -13,6 +13,10 @@ Where = Path | str
 """A file, or a place in it, as errors name it."""
 
 
+class NoReturnsError(ValueError):
+    """A scan without a return, or without a point: whole, but of no use."""
+
+
 def bytes_of(path: Path) -> bytes:
     """A file's content.
 
@@ -57,12 +61,12 @@ def checked_scan(
         ring: (N,) or None.
 
     Raises:
-        ValueError: there are no points, or none is a return.
+        NoReturnsError: there are no points, or none is a return.
     """
     if len(xyz) == 0:
-        raise ValueError(f"{where}: holds no points; leave the scan out, or copy the file again.")
+        raise NoReturnsError(f"{where}: holds no points; leave the scan out, or copy the file again.")
     if not (returns(xyz[:64]).any() or returns(xyz).any()):  # the first points nearly always settle it
-        raise ValueError(
+        raise NoReturnsError(
             f"{where}: none of its {len(xyz)} points is a return (non-finite or at the origin); leave it out."
         )
     return Scan(xyz, remission, ring)

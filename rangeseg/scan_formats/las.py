@@ -8,7 +8,6 @@ where memory does not suffice; so counts are compared with the file's length fir
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,9 @@ VLR, EVLR = 54, 60
 
 SMALLER_AT_MOST = 1000
 """A LAZ file that claims to be smaller than its points by more than this is damaged."""
+
+LAYERS, LAYER_EACH_BYTE = {10: 9, 11: 1, 12: 2, 13: 1}, 14
+"""How many layers LAZ makes of each item of a point of LAS 1.4: point, colours, colours and infrared, wave packet."""
 
 
 def read_las(path: Path, fields: AskedFields) -> Scan:
@@ -39,15 +41,14 @@ def read_las(path: Path, fields: AskedFields) -> Scan:
         raise ImportError(f"{path}: LAS and LAZ are read through laspy: pip install 'rangeseg[las]'.") from error
     content = bytes_of(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # laspy warns of numbers beyond float64 and of records it cannot read
-            _check_records(content)
-            with laspy.open(io.BytesIO(content), laz_backend=laspy.LazBackend.Lazrs) as file:
-                _check_points(content, file.header)
-                points = file.read_points(file.header.point_count)
-                names = [name for name in points.point_format.dimension_names if name not in "XYZ"]
-                columns = {name: np.asarray(points[name]) for name in ("x", "y", "z", *names)}
-                count = file.header.point_count
+        _check_records(content)
+        backend = laspy.LazBackend.Lazrs
+        with np.errstate(all="ignore"), laspy.open(io.BytesIO(content), laz_backend=backend) as file:
+            _check_points(content, file.header)
+            points = file.read_points(file.header.point_count)
+            names = [name for name in points.point_format.dimension_names if name not in "XYZ"]
+            columns = {name: np.asarray(points[name]) for name in ("x", "y", "z", *names)}
+            count = file.header.point_count
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # laspy and NumPy raise many kinds of Exception, lazrs others
@@ -80,6 +81,30 @@ def _check_points(content: bytes, header: Any) -> None:
         raise ValueError(f"{header.point_count} points of {sizes[1]} bytes, compressed as {sizes[0]} bytes")
     if not start + 8 <= table <= len(content) - 8 or _number(content, table + 4, 4) > len(content):
         raise ValueError("its table of chunks is damaged")
+    source = io.BytesIO(content)
+    source.seek(start)
+    chunks = lazrs.read_chunk_table(source, record)
+    most = len(chunks) * record.chunk_size()
+    if not most - record.chunk_size() < header.point_count <= most:
+        raise ValueError(f"{header.point_count} points in {len(chunks)} chunks of at most {record.chunk_size()}")
+    if header.point_format.id >= 6:
+        _check_layers(content, header, start + 8, [size for _, size in chunks])
+
+
+def _check_layers(content: bytes, header: Any, at: int, sizes: list[int]) -> None:
+    """Chunks of LAS 1.4: one whole point, the number of points, the length of each layer, the layers."""
+    data, points = header.vlrs.get("LasZipVlr")[0].record_data, 0
+    items = [(_number(data, k, 2), _number(data, k + 2, 2)) for k in range(34, len(data) - 5, 6)]
+    layers = sum(size if kind == LAYER_EACH_BYTE else LAYERS.get(kind, 0) for kind, size in items)
+    for size in sizes:
+        first = at + header.point_format.size + 4
+        lengths = sum(_number(content, first + 4 * k, 4) for k in range(layers))
+        if first + 4 * layers + lengths > min(at + size, len(content)):
+            raise ValueError("the layers of a chunk are longer than it")
+        points += _number(content, first - 4, 4)
+        at += size
+    if points != header.point_count:
+        raise ValueError(f"{header.point_count} points in chunks of {points}")
 
 
 def _number(content: bytes, at: int, size: int) -> int:

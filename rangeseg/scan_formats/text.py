@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,9 +27,7 @@ def columns_of_text(lines: Sequence[bytes], rows: int, types: Sequence[np.dtype]
         raise ValueError(f"{len(lines)} lines of data where the header counts {rows}")
     if rows == 0:
         return [np.empty(0, dtype) for dtype in types]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a number that NumPy reads with reservations is none
-        table = np.loadtxt([line.decode("latin1") for line in lines], np.float64, comments=None, ndmin=2)
+    table = np.loadtxt([line.decode("latin1") for line in lines], np.float64, comments=None, ndmin=2)
     if table.shape != (rows, len(types)):
         raise ValueError(f"rows of {table.shape[1]} numbers where the header has {len(types)}")
     return [_as_type(table[:, k], dtype) for k, dtype in enumerate(types)]
