@@ -9,6 +9,7 @@ rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
 rangeseg split --out DIR [--by frame|block|permutation] [--seed N]
 rangeseg stats CONFIG [--out FILE.yaml]
 rangeseg validate DATASET|CONFIG [--root DIR]
+rangeseg synthesise --out DIR [--sequences 00 01 ...] [--sensor NAME]
 rangeseg unpack RECORDING --out DIR [--topic NAME]
 rangeseg analyse patch-distance CONFIG --out DIR
 rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]

@@ -28,6 +28,7 @@ LAYERS = (
         "perturbations",
     }
     | {"losses", "losses_kernels", "schedules", "metrics", "teacher", "networks"},
+    {"synthetic"},
     {"analysis", "data", "vis"},
     {"engine"},
     {"benchmark"},

@@ -19,6 +19,7 @@ from rangeseg.data.scribble_kitti import ScribbleKitti
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.semantic_poss import SemanticPOSS
 from rangeseg.data.source import Source
+from rangeseg.data.synthetic import SyntheticStreets
 from rangeseg.data.waymo import Waymo
 
 DATASETS: dict[str, Callable[..., Source]] = {
@@ -28,6 +29,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "pandaset": PandaSet,
     "rellis3d": Rellis3D,
     "waymo": Waymo,
+    "synthetic": SyntheticStreets,
     "nuscenes": NuScenes,
     "scan_folder": ScanFolder,
     "camvid": CamVid,

@@ -21,8 +21,8 @@ def unpack(
 ) -> tuple[int | None, Iterator[Path]]:
     """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
 
-    What the columns are is found on the first cloud and kept, so that all agree. A cloud without a return is left out, and
-    a file that is there is written again.
+    What the columns are is found on the first cloud and kept, so that all agree. A cloud without a return is left
+    out, and a file that is there is written again.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.

@@ -1,0 +1,35 @@
+"""Synthetic streets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rangeseg.commands.console import OUT, progress
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write scans of synthetic streets in SemanticKITTI's layout, or compare them with real ones."""
+    from rangeseg.engine.realism import compare
+    from rangeseg.engine.synthesise import synthesise
+
+    if arguments.beside:
+        for path in compare(arguments.beside, arguments.out, seed=arguments.seed):
+            OUT.print(f"beside real scans: {path}", soft_wrap=True)
+        return
+    names = ("scans", "sensor", "seed")
+    written = synthesise(arguments.out, arguments.sequences, **{name: getattr(arguments, name) for name in names})
+    total = len(set(arguments.sequences)) * arguments.scans
+    for _ in progress(written, "driving", total):
+        pass
+    OUT.print(f"{total} scans below {arguments.out / 'sequences'}", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("--out", type=Path, required=True, help="gets sequences/SS/velodyne and labels")
+    parser.add_argument("--sequences", nargs="+", default=["00", "08"], help="of SemanticKITTI's 00 to 21")
+    parser.add_argument("--scans", type=int, default=100, help="of each sequence")
+    parser.add_argument("--sensor", default="hdl64e", help="a shipped sensor, or a YAML of one")
+    parser.add_argument("--seed", type=int, default=0, help="another gives other streets")
+    parser.add_argument("--beside", type=Path, help="only compare with the scans of this SemanticKITTI folder")

@@ -1,0 +1,162 @@
+"""Synthetic streets as a dataset: scans made when they are asked for, named and split as SemanticKITTI's.
+
+    SS/FFFFFF     scan F of sequence S; a sequence is one street after another, each driven along
+
+Scan F of a sequence is the same whoever asks for it, whenever: it depends on the seed, S, F and the sensor alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from rangeseg.data.lists import keep_listed
+from rangeseg.data.semantic_kitti import SemanticKitti, read_list
+from rangeseg.labels import LabelMap
+from rangeseg.synthetic.beams import read_beams
+from rangeseg.synthetic.raycast import Lidar, Returns, World
+from rangeseg.synthetic.street import Street, build_street, check_drive
+from rangeseg.types import Scan
+
+
+class SyntheticStreets:
+    """Scans of streets that nobody has seen, labelled to the last point. Needs Open3D (extra `view`).
+
+    Args:
+        root: unused; there are no files.
+        split: train, val or test: its sequences are SemanticKITTI's, so that no two splits share a street.
+        frames: only these scans: their names, or a list file of them.
+        labels: give labels.
+        sequences: only these of the split; default: all.
+        scans: of each sequence.
+        sensor: a shipped sensor's name, or a YAML file.
+        seed: another seed gives other streets.
+        kind: of street, of `rangeseg.synthetic.kinds.KINDS`; None for all.
+        scans_per_street: of one street before the next is built; more are faster, fewer show more streets.
+        spacing_m: between two scans of a street.
+        compensated: give points in the frame of one moment, as KITTI's files do.
+        streets_kept: how many built streets stay in memory, about 25 MB each.
+
+    Raises:
+        ValueError: an unknown split, sequence, sensor, kind or scan, or a count that is none.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "",
+        split: str = "train",
+        *,
+        frames: str | Path | Iterable[str] | None = None,
+        labels: bool = True,
+        sequences: Iterable[str | int] | None = None,
+        scans: int = 100,
+        sensor: str = "hdl64e",
+        seed: int = 0,
+        kind: str | None = None,
+        scans_per_street: int = 20,
+        spacing_m: float = 4.0,
+        compensated: bool = True,
+        streets_kept: int = 8,
+    ) -> None:
+        counts = {"scans": scans, "scans_per_street": scans_per_street, "streets_kept": streets_kept}
+        if wrong := {name: count for name, count in counts.items() if count < 1}:
+            raise ValueError(f"SyntheticStreets: {wrong} are too few; give at least 1.")
+        if seed < 0:
+            raise ValueError(f"SyntheticStreets: seed is {seed}; give 0 or more.")
+        self._label_map = self.read_label_map()
+        self._seed, self._kind, self._labels = seed, kind, labels
+        self._per_street, self._spacing = scans_per_street, spacing_m
+        self._lidar = Lidar(read_beams(sensor), compensated=compensated)
+        self._names = [f"{s}/{k:06d}" for s in self._chosen(split, sequences) for k in range(scans)]
+        if frames is not None:
+            listed = read_list(frames) if isinstance(frames, str | Path) else frames
+            cure = f"Sequences have {scans} scans; name some of them as SS/FFFFFF."
+            self._names = keep_listed(self._names, listed, Path("synthetic"), what="scan", cure=cure)
+        self._streets: OrderedDict[tuple[int, int], tuple[Street, World]] = OrderedDict()
+        self._kept, self._lock = streets_kept, Lock()
+        check_drive(self._drive, kind)
+
+    @staticmethod
+    def read_label_map() -> LabelMap:
+        """SemanticKITTI's classes."""
+        return SemanticKitti.read_label_map()
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes."""
+        return self._label_map
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all scans, in order."""
+        return tuple(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        """What scan `index` is called, e.g. ``08/000012``."""
+        return self._names[index]
+
+    def scan(self, index: int) -> Scan:
+        """Scan `index`, with its beams as rings, and with labels unless the caller keeps them hidden."""
+        returns = self.returns(index)
+        label = self._label_map.to_train(returns.raw) if self._labels else None
+        return Scan(returns.xyz, returns.remission, ring=returns.ring, label=label)
+
+    def returns(self, index: int) -> Returns:
+        """Scan `index` with raw ids and instances, as files hold them."""
+        sequence, number = (int(part) for part in self._names[index].split("/"))
+        street, world = self._street(sequence, number // self._per_street)
+        travelled = number % self._per_street * self._spacing
+        rng = np.random.default_rng((self._seed, sequence, number))
+        poses = street.poses(travelled, self._lidar.beams.firings, rng)
+        moving = street.moving(travelled)
+        return self._lidar.scan(world, poses, rng, None if moving is None else World(moving))
+
+    def scan_path(self, index: int) -> Path:
+        """There is none.
+
+        Raises:
+            ValueError: always; says how to get files.
+        """
+        raise ValueError(
+            f"Scan {self.name(index)} is no file; write streets with `rangeseg synthesise` and name those."
+        )
+
+    def street(self, index: int) -> Street:
+        """The street that scan `index` is of."""
+        sequence, number = (int(part) for part in self._names[index].split("/"))
+        return self._street(sequence, number // self._per_street)[0]
+
+    def _street(self, sequence: int, number: int) -> tuple[Street, World]:
+        """A street, built or still there; the one unused for longest goes."""
+        with self._lock:
+            if (sequence, number) not in self._streets:
+                street = build_street((self._seed, sequence, number), kind=self._kind, drive=self._drive)
+                self._streets[sequence, number] = street, World(street.mesh)
+            self._streets.move_to_end((sequence, number))
+            while len(self._streets) > self._kept:
+                self._streets.popitem(last=False)
+            return self._streets[sequence, number]
+
+    @property
+    def _drive(self) -> float:
+        return (self._per_street - 1) * self._spacing
+
+    def _chosen(self, split: str, sequences: Iterable[str | int] | None) -> list[str]:
+        splits = self._label_map.splits
+        if split not in splits:
+            raise ValueError(f"Synthetic streets have no split {split!r}; use {', '.join(splits)}.")
+        if sequences is None:
+            return list(splits[split])
+        wanted = sorted({str(sequence).zfill(2) for sequence in sequences})
+        if foreign := [sequence for sequence in wanted if sequence not in splits[split]]:
+            raise ValueError(
+                f"Sequences {', '.join(foreign)} are not in split {split}; use {', '.join(splits[split])}."
+            )
+        return wanted

@@ -1,0 +1,59 @@
+"""Synthetic streets written to the disk, in SemanticKITTI's official layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rangeseg.data.synthetic import SyntheticStreets
+from rangeseg.files import write_atomically
+from rangeseg.scan_io import write_labels
+
+
+def synthesise(
+    out: str | Path, sequences: Iterable[str], *, scans: int, sensor: str = "hdl64e", seed: int = 0, **options: object
+) -> Iterator[Path]:
+    """Write scans and labels; files of these names are replaced.
+
+    Args:
+        out: the folder that gets `sequences/`.
+        sequences: which, 00 to 21.
+        scans: of each.
+        sensor: a shipped sensor's name, or a YAML file.
+        seed: another seed gives other streets.
+        options: what else `SyntheticStreets` takes.
+
+    Yields:
+        Each scan's file, once it and its labels are there.
+
+    Raises:
+        ValueError: a sequence that SemanticKITTI does not have, or an option that does not fit.
+    """
+    splits = SyntheticStreets.read_label_map().splits
+    wanted = sorted({str(sequence).zfill(2) for sequence in sequences})
+    if unknown := [sequence for sequence in wanted if not any(sequence in names for names in splits.values())]:
+        raise ValueError(f"Sequences {', '.join(unknown)} are none of SemanticKITTI's; use 00 to 21.")
+    for split, names in splits.items():
+        if chosen := [sequence for sequence in wanted if sequence in names]:
+            source = SyntheticStreets(
+                split=split,
+                sequences=chosen,
+                scans=scans,
+                sensor=sensor,
+                seed=seed,
+                **options,  # type: ignore[arg-type]
+            )
+            yield from (_write(Path(out), source, index) for index in range(len(source)))
+
+
+def _write(out: Path, source: SyntheticStreets, index: int) -> Path:
+    sequence, frame = source.name(index).split("/")
+    folder = out / "sequences" / sequence
+    returns = source.returns(index)
+    points = np.concatenate([returns.xyz, returns.remission[:, None]], axis=1).astype("<f4")
+    write_labels(folder / "labels" / f"{frame}.label", returns.raw)
+    path = folder / "velodyne" / f"{frame}.bin"
+    write_atomically(path, points.tobytes())
+    return path

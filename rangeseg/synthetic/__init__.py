@@ -1,0 +1,1 @@
+"""Procedural streets and the LiDAR that drives through them."""

@@ -1,0 +1,124 @@
+"""A sensor's beams as the simulator fires them, from the sensors of `datasets/sensors`.
+
+Shapes: H beams, from the topmost down; W firings a turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.sensors import SensorModel, read_sensor
+
+HEIGHT_M = 1.73
+"""How high KITTI's sensor is above the road."""
+
+REACH_M = {"Velodyne HDL-64E": 80.0, "Velodyne HDL-32E": 80.0, "Velodyne VLP-16": 100.0}
+"""Farthest return, metres; that of KITTI's files for the HDL-64E, of the data sheets (from memory) for others."""
+
+LIFTS_M = {"Velodyne HDL-64E": ((32, 0.205), (32, 0.13))}
+"""Sensors whose beams leave from different heights: (beams, metres above the origin), fitted on SemanticKITTI."""
+
+FIRINGS = {"Velodyne HDL-64E": 2170}
+"""Firings a turn where they are not the image's columns: the fullest row of a SemanticKITTI scan."""
+
+ENCODER_DEG = {"Velodyne HDL-64E": 0.09}
+"""Step of the angles in a sensor's files, degrees: those of SemanticKITTI lie 0.09, 0.18 or 0.27 apart."""
+
+ANCHOR_M = 24.0
+"""A lifted beam's inclination was fitted on points at most about this far away."""
+
+
+@dataclass(frozen=True)
+class Beams:
+    """How a sensor fires.
+
+    Args:
+        name: what it is called.
+        inclination: (H,) radians, from the topmost down.
+        lift: (H,) metres that each beam leaves above the sensor's origin.
+        firings: W, evenly spaced over a turn.
+        reach_m: farthest return, metres.
+        near_m: nearest return, metres.
+        divergence_rad: half the width of a beam's footprint, radians.
+        noise_m: standard deviation of the range, metres.
+        gain: share of beams whose remission is much too weak; the others differ by less than that.
+        encoder_deg: step of the angles that it can tell, degrees; below that of two firings. 0: as fine as need be.
+
+    Raises:
+        ValueError: no beams or firings, or a reach that is none.
+    """
+
+    name: str
+    inclination: NDArray[np.float32]
+    lift: NDArray[np.float32]
+    firings: int
+    reach_m: float
+    near_m: float = 0.9
+    divergence_rad: float = 1e-3
+    noise_m: float = 0.015
+    gain: float = 0.0
+    encoder_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.inclination) == 0 or self.firings < 1:
+            raise ValueError(f"{self.name} has {len(self.inclination)} beams of {self.firings} firings; give some.")
+        if not 0 <= self.near_m < self.reach_m:
+            raise ValueError(
+                f"{self.name} sees from {self.near_m} to {self.reach_m} m; give a far end beyond the near one."
+            )
+
+    @property
+    def gains(self) -> NDArray[np.float32]:
+        """(H,) what each beam's remission is multiplied by; a sensor's own, always the same."""
+        rng, count = np.random.default_rng(len(self.inclination)), len(self.inclination)
+        weak = np.where(rng.random(count) < self.gain, rng.uniform(0.25, 0.75, count), 1.0)
+        return (weak * (1 + rng.normal(0, 0.3 * self.gain, count))).astype(np.float32)
+
+    @property
+    def azimuth(self) -> NDArray[np.float32]:
+        """(H, W) radians of each firing, counter-clockwise from just left of straight ahead, as KITTI's files begin."""
+        count = len(self.inclination)
+        if not self.encoder_deg:
+            return np.tile(self._evenly(np.full((1, 1), 0.5)), (count, 1))
+        step = np.deg2rad(self.encoder_deg)
+        began = np.random.default_rng(count).random((count, 1))  # each beam's part of a firing, a sensor's own
+        return ((np.floor(self._evenly(began) / step) + 0.5) * step).astype(np.float32)
+
+    def _evenly(self, began: NDArray[np.float64]) -> NDArray[np.float32]:
+        return ((np.arange(self.firings) + began) * (2 * np.pi / self.firings)).astype(np.float32)
+
+
+def read_beams(sensor: str, firings: int | None = None) -> Beams:
+    """The beams of a shipped sensor or of a YAML file.
+
+    Args:
+        sensor: as `read_sensor` takes it.
+        firings: a turn; None for the sensor's own.
+
+    Raises:
+        ValueError: there is no such sensor.
+    """
+    model = read_sensor(sensor)
+    inclination = _inclinations(model)
+    lift = np.zeros_like(inclination)
+    if model.sensor in LIFTS_M:
+        lift = np.concatenate([np.full(count, up) for count, up in LIFTS_M[model.sensor]])
+        typical = np.minimum(ANCHOR_M, HEIGHT_M / np.tan(np.maximum(-inclination, 1e-3)))
+        inclination = inclination - np.arctan(lift / typical)
+    return Beams(
+        model.sensor, inclination.astype(np.float32), lift.astype(np.float32),
+        firings or FIRINGS.get(model.sensor, model.width), REACH_M.get(model.sensor, 120.0),
+        gain=0.15 if model.sensor in LIFTS_M else 0.03, encoder_deg=ENCODER_DEG.get(model.sensor, 0.0),
+    )  # fmt: skip
+
+
+def _inclinations(model: SensorModel) -> NDArray[np.float64]:
+    """The sensor's own beams, or else those in the middles of the rows of its field of view."""
+    if "beam" in model.sections:
+        return np.deg2rad(np.asarray(model.sections["beam"]["inclinations_deg"], np.float64))
+    spherical = model.sections["spherical"]
+    up, down = spherical["fov_up_deg"], spherical["fov_down_deg"]
+    return np.deg2rad(up - (np.arange(model.height) + 0.5) * (up - down) / model.height)

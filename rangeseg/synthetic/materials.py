@@ -1,0 +1,42 @@
+"""What surfaces do to a beam: how much comes back, how it falls with the angle, how often nothing does.
+
+Fitted by eye to the remission of SemanticKITTI's classes, see `results/synthetic.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Material:
+    """A surface.
+
+    Args:
+        spread: standard deviation of the remission from point to point, as a share of it.
+        mirror: 0 for a matt surface, 1 for a mirror: how much of what comes in at an angle is lost.
+        lost: share of beams that never come back, or from somewhere else: glass, water, black paint.
+        rough_m: standard deviation of the range beyond the sensor's own, metres.
+    """
+
+    spread: float
+    mirror: float
+    lost: float
+    rough_m: float = 0.0
+
+
+MATERIALS: dict[str, Material] = {
+    "asphalt": Material(spread=0.13, mirror=0.10, lost=0.003),
+    "paving": Material(spread=0.11, mirror=0.05, lost=0.002),
+    "soil": Material(spread=0.10, mirror=0.0, lost=0.002, rough_m=0.03),
+    "wall": Material(spread=0.12, mirror=0.1, lost=0.003),
+    "wood": Material(spread=0.25, mirror=0.1, lost=0.01, rough_m=0.01),
+    "leaf": Material(spread=0.20, mirror=0.0, lost=0.02, rough_m=0.05),
+    "paint": Material(spread=0.6, mirror=0.75, lost=0.10),
+    "glass": Material(spread=0.8, mirror=0.9, lost=0.9),
+    "rubber": Material(spread=0.5, mirror=0.2, lost=0.10),
+    "metal": Material(spread=0.5, mirror=0.3, lost=0.05),
+    "cloth": Material(spread=0.25, mirror=0.0, lost=0.01, rough_m=0.01),
+    "reflector": Material(spread=0.25, mirror=0.0, lost=0.0),
+}
+"""Every material by its name; a mesh stores places in this table."""

@@ -1,0 +1,126 @@
+"""A street: the ground, everything beside and on it, and the poses of a vehicle that drives along.
+
+Built once, scanned from many places. What moves is a mesh of its own, at its place of that moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.synthetic.beams import HEIGHT_M
+from rangeseg.synthetic.ground import Path, lay_ground, winding_path
+from rangeseg.synthetic.kinds import KINDS
+from rangeseg.synthetic.layout import Layout, plan
+from rangeseg.synthetic.mesh import Mesh, join
+from rangeseg.synthetic.planting import furnish
+from rangeseg.synthetic.raycast import Poses
+from rangeseg.synthetic.traffic import Mover, make_traffic
+
+MARGIN_M = 70.0
+"""Street before the first and behind the last place that is scanned from."""
+
+TURN_S = 0.1
+"""Seconds of one turn of the sensor."""
+
+
+@dataclass(frozen=True)
+class Street:
+    """A street and the drive along it.
+
+    Args:
+        kind: which of `KINDS` it is.
+        path: its middle line.
+        layout: its plan.
+        mesh: everything that stands.
+        movers: everything that moves.
+        speed: of the vehicle, metres a second.
+        lane: where it drives, metres left of the middle.
+    """
+
+    kind: str
+    path: Path
+    layout: Layout
+    mesh: Mesh
+    movers: tuple[Mover, ...]
+    speed: float
+    lane: float
+
+    def poses(self, travelled: float, firings: int, rng: np.random.Generator, speed: float | None = None) -> Poses:
+        """The sensor's poses over one turn, which begins and ends behind, as KITTI's do.
+
+        Args:
+            travelled: metres since the first scan, as it looks ahead.
+            firings: a turn.
+            rng: how the vehicle leans and keeps its lane.
+            speed: metres a second; None for the street's.
+        """
+        along = ((np.arange(firings) + 0.5) / firings + 0.5) % 1 - 0.5
+        s = MARGIN_M + travelled + along * TURN_S * (self.speed if speed is None else speed)
+        lane = self.lane + rng.normal(0, 0.15)
+        lean, nod, sway, height = rng.normal(0, (0.008, 0.006, 0.02, 0.015))
+        ahead, behind = self.path.at(s + 1.4, lane), self.path.at(s - 1.4, lane)
+        heading = self.path.heading_at(s) + sway
+        pitch = np.arctan2(ahead[:, 2] - behind[:, 2], 2.8) + nod
+        origin = self.path.at(s, lane, HEIGHT_M + height)
+        turn = _turns(heading, pitch, np.full(firings, lean))
+        return Poses(origin.astype(np.float32), turn.astype(np.float32), 0)
+
+    def moving(self, travelled: float) -> Mesh | None:
+        """What moves, where it is when the vehicle has travelled so far; None where nothing moves near it."""
+        seconds, here = travelled / max(self.speed, 0.5), MARGIN_M + travelled
+        there = [mover.at(self.path, seconds, self.layout.length, (here, self.lane)) for mover in self.movers]
+        near = [mesh for mesh in there if mesh is not None]
+        return join(near) if near else None
+
+
+def check_drive(drive: float, kind: str | None = None) -> None:
+    """What `build_street` is asked for can be built.
+
+    Raises:
+        ValueError: unknown kind, or a drive that is none.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of street; use {', '.join(KINDS)}.")
+    if not 0 <= drive <= 2000:
+        raise ValueError(f"A drive of {drive} m cannot be built; give 0 to 2000.")
+
+
+def build_street(seed: int | tuple[int, ...], *, kind: str | None = None, drive: float = 80.0) -> Street:
+    """Build a street.
+
+    Args:
+        seed: the same seed builds the same street.
+        kind: of `KINDS`; None for any, by their weights.
+        drive: metres that the vehicle will travel.
+
+    Raises:
+        ValueError: unknown kind, or a drive that is none.
+    """
+    check_drive(drive, kind)
+    rng = np.random.default_rng(seed)
+    if kind is None:
+        weights = np.array([one.weight for one in KINDS.values()])
+        kind = list(KINDS)[rng.choice(len(KINDS), p=weights / weights.sum())]
+    facts = KINDS[kind]
+    layout = plan(facts, rng, drive + 2 * MARGIN_M)
+    edge = max(side.walk for side in layout.sides)
+    path = winding_path(rng, layout.length, facts.bend, facts.slope, edge, facts.bank)
+    parts = [lay_ground(path, *layout.cells(), rng), *furnish(facts, layout, path, rng)]
+    speed = float(rng.uniform(*facts.speed))
+    lane = -max(0.4, layout.half / 2 - 0.6)
+    movers = make_traffic(facts, layout, rng, speed, lane)
+    return Street(kind, path, layout, join(parts), tuple(movers), speed, lane)
+
+
+def _turns(heading: NDArray[np.float64], pitch: NDArray[np.float64], roll: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(W, 3, 3) vehicle -> world: rolled about x, pitched up about y, turned about z."""
+    ch, sh, cp, sp, cr, sr = (f(v) for v in (heading, pitch, roll) for f in (np.cos, np.sin))
+    rows = [
+        [ch * cp, -ch * sp * sr - sh * cr, -ch * sp * cr + sh * sr],
+        [sh * cp, -sh * sp * sr + ch * cr, -sh * sp * cr - ch * sr],
+        [sp, cp * sr, cp * cr],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
