@@ -42,12 +42,14 @@ def read_nuscenes(path: Path) -> Scan:
     """nuScenes' sweep: float32 x, y, z, intensity, which is divided by 255, and ring, which is counted from the top."""
     table = np.frombuffer(records_of(path, NUSCENES_RECORD), "<f4").reshape(-1, 5)
     ring = table[:, 4]
-    if not (np.isin(ring, np.arange(NUSCENES_RINGS))).all():
+    with np.errstate(invalid="ignore"):  # signalling nans, of which damaged files are full
+        rings = np.isin(ring, np.arange(NUSCENES_RINGS)).all()
+        remission: NDArray[np.float32] = np.divide(table[:, 3], np.float32(255), dtype=np.float32)
+    if not rings:
         raise ValueError(
             f"{path}: its fifth column is no ring of 0 to {NUSCENES_RINGS - 1}; a .pcd.bin is nuScenes' (x, y, z, "
             "intensity, ring): copy it again, or call a file of KITTI's four columns .bin."
         )
-    remission: NDArray[np.float32] = np.divide(table[:, 3], np.float32(255), dtype=np.float32)
     return checked_scan(path, table[:, :3].copy(), remission, NUSCENES_RINGS - 1 - ring.astype(np.int32))
 
 
@@ -56,6 +58,8 @@ def read_npy(path: Path) -> Scan:
     try:
         with path.open("rb") as file:
             table = _read_array(file, path.stat().st_size)
+            if file.read(1):
+                raise ValueError("it goes on after its array")
     except OSError as error:
         raise unreadable(path, error) from error
     except Exception as error:  # NumPy lets its tokenizer's errors out as they are

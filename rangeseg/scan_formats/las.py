@@ -48,6 +48,7 @@ def read_las(path: Path, fields: AskedFields) -> Scan:
             points = file.read_points(file.header.point_count)
             names = [name for name in points.point_format.dimension_names if name not in "XYZ"]
             columns = {name: np.asarray(points[name]) for name in ("x", "y", "z", *names)}
+            columns = {name: column for name, column in columns.items() if column.ndim == 1}
             count = file.header.point_count
     except (KeyboardInterrupt, SystemExit):
         raise
