@@ -28,12 +28,15 @@ class DataConfig:
     """Folder of the dataset, in its official layout."""
     dataset: Component = field(default_factory=lambda: dict(name="semantic_kitti"))
     labelled: str | None = None
-    """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); null: the whole training split."""
+    """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); null: the whole training split;
+    none: only those of `labelled_from`."""
     unlabelled: str | None = None
     """The same for the unlabelled scans; none: only those of `unlabelled_from`."""
     unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
     """More unlabelled scans, of other datasets or sensors: {root, dataset, split, frames, projection} each; the last
     three default to train, the whole split, and `projection`."""
+    labelled_from: list[dict[str, Any]] = field(default_factory=list)
+    """The same for labelled scans, of the same classes; evaluation stays with `dataset`."""
     label_fraction: float = 1.0
     """Share of each labelled scan's pixels whose labels are kept, drawn by `label_seed`."""
     label_seed: int = 0

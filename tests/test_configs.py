@@ -53,7 +53,7 @@ def test_a_config_builds(path: Path) -> None:
     make_perturbation(config)
     class_weights(config, label_map)
     make_optimizer(torch.nn.Linear(1, 1), config.optim)
-    if config.data.labelled is not None:
+    if config.data.labelled not in (None, "none"):
         name, listed = config.data.dataset["name"], config.data.labelled
         if name == "nuscenes" and listed in TO_BE_DRAWN:
             listed = listed.replace("uniform", "scenes")

@@ -20,7 +20,7 @@ from rangeseg.config import Config, write_config
 from rangeseg.data import SemanticKitti
 from rangeseg.engine import export as exporting
 from rangeseg.engine.experiment import lookup_label_map, make_network
-from rangeseg.engine.export import Agreement, Normalising, compare, export, to_onnx
+from rangeseg.engine.export import Agreement, Normalising, compare, export, to_onnx, write_weights
 from rangeseg.engine.onnx_network import OnnxNetwork, read_onnx
 from rangeseg.engine.run import Run
 from rangeseg.networks import NETWORKS
@@ -155,3 +155,19 @@ def test_other_files_and_devices_are_refused(tmp_path: Path, tiny_config: Config
         OnnxNetwork(content, "it.onnx", device="npu")
     with pytest.raises(ValueError, match=r"is no whole ONNX file"):
         OnnxNetwork(content[: len(content) // 2], "half.onnx", device="cpu")
+
+
+def test_weights_alone_are_a_small_checkpoint_with_the_same_labels(
+    tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(write_config(tiny_config))
+    run, file = Path(tiny_config.runtime.out), tmp_path / "small.pt"
+    assert main(["train", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(run), "--out", str(file)]) == 0
+    assert "the teacher alone" in capsys.readouterr().out
+    assert file.stat().st_size < (run / "last.pt").stat().st_size / 2
+    scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
+    np.testing.assert_array_equal(Segmenter.load(file)(scan), Segmenter.load(run)(scan))
+    exported = OnnxNetwork(to_onnx(Run.load(run, device="cpu")), "it.onnx", device="cpu")
+    with pytest.raises(ValueError, match="has no weights to write"):
+        write_weights(replace(Run.load(run), network=exported), tmp_path / "none.pt")

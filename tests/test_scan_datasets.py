@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rangeseg.cli import main
 from rangeseg.components import ConfigError
@@ -422,6 +423,46 @@ class TestUnlabelledScansOfAnotherSensor:
                 TrainingData.open(tiny_config)
         tiny_config.data.unlabelled, tiny_config.data.unlabelled_from = "none", []
         with pytest.raises(ConfigError, match="leaves nothing unlabelled"):
+            TrainingData.open(tiny_config)
+
+
+class TestLabelledScansOfAnotherSource:
+    """`data.labelled_from`."""
+
+    @pytest.fixture
+    def other(self, tiny_config: Config) -> dict[str, Any]:
+        return {"root": tiny_config.data.root, "dataset": {"name": "semantic_kitti"}, "split": "val"}
+
+    def test_they_come_after_ones_own_with_labels(self, tiny_config: Config, other: dict[str, Any]) -> None:
+        before = TrainingData.open(tiny_config)
+        tiny_config.data.labelled_from = [other]
+        data = TrainingData.open(tiny_config)
+        added = len(data.validation)
+        assert len(data.labelled) == len(before.labelled) + added
+        assert len(data.unlabelled) == len(before.unlabelled)
+        tiny_config.data.labelled = "none"
+        alone = TrainingData.open(tiny_config).labelled
+        assert [alone.name(k) for k in range(added)] == [data.validation.name(k) for k in range(added)]
+        first, again = (
+            views.view(k, np.random.default_rng(0)) for views, k in ((alone, 0), (data.labelled, len(before.labelled)))
+        )
+        assert (first.label != IGNORE).any()
+        torch.testing.assert_close(first.image, again.image, rtol=0, atol=0)
+
+    def test_training_on_nothing_else_runs(self, tiny_config: Config, other: dict[str, Any]) -> None:
+        tiny_config.data.labelled, tiny_config.data.labelled_from = "none", [other]
+        assert train(tiny_config) is not None
+
+    def test_other_classes_are_refused(self, tiny_config: Config, data_root: Path) -> None:
+        dataset = {"name": "scan_folder", "classes": "pandaset", "splits": {"train": ["sequences"]}}
+        labels = {"scans": "{split}/**/*.bin", "label_scans": "{split}/{name}.label"}
+        tiny_config.data.labelled_from = [{"root": str(data_root / "pandaset"), "dataset": dataset | labels}]
+        with pytest.raises(ConfigError, match=r"pandaset: its classes are .* in its order"):
+            TrainingData.open(tiny_config)
+
+    def test_no_source_at_all_is_refused(self, tiny_config: Config) -> None:
+        tiny_config.data.labelled = "none"
+        with pytest.raises(ConfigError, match=r"leaves nothing labelled\. Name sources in data\.labelled_from"):
             TrainingData.open(tiny_config)
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from rangeseg.config import write_config
+from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import make_projection, modality
 from rangeseg.engine.onnx_network import KEY, OnnxNetwork
 from rangeseg.engine.run import Run
@@ -114,6 +115,17 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
         )
     write_atomically(path, content)
     return agreement
+
+
+def write_weights(run: Run, path: Path) -> None:
+    """Write the teacher alone, with the config: a checkpoint that everything but `--resume` takes.
+
+    Raises:
+        ValueError: the run is itself an exported file.
+    """
+    if isinstance(run.network, OnnxNetwork):
+        raise ValueError(f"{path}: an exported file has no weights to write; give the run it was made of.")
+    write_checkpoint(path, {"teacher": run.network.state_dict()}, run.config)
 
 
 def compare(own: Segmenter, other: Segmenter, things: Iterable[Thing]) -> Agreement:

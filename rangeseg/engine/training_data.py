@@ -15,10 +15,10 @@ from rangeseg.engine.experiment import make_projection, make_views, modality, op
 from rangeseg.labels import LabelMap
 
 NOTHING = "none"
-"""What `data.unlabelled` is where only `data.unlabelled_from` is unlabelled."""
+"""What `data.labelled` (or `data.unlabelled`) is where only `data.labelled_from` (`data.unlabelled_from`) counts."""
 
 OTHER = ("root", "dataset", "split", "frames", "projection")
-"""Keys of an entry of `data.unlabelled_from`."""
+"""Keys of an entry of `data.labelled_from` and `data.unlabelled_from`."""
 
 
 @dataclass(frozen=True)
@@ -33,38 +33,49 @@ class TrainingData:
     @staticmethod
     def open(config: Config) -> TrainingData:
         """Open the labelled, unlabelled and validation data of a config."""
-        data = config.data
-        source: Any = open_source(config, "train", data.labelled)
-        if data.label_fraction < 1:
-            source = SparseLabels(source, make_projection(config), data.label_fraction, data.label_seed)
-        labelled: Any = make_views(config, source, augment=True)
-        unlabelled = _open_unlabelled(config)
-        return TrainingData(source.label_map, labelled, unlabelled, open_source(config, config.evaluation.split))
+        validation = open_source(config, config.evaluation.split)
+        return TrainingData(
+            validation.label_map,
+            _open(config, "labelled", validation.label_map),
+            _open(config, "unlabelled"),
+            validation,
+        )
 
 
-def _open_unlabelled(config: Config) -> Views:
-    """The training split, or the list of it, and what `data.unlabelled_from` adds."""
-    data, parts = config.data, []
-    if data.unlabelled != NOTHING:
-        own = open_source(config, "train", data.unlabelled, labels=False)
-        parts.append(make_views(config, own, labelled=False, augment=True))
-    for number, section in enumerate(data.unlabelled_from):
-        parts.append(_open_other(config, section, f"data.unlabelled_from[{number}]"))
+def _open(config: Config, kind: str, classes: LabelMap | None = None) -> Views:
+    """The training split, or the list of it, and what `data.<kind>_from` adds; labelled where there are classes."""
+    listed: str | None = getattr(config.data, kind)
+    parts: list[Any] = [] if listed == NOTHING else [_views(config, "train", listed, classes)]
+    for number, section in enumerate(getattr(config.data, f"{kind}_from")):
+        parts.append(_open_other(config, section, f"data.{kind}_from[{number}]", classes))
     if not parts:
-        raise ConfigError("data.unlabelled: none leaves nothing unlabelled. Name sources in data.unlabelled_from.")
-    return cast(Views, parts[0]) if len(parts) == 1 else JoinedViews(cast(list[Views], parts))
+        raise ConfigError(f"data.{kind}: none leaves nothing {kind}. Name sources in data.{kind}_from.")
+    return cast(Views, parts[0]) if len(parts) == 1 else JoinedViews(parts)
 
 
-def _open_other(config: Config, section: dict[str, Any], path: str) -> Any:
-    """Unlabelled views of another dataset or sensor, as one network reads them with the config's own."""
+def _views(config: Config, split: str, frames: str | None, classes: LabelMap | None) -> Any:
+    source: Any = open_source(config, split, frames, labels=classes is not None)
+    if classes is None:
+        return make_views(config, source, labelled=False, augment=True)
+    if source.label_map.names != classes.names:
+        raise ConfigError(
+            f"{config.data.root}: its classes are {', '.join(source.label_map.names)}; those that are scored are "
+            f"{', '.join(classes.names)}. Labelled sources need the classes of data.dataset, in its order."
+        )
+    if config.data.label_fraction < 1:
+        source = SparseLabels(source, make_projection(config), config.data.label_fraction, config.data.label_seed)
+    return make_views(config, source, augment=True)
+
+
+def _open_other(config: Config, section: dict[str, Any], path: str, classes: LabelMap | None) -> Any:
+    """Views of another dataset or sensor, as one network reads them with the config's own."""
     if unknown := sorted(set(section) - set(OTHER)):
         raise ConfigError(f"{path}: unknown key {unknown[0]}. {suggest(unknown[0], list(OTHER))}")
     if missing := [key for key in ("root", "dataset") if key not in section]:
         raise ConfigError(f"{path}.{missing[0]}: missing. Write root and dataset.")
     here = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
     other = replace(config, data=replace(config.data, **here))
-    source = open_source(other, section.get("split", "train"), section.get("frames"), labels=False)
-    views: Any = make_views(other, source, labelled=False, augment=True)
+    views = _views(other, section.get("split", "train"), section.get("frames"), classes)
     if modality(config).things == "scans":
         sizes = [(made.height, made.width) for made in (make_projection(config), make_projection(other))]
         if sizes[0] != sizes[1]:
