@@ -18,8 +18,11 @@ from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.run import FIRST_ANSWER
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
+from rangeseg.scan_io import read_labels
+from rangeseg.types import IGNORE
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +209,22 @@ def test_a_missing_viewer_is_said_in_full(
     monkeypatch.setitem(sys.modules, "open3d", None)
     assert main(["show", str(tiny_kitti / "sequences" / "08" / "velodyne" / "000000.bin")]) == 1
     assert 'pip install "rangeseg[view]"' in capsys.readouterr().err
+
+
+def test_without_a_run_the_shipped_network_answers_and_says_so(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = data_root / "semantickitti" / "sequences" / "08" / "velodyne" / "000000.bin"
+    assert main(["predict", str(scan), "--out", str(tmp_path)]) == 0
+    assert "the small network that ships with rangeseg answers" in " ".join(capsys.readouterr().out.split())
+    points = read_scan(scan)
+    segmenter = Segmenter.load(device="cpu")
+    label_map = segmenter.label_map
+    raw, _ = read_labels(next(tmp_path.rglob("*.label")))
+    labels = segmenter(points)
+    np.testing.assert_array_equal(label_map.to_train(raw), labels)
+    truth = label_map.to_train(read_labels(scan.parent.parent / "labels" / "000000.label")[0])
+    known = truth != IGNORE
+    assert (labels == truth)[known].mean() > 0.5  # the card says 65 % over five such scans
+    assert resource(*FIRST_ANSWER).stat().st_size < 2e6  # bytes
+    assert resource("datasets", "semantic_kitti", "first_answer.md").is_file()

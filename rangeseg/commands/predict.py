@@ -7,22 +7,33 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
 
+FIRST = (
+    "No run was given: the small network that ships with rangeseg answers. It has learnt from synthetic streets and "
+    "unlabelled KITTI scans, and is often wrong (datasets/semantic_kitti/first_answer.md); train your own."
+)
+"""What is said where no run is named."""
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Write labels for files, folders or a split, in the dataset's own form; under torchrun each process its share."""
     from rangeseg.engine.bulk import predict_inputs
+    from rangeseg.scan_io import READERS
 
+    run, inputs = arguments.run, arguments.inputs
+    if run.name.endswith(READERS):
+        run, inputs = None, [run, *inputs]
+        OUT.print(FIRST, soft_wrap=True)
     names = ("split", "zip", "partial", "overwrite", "workers", "device", "overrides")
     options = {name: getattr(arguments, name) for name in names}
-    for line in predict_inputs(arguments.run, arguments.inputs, arguments.out, watch=progress, **options):
+    for line in predict_inputs(run, inputs, arguments.out, watch=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("run", type=Path, help="run folder, checkpoint or exported file")
+    parser.add_argument("run", type=Path, help="run folder, checkpoint or exported file; a scan: the shipped network")
     parser.add_argument("inputs", nargs="*", type=Path, help="files or folders of scans or photographs")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the labels")
     parser.add_argument("--split", help="all scans or photographs of a split")
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
     parser.add_argument("--partial", action="store_true", help="pack a split that has not all of its official scans")

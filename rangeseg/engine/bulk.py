@@ -21,7 +21,7 @@ Watch = Callable[[Iterable[tuple[Task, bool]], str, int], Iterable[tuple[Task, b
 
 
 def predict_inputs(
-    run: Path,
+    run: Path | None,
     inputs: Sequence[Path],
     out: Path,
     *,
@@ -37,7 +37,7 @@ def predict_inputs(
     """Label everything that is asked for.
 
     Args:
-        run: run folder or checkpoint.
+        run: run folder or checkpoint; None: the network that ships with rangeseg.
         inputs: files and folders of scans or photographs.
         out: the output folder.
         split: all of a split, too.

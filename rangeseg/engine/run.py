@@ -14,6 +14,10 @@ from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import lookup_label_map, make_network
 from rangeseg.engine.onnx_network import read_onnx
 from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
+
+FIRST_ANSWER = ("datasets", "semantic_kitti", "first_answer.pt")
+"""The trained network that ships with rangeseg; `first_answer.md` beside it tells of what, and how good it is."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,23 @@ class Run:
     device: torch.device
 
     @staticmethod
-    def load(path: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
+    def load(path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
         """Read a run folder (its last checkpoint), a checkpoint, or an exported file, which ONNX Runtime then runs.
 
         Args:
-            path: folder or file.
+            path: folder or file; None: the network that ships with rangeseg.
             device: a torch device, or auto; of an exported file also tensorrt.
             overrides: `key.path=value`, for instance another `data.root`.
 
         Raises:
             ValueError: no whole checkpoint or exported file there.
         """
-        if Path(path).suffix == ".onnx":
-            exported = read_onnx(Path(path), device=device)
+        path = resource(*FIRST_ANSWER) if path is None else Path(path)
+        if path.suffix == ".onnx":
+            exported = read_onnx(path, device=device)
             config = config_from_yaml(exported.description["config"], overrides)
             return Run(config, lookup_label_map(config), exported, torch.device("cpu"))
-        state = read_checkpoint(Path(path) / "last.pt" if Path(path).is_dir() else Path(path))
+        state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
         config = config_from_yaml(state["config"], overrides)
         label_map = lookup_label_map(config)
         start = {key: value for key, value in config.network.items() if key != "weights"}  # the run has its own

@@ -35,11 +35,11 @@ class Segmenter:
         self._network = seen_through(run.config, run.network)
 
     @staticmethod
-    def load(path: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()) -> Segmenter:
+    def load(path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = ()) -> Segmenter:
         """Load a run folder or a checkpoint.
 
         Args:
-            path: folder (its last checkpoint) or file.
+            path: folder (its last checkpoint) or file; None: the network that ships with rangeseg, for a first answer.
             device: a torch device, or auto.
             overrides: `key.path=value` above the run's config.
 
