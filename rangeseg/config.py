@@ -57,12 +57,24 @@ class DataConfig:
 
 @dataclass
 class SupervisedConfig:
-    """The loss on labelled views: cross_entropy * CE + lovasz * Lovász-softmax."""
+    """The loss on labelled views: cross_entropy * CE + lovasz * Lovász-softmax + boundary * boundary loss.
+
+    With `auxiliary`, that much of the same on each auxiliary head is added.
+    """
 
     cross_entropy: float = 1.0
     lovasz: float = 1.0
+    boundary: float = 0.0
+    focal_gamma: float = 0.0
+    """The cross-entropy counts a pixel (1 - P_y)^focal_gamma times; 0: each fully."""
+    hardest: float = 0.0
+    """Share of the labelled pixels, those of the largest cross-entropy, that it is the mean of; 0: all."""
+    far_m: float = 0.0
+    """With `hardest`: a pixel's cross-entropy counts range / far_m times; 0: range does not matter."""
+    auxiliary: float = 0.0
+    """Weight of each auxiliary head of the network, which only training asks (deep supervision); 0: without them."""
     class_weights: str = "none"
-    """none; inverse: 1 / (f + 0.001); root: its square root, mean 1."""
+    """none; inverse: 1 / (f + 0.001); root: its square root, mean 1; log: ln(1 + inverse), largest 1."""
     frequencies: dict[str, float] = field(default_factory=dict)
     """Class -> f, as `rangeseg stats` writes them; none: those of the dataset's labels.yaml."""
 
@@ -132,9 +144,11 @@ class EvaluationConfig:
 
 @dataclass
 class RuntimeConfig:
-    """Where and on what it runs. Nothing here changes what is learnt, save `seed` and `precision`."""
+    """Where and on what it runs. Nothing here changes what is learnt, save `seed`, `precision`, `initialise_from`."""
 
     out: str = MISSING
+    initialise_from: str | None = None
+    """Run folder or checkpoint whose teacher's weights student and teacher start from; null: fresh ones."""
     seed: int = 0
     precision: str = "32-true"
     accelerator: str = "auto"
@@ -188,7 +202,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             "pair": "unlabelled",
         },
         "teacher": {"decay": 0.99, "warmup": False, "buffers": "ema", "mode": "train", "together": False},
-        "supervised": {"cross_entropy": 1.0, "lovasz": 0.0, "class_weights": "none"},
+        "supervised": {"cross_entropy": 1.0, "lovasz": 0.0, "class_weights": "none"}
+        | {"boundary": 0.0, "focal_gamma": 0.0, "hardest": 0.0, "far_m": 0.0, "auxiliary": 0.0},
         "optim": {"clip": None},
     },
 }

@@ -40,6 +40,93 @@ def cross_entropy(logits: Tensor, label: Tensor, *, weight: Tensor | None = None
     return _divide(total, share.sum())
 
 
+def focal_loss(logits: Tensor, label: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
+    """Mean of -w_y (1 - P_y)^gamma ln P_y over the labelled pixels, divided by the sum of their w_y; 0 without any.
+
+    Args:
+        logits: (B, K, H, W).
+        label: (B, H, W) int64, IGNORE where it does not count.
+        gamma: how much less a pixel counts of which the network is already sure; 0 is `cross_entropy`.
+        weight: (K,) class weights, or None for 1 each.
+
+    Returns:
+        Scalar.
+
+    Source:
+        Lin et al., ICCV 2017, equation 5; RangeViT (Ando et al., CVPR 2023) with gamma 2.
+    """
+    labelled = label != IGNORE
+    known = label.where(labelled, 0)
+    log_probability = _at_least_float32(logits).log_softmax(1).gather(1, known[:, None])[:, 0]
+    # From the logarithm, as 1 - P has no digits left near 1; and not 0, whose power may have no slope.
+    doubt = (-torch.expm1(log_probability)).clamp(min=torch.finfo(log_probability.dtype).tiny)
+    share = labelled if weight is None else weight[known] * labelled
+    return _divide((share * doubt**gamma * -log_probability).sum(), share.sum())
+
+
+def hardest_cross_entropy(
+    logits: Tensor, label: Tensor, *, share: float, weight: Tensor | None = None, factor: Tensor | None = None
+) -> Tensor:
+    """Mean of the largest among the pixels' -w_y f ln P_y (online hard example mining).
+
+    Args:
+        logits: (B, K, H, W).
+        label: (B, H, W) int64, IGNORE where it does not count.
+        share: of the labelled pixels, rounded up, that count.
+        weight: (K,) class weights w, or None for 1 each; the mean is not divided by them.
+        factor: (B, H, W) f, at least 0, or None for 1.
+
+    Returns:
+        Scalar; 0 where no pixel is labelled.
+
+    Source:
+        Zhao et al., FIDNet, 2021, and its code: share 0.15 (of all pixels there), f the range in units of 100 m.
+    """
+    each = F.cross_entropy(_at_least_float32(logits), label, weight, ignore_index=IGNORE, reduction="none")
+    if factor is not None:
+        each = each * factor
+    labelled = label != IGNORE
+    ranked = each.where(labelled, 0).flatten().sort(descending=True).values
+    count = (share * labelled.sum().double()).ceil()
+    return _divide((ranked * (torch.arange(len(ranked), device=label.device) < count)).sum(), count.to(ranked.dtype))
+
+
+def boundary_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """1 - F1 of the classes' edges, averaged over all classes and over those of the views that have labels.
+
+    A class's edge is where its value (probability, or truth) is above the least of its 3x3 labelled neighbours:
+    e = max_3x3(1 - x) - (1 - x). With precision sum(e_P e_y) / sum(e_P) and recall sum(e_P e_y) / sum(e_y) of a view. A
+    class without an edge in a view counts as 1 there, as published.
+
+    Args:
+        logits: (B, K, H, W).
+        label: (B, H, W) int64, IGNORE where it does not count.
+
+    Returns:
+        Scalar; 0 where no pixel is labelled.
+
+    Source:
+        Bokhovkin and Burnaev, Boundary Loss for Remote Sensing Imagery Semantic Segmentation, ISNN 2019, equations 1 to
+        5; CENet (Cheng et al., ICME 2022) and its code, with windows of 3 pixels for both the edges and their match.
+    """
+    probability = _at_least_float32(logits).softmax(1)
+    labelled = (label != IGNORE)[:, None]
+    classes = torch.arange(logits.shape[1], device=label.device)[:, None, None]
+    predicted = _edges(probability, labelled)
+    true = _edges((label[:, None] == classes).to(probability.dtype), labelled)
+    hit, epsilon = (predicted * true).sum((2, 3)), 1e-7
+    precision, recall = (hit / (edges.sum((2, 3)) + epsilon) for edges in (predicted, true))
+    score = 2 * precision * recall / (precision + recall + epsilon)
+    present = labelled.flatten(1).any(1)
+    return _divide(((1 - score).mean(1) * present).sum(), present.sum())
+
+
+def _edges(values: Tensor, labelled: Tensor) -> Tensor:
+    """(B, K, H, W) in [0, 1] -> how far each labelled pixel is above the least of its labelled neighbours; else 0."""
+    inverse = (1 - values) * labelled
+    return (F.max_pool2d(inverse, 3, stride=1, padding=1) - inverse) * labelled
+
+
 def lovasz_softmax(logits: Tensor, label: Tensor) -> Tensor:
     """The Lovász extension of the Jaccard loss 1 - IoU, averaged over the classes present in the batch's labels.
 

@@ -140,6 +140,23 @@ def test_a_list_that_must_be_drawn_says_so() -> None:
         TrainingData.open(read(FOLDER / "nuscenes" / "cutmix_10pct.yaml"))
 
 
+def test_cenets_stages_follow_each_other() -> None:
+    folder = resource("configs", "semantic_kitti")
+    stages = [read(folder / f"cenet_{width}.yaml") for width in (512, 1024, 2048)]
+    assert [stage.data.projection["width"] for stage in stages] == [512, 1024, 2048]
+    assert [stage.runtime.initialise_from for stage in stages] == [None, *(s.runtime.out for s in stages[:2])]
+    epochs = [stage.optim.steps * stage.data.batch_labelled / 19130 for stage in stages]
+    assert epochs == pytest.approx([100, 30, 30], abs=0.05)
+    for stage in stages[1:]:
+        assert (stage.network, stage.supervised, stage.teacher) == (
+            stages[0].network,
+            stages[0].supervised,
+            stages[0].teacher,
+        )
+        assert (stage.data.channels, stage.data.mean) == (stages[0].data.channels, stages[0].data.mean)
+    assert sum(p.numel() for p in make_network(stages[0], 20).parameters()) == 6_781_968
+
+
 def test_the_full_network_is_the_published_one_but_for_the_class_of_the_unlabelled() -> None:
     config = read(resource("configs", "semantic_kitti") / "base.yaml")
     count = sum(p.numel() for p in make_network(config, 20).parameters())

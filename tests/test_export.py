@@ -28,6 +28,9 @@ from rangeseg.scan_io import read_scan
 
 SMALL = {
     "fidnet": {"width": 8, "blocks": [1, 1, 1], "azimuth_stride": 2},
+    "cenet": {"width": 8, "blocks": [1, 1, 1]},
+    "rangevit": {"dim": 16, "depth": 2, "heads": 2, "stem": 4, "hidden": 8, "decoder": 8, "wrap": False}
+    | {"positions": [8, 3]},  # as many rows as the views have
     "deeplab_v2": {"layers": 50, "width": 4},
     "deeplab_v3plus": {"layers": 50, "width": 4},
     "unet": {"trunk": "resnet18", "width": 4},
@@ -35,7 +38,7 @@ SMALL = {
 }
 """Each network, small; one without an entry is exported as it is."""
 
-ON_SCANS = {"fidnet"}
+ON_SCANS = {"fidnet", "cenet", "rangevit"}
 
 
 def make_run(config: Config, name: str) -> Run:
@@ -67,6 +70,17 @@ def test_every_network_gives_its_own_logits_for_any_batch_and_width(
         image[:, :, :, : width // 3] = 0
         with torch.no_grad():
             torch.testing.assert_close(exported(image), run.network(image), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_auxiliary_heads_are_not_in_the_file(tiny_config: Config) -> None:
+    import onnx
+
+    run = make_run(tiny_config, "cenet")
+    assert len(run.network.auxiliary) == 2
+    names = [part.name for part in onnx.load_from_string(to_onnx(run)).graph.initializer]
+    assert any("classify" in name for name in names)
+    assert not any("auxiliary" in name for name in names)
 
 
 def test_the_normalisation_within_is_that_of_the_views(rng: np.random.Generator) -> None:

@@ -16,14 +16,22 @@ from rangeseg.networks import NETWORKS, create_network
 from rangeseg.networks.layers import enlarge_azimuth, enlarge_corners
 
 CHANNELS, CLASSES = 5, 7
-REDUCED: dict[str, dict[str, Any]] = {"fidnet": {"width": 8, "blocks": (1, 2, 1, 1)}}
+REDUCED: dict[str, dict[str, Any]] = {
+    "fidnet": {"width": 8, "blocks": (1, 2, 1, 1)},
+    "cenet": {"width": 8, "blocks": (1, 2, 1, 1)},
+}
 """What makes a network small enough to test; one without an entry is tested as it is."""
 
 PHOTOGRAPHS = {"deeplab_v2", "deeplab_v3plus", "pspnet", "unet"}
 """Networks of any size on planes alone; tests/test_deeplab.py and test_unet.py have their laws."""
 
-CASES = [(name, {}) for name in NETWORKS if name not in PHOTOGRAPHS]
+PLACED = {"rangevit"}
+"""Networks with a position for each column, on planes alone; tests/test_rangevit.py has their laws."""
+
+CASES = [(name, {}) for name in NETWORKS if name not in PHOTOGRAPHS | PLACED]
 CASES += [("fidnet", {"azimuth_stride": 4}), ("fidnet", {"azimuth_stride": 3})]
+CASES += [("fidnet", {"aspp": "small"}), ("fidnet", {"aspp": "large", "azimuth_stride": 2})]
+CASES += [("cenet", {"activation": "leaky_relu", "auxiliary": False})]
 every_network = pytest.mark.parametrize(("name", "more"), CASES)
 on_plane_and_cylinder = pytest.mark.parametrize("wrap", [False, True])
 
@@ -31,6 +39,10 @@ on_plane_and_cylinder = pytest.mark.parametrize("wrap", [False, True])
 def make(name: str, more: dict[str, Any], *, wrap: bool = False) -> nn.Module:
     torch.manual_seed(0)
     return create_network(name, in_channels=CHANNELS, num_classes=CLASSES, wrap=wrap, **(REDUCED.get(name, {}) | more))
+
+
+def heads_of(network: nn.Module) -> int:
+    return len(getattr(network, "auxiliary", ()))
 
 
 def settled(network: nn.Module, generator: torch.Generator) -> nn.Module:
@@ -73,7 +85,9 @@ def test_every_parameter_gets_a_finite_gradient(
     name: str, more: dict[str, Any], wrap: bool, generator: torch.Generator
 ) -> None:
     network = make(name, more, wrap=wrap)
-    network(draw(network, generator)).square().mean().backward()
+    image = draw(network, generator)
+    logits, heads = network(image, auxiliary=True) if heads_of(network) else (network(image), [])
+    sum(part.square().mean() for part in (logits, *heads)).backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
@@ -148,6 +162,26 @@ def test_a_saved_state_gives_the_same_logits(name: str, more: dict[str, Any], ge
     assert not torch.equal(other(image), network(image))
     other.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(other(image), network(image))
+
+
+@every_network
+@on_plane_and_cylinder
+def test_auxiliary_logits_have_the_size_of_the_logits_which_they_leave_alone(
+    name: str, more: dict[str, Any], wrap: bool, generator: torch.Generator
+) -> None:
+    network = settled(make(name, more, wrap=wrap), generator)
+    image = draw(network, generator)
+    if not heads_of(network):
+        assert name != "cenet" or more["auxiliary"] is False
+        with pytest.raises((ValueError, TypeError), match="auxiliary"):
+            network(image, auxiliary=True)
+        return
+    logits, heads = network(image, auxiliary=True)
+    assert torch.equal(logits, network(image))
+    assert len(heads) == heads_of(network)
+    for part in heads:
+        assert part.shape == logits.shape
+        assert not torch.equal(part, logits)
 
 
 # ------------------------------------------------------------------------------------------------ the table

@@ -23,6 +23,7 @@ from rangeseg.engine.evaluate import BackProjection, Segmented, segment
 from rangeseg.engine.modality import Modality, Photos, Scans, Stride, WholeViews, of_dataset
 from rangeseg.engine.precision import usable_precision
 from rangeseg.engine.strategies import STRATEGIES, Strategy
+from rangeseg.engine.supervision import prepare_heads
 from rangeseg.labels import LabelMap
 from rangeseg.networks import NETWORKS
 from rangeseg.networks.sliding import SlidingWindow
@@ -113,7 +114,11 @@ def make_views(
 
 
 def make_network(config: Config, num_classes: int) -> nn.Module:
-    """`network`, with initial weights that `runtime.seed` decides; two of them where the `strategy` asks for a pair."""
+    """`network`, with initial weights that `runtime.seed` decides; two of them where the `strategy` asks for a pair.
+
+    Raises:
+        ConfigError: the section does not fit the network, or `supervised.auxiliary` a network without heads.
+    """
 
     def make(number: int) -> nn.Module:
         torch.manual_seed(config.runtime.seed + number)
@@ -123,7 +128,9 @@ def make_network(config: Config, num_classes: int) -> nn.Module:
         )  # fmt: skip
         return network
 
-    return make_strategy(config).make_network(make)
+    network = make_strategy(config).make_network(make)
+    prepare_heads(network, config.supervised.auxiliary)
+    return network
 
 
 def make_strategy(config: Config) -> Strategy:
@@ -193,7 +200,7 @@ def loss_weights(label_map: LabelMap, kind: str) -> NDArray[np.float64]:
 
     Args:
         label_map: its frequencies are read.
-        kind: inverse or root, as `supervised.class_weights` has it.
+        kind: inverse, root or log, as `supervised.class_weights` has it.
 
     Raises:
         ValueError: the dataset's frequencies are not known.
@@ -202,6 +209,9 @@ def loss_weights(label_map: LabelMap, kind: str) -> NDArray[np.float64]:
     if kind == "root":
         weights = np.sqrt(weights)
         weights = weights / weights.mean()
+    if kind == "log":
+        weights = np.log1p(weights)
+        weights = weights / weights.max()
     return weights
 
 

@@ -2,7 +2,7 @@
 
 One step, with a labelled view (x, y) and two unlabelled views a, b (French et al., BMVC 2020, section 3):
 
-    L_s = ce * CE(S(x), y) + lovasz * Lovász(softmax S(x), y)            supervised_loss
+    L_s = ce * CE(S(x), y) + lovasz * Lovász(softmax S(x), y)            supervised_loss; more in supervision.py
     x', q, v = perturbation(a, b)            q mixes T(a), T(b) as x' mixes a, b; another strategy asks another than T
     L_c = weight * rampup(step) * consistency(S(x'), q, v)               consistency_loss
     S <- S - lr(step) * clip(dL_s + dL_c)    two backward passes, one graph in memory at a time
@@ -17,6 +17,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,8 @@ from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from rangeseg.engine.journal import Journal
 from rangeseg.engine.optimizer import make_optimizer
 from rangeseg.engine.strategies import Strategy
-from rangeseg.losses import confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
+from rangeseg.engine.supervision import far_factor, no_loss_of_heads, supervised_loss
+from rangeseg.losses import confidence_rate, consistency_loss
 from rangeseg.perturbations import Perturbation, Perturbed, Teacher
 from rangeseg.schedules import SCHEDULES, sigmoid_rampup
 from rangeseg.teacher import EmaTeacher
@@ -129,12 +131,11 @@ class MeanTeacher:
 
     def supervised_loss(self, labelled: View) -> dict[str, Tensor]:
         """The loss on labelled views, by name."""
-        logits, label = self.strategy.supervised(self.student, labelled)
         settings = self.config.supervised
-        loss = settings.cross_entropy * cross_entropy(logits.float(), label, weight=self.class_weights)
-        if settings.lovasz:
-            loss = loss + settings.lovasz * lovasz_softmax(logits.float(), label)
-        return {"supervised": loss}
+        student = partial(self.student, auxiliary=True) if settings.auxiliary else self.student
+        answer, label = self.strategy.supervised(student, labelled)
+        factor = far_factor(self.config, labelled)
+        return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
         """The weighted loss on unlabelled views, and the share of pixels where the teacher is confident."""
@@ -155,6 +156,8 @@ class MeanTeacher:
             normalise=settings.normalise,
             target_logits=question.target_logits,
         )
+        if self.fabric.world_size > 1:
+            loss = loss + no_loss_of_heads(self.network)
         rate = confidence_rate(question.target, question.valid, settings.threshold)
         return {"consistency": settings.weight * sigmoid_rampup(self.step, settings.rampup) * loss, "confidence": rate}
 

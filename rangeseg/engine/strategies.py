@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +42,13 @@ class Strategy:
         """
         return make(0)
 
-    def supervised(self, student: nn.Module, labelled: View) -> tuple[Tensor, Tensor]:
-        """The student's logits (B, K, H, W) of labelled views, and the labels they are to match."""
+    def supervised(self, student: Callable[..., Any], labelled: View) -> tuple[Any, Tensor]:
+        """The student's logits (B, K, H, W) of labelled views, and the labels they are to match.
+
+        Args:
+            student: what learns; with auxiliary heads its answer is (logits, [logits of each head]).
+            labelled: B views.
+        """
         return student(labelled.image), labelled.label
 
     def unsupervised(
@@ -91,10 +97,25 @@ class Pair(nn.Module):
         self.first, self.second = first, second
         self.stride = getattr(first, "stride", 1)
 
-    def forward(self, image: Tensor, other: Tensor | None = None) -> Tensor:
-        """The first network's logits of `image`; with `other`, followed by the second network's of `other`."""
-        logits: Tensor = self.first(image)
-        return logits if other is None else torch.cat([logits, self.second(other)])
+    @property
+    def auxiliary(self) -> list[nn.Module]:
+        """The auxiliary heads of both."""
+        return [*getattr(self.first, "auxiliary", ()), *getattr(self.second, "auxiliary", ())]
+
+    def forward(self, image: Tensor, other: Tensor | None = None, auxiliary: bool = False) -> Any:
+        """The first network's logits of `image`; with `other`, followed by the second network's of `other`.
+
+        With `auxiliary`, (logits, [logits of each auxiliary head]), each of them so.
+        """
+        asked = {"auxiliary": True} if auxiliary else {}
+        answer = self.first(image, **asked)
+        if other is None:
+            return answer
+        second = self.second(other, **asked)
+        if not auxiliary:
+            return torch.cat([answer, second])
+        heads = [torch.cat(pair) for pair in zip(answer[1], second[1], strict=True)]
+        return torch.cat([answer[0], second[0]]), heads
 
 
 class CPS(Strategy):
@@ -111,7 +132,7 @@ class CPS(Strategy):
         """Two networks with different initial weights."""
         return Pair(make(0), make(1))
 
-    def supervised(self, student: nn.Module, labelled: View) -> tuple[Tensor, Tensor]:
+    def supervised(self, student: Callable[..., Any], labelled: View) -> tuple[Any, Tensor]:
         """Both networks learn the labels: 2B views."""
         return student(labelled.image, labelled.image), torch.cat([labelled.label, labelled.label])
 

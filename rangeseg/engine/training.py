@@ -27,6 +27,7 @@ from rangeseg.engine.experiment import (
     segment_views,
     stride_of,
 )
+from rangeseg.engine.initialise import initialise
 from rangeseg.engine.journal import Journal
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher
 from rangeseg.engine.training_data import TrainingData
@@ -56,6 +57,8 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
         raise ConfigError(f"runtime.out: {folder} already holds a run. Go on with --resume, or choose another folder.")
     data = TrainingData.open(config)
     network = make_network(config, data.label_map.num_classes)
+    if not resume:
+        initialise(network, config)
     trainer = MeanTeacher(
         fabric,
         network,

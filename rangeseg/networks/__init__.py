@@ -7,13 +7,17 @@ from typing import Any
 from torch import nn
 
 from rangeseg.components import lookup
+from rangeseg.networks.cenet import CENet
 from rangeseg.networks.deeplab import DeepLabV2, DeepLabV3Plus
 from rangeseg.networks.fidnet import FIDNet
 from rangeseg.networks.pspnet import PSPNet
+from rangeseg.networks.rangevit import RangeViT
 from rangeseg.networks.unet import UNet
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "fidnet": FIDNet,
+    "cenet": CENet,
+    "rangevit": RangeViT,
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
     "pspnet": PSPNet,

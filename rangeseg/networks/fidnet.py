@@ -6,18 +6,67 @@ Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w i
     f1 = stage1(f0) ... f4 = stage4(f3)         (B, w, H / 1, 2, 4, 8, W / 1, 2, 4, 8)
     logits = head([f0, f1, up(f2), up(f3), up(f4)])
 
+The ASPP variants have a lighter stem, wider last stages, and dilated convolutions over all scales:
+
+    g = [f0, f1, up(f2), up(f3), up(f4)]
+    logits = head([*g, branch3(g), branch6(g), branch9(g)])
+
 Source: Zhao et al., FIDNet: LiDAR Point Cloud Semantic Segmentation with Fully Interpolation Decoding, 2021.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import SLOPE, BasicBlock, ConvNormAct, check_input, enlarge_azimuth, enlarge_corners
+from rangeseg.networks.layers import (
+    SLOPE,
+    Conv3x3NormAct,
+    ConvNormAct,
+    check_input,
+    enlarge_azimuth,
+    enlarge_corners,
+    stage,
+)
+
+DILATIONS = (3, 6, 9)
+"""Of the ASPP variants' branches."""
+
+
+@dataclass(frozen=True)
+class Aspp:
+    """What an ASPP variant has otherwise, in units of the width."""
+
+    stem: float
+    """Channels of the stem's first convolution, which no norm follows; its second has the width."""
+    last: int
+    """Channels of the last stage; the one before has 2."""
+    branch: int
+    """Channels of each dilated convolution."""
+    bias: bool
+    """Of the stem's second convolution and of the dilated ones."""
+
+    def make_stem(self, in_channels: int, width: int, azimuth_stride: int) -> nn.Sequential:
+        """Two 1x1 convolutions, with nothing between them."""
+        first, kernel = int(self.stem * width), (1, azimuth_stride)
+        return nn.Sequential(nn.Conv2d(in_channels, first, kernel, kernel), ConvNormAct(first, width, bias=self.bias))
+
+    def make_branches(self, in_channels: int, width: int, *, wrap: bool) -> list[Conv3x3NormAct]:
+        """A dilated convolution for each of `DILATIONS`."""
+        return [
+            Conv3x3NormAct(in_channels, self.branch * width, dilation=dilation, bias=self.bias, wrap=wrap)
+            for dilation in DILATIONS
+        ]
+
+
+ASPP = {"small": Aspp(1, 1, 1, bias=False), "large": Aspp(0.5, 2, 2, bias=True)}
+"""The two variants of the published code, ResNet34_aspp_1 and ResNet34_aspp_2."""
 
 
 class Head(nn.Module):
@@ -61,6 +110,11 @@ class Head(nn.Module):
         return self.classify(hidden)
 
 
+def _stem(in_channels: int, channels: Sequence[int], azimuth_stride: int) -> nn.Sequential:
+    layers = [ConvNormAct(in_channels, channels[0], azimuth_stride=azimuth_stride)]
+    return nn.Sequential(*layers, *(ConvNormAct(before, after) for before, after in pairwise(channels)))
+
+
 class FIDNet(nn.Module):
     """The published FIDNet (ResNet34_point) at the defaults, and its smaller relatives.
 
@@ -74,10 +128,13 @@ class FIDNet(nn.Module):
         stem: channels of the stem's convolutions, (w / 2, w, 2w, 4w) if None. The head's first has the last of them.
         azimuth_stride: columns that the stem's first convolution makes one of; all that follows is as many times
             cheaper, and the logits are interpolated back.
+        aspp: "small" or "large": the variants with dilated convolutions over all scales, 13,306,004 and 19,641,492
+            parameters, which have stems and stages of their own.
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: no blocks; on forward, an image of other channels, or whose H or W is not divisible by `stride`.
+        ValueError: no blocks, or arguments that the ASPP variants do not have; on forward, an image of other channels,
+            or whose H or W is not divisible by `stride`.
 
     Source: Zhao et al., section III; 6,054,420 parameters for C = 5, K = 20.
     """
@@ -91,35 +148,49 @@ class FIDNet(nn.Module):
         blocks: Sequence[int] = (3, 4, 6, 3),
         stem: Sequence[int] | None = None,
         azimuth_stride: int = 1,
+        aspp: Literal["none", "small", "large"] = "none",
         wrap: bool = False,
     ) -> None:
         super().__init__()
         if not blocks:
             raise ValueError("FIDNet needs at least one stage; give blocks like (3, 4, 6, 3).")
-        stem = tuple(stem or (width // 2, width, 2 * width, 4 * width))
+        if aspp not in ("none", *ASPP):
+            raise ValueError(f"FIDNet got aspp={aspp!r}; choose one of none, {', '.join(ASPP)}.")
+        if aspp != "none" and (stem is not None or len(blocks) != 4):
+            raise ValueError(f"FIDNet with aspp: {aspp} has a stem of its own and four stages; leave stem out.")
         shrink = 2 ** (len(blocks) - 1)
         self.in_channels = in_channels
         self.stride = (shrink, shrink * azimuth_stride)
         self.azimuth_stride = azimuth_stride
         self.wrap = wrap
-        layers = [ConvNormAct(in_channels, stem[0], azimuth_stride=azimuth_stride)]
-        layers += [ConvNormAct(before, after) for before, after in pairwise(stem)]
-        self.stem = nn.Sequential(*layers)
-        self.stages = nn.ModuleList()
-        channels = stem[-1]
-        for index, count in enumerate(blocks):
-            first = BasicBlock(channels, width, stride=1 if index == 0 else 2, wrap=wrap)
-            self.stages.append(nn.Sequential(first, *(BasicBlock(width, width, wrap=wrap) for _ in range(count - 1))))
-            channels = width
+        variant = ASPP.get(aspp)
+        if variant is None:
+            channels = tuple(stem or (width // 2, width, 2 * width, 4 * width))
+            self.stem, hidden = _stem(in_channels, channels, azimuth_stride), channels[-1]
+            scales = (hidden, *(width for _ in blocks))
+        else:
+            self.stem, hidden = variant.make_stem(in_channels, width, azimuth_stride), 4 * width
+            scales = (width, width, width, 2 * width, variant.last * width)
+        self.stages = nn.ModuleList(
+            stage(before, after, count, stride=1 if index == 0 else 2, wrap=wrap)
+            for index, (count, (before, after)) in enumerate(zip(blocks, pairwise(scales), strict=True))
+        )
+        branches = variant.make_branches(sum(scales), width, wrap=wrap) if variant else []
+        self.branches = nn.ModuleList(branches)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.head = Head((stem[-1], *(width for _ in blocks)), (stem[-1], width), num_classes, wrap=wrap)
+        read = (*scales, *(branch.norm.num_features for branch in branches))
+        self.head = Head(read, (hidden, width), num_classes, wrap=wrap)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits."""
         check_input(image, self.in_channels, self.stride)
         features = [self.stem(image)]
-        for stage in self.stages:
-            features.append(stage(features[-1]))
+        for part in self.stages:
+            features.append(part(features[-1]))
+        if len(self.branches):
+            size = (features[0].shape[-2], features[0].shape[-1])
+            every = torch.cat([enlarge_corners(feature, size, wrap=self.wrap) for feature in features], dim=1)
+            features += [branch(every) for branch in self.branches]
         return enlarge_azimuth(self.head(features), self.azimuth_stride, wrap=self.wrap)

@@ -5,49 +5,85 @@ Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.01
 """LeakyReLU's slope below zero, everywhere in FIDNet."""
 
+ActivationName = Literal["leaky_relu", "hardswish", "silu"]
+
+ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
+    "leaky_relu": partial(F.leaky_relu, negative_slope=SLOPE),
+    "hardswish": F.hardswish,
+    "silu": F.silu,
+}
+"""What follows BatchNorm: (values, inplace=...) -> values."""
+
+
+def activation_of(name: str) -> Callable[..., Tensor]:
+    """The function of that name.
+
+    Raises:
+        ValueError: `ACTIVATIONS` has none.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation is {name!r}; choose one of {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[name]
+
 
 class Conv3x3(nn.Conv2d):
-    """3x3 convolution without bias, zero-padded; with `wrap` the azimuth is padded from the other side of the seam.
+    """3x3 convolution, zero-padded; with `wrap` the azimuth is padded from the other side of the seam.
 
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
         stride: of rows and of columns.
+        dilation: of rows and of columns.
+        bias: add one.
         wrap: pad columns circularly; the output then rolls with the input.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, wrap: bool = False) -> None:
-        padding = (1, 0) if wrap else (1, 1)
-        super().__init__(in_channels, out_channels, 3, stride, padding, bias=False)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = False,
+        wrap: bool = False,
+    ) -> None:
+        padding = (dilation, 0) if wrap else (dilation, dilation)
+        super().__init__(in_channels, out_channels, 3, stride, padding, dilation, bias=bias)
         self.wrap = wrap
+        self.margin = dilation
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        return super().forward(F.pad(image, (1, 1, 0, 0), mode="circular") if self.wrap else image)
+        return super().forward(pad_azimuth(image, self.margin) if self.wrap else image)
 
 
 class ConvNormAct(nn.Module):
-    """Convolution with bias whose kernel does not overlap, BatchNorm, LeakyReLU.
+    """Convolution whose kernel does not overlap, BatchNorm, LeakyReLU.
 
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
         azimuth_stride: columns that become one; every one of them has weights of its own.
+        bias: of the convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, azimuth_stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, azimuth_stride: int = 1, bias: bool = True) -> None:
         super().__init__()
         kernel = (1, azimuth_stride)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, kernel)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, kernel, bias=bias)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -76,6 +112,38 @@ class Conv1x1(nn.Conv2d):
         return super().forward(image[..., :: self.step, :: self.step] if self.step > 1 else image)
 
 
+class Conv3x3NormAct(nn.Module):
+    """3x3 convolution, BatchNorm, activation.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        activation: a key of `ACTIVATIONS`.
+        dilation: see `Conv3x3`.
+        bias: see `Conv3x3`.
+        wrap: see `Conv3x3`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        activation: str = "leaky_relu",
+        dilation: int = 1,
+        bias: bool = False,
+        wrap: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv3x3(in_channels, out_channels, dilation=dilation, bias=bias, wrap=wrap)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.activate = activation_of(activation)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        return self.activate(self.norm(self.conv(image)), inplace=True)
+
+
 class BasicBlock(nn.Module):
     """ResNet's two 3x3 convolutions with a shortcut, which is a 1x1 convolution where the shape changes.
 
@@ -83,13 +151,23 @@ class BasicBlock(nn.Module):
         in_channels: C of the input.
         out_channels: C of the output.
         stride: of the first convolution, rows and columns.
+        activation: a key of `ACTIVATIONS`.
         wrap: see `Conv3x3`.
 
-    Source: He et al., Deep Residual Learning, 2016, figure 2, with LeakyReLU.
+    Source: He et al., Deep Residual Learning, 2016, figure 2, with another activation.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, wrap: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        activation: str = "leaky_relu",
+        wrap: bool = False,
+    ) -> None:
         super().__init__()
+        self.activate = activation_of(activation)
         self.conv1 = Conv3x3(in_channels, out_channels, stride=stride, wrap=wrap)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv2 = Conv3x3(out_channels, out_channels, wrap=wrap)
@@ -101,10 +179,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        hidden = F.leaky_relu(self.norm1(self.conv1(image)), SLOPE, inplace=True)
+        hidden = self.activate(self.norm1(self.conv1(image)), inplace=True)
         hidden = self.norm2(self.conv2(hidden))
         hidden += self.shortcut(image)
-        return F.leaky_relu(hidden, SLOPE, inplace=True)
+        return self.activate(hidden, inplace=True)
 
 
 def conv_norm_relu(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Sequential:
@@ -118,6 +196,41 @@ def conv_norm_relu(in_channels: int, out_channels: int, kernel: int, dilation: i
     """
     conv = nn.Conv2d(in_channels, out_channels, kernel, 1, dilation * (kernel // 2), dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
+def pad_azimuth(image: Tensor, margin: int) -> Tensor:
+    """On a cylinder: `margin` columns from the other side of the seam on either side, however wide the image is.
+
+    Args:
+        image: (B, C, H, W).
+        margin: columns.
+
+    Returns:
+        (B, C, H, W + 2 margin).
+    """
+    width = image.shape[-1]
+    if margin <= width:
+        return F.pad(image, (margin, margin, 0, 0), mode="circular")
+    columns = torch.arange(-margin, width + margin, device=image.device) % width
+    return image.index_select(-1, columns)
+
+
+def stage(
+    in_channels: int, width: int, blocks: int, *, stride: int, activation: str = "leaky_relu", wrap: bool = False
+) -> nn.Sequential:
+    """Residual blocks, of which the first has the stride.
+
+    Args:
+        in_channels: C of the input.
+        width: C of the output.
+        blocks: how many, at least 1.
+        stride: rows and columns.
+        activation: a key of `ACTIVATIONS`.
+        wrap: see `Conv3x3`.
+    """
+    first = BasicBlock(in_channels, width, stride=stride, activation=activation, wrap=wrap)
+    more = (BasicBlock(width, width, activation=activation, wrap=wrap) for _ in range(blocks - 1))
+    return nn.Sequential(first, *more)
 
 
 def enlarge_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:

@@ -1,10 +1,11 @@
-"""Published ImageNet weights for trunks: fetched, or read from a file of one's own."""
+"""Published weights for trunks and transformers: fetched, or read from a file of one's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,11 @@ URLS = {
 """torchvision's IMAGENET1K_V1 weights; the end of a file's name is its hash, which is checked."""
 
 CLASSIFIER = ("fc.", "head.fc.")
+
+NOT_OF_BLOCKS = ("patch_embed.", "head.", "head_dist.", "pre_logits.", "fc_norm.", "decoder.")
+"""What a published vision transformer has beside its tokens and blocks."""
+
+Resize = Callable[[Tensor, tuple[int, int], tuple[int, int]], Tensor]
 
 
 def load_trunk(trunk: nn.Module, weights: str, layers: int) -> None:
@@ -38,19 +44,61 @@ def load_trunk(trunk: nn.Module, weights: str, layers: int) -> None:
     state = {name: value for name, value in state.items() if not name.startswith(CLASSIFIER)}
     own = trunk.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}  # old files have none
-    problems = [f"{name} is missing" for name in own.keys() - state.keys() - counters]
+    problems = _misfits(own, state, counters)
+    if problems:
+        raise ValueError(
+            f"{weights}: these are not the weights of this ResNet-{layers}: {'; '.join(problems[:3])} "
+            f"({len(problems)} in all). Choose another file, or weights: none."
+        )
+    trunk.load_state_dict(state, strict=False)
+
+
+def load_vit(encoder: nn.Module, path: Path, resize: Resize) -> None:
+    """Put published weights into a vision transformer's blocks, norm, class token and positions.
+
+    Args:
+        encoder: with timm's names, and `grid`: rows and columns of its positions.
+        path: a state dict in timm's layout, bare or within `model` or `state_dict`, of a transformer of square images;
+            a prefix ``encoder.`` of all names is left out.
+        resize: positions (1, n, D), their grid and another -> positions on that.
+
+    Raises:
+        ValueError: no such file, not a state dict, or names or shapes that do not fit.
+    """
+    state = dict(_read(path, within=("model", "state_dict")))
+    if any(name.startswith("encoder.") for name in state):
+        state = {name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")}
+    state = {name: value for name, value in state.items() if not name.startswith(NOT_OF_BLOCKS)}
+    own, grid = encoder.state_dict(), tuple(map(int, cast(Any, encoder).grid))
+    positions = state.get("pos_embed")
+    if positions is not None and positions.ndim == 3 and positions.shape != own["pos_embed"].shape:
+        side = math.isqrt(positions.shape[1] - 1)
+        if side * side != positions.shape[1] - 1:
+            raise ValueError(
+                f"weights: {path} has {positions.shape[1] - 1} positions, neither a square of them nor this network's "
+                f"{grid[0]} x {grid[1]}; give its own grid as positions."
+            )
+        moved = resize(positions[:, 1:], (side, side), cast(tuple[int, int], grid))
+        state["pos_embed"] = torch.cat([positions[:, :1], moved], dim=1)
+    problems = _misfits(own, state, set())
+    if problems:
+        raise ValueError(
+            f"weights: {path} are not the weights of this vision transformer: {'; '.join(problems[:3])} "
+            f"({len(problems)} in all). Give its dim, depth and heads, choose another file, or weights: none."
+        )
+    encoder.load_state_dict(state)
+
+
+def _misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], spare: set[str]) -> list[str]:
+    """What keeps a state from being loaded, in words; names in `spare` may be missing."""
+    problems = [f"{name} is missing" for name in own.keys() - state.keys() - spare]
     problems += [f"{name} is unknown" for name in state.keys() - own.keys()]
     problems += [
         f"{name} has shape {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
         for name in own.keys() & state.keys()
         if state[name].shape != own[name].shape
     ]
-    if problems:
-        raise ValueError(
-            f"{weights}: these are not the weights of this ResNet-{layers}: {'; '.join(sorted(problems)[:3])} "
-            f"({len(problems)} in all). Choose another file, or weights: none."
-        )
-    trunk.load_state_dict(state, strict=False)
+    return sorted(problems)
 
 
 def _fetch(layers: int) -> Mapping[str, Tensor]:
@@ -63,13 +111,16 @@ def _fetch(layers: int) -> Mapping[str, Tensor]:
         ) from error
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(path: Path, within: tuple[str, ...] = ()) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"weights: {path} is no file. Name torchvision's or timm's, or choose imagenet or none.")
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes torch raise
         raise ValueError(f"weights: {path} is no state dict of tensors ({error}).") from error
+    for name in within:
+        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
+            state = state[name]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights: {path} holds more than tensors by name; save a state_dict().")
     return state

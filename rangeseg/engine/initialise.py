@@ -1,0 +1,45 @@
+"""Training that starts from the weights of another run, as fine-tuning at a larger size does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from rangeseg.components import ConfigError
+from rangeseg.config import Config, config_from_yaml
+from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.experiment import lookup_label_map
+
+KEY = "runtime.initialise_from"
+
+
+def initialise(network: nn.Module, config: Config) -> None:
+    """Give a network the weights of the teacher of the run that `runtime.initialise_from` names, if it names one.
+
+    Args:
+        network: as the config builds it.
+        config: its channels and classes must be those of the run; sizes, losses and all else may differ.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or it has other channels, classes or another network.
+    """
+    if config.runtime.initialise_from is None:
+        return
+    path = Path(config.runtime.initialise_from)
+    try:
+        state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
+    except ValueError as error:
+        raise ConfigError(f"{KEY}: {error}") from error
+    other = config_from_yaml(state["config"])
+    channels, classes = other.data.channels, lookup_label_map(other).names
+    if channels != config.data.channels:
+        raise ConfigError(
+            f"{KEY}: {path} reads {channels}, and data.channels are {config.data.channels}. Use one list."
+        )
+    if classes != lookup_label_map(config).names:
+        raise ConfigError(f"{KEY}: {path} tells the classes {', '.join(classes)} apart, not those of this dataset.")
+    try:
+        network.load_state_dict(state["teacher"])
+    except RuntimeError as error:
+        raise ConfigError(f"{KEY}: {path} holds another network than this config builds: {error}") from error

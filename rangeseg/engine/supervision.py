@@ -1,0 +1,111 @@
+"""The loss on labelled views, and the auxiliary heads that only it asks (deep supervision).
+
+A network with such heads has them in `.auxiliary` and takes `network(image, auxiliary=True)`, which gives (logits,
+[logits of each head]), all of the image's size; without the word it gives logits alone. So evaluation, export, the
+consistency loss and the teacher never ask them, and `supervised.auxiliary` is the one key of deep supervision.
+
+    L_s = loss(logits, y) + auxiliary * sum over heads of loss(logits of the head, y)
+    loss = ce * CE + lovasz * Lovász + boundary * boundary loss
+
+Shapes: B views, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from rangeseg.components import ConfigError
+from rangeseg.config import Config, SupervisedConfig
+from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, hardest_cross_entropy, lovasz_softmax
+from rangeseg.perturbations import Channels
+from rangeseg.types import View
+
+
+def prepare_heads(network: nn.Module, weight: float) -> None:
+    """Check that a network has the auxiliary heads that a config trains; those that it does not train are frozen.
+
+    Args:
+        network: (B, C, H, W) -> (B, K, H, W) logits.
+        weight: `supervised.auxiliary`.
+
+    Raises:
+        ConfigError: there is a weight, and nothing that it weighs.
+    """
+    heads: Sequence[nn.Module] = getattr(network, "auxiliary", ())
+    if weight and not len(heads):
+        raise ConfigError(
+            f"supervised.auxiliary: {weight} is a weight of auxiliary heads, and this {type(network).__name__} has "
+            "none. Set it to 0, or take a network that has them, as {name: cenet, auxiliary: true}."
+        )
+    for head in heads:
+        head.requires_grad_(weight > 0)  # else several processes would wait for a gradient of it
+
+
+def no_loss_of_heads(network: nn.Module) -> Tensor | int:
+    """0, with a gradient of 0 for the auxiliary heads: of several processes each waits until every weight has one."""
+    heads: Sequence[nn.Module] = getattr(network, "auxiliary", ())
+    return 0 * sum((weight.sum() for head in heads for weight in head.parameters() if weight.requires_grad), start=0)
+
+
+def supervised_loss(
+    settings: SupervisedConfig,
+    answer: Any,
+    label: Tensor,
+    class_weights: Tensor | None = None,
+    factor: Tensor | None = None,
+) -> Tensor:
+    """The loss of a network's answer.
+
+    Args:
+        settings: `supervised`.
+        answer: (B, K, H, W) logits; with `auxiliary`, (logits, [logits of each head]).
+        label: (B, H, W) int64, IGNORE where it does not count.
+        class_weights: (K,) of the cross-entropy; None for 1.
+        factor: what `far_factor` gives.
+
+    Returns:
+        Scalar.
+    """
+    if not settings.auxiliary:
+        return _loss(settings, answer, label, class_weights, factor)
+    logits, heads = answer
+    loss = _loss(settings, logits, label, class_weights, factor)
+    for head in heads:
+        loss = loss + settings.auxiliary * _loss(settings, head, label, class_weights, factor)
+    return loss
+
+
+def far_factor(config: Config, labelled: View) -> Tensor | None:
+    """(B, H, W) range / `supervised.far_m`, or None where that is 0."""
+    if not config.supervised.far_m:
+        return None
+    data = config.data
+    channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
+    return channels.read(labelled.image, "range").clamp(min=0) / config.supervised.far_m
+
+
+def _loss(
+    settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None
+) -> Tensor:
+    logits = logits.float()
+    loss = settings.cross_entropy * _cross_entropy(settings, logits, label, weights, factor)
+    if settings.lovasz:
+        loss = loss + settings.lovasz * lovasz_softmax(logits, label)
+    if settings.boundary:
+        loss = loss + settings.boundary * boundary_loss(logits, label)
+    return loss
+
+
+def _cross_entropy(
+    settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None
+) -> Tensor:
+    if settings.hardest:
+        if factor is not None:  # a pair of networks has every label twice
+            factor = factor.repeat(len(label) // len(factor), 1, 1)
+        return hardest_cross_entropy(logits, label, share=settings.hardest, weight=weights, factor=factor)
+    if settings.focal_gamma:
+        return focal_loss(logits, label, gamma=settings.focal_gamma, weight=weights)
+    return cross_entropy(logits, label, weight=weights)

@@ -1,0 +1,299 @@
+"""RangeViT: a convolutional stem makes tokens of a range image, a vision transformer mixes them, one step goes back up.
+
+Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; N tokens of D channels, 2 x 8 pixels each.
+
+    full = stem(image)                                   (B, stem, H, W)
+    tokens = project(average(full)) + positions          (B, 1 + H/2 * W/8, D), led by the class token
+    tokens = norm(blocks(tokens))
+    logits = classify(convolve([unfold(tokens), full]))
+
+Positions are learnt on a grid of `positions` patches and interpolated to that of the image. Attention is over all
+tokens: at 64 x 2048 there are 8,192, at the published crops of 64 x 384 there are 1,536.
+
+Source: Ando et al., RangeViT: Towards Vision Transformers for 3D Semantic Segmentation in Autonomous Driving, 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rangeseg.networks.layers import SLOPE, check_input
+from rangeseg.networks.pretrained import load_vit
+
+
+class ConvActNorm(nn.Module):
+    """Convolution with bias that keeps the size, LeakyReLU, BatchNorm.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        kernel: rows and columns, 1 to 3.
+        dilation: of the kernel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        return self.norm(F.leaky_relu(self.conv(image), SLOPE, inplace=True))
+
+
+class Context(nn.Module):
+    """A 1x1 convolution, and what two 3x3 convolutions, the second dilated, add to it.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+
+    Source: Cortinhal et al., SalsaNext, 2020, figure 2.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
+        self.near = ConvActNorm(out_channels, out_channels, 3)
+        self.far = ConvActNorm(out_channels, out_channels, 3, 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        shortcut = F.leaky_relu(self.shortcut(image), SLOPE)
+        return shortcut + self.far(self.near(shortcut))
+
+
+class Residual(nn.Module):
+    """A 1x1 convolution, and what three convolutions of growing reach, read side by side, add to it.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+
+    Source: Cortinhal et al., SalsaNext, 2020, figure 2, without dropout and pooling.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
+        self.branches = nn.ModuleList(
+            [
+                ConvActNorm(in_channels, out_channels, 3),
+                ConvActNorm(out_channels, out_channels, 3, 2),
+                ConvActNorm(out_channels, out_channels, 2, 2),
+            ]
+        )
+        self.join = ConvActNorm(3 * out_channels, out_channels, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
+        parts = [image]
+        for branch in self.branches:
+            parts.append(branch(parts[-1]))
+        return F.leaky_relu(self.shortcut(image), SLOPE) + self.join(torch.cat(parts[1:], dim=1))
+
+
+class Attention(nn.Module):
+    """Every token reads every other, by several heads.
+
+    Args:
+        dim: D.
+        heads: divide D.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        read = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(read.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Attention, then a perceptron of four times the width, each added to what it read; timm's names.
+
+    Args:
+        dim: D.
+        heads: of the attention.
+        drop: probability that a training view's path through either is left out.
+
+    Source: Dosovitskiy et al., ICLR 2021, figure 1; Huang et al., Deep Networks with Stochastic Depth, 2016.
+    """
+
+    def __init__(self, dim: int, heads: int, drop: float) -> None:
+        super().__init__()
+        self.drop = drop
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(dim, 4 * dim), "fc2": nn.Linear(4 * dim, dim)})
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        tokens = tokens + self._kept(self.attn(self.norm1(tokens)))
+        return tokens + self._kept(self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(tokens)))))
+
+    def _kept(self, path: Tensor) -> Tensor:
+        if not (self.training and self.drop):
+            return path
+        kept = torch.rand(len(path), 1, 1, device=path.device) >= self.drop
+        return path * kept / (1 - self.drop)
+
+
+class VisionTransformer(nn.Module):
+    """Tokens of a grid, mixed; timm's names, so that published weights fit.
+
+    Args:
+        dim: D.
+        depth: blocks.
+        heads: of each block's attention.
+        positions: rows and columns of the grid on which positions are learnt.
+        drop_path: of the last block; that of the first is 0, those between lie between.
+    """
+
+    def __init__(self, dim: int, depth: int, heads: int, positions: Sequence[int], drop_path: float) -> None:
+        super().__init__()
+        self.grid = (positions[0], positions[1])
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
+        shares = torch.linspace(0, drop_path, depth).tolist()
+        self.blocks = nn.ModuleList(Block(dim, heads, share) for share in shares)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        for token in (self.cls_token, self.pos_embed):
+            nn.init.trunc_normal_(token, std=0.02)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(B, D, h, w) -> (B, D, h, w), which has read all of it."""
+        size = (patches.shape[-2], patches.shape[-1])
+        tokens = patches.flatten(2).transpose(1, 2) + resize_positions(self.pos_embed[:, 1:], self.grid, size)
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)
+        tokens = torch.cat([first, tokens], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, size)
+
+
+def resize_positions(positions: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Positions of one grid, interpolated to another.
+
+    Args:
+        positions: (1, h * w, D).
+        grid: h, w.
+        size: h', w'.
+
+    Returns:
+        (1, h' * w', D).
+    """
+    if grid == size:
+        return positions
+    image = positions.transpose(1, 2).unflatten(2, grid)
+    return F.interpolate(image, size, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
+
+
+class RangeViT(nn.Module):
+    """The published RangeViT on ViT-S without its point refiner (KPConv) at the defaults, and its smaller relatives.
+
+    Args:
+        in_channels: C.
+        num_classes: K.
+        dim: D of the tokens; 384 is ViT-S, 768 ViT-B.
+        depth: of the transformer.
+        heads: of its attention; 6 in ViT-S, 12 in ViT-B.
+        stem: channels of the stem's first blocks.
+        hidden: channels of its last one, which the decoder reads, too; 256 in the paper's test runs.
+        decoder: channels of the decoder.
+        patch: rows and columns of a token's pixels, even.
+        positions: rows and columns of the grid on which positions are learnt; published: of 64 x 384 pixels.
+        drop_path: probability that a training view skips the last block; growing from 0 at the first.
+        weights: "none", or a file with a vision transformer's weights in timm's layout (its positions are resized, its
+            patch embedding and its classifier left out), as published from ImageNet-21k, DINO or Cityscapes.
+        wrap: must be False: columns have positions.
+
+    Raises:
+        ValueError: the views are cylinders, sizes that do not fit each other, or a file that does not fit; on forward,
+            an image of other channels, or whose H or W is not divisible by `stride`.
+
+    Source: Ando et al., section 3. The transformer has 21.3 M parameters.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        dim: int = 384,
+        depth: int = 12,
+        heads: int = 6,
+        stem: int = 32,
+        hidden: int = 128,
+        decoder: int = 64,
+        patch: Sequence[int] = (2, 8),
+        positions: Sequence[int] = (32, 48),
+        drop_path: float = 0.1,
+        weights: str = "none",
+        wrap: bool = False,
+    ) -> None:
+        super().__init__()
+        if wrap:
+            raise ValueError(
+                "RangeViT learns a position for each column, and a cylinder has no first. Set wrap: false."
+            )
+        if heads < 1 or dim % heads:
+            raise ValueError(
+                f"RangeViT got dim={dim} and heads={heads}; dim is a multiple of heads, usually of 64 each."
+            )
+        if len(patch) != 2 or min(patch) < 2 or any(side % 2 for side in patch):
+            raise ValueError(f"RangeViT got patch={tuple(patch)}; give two even numbers of pixels, published (2, 8).")
+        if len(positions) != 2 or min(positions) < 1:
+            raise ValueError(f"RangeViT got positions={tuple(positions)}; give rows and columns of a grid of patches.")
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"RangeViT got drop_path={drop_path}; give a probability in [0, 1).")
+        self.in_channels = in_channels
+        self.stride = (patch[0], patch[1])
+        self.stem = nn.Sequential(
+            Context(in_channels, stem), Context(stem, stem), Context(stem, stem), Residual(stem, hidden)
+        )
+        self.project = nn.Conv2d(hidden, dim, 1)
+        self.encoder = VisionTransformer(dim, depth, heads, positions, drop_path)
+        self.expand = nn.Conv2d(dim, decoder * patch[0] * patch[1], 1)
+        self.decoder = nn.Sequential(ConvActNorm(decoder + hidden, decoder, 3), ConvActNorm(decoder, decoder, 1))
+        self.classify = nn.Conv2d(decoder, num_classes, 1)
+        if weights != "none":
+            load_vit(self.encoder, Path(weights), resize_positions)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The trained weights, as `optim.multipliers` names them: backbone (the transformer), and head."""
+        inside = {id(parameter) for parameter in self.encoder.parameters()}
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return {
+            "backbone": [parameter for parameter in trained if id(parameter) in inside],
+            "head": [parameter for parameter in trained if id(parameter) not in inside],
+        }
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits."""
+        check_input(image, self.in_channels, self.stride)
+        full = self.stem(image)
+        rows, columns = self.stride
+        kernel, padding = (rows + 1, columns + 1), (rows // 2, columns // 2)
+        patches = self.encoder(self.project(F.avg_pool2d(full, kernel, self.stride, padding)))
+        # (B, C * rows * columns, h, w) -> (B, C, h * rows, w * columns)
+        parts = self.expand(patches).unflatten(1, (-1, rows, columns)).permute(0, 1, 4, 2, 5, 3)
+        enlarged = parts.flatten(4, 5).flatten(2, 3)
+        return self.classify(self.decoder(torch.cat([enlarged, full], dim=1)))
