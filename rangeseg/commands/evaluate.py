@@ -12,20 +12,18 @@ from rangeseg.files import write_atomically
 
 def run(arguments: argparse.Namespace) -> None:
     """Score a run's teacher on the points of a split, or on the original pixels of photographs."""
-    from rangeseg.engine.evaluate import report, score
-    from rangeseg.engine.experiment import make_views, modality, open_source, segment_views, stride_of
+    from rangeseg.engine.evaluate import report
+    from rangeseg.engine.experiment import modality
     from rangeseg.engine.run import Run
+    from rangeseg.engine.scoring import open_views, score_run
 
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
     run = Run.load(arguments.run, device=arguments.device, overrides=[*half, *arguments.overrides])
     split = arguments.split or run.config.evaluation.split
     kind = modality(run.config)
-    views = make_views(run.config, open_source(run.config, split), stride=stride_of(run.network))
-    indices = progress(range(len(views)), "evaluating", len(views))
-    segmented = segment_views(run.config, run.network, views, indices, run.device)
-    result = {"split": split, kind.things: len(views)} | report(
-        score(segmented, run.label_map.num_classes, distances=True), run.label_map.names
-    )
+    views = open_views(run, split)
+    scores = score_run(run, views, watch=progress)
+    result = {"split": split, kind.things: len(views)} | report(scores, run.label_map.names)
     title = f"{split}, {len(views)} {kind.things}, every {kind.elements.removesuffix('s')}"
     print_report(result, title, official=arguments.official)
     if arguments.json:

@@ -6,7 +6,7 @@ Shapes: N elements, H rows, W columns, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -93,6 +93,8 @@ class Scores:
 
     overall: ConfusionMatrix
     by_distance: Mapping[tuple[float, float], ConfusionMatrix]
+    by_sample: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
+    """In the order in which samples came."""
 
 
 def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False) -> Scores:
@@ -104,22 +106,25 @@ def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool =
     overall = ConfusionMatrix(num_classes)
     bins = list(pairwise(DISTANCE_EDGES_M)) if distances else []
     by_distance = {edges: ConfusionMatrix(num_classes) for edges in bins}
-    count, measured = 0, False
-    for count, one in enumerate(segmented, 1):  # noqa: B007 - the count is read after the loop
+    by_sample: dict[str, ConfusionMatrix] = {}
+    measured = False
+    for one in segmented:
         label, distance = one.sample.label, one.sample.distance_m
         if label is None:
             raise ValueError(
                 f"{one.sample.name} has no labels to score against. Choose a labelled split, or use predict."
             )
-        overall.update(one.elements, label)
+        by_sample[one.sample.name] = ConfusionMatrix(num_classes)
+        by_sample[one.sample.name].update(one.elements, label)
+        overall += by_sample[one.sample.name]
         measured |= distance is not None
         for (near, far), matrix in by_distance.items():
             if distance is not None:
                 inside = (distance >= near) & (distance < far)
                 matrix.update(one.elements[inside], label[inside])
-    if count == 0:
+    if not by_sample:
         raise ValueError("There is nothing to score: the split holds no samples.")
-    return Scores(overall, by_distance if measured else {})
+    return Scores(overall, by_distance if measured else {}, by_sample)
 
 
 def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:

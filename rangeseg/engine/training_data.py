@@ -11,7 +11,7 @@ from rangeseg.data.joined import JoinedViews
 from rangeseg.data.loading import Views
 from rangeseg.data.source import Source
 from rangeseg.data.sparse import SparseLabels
-from rangeseg.engine.experiment import make_projection, make_views, modality, open_source
+from rangeseg.engine.experiment import lookup_label_map, make_projection, make_views, modality, open_source
 from rangeseg.labels import LabelMap
 
 NOTHING = "none"
@@ -33,13 +33,9 @@ class TrainingData:
     @staticmethod
     def open(config: Config) -> TrainingData:
         """Open the labelled, unlabelled and validation data of a config."""
-        validation = open_source(config, config.evaluation.split)
-        return TrainingData(
-            validation.label_map,
-            _open(config, "labelled", validation.label_map),
-            _open(config, "unlabelled"),
-            validation,
-        )
+        classes = lookup_label_map(config)
+        labelled, unlabelled = _open(config, "labelled", classes), _open(config, "unlabelled")
+        return TrainingData(classes, labelled, unlabelled, open_source(config, config.evaluation.split))
 
 
 def _open(config: Config, kind: str, classes: LabelMap | None = None) -> Views:

@@ -1,0 +1,194 @@
+"""Reports: their numbers are those of `evaluate`, seeds become one row, the page opens alone and its points turn."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rangeseg.cli import main
+from rangeseg.config import Config
+from rangeseg.engine.report import write_report
+from rangeseg.engine.training import train
+from rangeseg.labels import LabelMap
+from rangeseg.resources import resource
+from rangeseg.types import IGNORE
+from rangeseg.vis.report import MOST_POINTS, Shown, confusion, page, paragraph, scans, table
+
+
+class Cells(HTMLParser):
+    """Tables as lists of rows of texts, and all that a page would load from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.outside: list[str] = []
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.outside += [value for key, value in attrs if key in ("src", "href") and value and value[:5] != "data:"]
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self.inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.tables[-1][-1][-1] += data
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    return replace(config, runtime=replace(config.runtime, seed=seed, out=f"{config.runtime.out}_seed{seed}"))
+
+
+def points_of(text: str) -> dict:
+    found = re.search(r'id="points">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_page_says_what_evaluate_says(tiny_config: Config, tmp_path: Path) -> None:
+    configs = [with_seed(tiny_config, seed) for seed in (0, 1)]
+    for config in configs:
+        train(config)
+    runs = [config.runtime.out for config in configs]
+    assert main(["report", *runs, "--out", str(tmp_path / "page.html"), "--scans", "1", "--title", "a < b"]) == 0
+    results = []
+    for run in runs:
+        assert main(["evaluate", run, "--json", str(tmp_path / "e.json")]) == 0
+        results.append(json.loads((tmp_path / "e.json").read_text()))
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "<h1>a &lt; b</h1>" in text
+    found = Cells(text)
+    assert not found.outside
+    result, classes, distances, *_ = found.tables
+    scores = np.array([100 * result["mean_iou"] for result in results])
+    assert result[1][1] == f"{scores.mean():.1f} ± {scores.std(ddof=1):.1f}"
+    assert result[1][3] == ", ".join(f"{seed}: {score:.1f}" for seed, score in enumerate(scores))
+    assert len(result) == 2  # the seeds are one experiment
+    for name, _, value in classes[1:]:
+        each = [result["iou"][name] for result in results]
+        expected = "absent" if None in each else f"{100 * np.mean(each):.1f} ± {100 * np.std(each, ddof=1):.1f}"
+        assert value == expected
+    assert [row[0] for row in distances[1:3]] == ["0 to 10 m", "10 to 20 m"]
+    differing = next(rows for rows in found.tables if rows[0][0] == "key")
+    assert {row[0] for row in differing[1:]} == {"runtime.seed", "runtime.out"}
+
+
+def test_an_experiment_without_seeds_has_a_row_of_its_own(tiny_config: Config, tmp_path: Path) -> None:
+    other = replace(tiny_config, runtime=replace(tiny_config.runtime, out=f"{tiny_config.runtime.out}_cutout"))
+    other.perturbation = {"name": "cutout"}
+    for config in (tiny_config, other):
+        train(config)
+    runs = [config.runtime.out for config in (tiny_config, other)]
+    text = write_report(runs, tmp_path / "page.html", scans=2, intro="R&D").read_text("utf-8")
+    assert "<p>R&amp;D</p>" in text
+    names = [Path(run).name for run in runs]
+    assert [row[0] for row in Cells(text).tables[0][1:]] == names
+    drawn = points_of(text)["scans"]
+    layers = ["label", *(f"{name}{part}" for name in names for part in ("", ": errors"))]
+    assert [[layer["name"] for layer in scan["layers"]] for scan in drawn] == [layers] * len(drawn)
+
+
+def test_no_run_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one run"):
+        write_report([], tmp_path / "page.html")
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        write_report([tmp_path / "nothing"], tmp_path / "page.html")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.fixture(scope="module")
+def label_map() -> LabelMap:
+    return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+
+
+def shown(rng: np.random.Generator, count: int = 1000) -> Shown:
+    xyz = rng.normal(size=(count, 3)).astype(np.float32) * 10
+    xyz[0] = np.nan
+    label = rng.integers(0, 19, count)
+    label[1] = IGNORE
+    wrong = np.where(np.arange(count) % 2, label, (label + 1) % 19)
+    panel = rng.integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    return Shown("08/000001", "words", panel, xyz, {"label": label, "guess": wrong})
+
+
+def test_points_are_centimetres_and_errors_are_told(rng: np.random.Generator, label_map: LabelMap) -> None:
+    one = shown(rng)
+    text = page("t", [scans([one], label_map)], [one], label_map).decode()
+    data = points_of(text)
+    scan = data["scans"][0]
+    assert one.xyz is not None
+    xyz = np.frombuffer(base64.b64decode(scan["xyz"]), "<i2").reshape(-1, 3) / 100
+    np.testing.assert_allclose(xyz, one.xyz[1:], atol=0.0051)
+    label, guess, errors = (np.frombuffer(base64.b64decode(layer["ids"]), np.uint8) for layer in scan["layers"])
+    assert label[0] == 19
+    np.testing.assert_array_equal(label[1:], one.colorings["label"][2:])
+    np.testing.assert_array_equal(guess[1:], one.colorings["guess"][2:])
+    assert errors[0] == 19
+    np.testing.assert_array_equal(errors[1:], np.where(np.arange(2, 1000) % 2, 20, 21))
+    assert len(data["palette"]) == 22
+
+
+def test_large_scans_are_thinned(rng: np.random.Generator, label_map: LabelMap) -> None:
+    data = points_of(page("t", [], [shown(rng, 3 * MOST_POINTS)], label_map).decode())
+    assert len(base64.b64decode(data["scans"][0]["layers"][0]["ids"])) <= MOST_POINTS
+
+
+def test_text_cannot_break_out(label_map: LabelMap) -> None:
+    nasty = "</script><b>'\"&"
+    text = page(nasty, [paragraph(nasty), table([nasty], [[nasty]])], [], label_map).decode()
+    assert "<b>" not in text
+    rows = Cells(confusion(np.array([[3, 1, 0], [0, 0, 0]]), ["a", nasty])).tables[0]
+    assert rows[1] == ["a", "75", "25"]
+    assert rows[2] == [nasty, "", ""]
+    assert len(Cells(confusion(np.array([[3, 1, 4], [0, 0, 0]]), ["a", "b"])).tables[0][0]) == 4
+
+
+@pytest.mark.slow
+def test_a_browser_draws_and_turns_the_points(rng: np.random.Generator, label_map: LabelMap, tmp_path: Path) -> None:
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    browser = next(
+        (path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None
+    )
+    if browser is None:
+        pytest.skip("there is no chromium")
+    one = shown(rng, 5000)
+    (tmp_path / "page.html").write_bytes(page("t", [scans([one], label_map)], [one], label_map))
+    with driver.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=str(browser), args=["--no-sandbox"])
+        tab = opened.new_context(offline=True).new_page()
+        said: list[str] = []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(f"file://{tmp_path / 'page.html'}")
+        canvas = tab.locator("canvas")
+        tab.wait_for_timeout(300)
+        first = canvas.screenshot()
+        tab.get_by_text("guess: errors").click()
+        tab.wait_for_timeout(200)
+        second = canvas.screenshot()
+        box = canvas.bounding_box()
+        assert box
+        tab.mouse.move(box["x"] + 200, box["y"] + 100)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 320, box["y"] + 40, steps=4)
+        tab.mouse.up()
+        tab.wait_for_timeout(200)
+        third = canvas.screenshot()
+        opened.close()
+    assert not said
+    assert len({first, second, third}) == 3
