@@ -1,11 +1,13 @@
 """The `rangeseg` command. Each subcommand is a thin shell over the library; `tools/*.py` call the same functions.
 
+rangeseg demo [--out DIR] [--real DATA]
 rangeseg train CONFIG [key.path=value ...] [--resume]
 rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
 rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
 rangeseg export RUN --out FILE.onnx [INPUT ...]
 rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
 rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
+rangeseg report RUN ... [--out FILE.html]
 rangeseg split --out DIR [--by frame|block|permutation] [--seed N]
 rangeseg stats CONFIG [--out FILE.yaml]
 rangeseg validate DATASET|CONFIG [--root DIR]

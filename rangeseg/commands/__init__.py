@@ -7,6 +7,7 @@ from types import ModuleType
 from rangeseg.commands import (
     analyse,
     benchmark,
+    demo,
     evaluate,
     export,
     fit_sensor,
@@ -23,6 +24,7 @@ from rangeseg.commands import (
 )
 
 COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,

@@ -1,0 +1,39 @@
+"""The whole method, in minutes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.table import Table
+
+from rangeseg.commands.console import OUT, progress
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make streets, train without and with unlabelled scans, score, predict, draw and report; no dataset needed."""
+    from rangeseg.engine.demo import Numbers, demo, verdict
+
+    names = ("real", "seed", "scans", "overrides")
+    numbers: list[Numbers] = []
+    for said in demo(arguments.out, watch=progress, **{name: getattr(arguments, name) for name in names}):
+        if isinstance(said, Numbers):
+            numbers.append(said)
+        else:
+            OUT.print(said, soft_wrap=True)
+    table = Table("", "mIoU %", "accuracy %", title="every point of scans that nobody trained on")
+    for one in numbers:
+        table.add_row(one.method, f"{100 * one.mean_iou:.1f}", f"{100 * one.accuracy:.1f}")
+    OUT.print(table)
+    OUT.print(verdict(*numbers), soft_wrap=True)
+    OUT.print(
+        f"Open {arguments.out / 'report.html'}; then train on your own scans: docs/your_own_sensor.md", soft_wrap=True
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of all that it makes")
+    parser.add_argument("--real", type=Path, help="on the scans of this SemanticKITTI folder instead of streets")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scans", type=int, default=20, help="synthetic scans in each of six sequences")
