@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util.tensor_util import make_ndarray
 
-from rangeseg.engine.journal import Journal, read_metrics
+from rangeseg.config import Config
+from rangeseg.engine.journal import Journal, flatten, read_metrics
+from rangeseg.engine.training import train
+from rangeseg.vis.confusion import confusion_picture
 
 
 def test_numbers_read_back(tmp_path: Path) -> None:
@@ -46,3 +54,62 @@ def test_a_journal_that_is_not_enabled_leaves_nothing(tmp_path: Path) -> None:
         progress(1, {})
     journal.close()
     assert not (tmp_path / "none").exists()
+
+
+def test_tensorboard_has_classes_confusion_points_and_the_table_of_runs(tiny_config: Config) -> None:
+    train(tiny_config)
+    events = EventAccumulator(tiny_config.runtime.out, size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert any(name.startswith("iou/") for name in tags["scalars"])
+    confusion = np.asarray(Image.open(io.BytesIO(events.Images("confusion")[-1].encoded_image_string)))
+    assert confusion.std() > 1
+    name = next(name for name in tags["tensors"] if name.endswith("prediction_VERTEX"))
+    vertices, colors = (
+        make_ndarray(events.Tensors(name.replace("VERTEX", part))[-1].tensor_proto) for part in ("VERTEX", "COLOR")
+    )
+    assert vertices.shape == colors.shape
+    assert vertices.shape[0] == 1
+    assert np.isfinite(vertices).all()
+    assert len(np.unique(colors.reshape(-1, 3), axis=0)) >= 1
+    assert name.replace("prediction", "label") in tags["tensors"]
+    table = events.summary_metadata["_hparams_/session_start_info"].plugin_data
+    started = HParamsPluginData.FromString(table["hparams"] if isinstance(table, dict) else table.content)
+    values = started.session_start_info.hparams
+    assert values["optim.steps"].number_value == tiny_config.optim.steps
+    assert values["network.name"].string_value == "fidnet"
+    assert not [path for path in Path(tiny_config.runtime.out).iterdir() if path.is_dir()]  # no runs within the run
+
+
+def test_many_points_are_thinned(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    xyz = np.arange(3 * 70_000, dtype=np.float32).reshape(-1, 3)
+    xyz[0] = np.nan
+    journal.points(1, "scan", xyz, np.zeros((70_000, 3), np.uint8))
+    journal.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    events.Reload()
+    kept = make_ndarray(events.Tensors("scan_VERTEX")[0].tensor_proto)[0]
+    assert 20_000 < len(kept) <= 30_000
+    np.testing.assert_array_equal(kept[0], xyz[1])
+
+
+def test_flat_keys_are_full_paths() -> None:
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1, 2], "e": None, "f": True}) == {
+        "a.b": 1,
+        "a.c": "{}",
+        "d": "[1, 2]",
+        "e": "None",
+        "f": True,
+    }
+
+
+def test_a_confusion_picture_shows_shares() -> None:
+    state = np.array([[3, 1, 0], [0, 0, 0]])
+    picture = confusion_picture(state, ["first", "second"], cell=30)
+    margin = picture.shape[1] - 3 * 30
+    assert picture.shape[0] - margin == 2 * 30
+    cells = picture[margin + 2, margin + 2 :: 30].astype(int)
+    assert cells[0, 2] > cells[1, 2] > cells[2, 2]
+    empty = picture[margin + 30 + 2, margin + 2 :: 30]
+    assert (empty == empty[0]).all()

@@ -11,9 +11,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from rangeseg.config import Config, write_config
 from rangeseg.files import write_atomically
 
 LIBRARIES = ("rangeseg", "torch", "numpy", "numba", "lightning-fabric", "omegaconf")
+MOST_POINTS = 30_000
+"""Of a scan in TensorBoard."""
+
 ProgressStep = Callable[[int, dict[str, Tensor]], None]
 
 
@@ -72,6 +77,21 @@ class Journal:
         if self.enabled:
             self._events.add_image(name, image, step, dataformats="HWC")
 
+    def points(self, step: int, name: str, xyz: np.ndarray, colors: np.ndarray) -> None:
+        """Log points to turn, (N, 3) metres and (N, 3) uint8 RGB; of many, at most `MOST_POINTS`, evenly."""
+        if self.enabled:
+            there = np.flatnonzero(np.isfinite(xyz).all(axis=1))
+            there = there[:: max(1, -(-len(there) // MOST_POINTS))]
+            vertices, shades = (torch.from_numpy(np.ascontiguousarray(part[there]))[None] for part in (xyz, colors))
+            self._events.add_mesh(name, vertices, shades, global_step=step)
+
+    def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Log a row of TensorBoard's table of runs: every key of the config, and what it came to."""
+        if self.enabled:
+            flat = flatten(values)
+            for part in hparams(flat, {name: value for name, value in metrics.items() if not np.isnan(value)}):
+                self._events._get_file_writer().add_summary(part)
+
     def close(self) -> None:
         """Finish the event file and write metrics.json."""
         if self.enabled:
@@ -117,6 +137,17 @@ def read_metrics(path: Path) -> list[tuple[int, str, float]]:
 
 def _line(row: tuple[int, str, float]) -> str:
     return f"{row[0]},{row[1]},{row[2]!r}\n"
+
+
+def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, str | int | float | bool]:
+    """Every key of a config by its full path, what is no plain value as text."""
+    found: dict[str, str | int | float | bool] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found |= flatten(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = value if isinstance(value, bool | int | float) else str(value)
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, cast
 
+import numpy as np
+
 from rangeseg.backprojection import NEED_RANGES
 from rangeseg.components import ConfigError, build, lookup, taken
 from rangeseg.config import Config
@@ -26,7 +28,7 @@ from rangeseg.engine.prediction_files import PhotoFiles, PredictionFiles, ScanFi
 from rangeseg.labels import LabelMap
 from rangeseg.projection import COLORS, PROJECTIONS, PaddedImage, PhotoPadding, RangeImage
 from rangeseg.types import IGNORE, Sample
-from rangeseg.vis.panels import Picture, panels
+from rangeseg.vis.panels import Picture, colorise, panels
 from rangeseg.vis.photo_panels import photo_panels
 
 Stride = tuple[int, int]
@@ -67,6 +69,10 @@ class Modality(Protocol):
 
     def draw(self, one: Segmented, label_map: LabelMap) -> Picture:
         """What was seen, its label, the prediction and the errors, on one sheet."""
+        ...
+
+    def points(self, one: Segmented, label_map: LabelMap) -> dict[str, tuple[np.ndarray, Picture]]:
+        """What can be turned: name -> (N, 3) metres and (N, 3) uint8 colours."""
         ...
 
     def files(self, label_map: LabelMap) -> PredictionFiles:
@@ -114,6 +120,12 @@ class Scans:
         image = cast(RangeImage, one.sample.raster)
         label = image.gather(one.sample.label, IGNORE) if one.sample.label is not None else None
         return panels(image.gather(image.range), label, one.pixels, label_map=label_map)
+
+    def points(self, one: Segmented, label_map: LabelMap) -> dict[str, tuple[np.ndarray, Picture]]:
+        """The scan's points, by their label and by the prediction."""
+        xyz = cast(RangeImage, one.sample.raster).scan.xyz
+        ids = {"prediction": one.elements} | ({} if one.sample.label is None else {"label": one.sample.label})
+        return {name: (xyz, colorise(each, label_map)) for name, each in ids.items()}
 
     def files(self, label_map: LabelMap) -> PredictionFiles:
         """``.label`` files, unless the dataset's class brings its own `predictions`."""
@@ -172,6 +184,10 @@ class Photos:
         photo = cast(PaddedImage, one.sample.raster).photo
         prediction = one.elements.reshape(photo.image.shape[:2])
         return photo_panels(photo, prediction, label_map=label_map)
+
+    def points(self, one: Segmented, label_map: LabelMap) -> dict[str, tuple[np.ndarray, Picture]]:
+        """None."""
+        return {}
 
     def files(self, label_map: LabelMap) -> PhotoFiles:
         """PNGs in the dataset's own form."""

@@ -16,7 +16,7 @@ import numpy as np
 from rangeseg.config import write_config
 from rangeseg.engine.evaluate import Scores, Segmented
 from rangeseg.engine.experiment import modality, segment_views
-from rangeseg.engine.journal import read_metrics
+from rangeseg.engine.journal import flatten, read_metrics
 from rangeseg.engine.run import Run
 from rangeseg.engine.scoring import Watch, open_views, score_run
 from rangeseg.files import write_atomically
@@ -225,7 +225,7 @@ def _scans(drawn: Sequence[Shown], main: Told) -> list[str]:
 
 
 def _configs(told: Sequence[Told]) -> list[str]:
-    flat = {one.name: _flat(asdict(one.run.config)) for one in told}
+    flat = {one.name: {key: str(value) for key, value in flatten(asdict(one.run.config)).items()} for one in told}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     differing = [key for key in keys if len({values.get(key) for values in flat.values()}) > 1]
     parts = [heading("Configs")]
@@ -233,12 +233,3 @@ def _configs(told: Sequence[Told]) -> list[str]:
         rows = [(key, *(values.get(key, "") for values in flat.values())) for key in differing]
         parts += [paragraph("What differs:"), table(("key", *flat), rows)]
     return parts + [folded(one.name, write_config(one.run.config)) for one in told]
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Every key by its full path."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        path = f"{above}{key}"
-        found |= _flat(value, f"{path}.") if isinstance(value, Mapping) and value else {path: str(value)}
-    return found

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -34,6 +34,7 @@ from rangeseg.engine.training_data import TrainingData
 from rangeseg.files import write_atomically
 from rangeseg.metrics import ConfusionMatrix
 from rangeseg.networks.layers import evaluating
+from rangeseg.vis.confusion import confusion_picture
 
 LABELLED, UNLABELLED_A, UNLABELLED_B = 0, 1, 2  # stream ids: which shuffling each loader draws
 
@@ -72,14 +73,22 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
     journal = Journal(folder, enabled=fabric.is_global_zero, step=trainer.step)
     journal.start(config)
     reports: list[dict[str, Any]] = []
+    kind = modality(config)
 
     def evaluate() -> Evaluated:
-        result, pictures = _validate(config, trainer, data)
-        for name, picture in pictures:
-            journal.picture(trainer.step, f"validation/{name}", picture)
+        result, scores, drawn = _validate(config, trainer, data)
+        step, last = trainer.step, trainer.step == config.optim.steps
+        for one in drawn:
+            journal.picture(step, f"validation/{one.sample.name}", kind.draw(one, data.label_map))
+            for what, (xyz, colors) in kind.points(one, data.label_map).items() if last else ():
+                journal.points(step, f"{one.sample.name}/{what}", xyz, colors)
+        if fabric.is_global_zero:
+            journal.picture(step, "confusion", confusion_picture(scores.overall.state, data.label_map.names))
         reports.append(result)
         per_class = {f"iou/{name}": value for name, value in result["iou"].items() if value is not None}
         metrics = {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]} | per_class
+        if last:
+            journal.hyperparameters(asdict(config), {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]})
         return Evaluated(result["mean_iou"], metrics)
 
     with ExitStack() as stack:
@@ -113,25 +122,25 @@ def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingDat
 
 def _validate(
     config: Config, trainer: MeanTeacher, data: TrainingData
-) -> tuple[dict[str, Any], list[tuple[str, np.ndarray]]]:
-    """Score the teacher on this process's share of the samples, add up over processes, draw the first few."""
-    fabric, label_map, kind = trainer.fabric, data.label_map, modality(config)
+) -> tuple[dict[str, Any], Scores, list[Segmented]]:
+    """Score the teacher on this process's share of the samples, add up over processes, keep the first few to draw."""
+    fabric, label_map = trainer.fabric, data.label_map
     views = make_views(config, data.validation, stride=stride_of(trainer.network))
-    pictures: list[tuple[str, np.ndarray]] = []
+    drawn: list[Segmented] = []
     mine = range(fabric.global_rank, len(views), fabric.world_size)
     segmented = segment_views(config, trainer.teacher.logits, views, mine, fabric.device)
 
-    def drawn() -> Iterator[Segmented]:
+    def watched() -> Iterator[Segmented]:
         for one in segmented:
-            if len(pictures) < config.runtime.pictures and fabric.is_global_zero:
-                pictures.append((one.sample.name, kind.draw(one, label_map)))
+            if len(drawn) < config.runtime.pictures and fabric.is_global_zero:
+                drawn.append(one)
             yield one
 
     scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # of a process without a share of few samples
     with fabric.autocast(), evaluating(trainer.teacher.network):
         if mine:
-            scores = score(drawn(), label_map.num_classes)
+            scores = score(watched(), label_map.num_classes)
     if fabric.world_size > 1:
         counts = torch.as_tensor(scores.overall.state, device=fabric.device)
         scores.overall.state[...] = torch.as_tensor(fabric.all_reduce(counts, reduce_op="sum")).cpu().numpy()
-    return report(scores, label_map.names), pictures
+    return report(scores, label_map.names), scores, drawn
