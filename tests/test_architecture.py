@@ -14,7 +14,7 @@ TREES = {place: ast.parse(source, place) for place, source in SOURCES.items()}
 LINES_AT_MOST = 350
 
 LAYERS = (
-    {"types", "version", "files", "resources", "components", "parallel"},
+    {"types", "version", "files", "resources", "components", "parallel", "optional"},
     {"labels", "config", "config_checks", "scan_formats", "scan_io", "sensors"},
     {
         "projection",

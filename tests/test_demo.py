@@ -33,24 +33,24 @@ def test_it_makes_all_that_it_says_and_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "demo"
-    assert main(["demo", "--out", str(out), "--scans", "2", *TINY]) == 0
+    assert main(["demo", "--out", str(out), "--scans", "3", *TINY]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "12 scans of synthetic streets" in said
+    assert "18 scans of synthetic streets" in said
     assert "It is one seed of a short schedule" in said
     listed = (out / "labelled.txt").read_text().split()
     assert len(listed) == len(set(listed)) == LABELLED
-    assert len([*(out / "predictions").rglob("*.label")]) == 2
+    assert len([*(out / "predictions").rglob("*.label")]) == 3
     page = (out / "report.html").read_text("utf-8")
-    assert "2 scans of unseen synthetic streets" in page
+    assert "3 scans of unseen synthetic streets" in page
     assert all(f"{method}_seed0" in page for method in METHODS)
     assert (out / "demo.png").stat().st_size > 10_000
     written = {path: path.stat().st_mtime_ns for path in out.rglob("*.pt")}
-    again = numbers_of(out, scans=2)
+    again = numbers_of(out, scans=3)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.pt")} == written
     assert [one.method for one in again] == list(METHODS)
-    assert again == numbers_of(tmp_path / "other", scans=2)  # one seed, one result
+    assert again == numbers_of(tmp_path / "other", scans=3)  # one seed, one result
     with pytest.raises(ValueError, match=r"holds a demo with another seed\. Choose another --out"):
-        numbers_of(out, scans=2, seed=1)
+        numbers_of(out, scans=3, seed=1)
 
 
 @pytest.mark.slow
@@ -61,7 +61,8 @@ def test_it_runs_on_real_scans(data_root: Path, tmp_path: Path) -> None:
     assert len([*(tmp_path / "demo" / "predictions").rglob("*.label")]) == 5
     assert not (tmp_path / "demo" / "streets").exists()
     listed = (tmp_path / "demo" / "labelled.txt").read_text().split()
-    assert len({name.split("/")[0] for name in listed}) == LABELLED  # spread over the places
+    assert len(listed) == LABELLED
+    assert len({name.split("/")[0] for name in listed}) == 7  # spread over all places
 
 
 def test_too_few_scans_are_refused(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # All the set-up there is, on a bare Debian or Ubuntu with Python 3.11 to 3.13. Run it again at will.
-#   bash tools/setup.sh run [DATA]    install, then train, evaluate, predict and draw on the scans of DATA
-#   bash tools/setup.sh test          install, then lint, check the types, and test
+#   bash tools/setup.sh run           install, then show the whole method on synthetic streets (rangeseg demo)
+#   bash tools/setup.sh run DATA      install, then train, evaluate, predict and draw on the scans of DATA
+#   bash tools/setup.sh test          install, then lint, check the types, build the documentation, and test
 # DATA is the folder that holds SemanticKITTI's sequences/. These may be set beforehand:
 #   RANGESEG_VENV          folder of the virtual environment, instead of .venv
 #   RANGESEG_TORCH_INDEX   package index to take torch from, e.g. the one of its CPU builds
-#   RANGESEG_DATA          folder of the sample data, for the tests and as default of DATA
+#   RANGESEG_DATA          folder of the sample data, for the tests
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -22,9 +23,9 @@ venv=$PWD/.venv
 [ -z "${RANGESEG_VENV:-}" ] || venv=$(absolute "$RANGESEG_VENV")
 samples=$PWD/../shared/data
 [ -z "${RANGESEG_DATA:-}" ] || samples=$(absolute "$RANGESEG_DATA")
-data=$samples/semantickitti
+data=
 [ -z "${2:-}" ] || data=$(absolute "$2")
-[ "$job" = test ] || [ -d "$data/sequences" ] ||
+[ -z "$data" ] || [ -d "$data/sequences" ] ||
     fail "no folder $data/sequences. Give the folder that holds SemanticKITTI's sequences/: bash tools/setup.sh run DATA"
 
 # Debian packages are installed by root or by passwordless sudo, or else only named.
@@ -84,6 +85,10 @@ run() {
     install view
     install_viewer_libraries
     local rangeseg=$venv/bin/rangeseg out=runs/quick resume=() scan
+    if [ -z "$data" ]; then
+        "$rangeseg" demo
+        return
+    fi
     scan=$(find -L "$data/sequences/08/velodyne" -name '*.bin' | sort | sed -n 1p)
     [ ! -e "$out/last.pt" ] || resume=(--resume)
     "$rangeseg" train configs/mini_kitti/quick.yaml "data.root=$data" "runtime.out=$out" "${resume[@]}"
@@ -93,13 +98,14 @@ run() {
 }
 
 check() {
-    install view,export,pandaset,las,bags,waymo,velodyne,test,lint
+    install view,export,pandaset,las,bags,waymo,velodyne,docs,test,lint
     install_viewer_libraries
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps semantic-kitti-api==0.1 ||
         say "semantic-kitti-api is not to be had; the comparison with it is skipped"
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy"
+    "$venv/bin/python" docs/build_site.py
     OMP_NUM_THREADS=1 RANGESEG_DATA=$samples "$venv/bin/python" -m pytest -n 2
 }
 

@@ -34,7 +34,7 @@ METHODS = ("supervised", "cutmix")
 TRAIN, VAL = ("00", "01", "02", "03", "04"), ("08",)
 """Sequences of streets; no street is in both."""
 
-LABELLED = 5
+LABELLED = 10
 """Scans whose labels are used."""
 
 Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from rangeseg.components import lookup
 from rangeseg.data import DATASETS
@@ -15,18 +13,18 @@ from rangeseg.data.photo_io import read_label_image
 from rangeseg.data.photo_pairs import PhotoPairs
 from rangeseg.data.scan_pairs import ScanPairs
 from rangeseg.engine.experiment import of_photos
+from rangeseg.engine.explore import make_frame, projection_of
 from rangeseg.engine.modality import of_dataset
 from rangeseg.engine.segmenter import Segmenter
 from rangeseg.labels import LabelMap
-from rangeseg.projection import RangeImage, SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
-from rangeseg.vis.panels import colorise
+from rangeseg.vis.explorer import Explorer
 from rangeseg.vis.photo_panels import photo_panels
 from rangeseg.vis.png import write_png
 from rangeseg.vis.show import show_scan
-from rangeseg.vis.viewer import show_points
+from rangeseg.vis.window import show_window
 
 
 def show(
@@ -92,7 +90,7 @@ def _show_scan(
     label_map: LabelMap,
     png: Path | None,
 ) -> None:
-    predicted = segmenter(points) if segmenter else None
+    predicted = segmenter(points) if segmenter and png else None
     if prediction is not None:
         if prediction.name.endswith(ENDING):
             predicted = read_predictions(prediction)
@@ -104,11 +102,8 @@ def _show_scan(
                 "Give the labels of this scan."
             )
     if png is None:
-        shown = predicted if predicted is not None else points.label
-        colors = colorise(shown, label_map) if shown is not None else np.full((len(points), 3), 160, np.uint8)
-        show_points(points.xyz, colors)
+        frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter, predicted)
+        show_window(Explorer(lambda index: frame, 1, label_map))
         return
-    if segmenter is None and label_map.sensor is None:
-        raise ValueError(f"{label_map.dataset}'s labels.yaml names no sensor to draw {scan} by; give --run.")
-    image = segmenter.project(points) if segmenter else SphericalProjection(**cast(dict, label_map.sensor))(points)
-    write_png(png, show_scan(cast(RangeImage, image), predicted, label_map))
+    image = projection_of(segmenter, label_map)(points)
+    write_png(png, show_scan(image, predicted, label_map))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.optional import open3d_or_help
 from rangeseg.synthetic.beams import Beams
 from rangeseg.synthetic.materials import MATERIALS
 from rangeseg.synthetic.mesh import Mesh
@@ -82,7 +83,7 @@ class World:
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
-        self._o3d = _open3d()
+        self._o3d = open3d_or_help()
         self._scene = self._o3d.t.geometry.RaycastingScene(nthreads=1)
         core = self._o3d.core
         self._scene.add_triangles(
@@ -211,14 +212,3 @@ def _towards(mesh: Mesh, poses: Poses, rays: NDArray[np.float32], bins: int = 72
     looked = open_[:bins] | open_[bins:]
     side = np.arctan2(rays[:firings, 4], rays[:firings, 3])
     return looked[np.minimum(((side + np.pi) * (bins / (2 * np.pi))).astype(int), bins - 1)]
-
-
-def _open3d() -> Any:
-    try:
-        import open3d
-    except (ImportError, OSError) as error:
-        raise ImportError(
-            f"Synthetic streets are cast with Open3D, which cannot be imported ({error}). Install it: pip install "
-            '"rangeseg[view]"; a bare Debian or Ubuntu also needs apt-get install libegl1 libgl1 libusb-1.0-0.'
-        ) from error
-    return open3d

@@ -29,7 +29,7 @@ def confusion_picture(state: NDArray[np.integer], names: Sequence[str], *, cell:
     """
     shares = state / np.maximum(state.sum(axis=1, keepdims=True), 1)
     font, small = ImageFont.load_default(cell // 2), ImageFont.load_default(cell * 2 // 5)
-    margin = round(max(font.getlength(name) for name in names)) + cell
+    margin = round(max(font.getlength(name) for name in (*names, "no class"))) + cell
     rows, columns = shares.shape
     sheet = Image.new("RGB", (margin + columns * cell, margin + rows * cell), BACKGROUND)
     draw = ImageDraw.Draw(sheet)

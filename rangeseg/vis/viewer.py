@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.optional import open3d_or_help
 from rangeseg.vis.panels import BACKGROUND
-
-
-class ViewerMissingError(ImportError):
-    """Open3D or one of its system libraries is missing; the message says how to get them."""
 
 
 def show_points(
@@ -41,7 +38,7 @@ def show_points(
     """
     if xyz.ndim != 2 or xyz.shape[1] != 3 or colors.shape != xyz.shape:
         raise ValueError(f"show_points got xyz {xyz.shape} and colors {colors.shape}; give (N, 3) each.")
-    open3d = _open3d()
+    open3d = open3d_or_help()
     there = np.isfinite(xyz).all(axis=1)
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz[there].astype(np.float64)))
     cloud.colors = open3d.utility.Vector3dVector(colors[there] / 255)
@@ -74,14 +71,3 @@ def _look_ahead(camera: Any) -> None:
     camera.set_front([-0.87, 0.0, 0.5])
     camera.set_up([0.5, 0.0, 0.87])
     camera.set_zoom(0.13)
-
-
-def _open3d() -> Any:
-    try:
-        import open3d
-    except (ImportError, OSError) as error:
-        raise ViewerMissingError(
-            f'Open3D cannot be imported ({error}). Install it: pip install "rangeseg[view]". A bare Debian or Ubuntu '
-            "also needs three system libraries: apt-get install libegl1 libgl1 libusb-1.0-0."
-        ) from error
-    return open3d

@@ -1,0 +1,208 @@
+"""The viewer: what it shows follows from its state, picking finds the point under the mouse, the window opens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rangeseg.config import Config
+from rangeseg.engine.explore import explore_dataset, explore_run, find_prediction, make_frame
+from rangeseg.engine.training import train
+from rangeseg.labels import LabelMap
+from rangeseg.projection import SphericalProjection
+from rangeseg.resources import resource
+from rangeseg.scan_io import write_labels
+from rangeseg.types import IGNORE, Scan
+from rangeseg.vis.explorer import COLORINGS, Explorer, Frame
+from rangeseg.vis.panels import colorise, error_picture
+
+PROJECT = SphericalProjection(height=16, width=64, fov_up_deg=25.0, fov_down_deg=-25.0)
+
+
+@pytest.fixture(scope="module")
+def label_map() -> LabelMap:
+    return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+
+
+def frame(rng: np.random.Generator, name: str = "08/000000", *, labels: bool = True, predicted: bool = True) -> Frame:
+    count = 500
+    xyz = rng.normal(size=(count, 3)).astype(np.float32) * (20, 20, 2)
+    xyz = xyz.astype(np.float32)
+    xyz[0] = 0  # no return
+    label = rng.integers(0, 19, count)
+    label[1] = IGNORE
+    scan = Scan(xyz, rng.random(count, np.float32), label=label if labels else None)
+    prediction = rng.integers(0, 19, count) if predicted else None
+    return Frame(name, PROJECT(scan), prediction, rng.random(count) if predicted else None)
+
+
+@pytest.fixture
+def explorer(rng: np.random.Generator, label_map: LabelMap) -> Explorer:
+    frames = [frame(rng, f"08/{k:06d}") for k in range(3)]
+    return Explorer(frames.__getitem__, len(frames), label_map)
+
+
+def test_steps_go_round_and_load_each_scan_ahead_once(rng: np.random.Generator, label_map: LabelMap) -> None:
+    frames, asked = [frame(rng, str(k)) for k in range(3)], []
+
+    def load(index: int) -> Frame:
+        asked.append(index)
+        return frames[index]
+
+    explorer = Explorer(load, 3, label_map)
+    seen = []
+    for by in (1, 1, 1, -1):
+        seen.append(explorer.frame.name)
+        explorer.step(by)
+    assert [*seen, explorer.frame.name] == ["0", "1", "2", "0", "2"]
+    explorer.close()
+    assert asked[:4] == [0, 1, 2, 0]  # the next one while this one is looked at
+    with pytest.raises(ValueError, match="no scan to look at"):
+        Explorer(load, 0, label_map)
+
+
+def test_colours_are_those_of_the_panels(explorer: Explorer, label_map: LabelMap) -> None:
+    scan, prediction = explorer.frame.image.scan, explorer.frame.prediction
+    assert scan.label is not None
+    assert prediction is not None
+    np.testing.assert_array_equal(explorer.colors("label"), colorise(scan.label, label_map))
+    np.testing.assert_array_equal(explorer.colors("prediction"), colorise(prediction, label_map))
+    np.testing.assert_array_equal(explorer.colors("error"), error_picture(prediction, scan.label))
+    sure = explorer.colors("confidence").astype(int)
+    order = np.argsort(explorer.frame.confidence)
+    assert (np.diff(sure[order, 0] + sure[order, 1] - sure[order, 2]) >= -3).mean() > 0.95  # violet to yellow
+    for coloring in COLORINGS:
+        strip = explorer.strip(coloring)
+        image = explorer.frame.image
+        np.testing.assert_array_equal(strip[image.valid], explorer.colors(coloring)[image.point_index[image.valid]])
+        assert not strip[~image.valid].any()
+
+
+def test_what_a_scan_lacks_cannot_be_chosen(rng: np.random.Generator, label_map: LabelMap) -> None:
+    bare = Explorer(lambda index: frame(rng, labels=False, predicted=False), 1, label_map)
+    assert bare.coloring == "range"
+    assert bare.beside is None
+    assert not any(bare.color_by(name) for name in ("label", "prediction", "error", "confidence", "nonsense"))
+    assert bare.color_by("remission")
+    assert (bare.colors("label") == 110).all()
+    bare.toggle_beside()
+    assert bare.beside is None
+
+
+def test_hidden_classes_go_and_come_back(explorer: Explorer) -> None:
+    label, prediction = explorer.frame.image.scan.label, explorer.frame.prediction
+    assert label is not None
+    assert prediction is not None
+    there = ~explorer.frame.image.no_return
+    explorer.toggle_class(3)
+    np.testing.assert_array_equal(explorer.visible("label"), there & (label != 3))
+    np.testing.assert_array_equal(explorer.visible("error"), there & (prediction != 3))
+    explorer.toggle_class(3)
+    np.testing.assert_array_equal(explorer.visible("label"), there)
+
+
+def test_the_point_under_the_mouse_is_the_nearest_to_the_eye(explorer: Explorer) -> None:
+    view = np.eye(4)
+    view[:3, :3] = [[0, -1, 0], [0, 0, 1], [-1, 0, 0]]  # looks along x: y to the left, z upwards
+    projection = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, -0.2], [0, 0, -1, 0]], float)
+    xyz = explorer.frame.image.scan.xyz.astype(float)
+    ahead = np.flatnonzero(xyz[:, 0] > 1)
+    for point in ahead[:20]:
+        at = (-xyz[point, 1] / xyz[point, 0], xyz[point, 2] / xyz[point, 0])
+        apart = np.hypot(-xyz[ahead, 1] / xyz[ahead, 0] - at[0], xyz[ahead, 2] / xyz[ahead, 0] - at[1])
+        close = ahead[apart < 0.02]
+        expected = close[xyz[close, 0].argmin()]
+        picked = explorer.pick("label", view, projection, at)
+        assert picked is not None
+        assert xyz[picked, 0] <= xyz[expected, 0] + 1e-9
+        assert f"point {picked}\n" in explorer.describe(picked) + "\n"
+    assert explorer.pick("label", view, projection, (50.0, 50.0)) is None
+    label = explorer.frame.image.scan.label
+    assert label is not None
+    text = explorer.describe(1)
+    assert "label: none" in text
+    assert "probability" in text
+
+
+def test_a_run_a_dataset_and_other_tools_predictions(tiny_config: Config, tmp_path: Path, label_map: LabelMap) -> None:
+    train(tiny_config)
+    looked = explore_run(Path(tiny_config.runtime.out))
+    assert looked.frame.has("error")
+    assert looked.frame.confidence is not None
+    assert ((looked.frame.confidence > 0) == ~looked.frame.image.no_return).all()
+    bare = explore_dataset(Path(tiny_config.data.root), dataset="semantic_kitti")
+    assert bare.coloring == "label"
+    name, count = bare.frame.name, len(bare.frame.image.scan)
+    sequence, number = name.split("/")
+    raw = np.full(count, label_map.raw_ids[2], np.uint32)
+    for place in (f"sequences/{sequence}/predictions/{number}.label", f"{sequence}/{number}.label", f"{number}.label"):
+        folder = tmp_path / place.replace("/", "_")
+        write_labels(folder / place, raw)
+        assert (find_prediction(folder, name, label_map) == 2).all()
+    given = explore_dataset(Path(tiny_config.data.root), dataset="semantic_kitti", predictions=folder)
+    assert (given.frame.prediction == 2).all()
+    with pytest.raises(ValueError, match="No prediction of"):
+        explore_dataset(Path(tiny_config.data.root), dataset="semantic_kitti", predictions=tmp_path)
+    with pytest.raises(ValueError, match=r"3 predicted labels for \d+ points"):
+        make_frame("x", bare.frame.image.scan, PROJECT, prediction=np.zeros(3, int))
+    for each in (looked, bare, given):
+        each.close()
+
+
+@pytest.fixture
+def display() -> str:
+    """A screen that nobody looks at."""
+    if not (shutil.which("Xvfb") and shutil.which("xdotool") and shutil.which("import")):
+        pytest.skip("Xvfb, xdotool or ImageMagick's import is not installed")
+    if not [*Path("/usr/share/vulkan/icd.d").glob("*.json")]:
+        pytest.skip("there is no Vulkan driver: apt-get install libvulkan1 mesa-vulkan-drivers")
+    number = f":{90 + os.getpid() % 900}"
+    server = subprocess.Popen(["Xvfb", number, "-screen", "0", "1500x900x24"], stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    yield number  # type: ignore[misc]
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.slow
+def test_the_window_opens_takes_keys_and_closes(data_root: Path, display: str, tmp_path: Path) -> None:
+    scan = data_root / "semantickitti" / "sequences" / "08" / "velodyne" / "000000.bin"
+    environment = os.environ | {"DISPLAY": display}
+    command = [sys.executable, "-m", "rangeseg.cli", "show", str(scan)]
+    opened = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def ask(*words: str) -> str:
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
+
+    def grab(name: str) -> np.ndarray:
+        ask("import", "-window", "root", str(tmp_path / name))
+        return np.asarray(Image.open(tmp_path / name).convert("RGB"))
+
+    def wait_for(what: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not what():
+            assert opened.poll() is None, opened.communicate()[0]
+            assert time.monotonic() < until, "it takes too long"
+            time.sleep(0.5)
+
+    try:
+        wait_for(lambda: bool(ask("xdotool", "search", "--name", "rangeseg")))
+        magenta = np.array([255, 0, 255])  # the road
+        wait_for(lambda: (np.abs(grab("label.png")[:700, :1250].astype(int) - magenta).max(-1) < 10).sum() > 1000)
+        ask("xdotool", "windowfocus", ask("xdotool", "search", "--name", "rangeseg").split()[0])
+        ask("xdotool", "key", "5")
+        wait_for(lambda: (np.abs(grab("range.png")[:700, :1250].astype(int) - magenta).max(-1) < 10).sum() < 100)
+        ask("xdotool", "key", "q")
+        assert opened.wait(30) == 0
+    finally:
+        opened.kill()
+        opened.communicate()
