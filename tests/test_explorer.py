@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rangeseg.cli import main
 from rangeseg.config import Config
 from rangeseg.engine.explore import explore_dataset, explore_run, find_prediction, make_frame
 from rangeseg.engine.training import train
@@ -156,6 +157,23 @@ def test_a_run_a_dataset_and_other_tools_predictions(tiny_config: Config, tmp_pa
         make_frame("x", bare.frame.image.scan, PROJECT, prediction=np.zeros(3, int))
     for each in (looked, bare, given):
         each.close()
+
+
+def test_animations_of_a_sequence_and_of_one_scan(
+    tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("open3d", reason="the extra view is not installed")
+    root = Path(tiny_config.data.root)
+    assert main(["show", str(root), "--video", str(tmp_path / "all.gif"), "--most", "2"]) == 0
+    with Image.open(tmp_path / "all.gif") as drawn:
+        assert drawn.n_frames == 2
+        assert np.asarray(drawn.convert("RGB")).std() > 1
+    assert main(["show", str(root), "--video", str(tmp_path / "all.mp4")]) == 1
+    assert "ends in .gif" in " ".join(capsys.readouterr().err.split())
+    scan = next((root / "sequences" / "08" / "velodyne").iterdir())
+    assert main(["show", str(scan), "--video", str(tmp_path / "one.gif")]) == 0
+    with Image.open(tmp_path / "one.gif") as drawn:
+        assert drawn.n_frames > 30
 
 
 @pytest.fixture

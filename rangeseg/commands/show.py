@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT
+from rangeseg.commands.console import OUT, progress
+
+if TYPE_CHECKING:
+    from rangeseg.vis.explorer import Explorer
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -25,8 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"show draws one scan at a time, or `show perturbation NAME`; got {len(arguments.scan)} words."
         )
-    if first_is_folder(first):
-        window(Path(first), arguments)
+    if first_is_folder(first) or arguments.video:
+        look(Path(first), arguments)
         return
     names = ("labels", "run", "prediction", "dataset", "png", "overrides")
     work(Path(first), **{name: getattr(arguments, name) for name in names})
@@ -39,22 +43,40 @@ def first_is_folder(word: str) -> bool:
     return Path(word).is_dir() or word.endswith(".pt")
 
 
-def window(path: Path, arguments: argparse.Namespace) -> None:
-    """Look at the scans of a run's split, or of a dataset's, in a window."""
-    from rangeseg.engine.explore import explore_dataset, explore_run
+def look(path: Path, arguments: argparse.Namespace) -> None:
+    """Look at scans of a run's or a dataset's split in a window; or write them, or one scan, as an animation."""
+    from rangeseg.engine.explore import explore_dataset, explore_file, explore_run
     from rangeseg.vis.window import KEYS, show_window
 
     if arguments.png:
-        raise ValueError(f"{path}: --png draws one scan; name its file, or leave --png out for the window.")
-    if path.is_file() or (path / "config.yaml").is_file():
-        explorer = explore_run(
-            path, split=arguments.split, predictions=arguments.prediction, overrides=arguments.overrides
-        )
+        raise ValueError(f"{path}: --png draws one scan; name its file, or leave --png out.")
+    options = {"predictions": arguments.prediction}
+    if not first_is_folder(str(path)):
+        explorer = explore_file(path, run=arguments.run, dataset=arguments.dataset, overrides=arguments.overrides)
+    elif path.is_file() or (path / "config.yaml").is_file():
+        explorer = explore_run(path, split=arguments.split, overrides=arguments.overrides, **options)
     else:
-        chosen = {"dataset": arguments.dataset, "split": arguments.split or "val"}
-        explorer = explore_dataset(path, predictions=arguments.prediction, **chosen)
+        explorer = explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **options)
+    if arguments.video:
+        write_video(explorer, arguments.video, arguments.most)
+        return
     OUT.print(KEYS)
     show_window(explorer, title=f"rangeseg: {path}")
+
+
+def write_video(explorer: Explorer, path: Path, most: int) -> None:
+    """A sequence of scans, or a single one turned around, in the colours of their predictions or labels."""
+    from rangeseg.vis.viewer import write_gif
+
+    count = min(explorer.count, most)
+    clouds = []
+    for _ in progress(range(count), "drawing", count):
+        clouds.append((explorer.frame.image.scan.xyz, explorer.colors(explorer.coloring)))
+        if len(clouds) < count:
+            explorer.step(1)
+    write_gif(path, clouds, turns=1 if count > 1 else 60)
+    explorer.close()
+    OUT.print(f"animation: {path}", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,4 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prediction", type=Path, help="a label file, or of a folder's scans a folder of them")
     parser.add_argument("--split", help="of a run or a dataset that is looked at")
     parser.add_argument("--dataset", default="semantic_kitti", help="whose classes and colours, where no run tells")
+    parser.add_argument("--video", type=Path, help="write an animation, FILE.gif: of several scans, or one turned")
+    parser.add_argument("--most", type=int, default=100, help="of the scans in an animation")
     parser.add_argument("--png", type=Path, help="write a picture instead of opening a window")

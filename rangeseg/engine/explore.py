@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from rangeseg.components import build
 from rangeseg.data import DATASETS
+from rangeseg.data.scan_pairs import ScanPairs
 from rangeseg.engine.experiment import open_source
+from rangeseg.engine.modality import of_dataset
 from rangeseg.engine.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.projection import RangeImage, SphericalProjection
+from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
 from rangeseg.vis.explorer import Explorer, Frame
@@ -54,6 +57,30 @@ def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions
     """
     source: Any = build(DATASETS, {"name": dataset}, "dataset", root=str(root), split=split, frames=None, labels=True)
     return explore_source(source, predictions=predictions)
+
+
+def explore_file(
+    scan: Path, *, run: Path | None = None, dataset: str = "semantic_kitti", overrides: Sequence[str] = ()
+) -> Explorer:
+    """A single scan with what a run says of it.
+
+    Args:
+        scan: the file.
+        run: run folder or checkpoint, or None.
+        dataset: whose classes and sensor, where no run tells.
+        overrides: `key.path=value` above the run's config.
+
+    Raises:
+        ValueError: the scan cannot be read, or nothing tells how to draw it.
+    """
+    segmenter = Segmenter.load(run, overrides=overrides) if run else None
+    label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
+    beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
+    labels = beside if beside.is_file() else None
+    read: Any = of_dataset(segmenter.run.config, "read") if segmenter else ScanPairs.read
+    points = read(scan, labels, label_map=label_map)
+    frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter)
+    return Explorer(lambda index: frame, 1, label_map)
 
 
 def explore_source(source: Any, *, segmenter: Segmenter | None = None, predictions: Path | None = None) -> Explorer:
