@@ -12,11 +12,13 @@ from rangeseg.networks.deeplab import DeepLabV2, DeepLabV3Plus
 from rangeseg.networks.fidnet import FIDNet
 from rangeseg.networks.pspnet import PSPNet
 from rangeseg.networks.rangevit import RangeViT
+from rangeseg.networks.salsanext import SalsaNext
 from rangeseg.networks.unet import UNet
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "fidnet": FIDNet,
     "cenet": CENet,
+    "salsanext": SalsaNext,
     "rangevit": RangeViT,
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,

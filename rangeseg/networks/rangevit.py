@@ -22,82 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import SLOPE, check_input
+from rangeseg.networks.dilated import Context, ConvActNorm, Residual
+from rangeseg.networks.layers import check_input
 from rangeseg.networks.pretrained import load_vit
-
-
-class ConvActNorm(nn.Module):
-    """Convolution with bias that keeps the size, LeakyReLU, BatchNorm.
-
-    Args:
-        in_channels: C of the input.
-        out_channels: C of the output.
-        kernel: rows and columns, 1 to 3.
-        dilation: of the kernel.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation
-        )
-        self.norm = nn.BatchNorm2d(out_channels)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W)."""
-        return self.norm(F.leaky_relu(self.conv(image), SLOPE, inplace=True))
-
-
-class Context(nn.Module):
-    """A 1x1 convolution, and what two 3x3 convolutions, the second dilated, add to it.
-
-    Args:
-        in_channels: C of the input.
-        out_channels: C of the output.
-
-    Source: Cortinhal et al., SalsaNext, 2020, figure 2.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
-        self.near = ConvActNorm(out_channels, out_channels, 3)
-        self.far = ConvActNorm(out_channels, out_channels, 3, 2)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W)."""
-        shortcut = F.leaky_relu(self.shortcut(image), SLOPE)
-        return shortcut + self.far(self.near(shortcut))
-
-
-class Residual(nn.Module):
-    """A 1x1 convolution, and what three convolutions of growing reach, read side by side, add to it.
-
-    Args:
-        in_channels: C of the input.
-        out_channels: C of the output.
-
-    Source: Cortinhal et al., SalsaNext, 2020, figure 2, without dropout and pooling.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
-        self.branches = nn.ModuleList(
-            [
-                ConvActNorm(in_channels, out_channels, 3),
-                ConvActNorm(out_channels, out_channels, 3, 2),
-                ConvActNorm(out_channels, out_channels, 2, 2),
-            ]
-        )
-        self.join = ConvActNorm(3 * out_channels, out_channels, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W)."""
-        parts = [image]
-        for branch in self.branches:
-            parts.append(branch(parts[-1]))
-        return F.leaky_relu(self.shortcut(image), SLOPE) + self.join(torch.cat(parts[1:], dim=1))
 
 
 class Attention(nn.Module):
