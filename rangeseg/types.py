@@ -106,6 +106,11 @@ class View:
         """The same view on another device."""
         return View(*(t.to(device, non_blocking=True) for t in (self.image, self.valid, self.label)))
 
+    def part(self, start: int, columns: int) -> View:
+        """Some columns from `start` on; after the last one comes the first."""
+        chosen = torch.arange(start, start + columns) % self.valid.shape[-1]
+        return View(*(field.index_select(-1, chosen) for field in (self.image, self.valid, self.label)))
+
     @staticmethod
     def stack(views: Sequence[View]) -> View:
         """B views of equal size as one batch."""

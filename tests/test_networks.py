@@ -20,6 +20,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     "fidnet": {"width": 8, "blocks": (1, 2, 1, 1)},
     "cenet": {"width": 8, "blocks": (1, 2, 1, 1)},
     "salsanext": {"width": 4},
+    "foldnet": {"widths": (8, 8, 12), "blocks": (1, 2, 1), "hidden": (8, 8)},
 }
 """What makes a network small enough to test; one without an entry is tested as it is."""
 
@@ -32,6 +33,7 @@ PLACED = {"rangevit"}
 CASES = [(name, {}) for name in NETWORKS if name not in PHOTOGRAPHS | PLACED]
 CASES += [("fidnet", {"azimuth_stride": 4}), ("fidnet", {"azimuth_stride": 3})]
 CASES += [("fidnet", {"aspp": "small"}), ("fidnet", {"aspp": "large", "azimuth_stride": 2})]
+CASES += [("foldnet", {"fold": 1}), ("foldnet", {"fold": 3})]
 CASES += [("cenet", {"activation": "leaky_relu", "auxiliary": False})]
 every_network = pytest.mark.parametrize(("name", "more"), CASES)
 on_plane_and_cylinder = pytest.mark.parametrize("wrap", [False, True])

@@ -116,9 +116,27 @@ def test_the_spec_says_what_the_views_are() -> None:
     assert len(made) == 3
 
 
+def test_a_part_of_the_azimuth_is_that_part_of_the_whole_view() -> None:
+    whole = views(augmentation=Augmentation())
+    part = views(augmentation=Augmentation(columns=48))
+    assert part.spec == ViewSpec(5, 16, 48, wrap=False)
+    starts = set()
+    for seed in range(40):
+        expected = whole.view(1, np.random.default_rng(seed))
+        found = part.view(1, np.random.default_rng(seed))
+        rolls = [s for s in range(128) if torch.equal(expected.image.roll(-s, -1)[..., :48], found.image)]
+        assert rolls, "no columns of the whole view"
+        assert any(torch.equal(expected.label.roll(-s, -1)[..., :48], found.label) for s in rolls)
+        starts.add(rolls[0])
+    assert max(starts) > 80, "none across the seam"
+    assert len(starts) > 20
+    assert part.sample(1).view.image.shape[-1] == 128
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"augmentation": Augmentation(columns=129)}, "columns is 129, wider than the range image's 128"),
         ({"mean": (0.0,)}, r"mean of shape \(1,\) for 5 channels; give one a channel"),
         ({"std": (1.0,) * 6}, r"std of shape \(6,\) for 5 channels"),
         ({"std": (1, 1, 0, 1, 1)}, "every one must be positive"),

@@ -20,7 +20,7 @@ from rangeseg.types import Scan
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a scan may suffer before it is projected.
+    """What a scan may suffer before it is projected, and which part of its range image is learnt from.
 
     Args:
         rotate_deg: half-width of the uniform rotation about z, degrees.
@@ -29,6 +29,7 @@ class Augmentation:
         scale: (low, high) of the uniform factor on all coordinates.
         shift_m: standard deviation of the normal translation along each axis, metres.
         drop: the largest fraction of points dropped; the fraction is uniform in [0, drop), the points independent.
+        columns: width of the part of the range image that is learnt from, anywhere in azimuth; None for all of it.
 
     Raises:
         ValueError: a field is out of its range.
@@ -43,6 +44,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.95, 1.05)
     shift_m: float = 0.1
     drop: float = 0.0
+    columns: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("flip_x", "flip_y"):
@@ -57,6 +59,10 @@ class Augmentation:
                 raise ValueError(f"Augmentation.{name} is {value}; give a number >= 0 (0 switches it off).")
         if not 0 <= self.drop < 1:
             raise ValueError(f"Augmentation.drop is {self.drop}; give a fraction in [0, 1), so that points remain.")
+        if self.columns is not None and self.columns < 1:
+            raise ValueError(
+                f"Augmentation.columns is {self.columns}; give a width in pixels, or null for all columns."
+            )
 
     def draw(self, rng: np.random.Generator) -> Motion:
         """One motion; always takes the same number of draws from `rng`."""

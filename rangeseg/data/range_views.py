@@ -54,7 +54,8 @@ class RangeViews:
         labelled: False hides the labels: every label of every `view` is IGNORE. `sample` keeps them, for evaluation.
 
     Raises:
-        ValueError: an unknown channel, `mean` or `std` does not fit `channels`, or a std is not positive and finite.
+        ValueError: an unknown channel, `mean` or `std` does not fit `channels`, a std is not positive and finite, or
+            the augmentation's columns are more than there are.
     """
 
     def __init__(
@@ -76,11 +77,21 @@ class RangeViews:
         self.std = tuple(std)
         self.augmentation = augmentation
         self.labelled = labelled
+        if self.columns > projection.width:
+            raise ValueError(
+                f"Augmentation.columns is {self.columns}, wider than the range image's {projection.width} columns."
+            )
+
+    @property
+    def columns(self) -> int:
+        """Width of the views to learn from."""
+        return (self.augmentation and self.augmentation.columns) or self.projection.width
 
     @property
     def spec(self) -> ViewSpec:
-        """What a network must know of these views."""
-        return ViewSpec(len(self.channels), self.projection.height, self.projection.width, self.projection.wrap)
+        """What a network must know of these views: a part of a cylinder is none."""
+        wrap = self.projection.wrap and self.columns == self.projection.width
+        return ViewSpec(len(self.channels), self.projection.height, self.columns, wrap)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -107,7 +118,12 @@ class RangeViews:
             if isinstance(projection, BeamProjection):  # turns and flips are about the sensor, wherever it stands
                 scan, projection = projection.level(scan), projection.centred
             scan = self.augmentation(scan, rng)
-        return projection(scan).view(self.channels, self.mean, self.std)
+        view = projection(scan).view(self.channels, self.mean, self.std)
+        if self.columns == projection.width:
+            return view
+        return view.part(
+            int(rng.integers(projection.width - (0 if projection.wrap else self.columns - 1))), self.columns
+        )
 
     def sample(self, index: int) -> Sample:
         """Scan `index` for evaluation: not augmented, with the way back to its points and their labels."""

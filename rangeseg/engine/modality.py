@@ -99,8 +99,8 @@ class Scans:
 
     @property
     def wrap(self) -> bool:
-        """As the projection has it: a full turn, or a part of one."""
-        return bool(self.projection((1, 1)).wrap)
+        """As the projection has it: a full turn, or a part of one. A network that learns from parts sees no seam."""
+        return bool(self.projection((1, 1)).wrap) and not self._data.augmentation.get("columns")
 
     def projection(self, stride: Stride) -> Any:
         """`data.projection`: a scan -> its range image, whose size the config gives."""

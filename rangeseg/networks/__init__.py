@@ -10,6 +10,7 @@ from rangeseg.components import lookup
 from rangeseg.networks.cenet import CENet
 from rangeseg.networks.deeplab import DeepLabV2, DeepLabV3Plus
 from rangeseg.networks.fidnet import FIDNet
+from rangeseg.networks.foldnet import FoldNet
 from rangeseg.networks.pspnet import PSPNet
 from rangeseg.networks.rangevit import RangeViT
 from rangeseg.networks.salsanext import SalsaNext
@@ -20,6 +21,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "cenet": CENet,
     "salsanext": SalsaNext,
     "rangevit": RangeViT,
+    "foldnet": FoldNet,
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
     "pspnet": PSPNet,

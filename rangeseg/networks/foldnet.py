@@ -1,0 +1,88 @@
+"""FoldNet: ours, small enough to keep up with the sensor on a CPU.
+
+Four neighbouring columns are folded into channels at once and unfolded at the end, so that everything between works on
+a quarter of the pixels. Rows, of which a sensor has few, stay as they are until the second stage.
+
+Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; F columns are folded into one.
+
+    f0 = stem(image)                                   (B, w0, H, W / F)
+    f1 ... f4 = stages                                 w0, w1, w2, w3 channels; each after the first halves H and W / F
+    logits = unfold(head([f0 ... f4]))                 F * K channels of (H, W / F) -> (B, K, H, W)
+
+Each of the F columns has weights of its own in the first convolution and in the last, so no column's label is
+interpolated from its neighbours'. `rangeseg/DESIGN.md` says what was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from rangeseg.networks.fidnet import Head
+from rangeseg.networks.layers import ConvNormAct, check_input, stage
+
+
+class FoldNet(nn.Module):
+    """11 GFLOP for a range image of 64 x 2048 at the defaults, 1.7 million parameters.
+
+    Args:
+        in_channels: C.
+        num_classes: K.
+        fold: F, columns that become channels; 1 for none.
+        widths: channels of the stages, of which each after the first halves rows and columns.
+        blocks: residual blocks of each stage.
+        hidden: channels of the head's two convolutions.
+        wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
+
+    Raises:
+        ValueError: no stages, or not as many blocks as widths; on forward, an image of other channels, or whose H or W
+            is not divisible by `stride`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        fold: int = 4,
+        widths: Sequence[int] = (32, 64, 128, 128),
+        blocks: Sequence[int] = (2, 3, 3, 2),
+        hidden: tuple[int, int] = (96, 64),
+        wrap: bool = False,
+    ) -> None:
+        super().__init__()
+        if not widths or len(widths) != len(blocks):
+            raise ValueError(
+                f"FoldNet got {len(widths)} widths and {len(blocks)} blocks; give one of each for every stage."
+            )
+        if fold < 1:
+            raise ValueError(f"FoldNet got fold={fold}; give the columns that become one, 1 or more.")
+        shrink = 2 ** (len(widths) - 1)
+        self.in_channels, self.num_classes, self.fold = in_channels, num_classes, fold
+        self.stride = (shrink, shrink * fold)
+        self.stem = ConvNormAct(in_channels, widths[0], azimuth_stride=fold)
+        channels = (widths[0], *widths)
+        self.stages = nn.ModuleList(
+            stage(before, after, count, stride=1 if index == 0 else 2, wrap=wrap)
+            for index, (count, (before, after)) in enumerate(zip(blocks, pairwise(channels), strict=True))
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.head = Head(channels, (hidden[0], hidden[1]), num_classes * fold, wrap=wrap)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits."""
+        check_input(image, self.in_channels, self.stride)
+        features = [self.stem(image)]
+        for part in self.stages:
+            features.append(part(features[-1]))
+        return unfold_azimuth(self.head(features), self.fold)
+
+
+def unfold_azimuth(image: Tensor, factor: int) -> Tensor:
+    """(B, C * factor, H, W) -> (B, C, H, W * factor): `factor` neighbouring channels become neighbouring columns."""
+    parts = image.unflatten(1, (-1, factor))
+    return parts.permute(0, 1, 3, 4, 2).flatten(3)
