@@ -25,7 +25,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int) ->
         workers: threads; 0 works on each item when its result is asked for.
 
     Raises:
-        ValueError: fewer than no workers; and whatever `function` raises, in its item's turn.
+        ValueError: fewer than no workers; and whatever `function` or the items themselves raise, in its turn.
     """
     if workers < 0:
         raise ValueError(f"There are {workers} workers; give 0 or more.")
@@ -35,8 +35,8 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int) ->
     coming: deque[Future[R]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="rangeseg-worker") as executor:
         try:
-            for item in items:
-                coming.append(executor.submit(function, item))
+            for future in _started(function, items, executor):
+                coming.append(future)
                 if len(coming) > AHEAD * workers:
                     yield coming.popleft().result()
             while coming:
@@ -44,3 +44,38 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int) ->
         finally:
             for future in coming:
                 future.cancel()
+
+
+def _started(function: Callable[[T], R], items: Iterable[T], executor: ThreadPoolExecutor) -> Iterator[Future[R]]:
+    """The work on each item; an item that cannot be had is work that fails, after what came before it."""
+    supply = iter(items)
+    while True:
+        try:
+            yield executor.submit(function, next(supply))
+        except StopIteration:
+            return
+        except Exception as error:  # whatever it is, it is raised where the result is asked for
+            failed: Future[R] = Future()
+            failed.set_exception(error)
+            yield failed
+            return
+
+
+def in_groups(items: Iterable[T], limit: int, key: Callable[[T], object]) -> Iterator[list[T]]:
+    """Items in their order, up to `limit` together, of one key each; a full group does not wait for the next item."""
+    group: list[T] = []
+    try:
+        for item in items:
+            if group and key(item) != key(group[0]):
+                yield group
+                group = []
+            group.append(item)
+            if len(group) == limit:
+                yield group
+                group = []
+    except Exception:  # an item that cannot be had: those before it come first
+        if group:
+            yield group
+        raise
+    if group:
+        yield group

@@ -18,6 +18,7 @@ LAYERS = (
     {"labels", "config", "config_checks", "scan_formats", "scan_io", "sensors"},
     {
         "projection",
+        "argmax",
         "backprojection",
         "backprojection_kernels",
         "holes",

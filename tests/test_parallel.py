@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rangeseg.parallel import AHEAD, in_order
+from rangeseg.parallel import AHEAD, in_groups, in_order
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -50,6 +50,34 @@ def test_an_error_comes_in_its_turn_and_ends_the_work(workers: int) -> None:
     with pytest.raises(ValueError, match="three"):
         next(results)
     assert len(started) < 20
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_an_item_that_cannot_be_had_fails_after_those_before_it(workers: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("no more")
+
+    results = in_order(str, items(), workers=workers)
+    assert [next(results) for _ in range(3)] == ["0", "1", "2"]
+    with pytest.raises(ValueError, match="no more"):
+        next(results)
+
+
+def test_groups_are_of_one_key_and_no_larger_than_allowed() -> None:
+    assert list(in_groups([1, 1, 1, 2, 1], 2, lambda n: n)) == [[1, 1], [1], [2], [1]]
+    assert list(in_groups([], 2, lambda n: n)) == []
+
+
+def test_a_full_group_comes_at_once_and_one_before_an_error_too() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("no more")
+
+    groups = in_groups(items(), 2, lambda n: 0)
+    assert [next(groups), next(groups)] == [[0, 1], [2]]
+    with pytest.raises(ValueError, match="no more"):
+        next(groups)
 
 
 def test_several_items_are_worked_on_at_once() -> None:

@@ -38,5 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
     parser.add_argument("--partial", action="store_true", help="pack a split that has not all of its official scans")
     parser.add_argument("--overwrite", action="store_true", help="write again what is there and whole")
-    parser.add_argument("--workers", type=int, default=0, help="threads of this process; more processes by torchrun")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="threads before and behind the network; more processes by torchrun"
+    )
     parser.add_argument("--device", default="auto")

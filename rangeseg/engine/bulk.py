@@ -29,7 +29,7 @@ def predict_inputs(
     zip: Path | None = None,
     partial: bool = False,
     overwrite: bool = False,
-    workers: int = 0,
+    workers: int = 1,
     device: str = "auto",
     overrides: Sequence[str] = (),
     watch: Watch = lambda done, word, total: done,
@@ -44,7 +44,7 @@ def predict_inputs(
         zip: pack the labels here.
         partial: pack a split that has other than its official number of scans, too.
         overwrite: write again what is there and whole.
-        workers: threads of each process.
+        workers: threads beside the network of each process, before it and behind it.
         device: a torch device, or auto.
         overrides: `key.path=value` above the run's config.
         watch: shows the progress.

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rangeseg.argmax import best_class
 from rangeseg.metrics import ConfusionMatrix
-from rangeseg.types import Sample, View
+from rangeseg.parallel import in_groups
+from rangeseg.types import Sample
 
 BackProjection = Callable[[Any, np.ndarray, int], np.ndarray]
 """(raster, (H, W) train ids, K) -> (N,) train ids: an entry of `rangeseg.backprojection.BACK_PROJECTIONS`."""
@@ -57,10 +59,10 @@ def segment(
         device: where the network is.
         batch: views per forward pass.
     """
-    for group in _groups(samples, batch):
+    for group in in_groups(samples, batch, lambda sample: sample.view.image.shape):
         images = torch.stack([sample.view.image for sample in group]).to(device)
         with torch.inference_mode():
-            predictions = network(images).argmax(1).to(torch.uint8).cpu().numpy()
+            predictions = best_class(network(images))
         for sample, pixels in zip(group, predictions, strict=True):
             yield Segmented(sample, pixels, back_projection(sample.raster, pixels, num_classes))
 
@@ -148,19 +150,3 @@ def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _plain(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _groups(samples: Iterable[Sample], batch: int) -> Iterator[list[Sample]]:
-    """Up to `batch` samples at a time, of one size."""
-    group: list[Sample] = []
-    for sample in samples:
-        if group and (len(group) == batch or _size(sample.view) != _size(group[0].view)):
-            yield group
-            group = []
-        group.append(sample)
-    if group:
-        yield group
-
-
-def _size(view: View) -> torch.Size:
-    return view.image.shape

@@ -10,13 +10,12 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from rangeseg.engine.prediction_files import PredictionFiles
-from rangeseg.engine.segmenter import Segmenter
+from rangeseg.engine.segmenter import Labels, Segmenter, Thing
 from rangeseg.files import write_atomically
 from rangeseg.parallel import in_order
 
@@ -75,7 +74,7 @@ def predict(
     out: Path,
     *,
     overwrite: bool = False,
-    workers: int = 0,
+    workers: int = 1,
 ) -> Iterator[tuple[Task, bool]]:
     """Write the labels of each task, as raw ids; a file that is there already, and whole, is left alone.
 
@@ -85,7 +84,7 @@ def predict(
         tasks: from `find_tasks`.
         out: the output folder.
         overwrite: write again what is there.
-        workers: threads, among which torch's own are shared out; 0 works on one after the other.
+        workers: threads that read and project, and as many that label and write; 0 works on one after the other.
 
     Yields:
         Each task when it is done, and whether it was written now.
@@ -94,20 +93,17 @@ def predict(
         ValueError: a scan or photograph cannot be read; what was written before stays.
     """
 
-    def one(task: Task) -> tuple[Task, bool]:
-        target = out / task.target
-        done = not overwrite and files.problem(target, task.file) is None
-        if not done:
-            thing = files.read(task.file)
-            files.write(target, segmenter(thing), thing, task.file)
-        return task, not done
+    def read(task: Task) -> Thing | None:
+        done = not overwrite and files.problem(out / task.target, task.file) is None
+        return None if done else files.read(task.file)
 
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(max(1, threads // max(1, workers)))
-        yield from in_order(one, tasks, workers=workers)
-    finally:
-        torch.set_num_threads(threads)
+    def write(task: Task, thing: Thing, labels: Labels) -> bool:
+        files.write(out / task.target, labels, thing, task.file)
+        return True
+
+    tasks, asked = tee(tasks)
+    written = segmenter.stream(tasks, read, write, batch=segmenter.run.config.evaluation.batch, workers=workers)
+    yield from zip(asked, map(bool, written), strict=True)
 
 
 def check_predictions(tasks: Sequence[Task], out: Path, files: PredictionFiles, *, workers: int = 0) -> list[str]:

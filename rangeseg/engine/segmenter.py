@@ -1,8 +1,13 @@
-"""A trained run as one function: from a scan to the labels of its points, from a photograph to those of its pixels."""
+"""A trained run as one function: from a scan to the labels of its points, from a photograph to those of its pixels.
+
+Many scans go through as on a conveyor belt: while the network is at work on one, a thread reads and projects the next
+and another labels the points of the last.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +16,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rangeseg.argmax import best_class
 from rangeseg.engine.experiment import make_back_projection, make_projection, seen_through, stride_of
 from rangeseg.engine.run import Run
 from rangeseg.labels import LabelMap
+from rangeseg.parallel import in_groups, in_order
 from rangeseg.projection import PaddedImage, RangeImage
 from rangeseg.types import Photo, Scan
 
 Thing = Scan | Photo
 Drawn = RangeImage | PaddedImage
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One item on its way to the network; without a thing it passes by.
+
+    Args:
+        item: what was asked for.
+        thing: what was read.
+        image: its range image or padded image.
+        view: (C, H, W) what the network reads.
+    """
+
+    item: Any
+    thing: Thing | None = None
+    image: Drawn | None = None
+    view: Tensor | None = None
 
 
 class Segmenter:
@@ -60,17 +85,74 @@ class Segmenter:
 
     def logits(self, image: Drawn) -> Tensor:
         """(K, H, W) of a range image or padded image, on the run's device."""
-        data = self.run.config.data
-        view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std))
-        with torch.inference_mode():
-            return self._network(view.image[None].to(self.run.device))[0]
+        return self._forward([self._view(image)])[0]
 
-    def label(self, image: Drawn, logits: Tensor) -> NDArray[np.uint8]:
+    def label(self, image: Drawn, logits: Tensor) -> Labels:
         """(K, H, W) -> (N,) train ids of the elements."""
-        pixels = logits.argmax(0).to(torch.uint8).cpu().numpy()
-        return self._back_projection(image, pixels, self.label_map.num_classes)
+        return self._label_pixels(image, best_class(logits[None])[0])
 
-    def __call__(self, thing: Thing) -> NDArray[np.uint8]:
+    def __call__(self, thing: Thing) -> Labels:
         """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row."""
         image = self.project(thing)
         return self.label(image, self.logits(image))
+
+    def stream(
+        self,
+        items: Iterable[Any],
+        read: Callable[[Any], Thing | None] = lambda item: item,
+        write: Callable[[Any, Thing, Labels], Any] = lambda item, thing, labels: labels,
+        *,
+        batch: int = 1,
+        workers: int = 1,
+    ) -> Iterator[Any]:
+        """Label many, in order, in any number: only a few are in memory at a time.
+
+        Args:
+            items: scans or photographs, or what `read` makes into them.
+            read: item -> scan or photograph, ahead of the network; None: there is nothing to do for it.
+            write: (item, scan or photograph, labels) -> what comes out, behind the network.
+            batch: how many of one size go through the network at once. One is best on a CPU.
+            workers: threads ahead of the network, and as many behind it; 0 for none.
+
+        Yields:
+            Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
+        """
+
+        def prepare(item: Any) -> Ready:
+            thing = read(item)
+            if thing is None:
+                return Ready(item)
+            image = self.project(thing)
+            return Ready(item, thing, image, self._view(image))
+
+        def finish(done: tuple[Ready, Labels | None]) -> Any:
+            ready, pixels = done
+            if pixels is None or ready.thing is None or ready.image is None:
+                return None
+            return write(ready.item, ready.thing, self._label_pixels(ready.image, pixels))
+
+        ready = in_order(prepare, items, workers=workers)
+        return in_order(finish, self._classified(ready, batch), workers=workers)
+
+    def _classified(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, Labels | None]]:
+        """Each item with the classes of its pixels; runs where the network does."""
+        for group in in_groups(ready, batch, lambda one: None if one.view is None else one.view.shape):
+            views = [one.view for one in group if one.view is not None]
+            pixels = best_class(self._forward(views)) if views else [None] * len(group)
+            yield from zip(group, pixels, strict=True)
+
+    def _view(self, image: Drawn) -> Tensor:
+        """(C, H, W), in memory from which a GPU copies while others compute."""
+        data = self.run.config.data
+        view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std)).image
+        return view.pin_memory() if self.run.device.type == "cuda" else view
+
+    def _forward(self, views: Sequence[Tensor]) -> Tensor:
+        device = self.run.device
+        moved = [view.to(device, non_blocking=True) for view in views]
+        with torch.inference_mode():
+            return self._network(torch.stack(moved))
+
+    def _label_pixels(self, image: Drawn, pixels: Labels) -> Labels:
+        labels: Labels = self._back_projection(image, pixels, self.label_map.num_classes)
+        return labels

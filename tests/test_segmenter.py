@@ -1,0 +1,84 @@
+"""A segmenter labels many scans as it labels one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_scan
+
+from rangeseg import Segmenter
+from rangeseg.types import Scan
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scans() -> list[Scan]:
+    rng = np.random.default_rng(5)
+    return [random_scan(rng) for _ in range(7)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_stream_gives_what_each_scan_alone_gives(
+    segmenter: Segmenter, scans: list[Scan], workers: int, batch: int
+) -> None:
+    streamed = list(segmenter.stream(iter(scans), batch=batch, workers=workers))
+    assert len(streamed) == len(scans)
+    for scan, labels in zip(scans, streamed, strict=True):
+        alone = segmenter(scan)
+        assert (labels != alone).mean() < (1e-9 if batch == 1 else 1e-2)  # a batch is summed in another order
+
+
+def test_items_are_read_ahead_written_behind_and_passed_by(segmenter: Segmenter, scans: list[Scan]) -> None:
+    written = {}
+
+    def write(name: int, scan: Scan, labels: np.ndarray) -> str:
+        written[name] = len(labels) == len(scan)
+        return f"{name} done"
+
+    done = segmenter.stream(range(6), lambda name: scans[name] if name % 3 else None, write, batch=2)
+    assert list(done) == [None, "1 done", "2 done", None, "4 done", "5 done"]
+    assert written == {1: True, 2: True, 4: True, 5: True}
+
+
+def test_a_stream_without_end_is_labelled_as_it_comes(segmenter: Segmenter, scans: list[Scan]) -> None:
+    taken = 0
+
+    def sensor() -> Iterator[Scan]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield scans[taken % len(scans)]
+
+    labels = segmenter.stream(sensor())
+    for _ in range(3):
+        next(labels)
+    assert taken < 15
+    labels.close()
+
+
+def test_an_unreadable_scan_ends_the_stream_after_those_before_it(segmenter: Segmenter, scans: list[Scan]) -> None:
+    def read(name: int) -> Scan:
+        if name == 2:
+            raise ValueError("000002.bin: is no scan.")
+        return scans[name]
+
+    labels = segmenter.stream(range(5), read, lambda name, scan, found: name)
+    assert [next(labels), next(labels)] == [0, 1]
+    with pytest.raises(ValueError, match=r"000002\.bin: is no scan"):
+        next(labels)
+
+
+def test_labels_do_not_need_gradients(segmenter: Segmenter, scans: list[Scan]) -> None:
+    image = segmenter.project(scans[0])
+    logits = segmenter.logits(image)
+    assert not logits.requires_grad
+    np.testing.assert_array_equal(segmenter.label(image, logits), segmenter(scans[0]))
+    assert torch.equal(logits, segmenter.logits(image))
