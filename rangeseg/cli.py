@@ -15,7 +15,7 @@ rangeseg synthesise --out DIR [--sequences 00 01 ...] [--sensor NAME]
 rangeseg unpack RECORDING --out DIR [--topic NAME]
 rangeseg analyse patch-distance CONFIG --out DIR
 rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]
-rangeseg benchmark DATA [--configs CONFIG ...] | --photos CONFIG [--json FILE]
+rangeseg benchmark DATA [--configs CONFIG ... | --inference RUN|CONFIG ...] | --photos CONFIG [--json FILE]
 """
 
 from __future__ import annotations

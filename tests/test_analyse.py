@@ -13,7 +13,7 @@ from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.engine.analyse import _neighbours, patch_distance, scene_of
 from rangeseg.types import View
-from rangeseg.vis.plots import COLORS, Axes, plot, ticks
+from rangeseg.vis.plots import COLORS, Axes, decades, plot, ticks
 
 
 def test_scans_and_photographs_are_measured_by_one_command(
@@ -111,3 +111,12 @@ def test_a_line_is_drawn_where_its_values_are() -> None:
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ValueError, match="no finite values"):
         plot({"a": ([0, 1], [np.nan, np.inf])}, Axes("t", "x", "y"))
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.7, 3.6), (0.0, 0.0), (-2.5, 7.1), (1.0, 1.31)])
+def test_decades_cover_what_there_is_and_are_few(low: float, high: float) -> None:
+    marks = decades(low, high, 8)
+    assert marks[0] <= low + 1e-9
+    assert marks[-1] >= high - 1e-9
+    assert 2 <= len(marks) <= 13
+    assert all(round(10 ** (mark % 1)) in (1, 2, 5) for mark in marks)

@@ -12,6 +12,7 @@ from conftest import random_scan
 
 from rangeseg.benchmark.baselines import argsort_projection
 from rangeseg.benchmark.geometry import HDL64
+from rangeseg.benchmark.inference import Inference, draw
 from rangeseg.benchmark.photos import numpy_view
 from rangeseg.benchmark.run import run
 from rangeseg.benchmark.timing import Timing, compare
@@ -107,3 +108,37 @@ def test_mixes_are_compared_with_the_full_blend_and_with_copying() -> None:
     assert {row.stage for row in rows} == {"mix images 1x2x4x8", "mix targets 1x3x4x8"}
     assert rows[0].ratio == 1
     assert sum("copy_" in row.name for row in rows) == 2
+
+
+def test_networks_at_work_are_timed_and_scored(tiny_kitti: Path, tmp_path: Path) -> None:
+    small = ["network.width=8", "data.projection.width=64", "data.labelled=null", "optim.steps=1"]
+    run = tmp_path / "run_seed0"
+    config = str(resource("configs", "mini_kitti", "quick.yaml"))
+    assert main(["train", config, f"data.root={tiny_kitti}", f"runtime.out={run}", *small]) == 0
+    subjects = [str(run), str(run), str(resource("configs", "mini_kitti", "networks", "foldnet.yaml"))]
+    table, picture = tmp_path / "table.json", tmp_path / "plot.png"
+    reduced = ["network.widths=[8,8]", "network.blocks=[1,1]", "network.hidden=[8,8]", "data.projection.width=64"]
+    words = ["benchmark", str(tiny_kitti), "--repeats", "1", "--json", str(table), "--plot", str(picture)]
+    assert main([*words, "--inference", *subjects[:2]]) == 0
+    (line,) = json.loads(table.read_text())["networks"]
+    assert line["name"] == "run"
+    assert len(line["scores"]) == 2
+    assert picture.exists()
+    picture.unlink()
+    assert main([*words[:-2], "--inference", subjects[2], *reduced]) == 0
+    (line,) = json.loads(table.read_text())["networks"]
+    assert line["scores"] == []
+    assert line["name"] == "foldnet"
+    assert all(
+        line[key] > 0 for key in ("gflop", "forward_ms", "onnx_ms", "gemm_share", "latency_ms", "per_s", "share")
+    )
+    assert line["latency_99_ms"] >= line["latency_ms"]
+
+
+def test_accuracy_is_drawn_against_time_for_networks_with_a_score() -> None:
+    line = Inference("a", 1, 1.0, 1.0, 1.0, 1.0, 30.0, 31.0, 30.0, 1.0, (0.2, 0.3))
+    assert line.score == "25.0 ± 7.1"
+    picture = draw([line, Inference("b", 1, 1.0, 1.0, 1.0, 1.0, 3000.0, 31.0, 30.0, 1.0)])
+    assert picture.shape[-1] == 3
+    with pytest.raises(ValueError, match="no finite values"):
+        draw([Inference("b", 1, 1.0, 1.0, 1.0, 1.0, 3000.0, 31.0, 30.0, 1.0)])

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from rangeseg.benchmark.geometry import benchmark_back_projection, benchmark_projection
+from rangeseg.benchmark.inference import Inference, benchmark_inference, draw
 from rangeseg.benchmark.photos import benchmark_photos
 from rangeseg.benchmark.sample import OneScan, benchmark_sample
 from rangeseg.benchmark.timing import Row
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix, benchmark_step
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.files import write_atomically
+from rangeseg.vis.png import write_png
 
 FULL_FIDNET = (
     "network.width=128",
@@ -40,6 +43,45 @@ def run_photos(config: Path, overrides: list[str], *, json_path: Path | None = N
     if json_path is not None:
         _write(json_path, {"config": str(config)}, rows)
     return rows
+
+
+def run_inference(
+    root: Path,
+    subjects: Sequence[Path],
+    overrides: Sequence[str] = (),
+    *,
+    device: str = "cpu",
+    json_path: Path | None = None,
+    picture: Path | None = None,
+    repeats: int = 20,
+) -> list[Inference]:
+    """Time networks at work, on all threads that torch has; see `benchmark_inference`. In ONNX Runtime where there is one."""
+    onnx = find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None
+    lines = []
+    for line in benchmark_inference(root, subjects, overrides=overrides, device=device, onnx=onnx, repeats=repeats):
+        lines.append(line)
+        Console().print(_table_of_networks([line]))
+    Console().print(_table_of_networks(lines))
+    if json_path is not None:
+        head = _machine() | {"threads": torch.get_num_threads(), "device": device}
+        write_atomically(
+            json_path, json.dumps(head | {"networks": [asdict(line) for line in lines]}, indent=2).encode()
+        )
+    if picture is not None:
+        write_png(picture, draw(lines))
+    return lines
+
+
+def _table_of_networks(lines: Sequence[Inference]) -> Table:
+    table = Table(
+        "network", "weights M", "GFLOP", "forward ms", "ONNX ms", "of gemm", "points to labels ms", "99 %", "scans/s",
+        "of the network's", "mIoU %",
+    )  # fmt: skip
+    for line in lines:
+        numbers = (line.parameters / 1e6, line.gflop, line.forward_ms, line.onnx_ms, line.gemm_share)
+        more = (line.latency_ms, line.latency_99_ms, line.per_s, line.share)
+        table.add_row(line.name, *(f"{number:.4g}" for number in numbers + more), line.score)
+    return table
 
 
 def run(root: Path, *, configs: Sequence[Path] = (), json_path: Path | None = None, repeats: int = 20) -> list[Row]:
@@ -79,8 +121,12 @@ def _stages(root: Path, source: SemanticKitti, repeats: int) -> Iterator[list[Ro
 
 
 def _write(path: Path, head: dict[str, Any], rows: list[Row]) -> None:
-    result = head | {"machine": platform.processor() or platform.machine(), "rows": [asdict(row) for row in rows]}
+    result = head | _machine() | {"rows": [asdict(row) for row in rows]}
     write_atomically(path, json.dumps(result, indent=2).encode())
+
+
+def _machine() -> dict[str, str]:
+    return {"machine": platform.processor() or platform.machine()}
 
 
 def _table(rows: list[Row]) -> Table:

@@ -9,20 +9,34 @@ from pathlib import Path
 def run(arguments: argparse.Namespace) -> None:
     """Time each stage beside a plain implementation of it."""
     from rangeseg.benchmark.run import run as work
-    from rangeseg.benchmark.run import run_photos
+    from rangeseg.benchmark.run import run_inference, run_photos
 
     if arguments.photos:
         run_photos(arguments.photos, arguments.overrides, json_path=arguments.json, repeats=arguments.repeats)
         return
     if arguments.data is None:
         raise ValueError("There is nothing to time. Give SemanticKITTI's folder, or --photos CONFIG.")
+    if arguments.inference:
+        run_inference(
+            arguments.data, arguments.inference, arguments.overrides, device=arguments.device,
+            json_path=arguments.json, picture=arguments.plot, repeats=arguments.repeats,
+        )  # fmt: skip
+        return
     work(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("data", type=Path, nargs="?", help="the folder that holds SemanticKITTI's sequences/")
+    parser.add_argument(
+        "data",
+        type=Path,
+        nargs="?",
+        help="the folder that holds SemanticKITTI's sequences/; of --inference, that of the configs' dataset",
+    )
     parser.add_argument("--photos", type=Path, help="the loading of this config's photographs instead")
     parser.add_argument("--configs", type=Path, nargs="+", default=[], help="a training step of each of these instead")
+    parser.add_argument("--inference", type=Path, nargs="+", default=[], help="these runs and configs at work instead")
+    parser.add_argument("--device", default="cpu", help="of --inference")
+    parser.add_argument("--plot", type=Path, help="draw accuracy against time of --inference's runs")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=20)

@@ -53,7 +53,12 @@ class Run:
         network = make_network(replace(config, network=start), label_map.num_classes)
         network.load_state_dict(state["teacher"])
         chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        network = network.to(chosen).eval()
-        if chosen.type == "cpu":  # faster forwards, slower backwards: for networks that have learnt
+        return Run.of(config, label_map, network, chosen)
+
+    @staticmethod
+    def of(config: Config, label_map: LabelMap, network: nn.Module, device: torch.device) -> Run:
+        """A network made ready to label, and to learn no more."""
+        network = network.to(device).eval()
+        if device.type == "cpu":  # faster forwards, slower backwards
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Run(config, label_map, network, chosen)
+        return Run(config, label_map, network, device)

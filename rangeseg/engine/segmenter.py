@@ -85,7 +85,7 @@ class Segmenter:
 
     def logits(self, image: Drawn) -> Tensor:
         """(K, H, W) of a range image or padded image, on the run's device."""
-        return self._forward([self._view(image)])[0]
+        return self._forward([self.view(image)])[0]
 
     def label(self, image: Drawn, logits: Tensor) -> Labels:
         """(K, H, W) -> (N,) train ids of the elements."""
@@ -123,7 +123,7 @@ class Segmenter:
             if thing is None:
                 return Ready(item)
             image = self.project(thing)
-            return Ready(item, thing, image, self._view(image))
+            return Ready(item, thing, image, self.view(image))
 
         def finish(done: tuple[Ready, Labels | None]) -> Any:
             ready, pixels = done
@@ -141,8 +141,8 @@ class Segmenter:
             pixels = best_class(self._forward(views)) if views else [None] * len(group)
             yield from zip(group, pixels, strict=True)
 
-    def _view(self, image: Drawn) -> Tensor:
-        """(C, H, W), in memory from which a GPU copies while others compute."""
+    def view(self, image: Drawn) -> Tensor:
+        """(C, H, W) what the network reads, in memory from which a GPU copies while others compute."""
         data = self.run.config.data
         view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std)).image
         return view.pin_memory() if self.run.device.type == "cuda" else view

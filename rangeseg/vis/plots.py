@@ -5,6 +5,7 @@ Pictures are (rows, columns, 3) uint8, RGB.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,7 @@ class Axes:
         up: what the vertical axis counts.
         names: of the whole numbers on the horizontal axis, where they are no numbers; empty for numbers.
         legend: at the right, at the "top" or at the "bottom".
+        decades: what is counted across is positive, and ten times as much is always as far.
     """
 
     title: str
@@ -37,6 +39,7 @@ class Axes:
     up: str
     names: tuple[str, ...] = ()
     legend: Literal["top", "bottom"] = "top"
+    decades: bool = False
 
 
 Line = tuple[Sequence[float], Sequence[float]]
@@ -56,13 +59,16 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     Raises:
         ValueError: there is nothing to draw.
     """
-    clean = {name: _finite(*line) for name, line in lines.items()}
+    clean = {
+        name: _finite([math.log10(x) for x in across] if axes.decades else across, up)
+        for name, (across, up) in lines.items()
+    }
     clean = {name: line for name, line in clean.items() if len(line)}
     if not clean:
         raise ValueError(f"The plot {axes.title!r} has no finite values; give at least one line that has.")
     rows, columns = (length * _LARGER for length in size)
     sheet = Image.new("RGB", (columns, rows), PAPER)
-    canvas = _Canvas(ImageDraw.Draw(sheet), (rows, columns), np.concatenate(list(clean.values())))
+    canvas = _Canvas(ImageDraw.Draw(sheet), (rows, columns), np.concatenate(list(clean.values())), axes)
     canvas.axes(axes)
     for color, line in zip(_cycle(len(clean)), clean.values(), strict=True):
         canvas.line(line, color)
@@ -98,13 +104,31 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
     return [float(step * i) for i in np.arange(first, last + 1)]
 
 
+def decades(low: float, high: float, about: int = 6) -> list[float]:
+    """Logarithms of 1, 2 and 5 times powers of ten, of powers alone where that would be more than `about`.
+
+    Args:
+        low: logarithm of the smallest that must be covered.
+        high: of the largest.
+        about: how many there may be.
+    """
+    for steps in ((1, 2, 5), (1,)):
+        powers = range(int(np.floor(low)) - 1, int(np.ceil(high)) + 2)
+        marks = [round(float(np.log10(step) + power), 9) for power in powers for step in steps]
+        first = max((i for i, mark in enumerate(marks) if mark <= low + 1e-9), default=0)
+        last = min((i for i, mark in enumerate(marks) if mark >= high - 1e-9), default=len(marks) - 1)
+        if last - first < about:
+            break
+    return marks[first : max(last, first + 1) + 1]
+
+
 class _Canvas:
     """A sheet with a scale."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[int, int], points: np.ndarray) -> None:
+    def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[int, int], points: np.ndarray, axes: Axes) -> None:
         self.draw = draw
         self.rows, self.columns = size
-        self.across = ticks(points[:, 0].min(), points[:, 0].max(), 8)
+        self.across = (decades if axes.decades else ticks)(points[:, 0].min(), points[:, 0].max(), 8)
         self.up = ticks(min(points[:, 1].min(), 0.0), points[:, 1].max())
         self.font = ImageFont.load_default(size=13 * _LARGER)
         self.small = ImageFont.load_default(size=11 * _LARGER)
@@ -122,7 +146,7 @@ class _Canvas:
         for x in self.across:
             low, high = self.place(x, self.up[0]), self.place(x, self.up[-1])
             self.draw.line([low, high], GRID, _LARGER)
-            name = axes.names[round(x)] if 0 <= round(x) < len(axes.names) else f"{x:g}"
+            name = axes.names[round(x)] if 0 <= round(x) < len(axes.names) else f"{10**x if axes.decades else x:g}"
             self.draw.text((low[0], low[1] + 8 * _LARGER), name, INK, self.small, anchor="ma")
         for y in self.up:
             start, end = self.place(self.across[0], y), self.place(self.across[-1], y)

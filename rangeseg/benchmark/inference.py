@@ -1,0 +1,214 @@
+"""Networks at work: how long a forward pass takes, how long a scan takes from points to labels, and how many a second.
+
+A network is named by the config of an experiment (its weights are then as initialised, which costs the same time; its
+labels are noise, which back-projection likes least) or by a trained run, whose score is then told too.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rangeseg.benchmark.timing import compare
+from rangeseg.config import read_config
+from rangeseg.engine.experiment import lookup_label_map, make_network, open_source
+from rangeseg.engine.export import to_onnx
+from rangeseg.engine.onnx_network import OnnxNetwork
+from rangeseg.engine.run import Run
+from rangeseg.engine.segmenter import Segmenter, Thing
+from rangeseg.vis.panels import Picture
+from rangeseg.vis.plots import Axes, plot
+
+SGEMM = 2048
+"""Side of the matrices whose product tells what the machine can do, in the same run."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One network's line.
+
+    Args:
+        name: the file's or the folder's.
+        parameters: how many weights.
+        gflop: of one forward pass, a multiplication and an addition counted as two; without attention's on a CPU.
+        forward_ms: median.
+        onnx_ms: median in ONNX Runtime; nan where it was not asked for.
+        gemm_share: of the rate of multiplying large matrices in the same run, by the faster of the two.
+        latency_ms: median from points to labels, one scan after the other.
+        latency_99_ms: the 99th percentile of it.
+        per_s: scans a second in a stream.
+        share: of the network's own scans a second, that of the same forward passes and nothing else.
+        scores: mean IoU of the runs, in [0, 1]; empty for configs.
+    """
+
+    name: str
+    parameters: int
+    gflop: float
+    forward_ms: float
+    onnx_ms: float
+    gemm_share: float
+    latency_ms: float
+    latency_99_ms: float
+    per_s: float
+    share: float
+    scores: tuple[float, ...] = ()
+
+    @property
+    def score(self) -> str:
+        """Mean and spread in percent."""
+        if not self.scores:
+            return ""
+        spread = f" ± {100 * stdev(self.scores):.1f}" if len(self.scores) > 1 else ""
+        return f"{100 * mean(self.scores):.1f}{spread}"
+
+
+def benchmark_inference(
+    root: Path,
+    subjects: Sequence[Path],
+    *,
+    overrides: Sequence[str] = (),
+    device: str = "cpu",
+    onnx: bool = True,
+    repeats: int = 20,
+) -> Iterator[Inference]:
+    """Time networks on real scans.
+
+    Args:
+        root: the folder of the dataset; the scans of its validation split are labelled, again and again.
+        subjects: configs and runs. Runs of one network are one line: the first is timed, all are scored.
+        overrides: `key.path=value` above each config.
+        device: a torch device.
+        onnx: time the exported network, too.
+        repeats: forward passes; of whole paths four times as many.
+
+    Yields:
+        A line for each network, when it has been timed.
+
+    Raises:
+        ValueError: a file cannot be read, or there are no scans.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in subjects:
+        config = _load(path, root, overrides, device).config
+        groups.setdefault(json.dumps([config.network, config.data.projection], sort_keys=True), []).append(path)
+    for paths in groups.values():
+        run = _load(paths[0], root, overrides, device)
+        source: Any = open_source(run.config, "val", labels=False)
+        read: Callable[[int], Thing] = getattr(source, "scan", None) or source.photo
+        things = [read(index) for index in range(len(source))]
+        if not things:
+            raise ValueError(f"{root}: its validation split is empty; give a folder with scans to time.")
+        yield replace(_time(run, things, onnx, repeats), name=_name(paths[0]), scores=_scores(paths))
+
+
+def draw(lines: Sequence[Inference]) -> Picture:
+    """Mean IoU against the time from points to labels, a mark for each seed, joined; only of networks with a score."""
+    marks = {
+        line.name: ([line.latency_ms] * len(line.scores), [100 * score for score in line.scores]) for line in lines
+    }
+    return plot(
+        marks,
+        Axes("Accuracy against time", "milliseconds from points to labels", "mIoU %", legend="bottom", decades=True),
+    )
+
+
+def _name(path: Path) -> str:
+    return path.stem if path.suffix else path.name.removesuffix("_0").removesuffix("_seed0")
+
+
+def _load(path: Path, root: Path, overrides: Sequence[str], device: str) -> Run:
+    """A run, or what a config would train."""
+    overrides = [*overrides, f"data.root={root}"]
+    if path.suffix not in (".yaml", ".yml"):
+        return Run.load(path, device=device, overrides=overrides)
+    config = read_config(path, overrides)
+    label_map = lookup_label_map(config)
+    network = make_network(config, label_map.num_classes)
+    return Run.of(config, label_map, network, torch.device(device))
+
+
+def _scores(paths: Sequence[Path]) -> tuple[float, ...]:
+    found = []
+    for path in paths:
+        with suppress(OSError, KeyError, ValueError):
+            found.append(float(json.loads((path / "evaluation.json").read_text("utf-8"))["mean_iou"]))
+    return tuple(found)
+
+
+def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Inference:
+    segmenter = Segmenter(run)
+    views = cycle([segmenter.view(segmenter.project(thing))[None].to(run.device) for thing in things])
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        run.network(next(views))
+    gemm = torch.randn(2, SGEMM, SGEMM, device=run.device)
+    candidates: dict[str, Callable[[], object]] = {
+        "gemm": lambda: _waiting(gemm[0] @ gemm[1]),
+        "forward": lambda: _waiting(_forward(run.network, next(views))),
+    }
+    if onnx:
+        exported = OnnxNetwork(to_onnx(run), "benchmark", device="cpu" if run.device.type == "cpu" else "cuda")
+        candidates["onnx"] = lambda: exported(next(views))
+    timings = {name: timing.median_ms for name, timing in compare(candidates, repeats).timings.items()}
+    gflop = counter.get_total_flops() / 1e9
+    best = min(timings["forward"], timings.get("onnx", np.inf))
+    latencies = _latencies(segmenter, things, 4 * repeats)
+    per_s, own = _throughput(segmenter, things, 4 * repeats, views)
+    return Inference(
+        "", sum(weight.numel() for weight in run.network.parameters()), gflop, timings["forward"],
+        timings.get("onnx", np.nan), (gflop / best) / (2e-9 * SGEMM**3 / timings["gemm"]), median(latencies),
+        float(np.percentile(latencies, 99)), per_s, per_s / own,
+    )  # fmt: skip
+
+
+def _forward(network: nn.Module, view: Tensor) -> Tensor:
+    with torch.inference_mode():
+        logits: Tensor = network(view)
+    return logits
+
+
+def _waiting(result: Tensor) -> Tensor:
+    """A GPU's work is only ordered when a call returns; wait until it is done."""
+    if result.is_cuda:
+        torch.cuda.synchronize(result.device)
+    return result
+
+
+def _latencies(segmenter: Segmenter, things: Sequence[Thing], count: int) -> list[float]:
+    """Milliseconds of each, one after the other."""
+    times = []
+    for thing in islice(cycle(things), count):
+        start = time.perf_counter()
+        segmenter(thing)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def _throughput(
+    segmenter: Segmenter, things: Sequence[Thing], count: int, views: Iterator[Tensor]
+) -> tuple[float, float]:
+    """Scans a second: of a stream, and of the network alone; in turns, the better of three each."""
+    network = segmenter.run.network
+    rates: tuple[list[float], list[float]] = ([], [])
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in segmenter.stream(islice(cycle(things), count)):
+            pass
+        rates[0].append(count / (time.perf_counter() - start))
+        start = time.perf_counter()
+        for _ in range(count):
+            _waiting(_forward(network, next(views)))
+        rates[1].append(count / (time.perf_counter() - start))
+    return max(rates[0]), max(rates[1])
