@@ -25,6 +25,7 @@ from rangeseg.backprojection_kernels import (
     vote_points,
 )
 from rangeseg.holes import fill_holes
+from rangeseg.networks.point_head import HeadLabels
 from rangeseg.projection.padded_image import PaddedImage
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
@@ -153,7 +154,10 @@ def nearest_label(
 
 
 class BackProjection(Protocol):
-    """What turns a prediction into the labels of points, its settings bound."""
+    """What turns a prediction into the labels of points, its settings bound.
+
+    One whose `reads_logits` is true is given the (K, H, W) logits instead.
+    """
 
     def __call__(self, image: RangeImage, prediction: NDArray[np.integer], num_classes: int) -> NDArray[np.integer]:
         """(H, W) train ids -> (N,) train ids."""
@@ -231,9 +235,15 @@ class FillHoles:
         return image.back_project(filled)
 
 
-BACK_PROJECTIONS = {"nearest": NearestPixel, "knn": KnnVote, "nla": NearestLabel, "fill_holes": FillHoles}
+BACK_PROJECTIONS = {
+    "nearest": NearestPixel,
+    "knn": KnnVote,
+    "nla": NearestLabel,
+    "head": HeadLabels,
+    "fill_holes": FillHoles,
+}
 
-NEED_RANGES = {"knn", "nla"}
+NEED_RANGES = {"knn", "nla", "head"}
 """Those that compare the ranges of points, which photographs do not have."""
 
 

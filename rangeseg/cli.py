@@ -14,6 +14,7 @@ rangeseg validate DATASET|CONFIG [--root DIR]
 rangeseg synthesise --out DIR [--sequences 00 01 ...] [--sensor NAME]
 rangeseg unpack RECORDING --out DIR [--topic NAME]
 rangeseg analyse patch-distance CONFIG --out DIR
+rangeseg fit-head RUN [--out FILE] [--steps N] [--scans N] [--window N] [--seed N]
 rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]
 rangeseg benchmark DATA [--configs CONFIG ... | --inference RUN|CONFIG ...] | --photos CONFIG [--json FILE]
 """

@@ -55,7 +55,7 @@ def run_inference(
     picture: Path | None = None,
     repeats: int = 20,
 ) -> list[Inference]:
-    """Time networks at work, on all threads that torch has; see `benchmark_inference`. In ONNX Runtime where there is one."""
+    """Time networks at work, on all threads torch has, in ONNX Runtime too if it is there; `benchmark_inference`."""
     onnx = find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None
     lines = []
     for line in benchmark_inference(root, subjects, overrides=overrides, device=device, onnx=onnx, repeats=repeats):

@@ -10,6 +10,7 @@ from rangeseg.commands import (
     demo,
     evaluate,
     export,
+    fit_head,
     fit_sensor,
     predict,
     repeat,
@@ -38,6 +39,7 @@ COMMANDS: dict[str, ModuleType] = {
     "unpack": unpack,
     "synthesise": synthesise,
     "analyse": analyse,
+    "fit-head": fit_head,
     "fit-sensor": fit_sensor,
     "benchmark": benchmark,
 }

@@ -20,7 +20,9 @@ from rangeseg.parallel import in_groups
 from rangeseg.types import Sample
 
 BackProjection = Callable[[Any, np.ndarray, int], np.ndarray]
-"""(raster, (H, W) train ids, K) -> (N,) train ids: an entry of `rangeseg.backprojection.BACK_PROJECTIONS`."""
+"""(raster, (H, W) train ids, K) -> (N,) train ids: an entry of `rangeseg.backprojection.BACK_PROJECTIONS`.
+
+One whose `reads_logits` is true reads (K, H, W) logits in the place of the train ids."""
 
 DISTANCE_EDGES_M = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, np.inf)
 
@@ -62,9 +64,21 @@ def segment(
     for group in in_groups(samples, batch, lambda sample: sample.view.image.shape):
         images = torch.stack([sample.view.image for sample in group]).to(device)
         with torch.inference_mode():
-            predictions = best_class(network(images))
-        for sample, pixels in zip(group, predictions, strict=True):
-            yield Segmented(sample, pixels, back_projection(sample.raster, pixels, num_classes))
+            logits = network(images)
+        predictions = best_class(logits)
+        answers = answer(logits, back_projection) if reads_logits(back_projection) else predictions
+        for sample, pixels, each in zip(group, predictions, answers, strict=True):
+            yield Segmented(sample, pixels, back_projection(sample.raster, each, num_classes))
+
+
+def reads_logits(back_projection: BackProjection) -> bool:
+    """It is given (K, H, W) logits, where others are given (H, W) train ids."""
+    return bool(getattr(back_projection, "reads_logits", False))
+
+
+def answer(logits: Tensor, back_projection: BackProjection) -> np.ndarray:
+    """(B, K, H, W) logits as this back-projection reads them: as they are, or (B, H, W) uint8 train ids."""
+    return logits.float().cpu().numpy() if reads_logits(back_projection) else best_class(logits)
 
 
 def evaluate(

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rangeseg.argmax import best_class
+from rangeseg.engine.evaluate import answer
 from rangeseg.engine.experiment import make_back_projection, make_projection, seen_through, stride_of
 from rangeseg.engine.run import Run
 from rangeseg.labels import LabelMap
@@ -89,7 +89,7 @@ class Segmenter:
 
     def label(self, image: Drawn, logits: Tensor) -> Labels:
         """(K, H, W) -> (N,) train ids of the elements."""
-        return self._label_pixels(image, best_class(logits[None])[0])
+        return self._answered(image, answer(logits[None], self._back_projection)[0])
 
     def __call__(self, thing: Thing) -> Labels:
         """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row."""
@@ -125,21 +125,21 @@ class Segmenter:
             image = self.project(thing)
             return Ready(item, thing, image, self.view(image))
 
-        def finish(done: tuple[Ready, Labels | None]) -> Any:
-            ready, pixels = done
-            if pixels is None or ready.thing is None or ready.image is None:
+        def finish(done: tuple[Ready, NDArray[Any] | None]) -> Any:
+            ready, answered = done
+            if answered is None or ready.thing is None or ready.image is None:
                 return None
-            return write(ready.item, ready.thing, self._label_pixels(ready.image, pixels))
+            return write(ready.item, ready.thing, self._answered(ready.image, answered))
 
         ready = in_order(prepare, items, workers=workers)
         return in_order(finish, self._classified(ready, batch), workers=workers)
 
-    def _classified(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, Labels | None]]:
-        """Each item with the classes of its pixels; runs where the network does."""
+    def _classified(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, NDArray[Any] | None]]:
+        """Each item with what back-projection reads of its pixels; runs where the network does."""
         for group in in_groups(ready, batch, lambda one: None if one.view is None else one.view.shape):
             views = [one.view for one in group if one.view is not None]
-            pixels = best_class(self._forward(views)) if views else [None] * len(group)
-            yield from zip(group, pixels, strict=True)
+            answers = answer(self._forward(views), self._back_projection) if views else [None] * len(group)
+            yield from zip(group, answers, strict=True)
 
     def view(self, image: Drawn) -> Tensor:
         """(C, H, W) what the network reads, in memory from which a GPU copies while others compute."""
@@ -153,6 +153,6 @@ class Segmenter:
         with torch.inference_mode():
             return self._network(torch.stack(moved))
 
-    def _label_pixels(self, image: Drawn, pixels: Labels) -> Labels:
-        labels: Labels = self._back_projection(image, pixels, self.label_map.num_classes)
+    def _answered(self, image: Drawn, answer: NDArray[Any]) -> Labels:
+        labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)
         return labels

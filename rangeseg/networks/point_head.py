@@ -1,0 +1,207 @@
+"""A small head that labels points: by what a network says of the pixels around each, and by where they are from it.
+
+A learnt kind of KNN: the neighbours in the window are weighed by a perceptron that sees how far they are, in range, in
+space, in the image and in remission; what they say, so weighed, is then looked at once more beside the point's own
+height, range and remission.
+
+Shapes: N points of a range image (H, W), K classes, S the window's side, J = S * S its cells.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rangeseg.files import write_atomically
+from rangeseg.projection.range_image import RangeImage
+
+BETWEEN = 6
+"""What is known of a neighbour: range behind the point, distance in space and in remission, row, column, own pixel."""
+
+OWN = 5
+"""What is known of a point: range, height, remission, range behind its pixel's, whether another point hides it."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The cells around some points.
+
+    Args:
+        points: (N,) int64 which points of the scan.
+        cells: (N, J) int64 flat places in the image.
+        there: (N, J) bool, the cell shows a return.
+        between: (N, J, BETWEEN) float32.
+        own: (N, OWN) float32.
+    """
+
+    points: Tensor
+    cells: Tensor
+    there: Tensor
+    between: Tensor
+    own: Tensor
+
+
+def undecided(image: RangeImage, prediction: NDArray[np.integer], window: int, *, wrap: bool = False) -> NDArray:
+    """(M,) int64: the points in whose window not all returns are predicted the same; of the others nothing is asked.
+
+    Args:
+        image: the points and their pixels.
+        prediction: (H, W) train ids.
+        window: S, odd.
+        wrap: column 0 touches column W-1.
+    """
+    valid, label = torch.from_numpy(image.valid), torch.from_numpy(prediction.astype(np.float32))
+    margin = window // 2
+
+    def largest(values: Tensor) -> Tensor:
+        filled = values.masked_fill(~valid, -torch.inf)[None, None]
+        filled = F.pad(filled, (margin, margin, 0, 0), mode="circular") if wrap else filled
+        return F.max_pool2d(filled, window, 1, (margin, 0 if wrap else margin))[0, 0]
+
+    mixed = (largest(label) != -largest(-label)).numpy()
+    return np.flatnonzero(image.back_project(mixed, fill=False))
+
+
+def neighbours(image: RangeImage, points: NDArray, window: int, *, wrap: bool = False) -> Neighbours:
+    """What a head reads of the cells around some returns.
+
+    Args:
+        image: the points and their pixels.
+        points: (N,) int64, returns.
+        window: S, odd.
+        wrap: column 0 touches column W-1.
+    """
+    steps = torch.arange(window) - window // 2
+    down, along = (step.reshape(-1) for step in torch.meshgrid(steps, steps, indexing="ij"))
+    chosen = torch.from_numpy(points)
+    row, col = (torch.from_numpy(of)[chosen].long()[:, None] for of in (image.row, image.col))
+    rows, columns = row + down, col + along
+    inside = (rows >= 0) & (rows < image.height) & (wrap | ((columns >= 0) & (columns < image.width)))
+    cells = rows.clamp(0, image.height - 1) * image.width + (columns % image.width)
+    shown = torch.from_numpy(image.point_index).reshape(-1)[cells].long()
+    there = inside & (shown >= 0)
+    shown = shown.clamp(min=0)
+    xyz = torch.from_numpy(np.ascontiguousarray(image.scan.xyz, np.float32))
+    remission = torch.from_numpy(np.ascontiguousarray(image.scan.remission, np.float32))
+    metres = torch.from_numpy(image.range)
+    behind = metres[shown] - metres[chosen, None]
+    apart = (xyz[shown] - xyz[chosen, None]).square().sum(-1).sqrt()
+    centre = ((down == 0) & (along == 0)).expand(cells.shape)
+    between = torch.stack(
+        [
+            _compressed(behind), _compressed(apart), remission[shown] - remission[chosen, None],
+            (down / max(1, window // 2)).expand(cells.shape), (along / max(1, window // 2)).expand(cells.shape), centre,
+        ], -1,
+    )  # fmt: skip
+    middle = cells.shape[1] // 2
+    hidden = shown[:, middle] != chosen
+    own = torch.stack(
+        [_compressed(metres[chosen]), xyz[chosen, 2], remission[chosen], _compressed(behind[:, middle]), hidden], -1
+    )
+    return Neighbours(chosen, cells, there, between.float(), own.float())
+
+
+def _compressed(metres: Tensor) -> Tensor:
+    """Centimetres near 0, orders of magnitude far from it; with the sign."""
+    return metres.sign() * (metres.abs() * 10).log1p()
+
+
+class PointHead(nn.Module):
+    """What a network says of pixels -> what is said of points.
+
+    Args:
+        num_classes: K.
+        window: S, odd.
+        hidden: width of both perceptrons.
+        wrap: column 0 touches column W-1.
+
+    Raises:
+        ValueError: an even window.
+    """
+
+    def __init__(self, num_classes: int, *, window: int = 5, hidden: int = 32, wrap: bool = False) -> None:
+        super().__init__()
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"PointHead got window={window}; give an odd number of pixels.")
+        self.form = {"num_classes": num_classes, "window": window, "hidden": hidden, "wrap": wrap}
+        self.num_classes, self.window, self.wrap = num_classes, window, wrap
+        last = nn.Linear(hidden, num_classes)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.weigh = nn.Sequential(nn.Linear(BETWEEN, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.revise = nn.Sequential(nn.Linear(OWN + num_classes, hidden), nn.ReLU(), last)
+
+    def forward(self, probabilities: Tensor, around: Neighbours) -> Tensor:
+        """(H * W, K) probabilities of pixels -> (N, K) logits of points."""
+        weight = self.weigh(around.between)[..., 0].masked_fill(~around.there, -torch.inf).softmax(-1)
+        said = torch.einsum("nj,njk->nk", weight, probabilities[around.cells]).clamp_min(1e-6).log()
+        revised: Tensor = said + self.revise(torch.cat([around.own, said / 4], -1))
+        return revised
+
+
+def write_head(path: Path, head: PointHead) -> None:
+    """Write a head, whole or not at all."""
+    write_atomically(path, lambda file: torch.save({"point_head": head.form, "weights": head.state_dict()}, file))
+
+
+def read_head(path: Path) -> PointHead:
+    """Read a head; runs no code of the file.
+
+    Raises:
+        ValueError: missing, truncated, or not a head.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        head = PointHead(**content["point_head"])
+        head.load_state_dict(content["weights"])
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path}: not a whole point head ({cause}). Make one: rangeseg fit-head RUN.") from error
+    return head.eval()
+
+
+@dataclass(frozen=True)
+class HeadLabels:
+    """A `PointHead` as a back-projection. Points whose whole window is of one class keep it.
+
+    Args:
+        file: of `rangeseg fit-head`.
+    """
+
+    file: str
+    reads_logits: ClassVar[bool] = True
+
+    @cached_property
+    def head(self) -> PointHead:
+        """Read when it is first needed."""
+        return read_head(Path(self.file))
+
+    def __call__(self, image: RangeImage, prediction: NDArray[np.floating], num_classes: int) -> NDArray[np.integer]:
+        """(K, H, W) logits -> (N,) train ids.
+
+        Raises:
+            ValueError: the head is of another number of classes, or its file cannot be read.
+        """
+        head = self.head
+        if head.num_classes != num_classes:
+            raise ValueError(
+                f"{self.file}: labels {head.num_classes} classes, not {num_classes}; fit a head to this run."
+            )
+        pixels = prediction.argmax(0).astype(np.uint8)
+        labels = image.back_project(pixels)
+        points = undecided(image, pixels, head.window, wrap=head.wrap)
+        if len(points):
+            probabilities = torch.from_numpy(prediction.reshape(num_classes, -1)).softmax(0).T.contiguous()
+            with torch.inference_mode():
+                found = head(probabilities, neighbours(image, points, head.window, wrap=head.wrap)).argmax(1)
+            labels[points] = found.numpy().astype(np.uint8)
+        return labels
