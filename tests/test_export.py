@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from rangeseg.data import SemanticKitti
 from rangeseg.engine import export as exporting
 from rangeseg.engine.experiment import lookup_label_map, make_network
 from rangeseg.engine.export import Agreement, Normalising, compare, export, to_onnx, write_weights
-from rangeseg.engine.onnx_network import OnnxNetwork, read_onnx
+from rangeseg.engine.exported_network import onnx_network, read_exported, read_onnx
 from rangeseg.engine.run import Run
 from rangeseg.networks import NETWORKS
 from rangeseg.scan_io import read_scan
@@ -62,7 +63,7 @@ def test_every_network_gives_its_own_logits_for_any_batch_and_width(
 ) -> None:
     run = make_run(tiny_config if name in ON_SCANS else photo_config, name)
     content = to_onnx(run)
-    exported = OnnxNetwork(content, "it.onnx", device="cpu")
+    exported = onnx_network(content, "it.onnx", device="cpu")
     assert exported.description["classes"] == list(run.label_map.names)
     assert exported.stride == tuple(run.network.stride)
     rows, columns = run.network.stride
@@ -123,13 +124,13 @@ def test_a_file_that_disagrees_is_not_written(
     content = to_onnx(replace(run, config=tiny_config, network=make_run(tiny_config, "fidnet").network))
     with torch.no_grad():
         run.network.head.classify.bias.add_(torch.arange(run.label_map.num_classes))  # type: ignore[union-attr, operator]
-    monkeypatch.setattr(exporting, "to_onnx", lambda run: content)
+    monkeypatch.setitem(exporting.FORMATS, ".onnx", lambda run: content)
     with pytest.raises(RuntimeError, match=r"net\.onnx: not written\. On 1 real inputs its logits differ by up to"):
         export(run, tmp_path / "net.onnx", [scan])
     with pytest.raises(ValueError, match="nothing to compare it on"):
         export(run, tmp_path / "net.onnx", [])
     assert not [*tmp_path.glob("*.onnx")]
-    with pytest.raises(ValueError, match=r"ends in \.onnx"):
+    with pytest.raises(ValueError, match=r"ends in \.onnx or \.pt2"):
         export(run, tmp_path / "net.pt", [scan])
 
 
@@ -168,9 +169,9 @@ def test_other_files_and_devices_are_refused(tmp_path: Path, tiny_config: Config
         read_onnx(tmp_path / "foreign.onnx")
     content = to_onnx(make_run(tiny_config, "fidnet"))
     with pytest.raises(ValueError, match=r"no device 'npu' here; use auto or .*cpu"):
-        OnnxNetwork(content, "it.onnx", device="npu")
+        onnx_network(content, "it.onnx", device="npu")
     with pytest.raises(ValueError, match=r"is no whole ONNX file"):
-        OnnxNetwork(content[: len(content) // 2], "half.onnx", device="cpu")
+        onnx_network(content[: len(content) // 2], "half.onnx", device="cpu")
 
 
 def test_weights_alone_are_a_small_checkpoint_with_the_same_labels(
@@ -184,6 +185,30 @@ def test_weights_alone_are_a_small_checkpoint_with_the_same_labels(
     assert file.stat().st_size < (run / "last.pt").stat().st_size / 2
     scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
     np.testing.assert_array_equal(Segmenter.load(file)(scan), Segmenter.load(run)(scan))
-    exported = OnnxNetwork(to_onnx(Run.load(run, device="cpu")), "it.onnx", device="cpu")
+    exported = onnx_network(to_onnx(Run.load(run, device="cpu")), "it.onnx", device="cpu")
     with pytest.raises(ValueError, match="has no weights to write"):
         write_weights(replace(Run.load(run), network=exported), tmp_path / "none.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="there is no C++ compiler")
+def test_a_package_is_machine_code_that_labels_like_the_run(
+    tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(write_config(tiny_config))
+    run, file = tiny_config.runtime.out, tmp_path / "net.pt2"
+    assert main(["train", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", run, "--out", str(file), "--most", "2"]) == 0
+    assert "on 2 scans logits differ by at most" in " ".join(capsys.readouterr().out.split())
+    scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
+    own, other = Segmenter.load(run, device="cpu"), Segmenter.load(file)
+    assert (own(scan) == other(scan)).mean() >= 0.9999
+    assert other.run.network.description["classes"] == list(own.label_map.names)  # type: ignore[union-attr]
+
+
+def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.pt2").write_bytes(b"no package")
+    with pytest.raises(ValueError, match=r"a\.pt2: cannot be run here .*export the run again, on this machine"):
+        read_exported(tmp_path / "a.pt2")
+    with pytest.raises(ValueError, match=r"b\.pt2: cannot be read"):
+        read_exported(tmp_path / "b.pt2")

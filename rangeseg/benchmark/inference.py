@@ -25,7 +25,7 @@ from rangeseg.benchmark.timing import compare
 from rangeseg.config import read_config
 from rangeseg.engine.experiment import lookup_label_map, make_network, open_source
 from rangeseg.engine.export import to_onnx
-from rangeseg.engine.onnx_network import OnnxNetwork
+from rangeseg.engine.exported_network import onnx_network
 from rangeseg.engine.run import Run
 from rangeseg.engine.segmenter import Segmenter, Thing
 from rangeseg.vis.panels import Picture
@@ -159,7 +159,7 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
         "forward": lambda: _waiting(_forward(run.network, next(views))),
     }
     if onnx:
-        exported = OnnxNetwork(to_onnx(run), "benchmark", device="cpu" if run.device.type == "cpu" else "cuda")
+        exported = onnx_network(to_onnx(run), "benchmark", device="cpu" if run.device.type == "cpu" else "cuda")
         candidates["onnx"] = lambda: exported(next(views))
     timings = {name: timing.median_ms for name, timing in compare(candidates, repeats).timings.items()}
     gflop = counter.get_total_flops() / 1e9

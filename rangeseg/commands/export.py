@@ -9,14 +9,14 @@ from rangeseg.commands.console import OUT, progress
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write a run as one ONNX file, if it agrees with the run on real scans; or its weights alone as a checkpoint."""
+    """Write a run as one file, if that agrees with the run on real scans; or its weights alone as a checkpoint."""
     from rangeseg.engine.experiment import modality, open_source
     from rangeseg.engine.export import export as work
     from rangeseg.engine.export import write_weights
     from rangeseg.engine.predict import find_tasks
     from rangeseg.engine.run import Run
 
-    loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides)
+    loaded = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
     if arguments.out.suffix == ".pt":
         write_weights(loaded, arguments.out)
         OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
     parser.add_argument("inputs", nargs="*", type=Path, help="to compare on; the run's validation split if not given")
     parser.add_argument(
-        "--out", type=Path, required=True, help="NAME.onnx; or NAME.pt, a checkpoint without what training needs"
+        "--out",
+        type=Path,
+        required=True,
+        help="NAME.onnx; NAME.pt2, for machines like this; or NAME.pt, a checkpoint",
     )
     parser.add_argument("--most", type=int, default=40, help="compare on so many scans or photographs")
+    parser.add_argument("--device", default="cpu", help="where a NAME.pt2 is to run")

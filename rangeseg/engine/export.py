@@ -1,4 +1,4 @@
-"""A trained run as one ONNX file for other programs, compared with the run before it is there.
+"""A trained run as one file for other programs, compared with the run before it is there: ONNX, or a package.
 
 The graph reads `channels` (B, C, H, W) float32 in the sensor's own units, in the order of the file's description, and
 `valid` (B, H, W) bool, and gives `logits` (B, K, H, W) float32: the normalisation is within. Batch and width are free
@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from rangeseg.config import write_config
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import make_projection, modality
-from rangeseg.engine.onnx_network import KEY, OnnxNetwork
+from rangeseg.engine.exported_network import KEY, ExportedNetwork, read_exported
 from rangeseg.engine.run import Run
 from rangeseg.engine.segmenter import Segmenter, Thing
 from rangeseg.files import write_atomically
@@ -83,37 +84,38 @@ class Normalising(nn.Module):
 
 
 def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
-    """Write a run's network to `path` as ONNX, if it agrees with the run.
+    """Write a run's network to `path`, if the file agrees with the run.
 
     Args:
-        run: loaded on the CPU.
-        path: ends in ``.onnx``.
+        run: loaded where a package is to run; for ONNX, on the CPU.
+        path: ends in ``.onnx``, or in ``.pt2``: machine code by torch's AOTInductor, for this kind of processor alone.
         things: real scans, or photographs, that both label.
 
     Returns:
         How they agree.
 
     Raises:
-        ValueError: another ending, the packages of the extra `export` are missing, or there is nothing to compare on.
+        ValueError: another ending, what the format needs is missing, or there is nothing to compare on.
         RuntimeError: the file would not agree with the run; nothing is written.
     """
-    if path.suffix != ".onnx":
-        raise ValueError(f"{path}: the file's name ends in .onnx.")
-    content = to_onnx(run)
-    own = Segmenter(run)
-    other = Segmenter(replace(run, network=OnnxNetwork(content, str(path), device="cpu")))
-    agreement = compare(own, other, things)
-    if agreement.things == 0:
-        raise ValueError(
-            f"{path}: there is nothing to compare it on. Give scans or photographs, or the run's data.root."
-        )
-    if not agreement.good:
-        raise RuntimeError(
-            f"{path}: not written. On {agreement.things} real inputs its logits differ by up to "
-            f"{agreement.largest_difference:.2g} (at most {LARGEST_DIFFERENCE:g}) and {agreement.differing} of "
-            f"{agreement.elements} labels do (at most {1 - LEAST_AGREEMENT:.2%})."
-        )
-    write_atomically(path, content)
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path}: the file's name ends in {' or '.join(FORMATS)}.")
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
+        draft.write_bytes(FORMATS[path.suffix](run))
+        exported = read_exported(draft, device="cpu" if run.device.type == "cpu" else "auto")
+        agreement = compare(Segmenter(run), Segmenter(replace(run, network=exported)), things)
+        if agreement.things == 0:
+            raise ValueError(
+                f"{path}: there is nothing to compare it on. Give scans or photographs, or the run's data.root."
+            )
+        if not agreement.good:
+            raise RuntimeError(
+                f"{path}: not written. On {agreement.things} real inputs its logits differ by up to "
+                f"{agreement.largest_difference:.2g} (at most {LARGEST_DIFFERENCE:g}) and {agreement.differing} of "
+                f"{agreement.elements} labels do (at most {1 - LEAST_AGREEMENT:.2%})."
+            )
+        write_atomically(path, draft.read_bytes())
     return agreement
 
 
@@ -123,7 +125,7 @@ def write_weights(run: Run, path: Path) -> None:
     Raises:
         ValueError: the run is itself an exported file.
     """
-    if isinstance(run.network, OnnxNetwork):
+    if isinstance(run.network, ExportedNetwork):
         raise ValueError(f"{path}: an exported file has no weights to write; give the run it was made of.")
     write_checkpoint(path, {"teacher": run.network.state_dict()}, run.config)
 
@@ -148,23 +150,7 @@ def to_onnx(run: Run) -> bytes:
     Raises:
         ValueError: the packages of the extra `export` are missing.
     """
-    data, (rows, columns) = run.config.data, getattr(run.network, "stride", (1, 1))
-    model = Normalising(run.network, data.mean, data.std).eval()
-    scans = modality(run.config).things == "scans"
-    height, width = (-(-64 // step) * step for step in (rows, columns))  # large enough for every network to shrink
-    if scans:
-        height = make_projection(run.config).height
-    example = (
-        torch.randn(2, len(data.channels), height, width),
-        torch.ones(2, height, width, dtype=torch.bool),
-    )
-    free = {"batch": _free("batch", 1), "width": _free("width", columns)}
-    if not scans:
-        free["height"] = _free("height", rows)
-    shapes = {
-        "channels": {0: free["batch"], 3: free["width"]} | ({} if scans else {2: free["height"]}),
-        "valid": {0: free["batch"], 2: free["width"]} | ({} if scans else {1: free["height"]}),
-    }
+    model, example, shapes = _program(run)
     try:
         with _quiet():
             program: Any = torch.onnx.export(
@@ -176,6 +162,51 @@ def to_onnx(run: Run) -> bytes:
     program.model.metadata_props[KEY] = json.dumps(describe(run))
     content: bytes = program.model_proto.SerializeToString()
     return content
+
+
+def to_package(run: Run) -> bytes:
+    """The content of a run's package of machine code, which `torch._inductor.aoti_load_package` loads without its code.
+
+    Raises:
+        ValueError: there is no C++ compiler.
+    """
+    model, example, shapes = _program(run)
+    with tempfile.TemporaryDirectory() as folder, _quiet(), torch.no_grad():
+        settings = {"aot_inductor.metadata": {KEY: json.dumps(describe(run), ensure_ascii=True)}}
+        try:
+            program = torch.export.export(model, example, dynamic_shapes=shapes)
+            made = torch._inductor.aoti_compile_and_package(
+                program, package_path=str(Path(folder) / "network.pt2"), inductor_configs=settings
+            )
+        except torch._inductor.exc.InvalidCxxCompiler as error:
+            raise ValueError("A package needs a C++ compiler, g++ or clang++; install one, or export ONNX.") from error
+        return Path(made).read_bytes()
+
+
+FORMATS = {".onnx": to_onnx, ".pt2": to_package}
+"""Endings of files to export to, and what makes their content."""
+
+
+def _program(run: Run) -> tuple[nn.Module, tuple[Tensor, Tensor], dict[str, dict[int, Any]]]:
+    """What is exported, inputs to try it on, and which of their sizes are free."""
+    data, (rows, columns) = run.config.data, getattr(run.network, "stride", (1, 1))
+    model = Normalising(run.network, data.mean, data.std).to(run.device).eval()
+    scans = modality(run.config).things == "scans"
+    height, width = (-(-64 // step) * step for step in (rows, columns))  # large enough for every network to shrink
+    if scans:
+        height = make_projection(run.config).height
+    example = (
+        torch.randn(2, len(data.channels), height, width, device=run.device),
+        torch.ones(2, height, width, dtype=torch.bool, device=run.device),
+    )
+    free = {"batch": _free("batch", 1), "width": _free("width", columns)}
+    if not scans:
+        free["height"] = _free("height", rows)
+    shapes = {
+        "channels": {0: free["batch"], 3: free["width"]} | ({} if scans else {2: free["height"]}),
+        "valid": {0: free["batch"], 2: free["width"]} | ({} if scans else {1: free["height"]}),
+    }
+    return model, example, shapes
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import nn
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import lookup_label_map, make_network
-from rangeseg.engine.onnx_network import read_onnx
+from rangeseg.engine.exported_network import EXPORTED, read_exported
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 
@@ -31,7 +31,7 @@ class Run:
 
     @staticmethod
     def load(path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
-        """Read a run folder (its last checkpoint), a checkpoint, or an exported file, which ONNX Runtime then runs.
+        """Read a run folder (its last checkpoint), a checkpoint, or an exported file.
 
         Args:
             path: folder or file; None: the network that ships with rangeseg.
@@ -42,10 +42,10 @@ class Run:
             ValueError: no whole checkpoint or exported file there.
         """
         path = resource(*FIRST_ANSWER) if path is None else Path(path)
-        if path.suffix == ".onnx":
-            exported = read_onnx(path, device=device)
+        if path.suffix in EXPORTED:
+            exported = read_exported(path, device=device)
             config = config_from_yaml(exported.description["config"], overrides)
-            return Run(config, lookup_label_map(config), exported, torch.device("cpu"))
+            return Run(config, lookup_label_map(config), exported, exported.device)
         state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
         config = config_from_yaml(state["config"], overrides)
         label_map = lookup_label_map(config)
