@@ -232,6 +232,7 @@ class FillHoles:
 
 
 BACK_PROJECTIONS = {"nearest": NearestPixel, "knn": KnnVote, "nla": NearestLabel, "fill_holes": FillHoles}
+"""Every back-projection by its name in a config: (image, (H, W) train ids, K) -> (N,) train ids."""
 
 NEED_RANGES = {"knn", "nla"}
 """Those that compare the ranges of points, which photographs do not have."""
