@@ -242,6 +242,7 @@ BACK_PROJECTIONS = {
     "head": HeadLabels,
     "fill_holes": FillHoles,
 }
+"""Every back-projection by its name in a config: (image, (H, W) train ids, K) -> (N,) train ids."""
 
 NEED_RANGES = {"knn", "nla", "head"}
 """Those that compare the ranges of points, which photographs do not have."""

@@ -25,13 +25,16 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
 from rich.console import Console
 
 from rangeseg.commands import COMMANDS
+from rangeseg.config import Config
 from rangeseg.version import __version__
 
-OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
+OVERRIDE = re.compile(rf"([a-z_]+(\.[a-z_]+)+|{'|'.join(field.name for field in fields(Config))})=")
+"""`key.path=value`, or a whole section: ``perturbation={name: cutmix, area: 0.3}``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,10 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 after an error the user can mend, said in one line on standard error.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    overrides = [word for word in words if OVERRIDE.match(word)]
-    arguments = _parser().parse_args([word for word in words if word not in overrides])
-    arguments.overrides = overrides
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         arguments.run_command(arguments)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
@@ -52,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
         return 1
     return 0
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """What a command line asks for: the command's arguments, and `key.path=value` words as `overrides`."""
+    overrides = [word for word in words if OVERRIDE.match(word)]
+    arguments = _parser().parse_args([word for word in words if word not in overrides])
+    arguments.overrides = overrides
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from rangeseg import Segmenter, read_scan
-from rangeseg.cli import main
+from rangeseg.cli import main, parse
 from rangeseg.config import Config, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.run import FIRST_ANSWER
@@ -228,3 +228,9 @@ def test_without_a_run_the_shipped_network_answers_and_says_so(
     assert (labels == truth)[known].mean() > 0.5  # the card says 65 % over five such scans
     assert resource(*FIRST_ANSWER).stat().st_size < 2e6  # bytes
     assert resource("datasets", "semantic_kitti", "first_answer.md").is_file()
+
+
+def test_keys_and_whole_sections_of_a_config_are_overrides() -> None:
+    words = ["perturbation={name: cutmix, area: 0.3}", "data.projection={name: ring, height: 32}", "optim.steps=3"]
+    arguments = parse(["train", words[0], "c.yaml", *words[1:], "--resume"])
+    assert (arguments.config, arguments.overrides, arguments.resume) == (Path("c.yaml"), words, True)

@@ -29,6 +29,11 @@ def test_scientific_notation_is_a_number(minimal: Path) -> None:
     assert read_config(minimal, ["optim.lr=1e-3"]).optim.lr == 0.001
 
 
+def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
+    config = read_config(minimal, ["perturbation={name: combined, before: [{name: color}]}"])
+    assert config.perturbation == {"name": "combined", "before": [{"name": "color"}]}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -69,7 +69,7 @@ def show_perturbations(
     """Draw perturbations.
 
     Args:
-        names: keys of `PERTURBATIONS`, or config files, whose `perturbation` is drawn on their own data.
+        names: keys of `PERTURBATIONS`, ``module:Class``, or config files: their `perturbation` on their own data.
         png: the picture; with several names, the folder that holds one for each.
         config: whose data names are drawn on; the small SemanticKITTI's if not given.
         run: a run whose teacher answers; the labels themselves answer if not given.
@@ -97,7 +97,7 @@ def show_perturbations(
 
 def _experiments(names: Sequence[str], config: Path, overrides: Sequence[str]) -> Iterator[tuple[str, Config]]:
     for name in names:
-        if name in PERTURBATIONS:
+        if name in PERTURBATIONS or ":" in name:
             yield name, read_config(config, [f"perturbation.name={name}", "runtime.out=.", *overrides])
         elif Path(name).is_file():
             yield Path(name).stem, read_config(name, ["runtime.out=.", *overrides])
