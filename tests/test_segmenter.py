@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,6 +75,15 @@ def test_an_unreadable_scan_ends_the_stream_after_those_before_it(segmenter: Seg
     assert [next(labels), next(labels)] == [0, 1]
     with pytest.raises(ValueError, match=r"000002\.bin: is no scan"):
         next(labels)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="there is no C++ compiler")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # by torch itself
+def test_compiled_it_gives_the_same_labels(segmenter: Segmenter, scans: list[Scan]) -> None:
+    compiled = Segmenter.load(device="cpu", compile=True)
+    for scan in scans[:2]:
+        assert (compiled(scan) != segmenter(scan)).mean() < 1e-3
 
 
 def test_labels_do_not_need_gradients(segmenter: Segmenter, scans: list[Scan]) -> None:

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     if run.name.endswith(READERS):
         run, inputs = None, [run, *inputs]
         OUT.print(FIRST, soft_wrap=True)
-    names = ("split", "zip", "partial", "overwrite", "workers", "device", "overrides")
+    names = ("split", "zip", "partial", "overwrite", "workers", "device", "compile", "overrides")
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_inputs(run, inputs, arguments.out, watch=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -42,3 +42,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=1, help="threads before and behind the network; more processes by torchrun"
     )
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile: worth its half minute on many scans")

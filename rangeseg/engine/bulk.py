@@ -31,6 +31,7 @@ def predict_inputs(
     overwrite: bool = False,
     workers: int = 1,
     device: str = "auto",
+    compile: bool = False,
     overrides: Sequence[str] = (),
     watch: Watch = lambda done, word, total: done,
 ) -> Iterator[str]:
@@ -46,6 +47,7 @@ def predict_inputs(
         overwrite: write again what is there and whole.
         workers: threads beside the network of each process, before it and behind it.
         device: a torch device, or auto.
+        compile: see `Segmenter`.
         overrides: `key.path=value` above the run's config.
         watch: shows the progress.
 
@@ -57,7 +59,7 @@ def predict_inputs(
     """
     rank = Rank.join()
     try:
-        segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides)
+        segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides, compile=compile)
         kind = modality(segmenter.run.config)
         files = kind.files(segmenter.label_map)
         source = open_source(segmenter.run.config, split, labels=False) if split else None

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rangeseg.engine.evaluate import answer
 from rangeseg.engine.experiment import make_back_projection, make_projection, seen_through, stride_of
@@ -51,27 +51,32 @@ class Segmenter:
 
     Args:
         run: a loaded run.
+        compile: the network by torch.compile, anew for each size of image; needs a C++ compiler and half a minute.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, compile: bool = False) -> None:
         self.run = run
         self._projection: Any = make_projection(run.config, stride_of(run.network))
         self._back_projection = make_back_projection(run.config)
-        self._network = seen_through(run.config, run.network)
+        network = cast(nn.Module, torch.compile(run.network, dynamic=False)) if compile else run.network
+        self._network = seen_through(run.config, network)
 
     @staticmethod
-    def load(path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = ()) -> Segmenter:
+    def load(
+        path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = (), compile: bool = False
+    ) -> Segmenter:
         """Load a run folder or a checkpoint.
 
         Args:
             path: folder (its last checkpoint) or file; None: the network that ships with rangeseg, for a first answer.
             device: a torch device, or auto.
             overrides: `key.path=value` above the run's config.
+            compile: see `Segmenter`.
 
         Raises:
             ValueError: no whole checkpoint there.
         """
-        return Segmenter(Run.load(path, device=device, overrides=overrides))
+        return Segmenter(Run.load(path, device=device, overrides=overrides), compile=compile)
 
     @property
     def label_map(self) -> LabelMap:
