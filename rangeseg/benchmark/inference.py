@@ -34,6 +34,9 @@ from rangeseg.vis.plots import Axes, plot
 SGEMM = 2048
 """Side of the matrices whose product tells what the machine can do, in the same run."""
 
+ENOUGH_MS = 10_000.0
+"""Of forward passes behind each figure of whole paths; slow networks are not asked for more than three."""
+
 
 @dataclass(frozen=True)
 class Inference:
@@ -91,7 +94,7 @@ def benchmark_inference(
         overrides: `key.path=value` above each config.
         device: a torch device.
         onnx: time the exported network, too.
-        repeats: forward passes; of whole paths four times as many.
+        repeats: forward passes; of whole paths four times as many, or what takes `ENOUGH_MS`.
 
     Yields:
         A line for each network, when it has been timed.
@@ -164,8 +167,9 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     timings = {name: timing.median_ms for name, timing in compare(candidates, repeats).timings.items()}
     gflop = counter.get_total_flops() / 1e9
     best = min(timings["forward"], timings.get("onnx", np.inf))
-    latencies = _latencies(segmenter, things, 4 * repeats)
-    per_s, own = _throughput(segmenter, things, 4 * repeats, views)
+    count = max(3, min(4 * repeats, int(ENOUGH_MS / timings["forward"])))
+    latencies = _latencies(segmenter, things, count)
+    per_s, own = _throughput(segmenter, things, count, views)
     return Inference(
         "", sum(weight.numel() for weight in run.network.parameters()), gflop, timings["forward"],
         timings.get("onnx", np.nan), (gflop / best) / (2e-9 * SGEMM**3 / timings["gemm"]), median(latencies),
