@@ -157,6 +157,32 @@ def test_cenets_stages_follow_each_other() -> None:
     assert sum(p.numel() for p in make_network(stages[0], 20).parameters()) == 6_781_968
 
 
+FULL = {
+    "rangenet21_full": (24_712_980, 150, [12.12, 10.88, 0.23, -1.04, 0.21], [12.32, 11.47, 6.91, 0.86, 0.16]),
+    "rangenet53_full": (50_377_364, 150, [12.12, 10.88, 0.23, -1.04, 0.21], [12.32, 11.47, 6.91, 0.86, 0.16]),
+    "squeezeseg_full": (928_464, 150, [12.12, 10.88, 0.23, -1.04, 0.21], [12.32, 11.47, 6.91, 0.86, 0.16]),
+    "salsanext_full": (6_711_572, 150, [12.12, 10.88, 0.23, -1.04, 0.21], [12.32, 11.47, 6.91, 0.86, 0.16]),
+    "rangevit_full": (None, 60, [12.12, 10.88, 0.23, -1.04, 0.21], [12.32, 11.47, 6.91, 0.86, 0.16]),
+    "cenet_2048": (
+        6_781_968, 30, [11.71279, -0.1023471, 0.4952, -1.0545, 0.2877], [10.24, 12.295865, 9.4287, 0.8643, 0.1450]
+    ),
+    "fidnet_full": (6_054_420, 26, [0] * 5, [50, 50, 3, 1, 80]),
+}  # fmt: skip
+"""Parameters for K = 20, epochs, and what published weights were trained to read."""
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_supervised_configs_are_the_published_networks_for_as_many_epochs(name: str) -> None:
+    config = read(FOLDER / "semantic_kitti" / f"{name}.yaml")
+    parameters, epochs, mean, std = FULL[name]
+    with torch.device("meta"):
+        count = sum(p.numel() for p in make_network(config, 20).parameters())
+    assert parameters in (None, count)
+    assert config.optim.steps * config.data.batch_labelled / 19130 == pytest.approx(epochs, abs=0.05)
+    assert (config.data.mean, config.data.std, config.data.labelled) == (mean, std, None)
+    assert config.consistency.weight == 0
+
+
 def test_the_full_network_is_the_published_one_but_for_the_class_of_the_unlabelled() -> None:
     config = read(resource("configs", "semantic_kitti") / "base.yaml")
     count = sum(p.numel() for p in make_network(config, 20).parameters())

@@ -25,7 +25,13 @@ SMALL = shlex.split(
     "data.labelled=null data.projection.width=64 data.batch_labelled=2 data.batch_unlabelled=2 network.width=8 "
     "optim.steps=2 evaluation.every=0 runtime.precision=32-true runtime.accelerator=cpu runtime.workers=0"
 )
-FURTHER = {"train": SMALL, "predict": ["--partial"], "validate": ["--partial"]}
+FURTHER = {
+    "train": SMALL,
+    "predict": ["--partial"],
+    "validate": ["--partial"],
+    "fit-head": ["--steps", "3"],
+    "benchmark": ["--repeats", "1"],
+}
 """What made-up data need: a small network, and leave to have fewer scans than the official ones."""
 
 WINDOW = "opens a window"
@@ -41,6 +47,10 @@ NOT_RUN = {
         "rangeseg train": "tests/test_cli.py trains in two processes",
         "torchrun --standalone --nproc-per-node 2 -m rangeseg.cli predict": "tests/test_submission.py does",
         "#!/bin/bash": "needs SLURM; its syntax is checked",
+    },
+    "docs/networks.md": {
+        "rangeseg import-weights": "wants published weights; tests/test_import_weights.py makes some up",
+        "rangeseg evaluate runs/rangenet53": "the same",
     },
     "docs/paper_table.md": {"rangeseg": LARGE, "for seed": LARGE},
     "docs/perturbations.md": {"rangeseg show perturbation configs/": "draws 35 pictures: minutes"},
@@ -172,6 +182,7 @@ PREPARED: dict[str, Callable[[Path], dict[str, str]]] = {
     "README.md": for_python,
     "docs/semantic_kitti.md": kitti,
     "docs/nuscenes.md": for_nuscenes,
+    "docs/networks.md": for_python,
     "docs/python.md": for_python,
     "docs/extend.md": for_extending,
     "docs/many_machines.md": kitti,

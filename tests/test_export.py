@@ -32,6 +32,8 @@ SMALL = {
     "cenet": {"width": 8, "blocks": [1, 1, 1]},
     "salsanext": {"width": 4},
     "foldnet": {"widths": [8, 8, 12], "blocks": [1, 1, 1], "hidden": [8, 8]},
+    "rangenet": {"width": 4, "blocks": [1, 1]},
+    "squeezeseg": {"width": 16},
     "rangevit": {"dim": 16, "depth": 2, "heads": 2, "stem": 4, "hidden": 8, "decoder": 8, "wrap": False}
     | {"positions": [8, 3]},  # as many rows as the views have
     "deeplab_v2": {"layers": 50, "width": 4},
@@ -41,7 +43,7 @@ SMALL = {
 }
 """Each network, small; one without an entry is exported as it is."""
 
-ON_SCANS = {"fidnet", "cenet", "rangevit", "salsanext", "foldnet"}
+ON_SCANS = {"fidnet", "cenet", "rangenet", "rangevit", "salsanext", "squeezeseg", "foldnet"}
 
 
 def make_run(config: Config, name: str) -> Run:

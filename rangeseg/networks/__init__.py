@@ -12,14 +12,21 @@ from rangeseg.networks.deeplab import DeepLabV2, DeepLabV3Plus
 from rangeseg.networks.fidnet import FIDNet
 from rangeseg.networks.foldnet import FoldNet
 from rangeseg.networks.pspnet import PSPNet
+from rangeseg.networks.published import import_state_dict
+from rangeseg.networks.rangenet import RangeNet
 from rangeseg.networks.rangevit import RangeViT
 from rangeseg.networks.salsanext import SalsaNext
+from rangeseg.networks.squeezeseg import SqueezeSegV2
 from rangeseg.networks.unet import UNet
+
+__all__ = ["NETWORKS", "create_network", "import_state_dict"]
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "fidnet": FIDNet,
     "cenet": CENet,
     "salsanext": SalsaNext,
+    "rangenet": RangeNet,
+    "squeezeseg": SqueezeSegV2,
     "rangevit": RangeViT,
     "foldnet": FoldNet,
     "deeplab_v2": DeepLabV2,

@@ -44,7 +44,7 @@ class Conv3x3(nn.Conv2d):
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
-        stride: of rows and of columns.
+        stride: of rows and of columns, or of each.
         dilation: of rows and of columns.
         bias: add one.
         wrap: pad columns circularly; the output then rolls with the input.
@@ -55,7 +55,7 @@ class Conv3x3(nn.Conv2d):
         in_channels: int,
         out_channels: int,
         *,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         dilation: int = 1,
         bias: bool = False,
         wrap: bool = False,

@@ -95,7 +95,7 @@ class VisionTransformer(nn.Module):
         self.grid = (positions[0], positions[1])
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
-        shares = torch.linspace(0, drop_path, depth).tolist()
+        shares = [drop_path * number / max(1, depth - 1) for number in range(depth)]
         self.blocks = nn.ModuleList(Block(dim, heads, share) for share in shares)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         for module in self.modules():

@@ -1,0 +1,33 @@
+"""Published weights as a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rangeseg.commands.console import OUT
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make a run folder of published weights, which evaluate, predict, show and export take."""
+    from rangeseg.config import read_config
+    from rangeseg.engine.import_weights import import_weights
+
+    named = [] if arguments.network is None else [f"network.name={arguments.network}"]
+    # not the root of a dataset but scans may be what is labelled with it, so any will do
+    config = read_config(arguments.config, ["data.root=.", *named, *arguments.overrides])
+    config.runtime.out = str(arguments.out)
+    count = import_weights(arguments.files, config, new_classifier=arguments.new_classifier)
+    said = ", the classifier untrained" if arguments.new_classifier else ""
+    OUT.print(f"{arguments.out}: {count / 1e6:.2f} M parameters{said}", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("files", nargs="+", type=Path, help="checkpoint; or lidar-bonnetal's three, or their folder")
+    parser.add_argument("--config", type=Path, required=True, help="whose channels, means and projection they fit")
+    parser.add_argument("--network", help="the network, with its defaults, if not that of the config")
+    parser.add_argument("--out", type=Path, required=True, help="run folder to make")
+    parser.add_argument(
+        "--new-classifier", action="store_true", help="leave the classifier untrained: for other classes, to train on"
+    )

@@ -1,0 +1,134 @@
+"""Published weights put into our networks: names and shapes are all checked before anything is loaded.
+
+A checkpoint is read in our own layout or in that of the network's public original (`PUBLISHED_NAMES`). It may be
+wrapped in a mapping, as training code saves it, or be lidar-bonnetal's three parts, and its names may begin with
+``module.``.
+
+The originals tell K + 1 classes apart, of which class 0 is the unlabelled; ours are the others in the same order.
+Their losses never count class 0. Leaving its row out leaves all other logits as they are: at every pixel the answer is
+exactly the likeliest of the other K. Only where the original itself would answer 0, which no benchmark asks for, it
+answers a class instead, right or wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from torch import Tensor, nn
+
+from rangeseg.networks.published_names import PUBLISHED_NAMES
+
+WITHIN = ("state_dict", "model", "teacher")
+"""Under what a checkpoint keeps its weights, beside what training needs."""
+
+PARTS = {"backbone": "backbone.", "segmentation_decoder": "decoder.", "segmentation_head": "head."}
+"""lidar-bonnetal's three files, and what their names begin with in one."""
+
+CLASSIFIER = re.compile(r"(^|\.)(classify|auxiliary\.\d+)\.(weight|bias)$")
+"""Weights of K rows."""
+
+SHOWN = 6
+"""Of each kind of misfit, so many are named."""
+
+
+def import_state_dict(
+    network: nn.Module,
+    state_dict: Mapping[str, Any],
+    *,
+    drop_unlabelled: bool = True,
+    classifier: Literal["import", "new"] = "import",
+) -> None:
+    """Put published weights into a network; on any error it stays as it was.
+
+    Args:
+        network: one of `NETWORKS`, of the size of what was published.
+        state_dict: name -> tensor, in our layout or the original's, bare, under `WITHIN`, or one mapping for each of
+            `PARTS`. BatchNorm's counters may be missing.
+        drop_unlabelled: an original's classifier of K + 1 rows loses the first, that of class 0, the unlabelled. False:
+            make the network with K + 1 classes to keep it.
+        classifier: "new" leaves the classifier, and auxiliary heads, as the network was made: for other classes.
+
+    Raises:
+        ValueError: what is missing, left over, or of another shape; another number of classes; or no state dict.
+    """
+    own = dict(network.state_dict())
+    state = unwrap(state_dict)
+    renamed = {rename(type(network), name): value for name, value in state.items()}
+    original = len(own.keys() & renamed.keys()) > len(own.keys() & state.keys())
+    state = renamed if original else state
+    if classifier == "new":
+        if not any(map(CLASSIFIER.search, own)):
+            raise ValueError(f"{type(network).__name__}: which of its weights classify is not known; import them all.")
+        state = {name: value for name, value in state.items() if not CLASSIFIER.search(name)}
+        state |= {name: value for name, value in own.items() if CLASSIFIER.search(name)}
+    else:
+        state = _fit_classes(own, state, drop=drop_unlabelled and original)
+    state = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")} | state
+    if problems := misfits(own, state):
+        raise ValueError(
+            f"The weights are not those of this {type(network).__name__}: {'; '.join(problems)}. Nothing was loaded. "
+            "Give the network the arguments of the published one, or take another file."
+        )
+    network.load_state_dict(state)
+
+
+def rename(kind: type[nn.Module], name: str) -> str:
+    """Our name for what a network's public original calls `name`; a name that no row knows stays."""
+    for pattern, replacement in PUBLISHED_NAMES.get(kind, ()):
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by their names, without what wraps them or comes before their names.
+
+    Raises:
+        ValueError: it holds other things than tensors by name.
+    """
+    for name in WITHIN:
+        if isinstance(checkpoint.get(name), Mapping):
+            checkpoint = checkpoint[name]
+    if checkpoint.keys() <= PARTS.keys() and all(isinstance(part, Mapping) for part in checkpoint.values()):
+        checkpoint = {PARTS[part] + name: value for part in checkpoint for name, value in checkpoint[part].items()}
+    if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
+        raise ValueError("There is no state dict of tensors by name; save network.state_dict(), bare or as state_dict.")
+    state = dict(cast(Mapping[str, Tensor], checkpoint))
+    while all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return state
+
+
+def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """What keeps a state from being loaded, in words; empty if nothing does."""
+    shapes = {
+        f"{name} {tuple(state[name].shape)} (here {tuple(own[name].shape)})"
+        for name in own.keys() & state.keys()
+        if state[name].shape != own[name].shape
+    }
+    kinds = {
+        "missing": own.keys() - state.keys(),
+        "left over": state.keys() - own.keys(),
+        "of another shape": shapes,
+    }
+    return [
+        f"{len(names)} {kind}: {', '.join(sorted(names)[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+        for kind, names in kinds.items()
+        if names
+    ]
+
+
+def _fit_classes(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, drop: bool) -> dict[str, Tensor]:
+    """The state with classifiers of as many classes as the network's."""
+    fitted = dict(state)
+    for name in (name for name in own.keys() & state.keys() if CLASSIFIER.search(name)):
+        ours, theirs = len(own[name]), len(state[name])
+        if drop and theirs == ours + 1:
+            fitted[name] = state[name][1:]
+        elif theirs != ours:
+            raise ValueError(
+                f"{name} tells {theirs} classes apart, this network {ours}. Make the network with {theirs} classes, or "
+                "leave the classifier as it is initialised (classifier new) and train it."
+            )
+    return fitted
