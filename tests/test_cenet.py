@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from test_networks import on_plane_and_cylinder, settled
 from torch import Tensor, nn
 
+from rangeseg.networks.azimuth import pad_azimuth
 from rangeseg.networks.cenet import CENet
 from rangeseg.networks.fidnet import FIDNet
-from rangeseg.networks.layers import Conv3x3, pad_azimuth
+from rangeseg.networks.layers import Conv3x3
 
 BLOCKS = (3, 4, 6, 3)
 Layout = Iterator[tuple[str, tuple[int, ...]]]

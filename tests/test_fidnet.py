@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from test_networks import draw, make, on_plane_and_cylinder, settled
 from torch import Tensor, nn
 
+from rangeseg.networks.azimuth import enlarge_corners
 from rangeseg.networks.fidnet import FIDNet
-from rangeseg.networks.layers import Conv1x1, enlarge_corners
+from rangeseg.networks.layers import Conv1x1
 
 STEM, WIDTH, BLOCKS = (64, 128, 256, 512), 128, (3, 4, 6, 3)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rangeseg.networks import NETWORKS, create_network
-from rangeseg.networks.layers import enlarge_azimuth, enlarge_corners
+from rangeseg.networks.azimuth import close_azimuth, enlarge_azimuth, enlarge_corners
 
 CHANNELS, CLASSES = 5, 7
 REDUCED: dict[str, dict[str, Any]] = {
@@ -263,3 +265,27 @@ def test_enlarge_azimuth_interpolates_between_middles_as_numpy_does(
     period = 5 * factor if wrap else None
     expected = along(-1, lambda line: np.interp(np.arange(5 * factor), middles, line, period=period), image.numpy())
     np.testing.assert_allclose(enlarge_azimuth(image, factor, wrap=wrap).numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (0, 1), (4, 4)])
+def test_columns_from_beyond_the_seam_and_their_gradients_are_those_of_torchs_padding(
+    before: int, after: int, layout: torch.memory_format, generator: torch.Generator
+) -> None:
+    start = torch.randn(2, 3, 4, 9, generator=generator).to(memory_format=layout)
+    weight = torch.randn(2, 3, 4, 9 + before + after, generator=generator).to(memory_format=layout)
+    found = []
+    for close in (
+        partial(close_azimuth, before=before, after=after),
+        partial(F.pad, pad=(before, after, 0, 0), mode="circular"),
+    ):
+        image = start.clone(memory_format=torch.preserve_format).requires_grad_()
+        closed = close(image)
+        (closed * weight).sum().backward()
+        found.append((closed.detach(), image.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    for tensor in found[0]:
+        assert tensor.is_contiguous(memory_format=layout)
+    with torch.no_grad():
+        assert torch.equal(close_azimuth(start, before, after), found[0][0])

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rangeseg.benchmark.timing import compare
 from rangeseg.config import read_config
-from rangeseg.engine.experiment import lookup_label_map, make_network, open_source
+from rangeseg.engine.experiment import lookup_label_map, make_network, open_source, seen_through
 from rangeseg.engine.export import to_onnx
 from rangeseg.engine.exported_network import onnx_network
+from rangeseg.engine.precision import in_precision
 from rangeseg.engine.run import Run
 from rangeseg.engine.segmenter import Segmenter, Thing
 from rangeseg.vis.panels import Picture
@@ -48,7 +49,7 @@ class Inference:
         gflop: of one forward pass, a multiplication and an addition counted as two; without attention's on a CPU.
         forward_ms: median.
         onnx_ms: median in ONNX Runtime; nan where it was not asked for.
-        gemm_share: of the rate of multiplying large matrices in the same run, by the faster of the two.
+        gemm_share: of the rate of multiplying large matrices in the same run and precision, by the faster of the two.
         latency_ms: median from points to labels, one scan after the other.
         latency_99_ms: the 99th percentile of it.
         per_s: scans a second in a stream.
@@ -156,10 +157,12 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         run.network(next(views))
+    network = seen_through(run.config, run.network)
+    product = in_precision(lambda pair: pair[0] @ pair[1], run.config.runtime.precision)
     gemm = torch.randn(2, SGEMM, SGEMM, device=run.device)
     candidates: dict[str, Callable[[], object]] = {
-        "gemm": lambda: _waiting(gemm[0] @ gemm[1]),
-        "forward": lambda: _waiting(_forward(run.network, next(views))),
+        "gemm": lambda: _waiting(product(gemm)),
+        "forward": lambda: _waiting(_forward(network, next(views))),
     }
     if onnx:
         exported = onnx_network(to_onnx(run), "benchmark", device="cpu" if run.device.type == "cpu" else "cuda")
@@ -177,7 +180,7 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     )  # fmt: skip
 
 
-def _forward(network: nn.Module, view: Tensor) -> Tensor:
+def _forward(network: Callable[[Tensor], Tensor], view: Tensor) -> Tensor:
     with torch.inference_mode():
         logits: Tensor = network(view)
     return logits
@@ -203,16 +206,19 @@ def _latencies(segmenter: Segmenter, things: Sequence[Thing], count: int) -> lis
 def _throughput(
     segmenter: Segmenter, things: Sequence[Thing], count: int, views: Iterator[Tensor]
 ) -> tuple[float, float]:
-    """Scans a second: of a stream, and of the network alone; in turns, the better of three each."""
-    network = segmenter.run.network
+    """Scans a second: of a stream, and of the network alone; both `evaluation.batch` at once, the better of three."""
+    run = segmenter.run
+    batch = run.config.evaluation.batch
+    network = seen_through(run.config, run.network)
+    together = cycle([torch.cat(list(islice(views, batch)))])
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(3):
         start = time.perf_counter()
-        for _ in segmenter.stream(islice(cycle(things), count)):
+        for _ in segmenter.stream(islice(cycle(things), count), batch=batch):
             pass
         rates[0].append(count / (time.perf_counter() - start))
         start = time.perf_counter()
-        for _ in range(count):
-            _waiting(_forward(network, next(views)))
-        rates[1].append(count / (time.perf_counter() - start))
+        for _ in range(count // batch):
+            _waiting(_forward(network, next(together)))
+        rates[1].append(count // batch * batch / (time.perf_counter() - start))
     return max(rates[0]), max(rates[1])

@@ -21,6 +21,7 @@ from rangeseg.benchmark.sample import OneScan, benchmark_sample
 from rangeseg.benchmark.timing import Row
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix, benchmark_step
 from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.engine.exported_network import runs_onnx
 from rangeseg.files import write_atomically
 from rangeseg.vis.png import write_png
 
@@ -55,8 +56,8 @@ def run_inference(
     picture: Path | None = None,
     repeats: int = 20,
 ) -> list[Inference]:
-    """Time networks at work, on all threads torch has, in ONNX Runtime too if it is there; `benchmark_inference`."""
-    onnx = find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None
+    """Time networks at work, on all of torch's threads, in ONNX Runtime too if it has the device."""
+    onnx = find_spec("onnxscript") is not None and runs_onnx(device)
     lines = []
     for line in benchmark_inference(root, subjects, overrides=overrides, device=device, onnx=onnx, repeats=repeats):
         lines.append(line)

@@ -29,7 +29,7 @@ def predict_inputs(
     zip: Path | None = None,
     partial: bool = False,
     overwrite: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
     device: str = "auto",
     compile: bool = False,
     overrides: Sequence[str] = (),
@@ -45,7 +45,7 @@ def predict_inputs(
         zip: pack the labels here.
         partial: pack a split that has other than its official number of scans, too.
         overwrite: write again what is there and whole.
-        workers: threads beside the network of each process, before it and behind it.
+        workers: threads beside the network of each process, before it and behind it; None: as suits the device.
         device: a torch device, or auto.
         compile: see `Segmenter`.
         overrides: `key.path=value` above the run's config.
@@ -60,6 +60,7 @@ def predict_inputs(
     rank = Rank.join()
     try:
         segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides, compile=compile)
+        workers = segmenter.workers if workers is None else workers
         kind = modality(segmenter.run.config)
         files = kind.files(segmenter.label_map)
         source = open_source(segmenter.run.config, split, labels=False) if split else None

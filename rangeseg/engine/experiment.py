@@ -21,7 +21,7 @@ from rangeseg.data import DATASETS
 from rangeseg.data.source import Source
 from rangeseg.engine.evaluate import BackProjection, Segmented, segment
 from rangeseg.engine.modality import Modality, Photos, Scans, Stride, WholeViews, of_dataset
-from rangeseg.engine.precision import usable_precision
+from rangeseg.engine.precision import in_precision, usable_precision
 from rangeseg.engine.strategies import STRATEGIES, Strategy
 from rangeseg.engine.supervision import prepare_heads
 from rangeseg.labels import LabelMap
@@ -220,9 +220,9 @@ def make_fabric(config: Config) -> Fabric:
     runtime = config.runtime
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
+    torch.backends.cudnn.benchmark = not runtime.deterministic  # sizes do not change, so trying kernels pays
     if runtime.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
     precision: Any = usable_precision(runtime.precision, runtime.accelerator)
     several = runtime.devices * runtime.num_nodes > 1
     # our own mean of the buffers replaces DDP's broadcast: see MeanTeacher._average_buffers
@@ -239,12 +239,14 @@ def make_fabric(config: Config) -> Fabric:
 
 
 def seen_through(config: Config, network: Network) -> Network:
-    """A network's logits as the config evaluates them: `evaluation.window` cuts the image into overlapping parts.
+    """A network's logits as the config evaluates them, in `runtime.precision` where the device has it.
+
+    `evaluation.window` cuts the image into overlapping parts.
 
     Raises:
         ConfigError: the window is no size, or a cylinder would be cut.
     """
-    window = config.evaluation.window
+    window, network = config.evaluation.window, in_precision(network, config.runtime.precision)
     if not window:
         return network
     if modality(config).wrap:

@@ -135,6 +135,19 @@ EXPORTED = {".onnx": read_onnx, ".pt2": read_package}
 """Endings of exported files, and what reads them."""
 
 
+def runs_onnx(device: str) -> bool:
+    """ONNX Runtime is there, and works on this device.
+
+    Args:
+        device: as of `onnx_network`.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return PROVIDERS.get(device) in onnxruntime.get_available_providers()
+
+
 def _providers(device: str, onnxruntime: Any) -> list[str]:
     there = onnxruntime.get_available_providers()
     if device == "auto":

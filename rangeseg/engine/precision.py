@@ -1,14 +1,18 @@
-"""Mixed precision where the hardware has it, a warning and float32 where it has not."""
+"""Mixed precision where the hardware has it, float32 where it has not."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
+
+DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def usable_precision(wanted: str, accelerator: str) -> str:
-    """The precision to train in.
+    """The precision to train in; where it is not the wanted one, after a warning.
 
     On a CPU without instructions for it bfloat16 is many times slower than float32, and float16 has no use.
 
@@ -17,20 +21,40 @@ def usable_precision(wanted: str, accelerator: str) -> str:
         accelerator: auto, cpu or cuda.
 
     Returns:
-        `wanted`, or 32-true after a warning.
+        `wanted`, or 32-true.
     """
-    if wanted == "32-true":
-        return wanted
-    if accelerator != "cpu" and torch.cuda.is_available():
-        has = wanted == "16-mixed" or torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has = wanted == "bf16-mixed" and _cpu_has_bf16()
-    if has:
+    kind = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    if wanted == "32-true" or _has(wanted, kind):
         return wanted
     warnings.warn(
         f"runtime.precision {wanted}: this hardware has no instructions for it; training in 32-true.", stacklevel=2
     )
     return "32-true"
+
+
+def in_precision(network: Callable[[Tensor], Tensor], wanted: str) -> Callable[[Tensor], Tensor]:
+    """The network, run in the precision where the image's device has it, else in float32; answers in float32.
+
+    Args:
+        network: (B, C, H, W) -> (B, K, H, W).
+        wanted: 32-true, bf16-mixed or 16-mixed.
+    """
+    if wanted == "32-true":
+        return network
+
+    def call(image: Tensor) -> Tensor:
+        kind = image.device.type
+        with torch.autocast(kind, DTYPES[wanted], enabled=_has(wanted, kind)):
+            return network(image).float()
+
+    return call
+
+
+def _has(wanted: str, kind: str) -> bool:
+    """A device of this kind has instructions for it."""
+    if kind == "cuda":
+        return wanted == "16-mixed" or torch.cuda.is_bf16_supported(including_emulation=False)
+    return wanted == "bf16-mixed" and _cpu_has_bf16()
 
 
 def _cpu_has_bf16() -> bool:

@@ -6,6 +6,7 @@ and another labels the points of the last.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ class Segmenter:
         """The classes the labels stand for."""
         return self.run.label_map
 
+    @property
+    def workers(self) -> int:
+        """Threads that suit the device: beside a GPU half of the cores, up to 8; on a CPU the network needs them."""
+        return 1 if self.run.device.type == "cpu" else max(1, min(8, (os.cpu_count() or 1) // 2))
+
     def project(self, thing: Thing) -> Drawn:
         """What the network reads: a scan's range image, or a photograph's padded one."""
         image: Drawn = self._projection(thing)
@@ -108,7 +114,7 @@ class Segmenter:
         write: Callable[[Any, Thing, Labels], Any] = lambda item, thing, labels: labels,
         *,
         batch: int = 1,
-        workers: int = 1,
+        workers: int | None = None,
     ) -> Iterator[Any]:
         """Label many, in order, in any number: only a few are in memory at a time.
 
@@ -117,11 +123,13 @@ class Segmenter:
             read: item -> scan or photograph, ahead of the network; None: there is nothing to do for it.
             write: (item, scan or photograph, labels) -> what comes out, behind the network.
             batch: how many of one size go through the network at once. One is best on a CPU.
-            workers: threads ahead of the network, and as many behind it; 0 for none.
+            workers: threads ahead of the network, and as many behind it; 0 for none, None for what suits the device.
 
         Yields:
             Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
         """
+
+        workers = self.workers if workers is None else workers
 
         def prepare(item: Any) -> Ready:
             thing = read(item)

@@ -137,7 +137,7 @@ def _validate(
             yield one
 
     scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # of a process without a share of few samples
-    with fabric.autocast(), evaluating(trainer.teacher.network):
+    with evaluating(trainer.teacher.network):
         if mine:
             scores = score(watched(), label_map.num_classes)
     if fabric.world_size > 1:

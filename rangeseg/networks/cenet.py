@@ -18,7 +18,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import ActivationName, Conv3x3NormAct, check_input, enlarge_corners, stage
+from rangeseg.networks.azimuth import enlarge_corners
+from rangeseg.networks.layers import ActivationName, Conv3x3NormAct, check_input, stage
 
 
 class CENet(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import pad_azimuth
+from rangeseg.networks.azimuth import pad_azimuth
 
 MOMENTUM = 0.01
 """Of BatchNorm's statistics, everywhere in the published code."""

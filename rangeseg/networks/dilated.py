@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import SLOPE, pad_azimuth
+from rangeseg.networks.azimuth import pad_azimuth
+from rangeseg.networks.layers import SLOPE
 
 
 class ConvActNorm(nn.Module):

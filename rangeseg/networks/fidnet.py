@@ -25,15 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import (
-    SLOPE,
-    Conv3x3NormAct,
-    ConvNormAct,
-    check_input,
-    enlarge_azimuth,
-    enlarge_corners,
-    stage,
-)
+from rangeseg.networks.azimuth import enlarge_azimuth, enlarge_corners
+from rangeseg.networks.layers import SLOPE, Conv3x3NormAct, ConvNormAct, check_input, stage
 
 DILATIONS = (3, 6, 9)
 """Of the ASPP variants' branches."""
@@ -73,7 +66,9 @@ class Head(nn.Module):
     """Three 1x1 convolutions over all scales; the coarse scales are convolved before they are interpolated.
 
     A 1x1 convolution is a sum over its input channels and commutes with interpolation. So the first one's weight is
-    split by scale, and the features are neither concatenated nor, where coarse, convolved at full size.
+    split by scale, and the features are neither concatenated nor, where coarse, convolved at full size. A GPU
+    multiplies faster than it interpolates: there, where features have fewer channels than what the first convolution
+    makes of them, they are interpolated before.
 
     Args:
         channels: of the features f0, f1, ..., which f0 leads in size.
@@ -97,6 +92,9 @@ class Head(nn.Module):
     def fuse(self, features: Sequence[Tensor]) -> Tensor:
         """`conv1` of all features, concatenated at the size of the first: [(B, C_i, H_i, W_i)] -> (B, C', H_0, W_0)."""
         size = (features[0].shape[-2], features[0].shape[-1])
+        if features[0].is_cuda and self.conv1.out_channels > max(self.channels[1:]):
+            whole: Tensor = self.conv1(torch.cat([enlarge_corners(one, size, wrap=self.wrap) for one in features], 1))
+            return whole
         weights = self.conv1.weight.split(self.channels, dim=1)
         fused = F.conv2d(features[0], weights[0], self.conv1.bias)
         for feature, weight in zip(features[1:], weights[1:], strict=True):

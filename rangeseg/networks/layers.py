@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from rangeseg.networks.azimuth import pad_azimuth
 
 SLOPE = 0.01
 """LeakyReLU's slope below zero, everywhere in FIDNet."""
@@ -198,23 +199,6 @@ def conv_norm_relu(in_channels: int, out_channels: int, kernel: int, dilation: i
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
-def pad_azimuth(image: Tensor, margin: int) -> Tensor:
-    """On a cylinder: `margin` columns from the other side of the seam on either side, however wide the image is.
-
-    Args:
-        image: (B, C, H, W).
-        margin: columns.
-
-    Returns:
-        (B, C, H, W + 2 margin).
-    """
-    width = image.shape[-1]
-    if margin <= width:
-        return F.pad(image, (margin, margin, 0, 0), mode="circular")
-    columns = torch.arange(-margin, width + margin, device=image.device) % width
-    return image.index_select(-1, columns)
-
-
 def stage(
     in_channels: int, width: int, blocks: int, *, stride: int, activation: str = "leaky_relu", wrap: bool = False
 ) -> nn.Sequential:
@@ -231,52 +215,6 @@ def stage(
     first = BasicBlock(in_channels, width, stride=stride, activation=activation, wrap=wrap)
     more = (BasicBlock(width, width, activation=activation, wrap=wrap) for _ in range(blocks - 1))
     return nn.Sequential(first, *more)
-
-
-def enlarge_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
-    """Bilinear interpolation of features whose column j was computed around column j * W' / W of the output.
-
-    On a plane the corners are aligned, as FIDNet does. On a cylinder column W is column 0, so one more column on either
-    side of the interpolation puts column j at exactly j * W' / W, and the result rolls with the input.
-
-    Args:
-        image: (B, C, H, W).
-        size: H', W' of the output.
-        wrap: the azimuth is a cylinder.
-
-    Returns:
-        (B, C, H', W').
-    """
-    height, width = size
-    if image.shape[-2:] == size:
-        return image
-    if not wrap:
-        return F.interpolate(image, size, mode="bilinear", align_corners=True)
-    closed = F.pad(image, (0, 1, 0, 0), mode="circular")
-    return F.interpolate(closed, (height, width + 1), mode="bilinear", align_corners=True)[..., :width]
-
-
-def enlarge_azimuth(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor:
-    """Linear interpolation in azimuth of features whose column stood for `factor` columns together.
-
-    A column lies in the middle of those it stood for; beyond the first and the last middle of a plane the values stay.
-
-    Args:
-        image: (B, C, H, W).
-        factor: columns of the output to a column of the input.
-        wrap: the azimuth is a cylinder; the result rolls with the input.
-
-    Returns:
-        (B, C, H, W * factor).
-    """
-    if factor == 1:
-        return image
-    rows, columns = image.shape[-2:]
-    if not wrap:
-        return F.interpolate(image, (rows, columns * factor), mode="bilinear", align_corners=False)
-    closed = F.pad(image, (1, 1, 0, 0), mode="circular")
-    enlarged = F.interpolate(closed, (rows, (columns + 2) * factor), mode="bilinear", align_corners=False)
-    return enlarged[..., factor:-factor]
 
 
 def check_input(image: Tensor, in_channels: int, stride: tuple[int, int]) -> None:

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rangeseg.networks.azimuth import pad_azimuth
 from rangeseg.networks.dilated import Branches, Context, Residual
-from rangeseg.networks.layers import check_input, pad_azimuth
+from rangeseg.networks.layers import check_input
 
 
 class SalsaNext(nn.Module):

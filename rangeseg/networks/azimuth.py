@@ -1,0 +1,122 @@
+"""Columns of images whose first and last may touch: what lies beyond the seam, and interpolation that rolls along.
+
+Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column 0 touches column W-1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pad_azimuth(image: Tensor, margin: int) -> Tensor:
+    """On a cylinder: `margin` columns from the other side of the seam on either side, however wide the image is.
+
+    Args:
+        image: (B, C, H, W).
+        margin: columns.
+
+    Returns:
+        (B, C, H, W + 2 margin).
+    """
+    width = image.shape[-1]
+    if margin <= width:
+        return close_azimuth(image, margin, margin)
+    columns = torch.arange(-margin, width + margin, device=image.device) % width
+    return image.index_select(-1, columns)
+
+
+def close_azimuth(image: Tensor, before: int, after: int) -> Tensor:
+    """On a cylinder: some columns from beyond the seam on either side, at most W each; the memory's layout is kept.
+
+    Torch's circular padding makes channels_last images contiguous, and its gradient takes five passes.
+
+    Args:
+        image: (B, C, H, W).
+        before: columns added before the first.
+        after: columns added behind the last.
+
+    Returns:
+        (B, C, H, before + W + after).
+    """
+    if torch.is_grad_enabled() and image.requires_grad and not torch.compiler.is_compiling():
+        closed: Tensor = _Closed.apply(image, before, after)
+        return closed
+    return _closed(image, before, after)
+
+
+def _closed(image: Tensor, before: int, after: int) -> Tensor:
+    ends = [image[..., image.shape[-1] - before :]] if before else []  # an empty part would lose the layout
+    return torch.cat([*ends, image, image[..., :after]], dim=-1)
+
+
+class _Closed(torch.autograd.Function):
+    """`_closed`, whose gradient is one copy and two sums of a few columns."""
+
+    @staticmethod
+    def forward(context: Any, image: Tensor, before: int, after: int) -> Tensor:
+        context.added = before, after
+        return _closed(image, before, after)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        before, after = context.added
+        width = gradient.shape[-1] - before - after
+        inner = gradient[..., before : before + width].clone(memory_format=_layout(gradient))
+        inner[..., width - before :] += gradient[..., :before]
+        inner[..., :after] += gradient[..., before + width :]
+        return inner, None, None
+
+
+def _layout(image: Tensor) -> torch.memory_format:
+    last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def enlarge_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
+    """Bilinear interpolation of features whose column j was computed around column j * W' / W of the output.
+
+    On a plane the corners are aligned, as FIDNet does. On a cylinder column W is column 0, so one more column on either
+    side of the interpolation puts column j at exactly j * W' / W, and the result rolls with the input.
+
+    Args:
+        image: (B, C, H, W).
+        size: H', W' of the output.
+        wrap: the azimuth is a cylinder.
+
+    Returns:
+        (B, C, H', W').
+    """
+    height, width = size
+    if image.shape[-2:] == size:
+        return image
+    if not wrap:
+        return F.interpolate(image, size, mode="bilinear", align_corners=True)
+    closed = close_azimuth(image, 0, 1)
+    return F.interpolate(closed, (height, width + 1), mode="bilinear", align_corners=True)[..., :width]
+
+
+def enlarge_azimuth(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor:
+    """Linear interpolation in azimuth of features whose column stood for `factor` columns together.
+
+    A column lies in the middle of those it stood for; beyond the first and the last middle of a plane the values stay.
+
+    Args:
+        image: (B, C, H, W).
+        factor: columns of the output to a column of the input.
+        wrap: the azimuth is a cylinder; the result rolls with the input.
+
+    Returns:
+        (B, C, H, W * factor).
+    """
+    if factor == 1:
+        return image
+    rows, columns = image.shape[-2:]
+    if not wrap:
+        return F.interpolate(image, (rows, columns * factor), mode="bilinear", align_corners=False)
+    closed = close_azimuth(image, 1, 1)
+    enlarged = F.interpolate(closed, (rows, (columns + 2) * factor), mode="bilinear", align_corners=False)
+    return enlarged[..., factor:-factor]
