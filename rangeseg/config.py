@@ -105,6 +105,9 @@ class TeacherConfig:
     mode: str = "eval"
     together: bool = True
     """Ask about both batches of a mix in one forward pass; in mode train its statistics are those of both."""
+    recount: int = 0
+    """Steps' worth of training views over which BatchNorm's statistics are taken anew when training ends; 0: the
+    averaged ones. Short trainings need it, in which averages have not caught up with the weights."""
 
 
 @dataclass

@@ -81,6 +81,16 @@ install_viewer_libraries() {
         say "Open3D's window will not open until these are there. As root: apt-get install libegl1 libgl1 libusb-1.0-0"
 }
 
+# The tests look at the window on a display without a screen, and at the report in a browser; where these are not to be had they skip.
+install_display_and_browser() {
+    local missing=() name
+    for name in Xvfb xdotool import chromium; do command -v "$name" >/dev/null || missing+=("$name"); done
+    [ -n "$(find /usr/share/vulkan/icd.d -name '*.json' 2>/dev/null)" ] || missing+=(vulkan)
+    [ "${#missing[@]}" != 0 ] || return 0
+    apt_install xvfb xdotool imagemagick libvulkan1 mesa-vulkan-drivers chromium ||
+        say "The tests of the window or the report skip, without: ${missing[*]}"
+}
+
 run() {
     install view
     install_viewer_libraries
@@ -98,8 +108,9 @@ run() {
 }
 
 check() {
-    install view,export,pandaset,las,bags,waymo,velodyne,docs,test,lint
+    install view,export,pandaset,las,bags,waymo,velodyne,docs,test,browser,lint
     install_viewer_libraries
+    install_display_and_browser
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps semantic-kitti-api==0.1 ||
         say "semantic-kitti-api is not to be had; the comparison with it is skipped"
     "$venv/bin/ruff" check .

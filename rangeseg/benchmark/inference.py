@@ -86,6 +86,7 @@ def benchmark_inference(
     device: str = "cpu",
     onnx: bool = True,
     repeats: int = 20,
+    scores: Path | None = None,
 ) -> Iterator[Inference]:
     """Time networks on real scans.
 
@@ -96,6 +97,7 @@ def benchmark_inference(
         device: a torch device.
         onnx: time the exported network, too.
         repeats: forward passes; of whole paths four times as many, or what takes `ENOUGH_MS`.
+        scores: a folder of `rangeseg repeat` with the scores that are told instead of the subjects' own.
 
     Yields:
         A line for each network, when it has been timed.
@@ -114,7 +116,9 @@ def benchmark_inference(
         things = [read(index) for index in range(len(source))]
         if not things:
             raise ValueError(f"{root}: its validation split is empty; give a folder with scans to time.")
-        yield replace(_time(run, things, onnx, repeats), name=_name(paths[0]), scores=_scores(paths))
+        name = _name(paths[0])
+        found = _scores(sorted(scores.glob(f"{name}_seed*")) if scores else paths)
+        yield replace(_time(run, things, onnx, repeats), name=name, scores=found)
 
 
 def draw(lines: Sequence[Inference]) -> Picture:
@@ -129,7 +133,7 @@ def draw(lines: Sequence[Inference]) -> Picture:
 
 
 def _name(path: Path) -> str:
-    return path.stem if path.suffix else path.name.removesuffix("_0").removesuffix("_seed0")
+    return path.stem if path.suffix else path.name.removesuffix("_seed0")
 
 
 def _load(path: Path, root: Path, overrides: Sequence[str], device: str) -> Run:

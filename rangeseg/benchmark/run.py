@@ -55,11 +55,13 @@ def run_inference(
     json_path: Path | None = None,
     picture: Path | None = None,
     repeats: int = 20,
+    scores: Path | None = None,
 ) -> list[Inference]:
     """Time networks at work, on all of torch's threads, in ONNX Runtime too if it has the device."""
     onnx = find_spec("onnxscript") is not None and runs_onnx(device)
     lines = []
-    for line in benchmark_inference(root, subjects, overrides=overrides, device=device, onnx=onnx, repeats=repeats):
+    options: dict[str, Any] = {"overrides": overrides, "device": device, "onnx": onnx, "repeats": repeats}
+    for line in benchmark_inference(root, subjects, **options, scores=scores):
         lines.append(line)
         Console().print(_table_of_networks([line]))
     Console().print(_table_of_networks(lines))

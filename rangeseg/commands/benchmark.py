@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.inference:
         run_inference(
             arguments.data, arguments.inference, arguments.overrides, device=arguments.device,
-            json_path=arguments.json, picture=arguments.plot, repeats=arguments.repeats,
+            json_path=arguments.json, picture=arguments.plot, repeats=arguments.repeats, scores=arguments.scores,
         )  # fmt: skip
         return
     work(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
@@ -38,5 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inference", type=Path, nargs="+", default=[], help="these runs and configs at work instead")
     parser.add_argument("--device", default="cpu", help="of --inference")
     parser.add_argument("--plot", type=Path, help="draw accuracy against time of --inference's runs")
+    parser.add_argument("--scores", type=Path, help="a folder of rangeseg repeat with scores for --inference")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=20)

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from rangeseg.engine.journal import Journal
 from rangeseg.engine.optimizer import make_optimizer
+from rangeseg.engine.recount import recount
 from rangeseg.engine.strategies import Strategy
 from rangeseg.engine.supervision import far_factor, no_loss_of_heads, supervised_loss
 from rangeseg.losses import confidence_rate, consistency_loss
@@ -124,7 +126,7 @@ class MeanTeacher:
                 self.student, self.optimizer, max_norm=self.config.optim.clip, error_if_nonfinite=False
             )
         self.optimizer.step()
-        self._average_buffers()
+        self._average_buffers(self.network)
         self.teacher.update(self.network, self.step)
         self._note_bad_step(losses)
         return losses
@@ -182,6 +184,8 @@ class MeanTeacher:
                 )
                 self.step += 1
                 last = self.step == steps
+                if last and self.config.teacher.recount:
+                    self.recount(batches)
                 if last or self.step % runtime.log_every == 0:
                     self._stop_if_not_finite(journal)
                     journal.scalars(self.step, {k: float(v) for k, v in losses.items()} | {"lr": self._learning_rate()})
@@ -191,6 +195,14 @@ class MeanTeacher:
                     self._stop_if_not_finite(journal)
                     self.save(journal.last)
                 progress(self.step, losses)
+
+    def recount(self, batches: Iterator[Batches]) -> None:
+        """Take the teacher's BatchNorm statistics anew, over the next `teacher.recount` steps' views."""
+        steps = islice(batches, self.config.teacher.recount)
+        images = (self._on_device(batch).image for step in steps for batch in step if batch)
+        with self.fabric.autocast():
+            recount(self.teacher.network, images)
+        self._average_buffers(self.teacher.network)
 
     def save(self, path: Path) -> None:
         """Write everything a run needs to go on, atomically, from one process."""
@@ -252,11 +264,11 @@ class MeanTeacher:
         for group in self.optimizer.param_groups:
             group["lr"] = optim.lr * SCHEDULES[optim.schedule](self.step, optim.steps) * group.get("multiplier", 1.0)
 
-    def _average_buffers(self) -> None:
+    def _average_buffers(self, network: nn.Module) -> None:
         """BatchNorm's statistics differ between processes; all keep their mean, so that teachers stay equal."""
         if self.fabric.world_size == 1:
             return
-        buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         if buffers:
             mean = self._reduce(torch.cat([buffer.flatten() for buffer in buffers]), "mean")
             for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
