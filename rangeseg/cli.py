@@ -4,7 +4,7 @@ rangeseg demo [--out DIR] [--real DATA]
 rangeseg train CONFIG [key.path=value ...] [--resume]
 rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
 rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
-rangeseg export RUN --out FILE.onnx [INPUT ...]
+rangeseg export RUN [INPUT ...] --out FILE.onnx
 rangeseg import-weights FILE ... --config CONFIG --out RUN [--network NAME]
 rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
 rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR

@@ -125,6 +125,12 @@ def test_networks_at_work_are_timed_and_scored(tiny_kitti: Path, tmp_path: Path)
     assert len(line["scores"]) == 2
     assert picture.exists()
     picture.unlink()
+    (tmp_path / "repeated" / "run_seed7").mkdir(parents=True)
+    (tmp_path / "repeated" / "run_seed7" / "evaluation.json").write_text('{"mean_iou": 0.125}')
+    assert main([*words, "--inference", subjects[0], "--scores", str(tmp_path / "repeated")]) == 0
+    (line,) = json.loads(table.read_text())["networks"]
+    assert line["scores"] == [0.125]
+    picture.unlink()
     assert main([*words[:-2], "--inference", subjects[2], *reduced]) == 0
     (line,) = json.loads(table.read_text())["networks"]
     assert line["scores"] == []

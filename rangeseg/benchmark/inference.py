@@ -128,7 +128,7 @@ def draw(lines: Sequence[Inference]) -> Picture:
     }
     return plot(
         marks,
-        Axes("Accuracy against time", "milliseconds from points to labels", "mIoU %", legend="bottom", decades=True),
+        Axes("Accuracy against time", "milliseconds from points to labels", "mIoU %", legend="left", decades=True),
     )
 
 

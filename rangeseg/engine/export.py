@@ -104,7 +104,8 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
         draft = Path(folder) / path.name
         draft.write_bytes(FORMATS[path.suffix](run))
         exported = read_exported(draft, device="cpu" if run.device.type == "cpu" else "auto")
-        agreement = compare(Segmenter(run), Segmenter(replace(run, network=exported)), things)
+        full = replace(run, config=replace(run.config, runtime=replace(run.config.runtime, precision="32-true")))
+        agreement = compare(Segmenter(full), Segmenter(replace(full, network=exported)), things)
         if agreement.things == 0:
             raise ValueError(
                 f"{path}: there is nothing to compare it on. Give scans or photographs, or the run's data.root."

@@ -16,7 +16,16 @@ from PIL import Image, ImageDraw, ImageFont
 from rangeseg.vis.panels import Picture
 
 INK, GRID, PAPER = (40, 44, 52), (224, 226, 230), (255, 255, 255)
-COLORS = ((31, 98, 160), (214, 92, 24), (40, 140, 90), (150, 60, 150), (120, 120, 120), (190, 160, 30))
+COLORS = (
+    (31, 98, 160),
+    (214, 92, 24),
+    (40, 140, 90),
+    (150, 60, 150),
+    (120, 120, 120),
+    (190, 160, 30),
+    (20, 170, 190),
+    (200, 70, 110),
+)
 _LARGER = 2  # drawn larger and shrunk: smooth lines
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 18, 40, 58
 
@@ -30,7 +39,7 @@ class Axes:
         across: what the horizontal axis counts.
         up: what the vertical axis counts.
         names: of the whole numbers on the horizontal axis, where they are no numbers; empty for numbers.
-        legend: at the right, at the "top" or at the "bottom".
+        legend: at the right, at the "top" or at the "bottom"; or at the bottom "left".
         decades: what is counted across is positive, and ten times as much is always as far.
     """
 
@@ -38,7 +47,7 @@ class Axes:
     across: str
     up: str
     names: tuple[str, ...] = ()
-    legend: Literal["top", "bottom"] = "top"
+    legend: Literal["top", "bottom", "left"] = "top"
     decades: bool = False
 
 
@@ -167,9 +176,11 @@ class _Canvas:
             self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
 
     def legend(self, names: Mapping[str, tuple[int, int, int]], where: str) -> None:
-        """Names of the lines, at the right."""
+        """Names of the lines, in a corner."""
         wide = max(self.draw.textlength(name, self.small) for name in names)
         left, step = self.columns - _RIGHT * _LARGER - wide - 40 * _LARGER, 17 * _LARGER
+        if where == "left":
+            left = (_LEFT + 14.0) * _LARGER
         top = (
             (_TOP + 14) * _LARGER if where == "top" else self.rows - (_BOTTOM + 14) * _LARGER - step * (len(names) - 1)
         )
