@@ -22,7 +22,7 @@ from rangeseg.engine.experiment import make_network, make_perturbation, make_vie
 from rangeseg.engine.journal import Journal, read_metrics
 from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher, NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
-from rangeseg.engine.precision import usable_precision
+from rangeseg.engine.precision import in_precision, usable_precision
 from rangeseg.engine.run import Run
 from rangeseg.engine.training import train
 from rangeseg.perturbations import PERTURBATIONS, CutMix, NoPerturbation, Perturbation
@@ -291,6 +291,15 @@ def test_a_run_loads_its_teacher(tiny_config: Config) -> None:
     run = Run.load(folder, device="cpu")
     assert same(weights(run.network), read_checkpoint(folder / "last.pt")["teacher"])
     assert not run.network.training
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the kernel does not tell the processor's instructions")
+def test_bfloat16_is_used_where_the_processor_multiplies_it() -> None:
+    told = set(Path("/proc/cpuinfo").read_text("utf-8").split())
+    expected = bool(told & {"avx512_bf16", "amx_bf16"})
+    found = []
+    in_precision(lambda image: found.append(torch.is_autocast_enabled("cpu")) or image, "bf16-mixed")(torch.zeros(1))
+    assert found == [expected]
 
 
 def test_precision_falls_back_with_a_warning() -> None:

@@ -58,7 +58,5 @@ def _has(wanted: str, kind: str) -> bool:
 
 
 def _cpu_has_bf16() -> bool:
-    return (
-        bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        and "avx512_bf16" in torch.backends.cpu.get_cpu_capability().lower()
-    )
+    # Emulation by AVX-512 is not what is asked for. Torch names these instructions in private functions alone.
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
