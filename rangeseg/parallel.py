@@ -14,7 +14,9 @@ AHEAD = 2
 """Results made or in the making for each thread, so that the slowest item does not make the others wait."""
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int, start: Callable[[], None] | None = None
+) -> Iterator[R]:
     """The results of all items, in the order of the items, whatever the number of threads.
 
     Only a few items are worked on ahead, so any number of them fits the memory.
@@ -23,6 +25,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int) ->
         function: what is done with each.
         items: in any number.
         workers: threads; 0 works on each item when its result is asked for.
+        start: what each thread does first.
 
     Raises:
         ValueError: fewer than no workers; and whatever `function` or the items themselves raise, in its turn.
@@ -33,7 +36,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int) ->
         yield from map(function, items)
         return
     coming: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="rangeseg-worker") as executor:
+    with ThreadPoolExecutor(workers, thread_name_prefix="rangeseg-worker", initializer=start) as executor:
         try:
             for future in _started(function, items, executor):
                 coming.append(future)

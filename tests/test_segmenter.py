@@ -37,6 +37,22 @@ def test_a_stream_gives_what_each_scan_alone_gives(
         assert (labels != alone).mean() < (1e-9 if batch == 1 else 1e-2)  # a batch is summed in another order
 
 
+def test_a_stream_on_a_cpu_shares_the_threads_out_and_gives_them_back(
+    segmenter: Segmenter, scans: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    forward = segmenter._forward
+    monkeypatch.setattr(segmenter, "_forward", lambda views: seen.append(torch.get_num_threads()) or forward(views))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        list(segmenter.stream(iter(scans), workers=2))
+        assert seen == [2] * len(scans)
+        assert torch.get_num_threads() == 5
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_items_are_read_ahead_written_behind_and_passed_by(segmenter: Segmenter, scans: list[Scan]) -> None:
     written = {}
 

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partial", action="store_true", help="pack a split that has not all of its official scans")
     parser.add_argument("--overwrite", action="store_true", help="write again what is there and whole")
     parser.add_argument(
-        "--workers", type=int, help="threads before and behind the network, else as suits the device; see torchrun too"
+        "--workers",
+        type=int,
+        help="threads: on a CPU for a scan each, on a GPU before it and behind it; see torchrun too",
     )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true", help="by torch.compile: worth its half minute on many scans")

@@ -45,7 +45,7 @@ def predict_inputs(
         zip: pack the labels here.
         partial: pack a split that has other than its official number of scans, too.
         overwrite: write again what is there and whole.
-        workers: threads beside the network of each process, before it and behind it; None: as suits the device.
+        workers: threads of each process, as `Segmenter.stream` uses them; None: as suits the device.
         device: a torch device, or auto.
         compile: see `Segmenter`.
         overrides: `key.path=value` above the run's config.

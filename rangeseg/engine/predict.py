@@ -84,7 +84,7 @@ def predict(
         tasks: from `find_tasks`.
         out: the output folder.
         overwrite: write again what is there.
-        workers: threads that read and project, and as many that label and write; 0 works on one after the other.
+        workers: threads, as `Segmenter.stream` uses them; 0 works on one after the other.
 
     Yields:
         Each task when it is done, and whether it was written now.

@@ -1,7 +1,8 @@
 """A trained run as one function: from a scan to the labels of its points, from a photograph to those of its pixels.
 
-Many scans go through as on a conveyor belt: while the network is at work on one, a thread reads and projects the next
-and another labels the points of the last.
+Many scans keep a machine busy. On a CPU each thread takes a scan all the way, since many forward passes of one thread
+each are faster than one of many threads. A GPU has a conveyor belt: while the network is at work on one scan, threads
+read and project the next and label the points of the last.
 """
 
 from __future__ import annotations
@@ -86,8 +87,9 @@ class Segmenter:
 
     @property
     def workers(self) -> int:
-        """Threads that suit the device: beside a GPU half of the cores, up to 8; on a CPU the network needs them."""
-        return 1 if self.run.device.type == "cpu" else max(1, min(8, (os.cpu_count() or 1) // 2))
+        """Threads that suit the device: of a CPU's all, beside a GPU half of the cores; up to 8."""
+        threads = torch.get_num_threads() if self.run.device.type == "cpu" else (os.cpu_count() or 1) // 2
+        return max(1, min(8, threads))
 
     def project(self, thing: Thing) -> Drawn:
         """What the network reads: a scan's range image, or a photograph's padded one."""
@@ -122,8 +124,9 @@ class Segmenter:
             items: scans or photographs, or what `read` makes into them.
             read: item -> scan or photograph, ahead of the network; None: there is nothing to do for it.
             write: (item, scan or photograph, labels) -> what comes out, behind the network.
-            batch: how many of one size go through the network at once. One is best on a CPU.
-            workers: threads ahead of the network, and as many behind it; 0 for none, None for what suits the device.
+            batch: how many of one size go through the network at once on a GPU; on a CPU it is one.
+            workers: threads that take a scan each on a CPU, or are ahead of a GPU, and as many behind it; 0 for none,
+                None for what suits the device.
 
         Yields:
             Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
@@ -144,6 +147,11 @@ class Segmenter:
                 return None
             return write(ready.item, ready.thing, self._answered(ready.image, answered))
 
+        def all_the_way(item: Any) -> Any:
+            return finish(next(self._classified(iter([prepare(item)]), 1)))
+
+        if self.run.device.type == "cpu" and workers:
+            return _sharing_threads(all_the_way, items, workers)
         ready = in_order(prepare, items, workers=workers)
         return in_order(finish, self._classified(ready, batch), workers=workers)
 
@@ -169,3 +177,13 @@ class Segmenter:
     def _answered(self, image: Drawn, answer: NDArray[Any]) -> Labels:
         labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)
         return labels
+
+
+def _sharing_threads(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+    """`in_order`, torch's threads shared out among the workers; the caller has all of them again afterwards."""
+    threads = torch.get_num_threads()
+    share = max(1, threads // workers)
+    try:
+        yield from in_order(function, items, workers=workers, start=lambda: torch.set_num_threads(share))
+    finally:
+        torch.set_num_threads(threads)  # what threads yet to come begin with

@@ -83,6 +83,9 @@ class FoldNet(nn.Module):
 
 
 def unfold_azimuth(image: Tensor, factor: int) -> Tensor:
-    """(B, C * factor, H, W) -> (B, C, H, W * factor): `factor` neighbouring channels become neighbouring columns."""
-    parts = image.unflatten(1, (-1, factor))
-    return parts.permute(0, 1, 3, 4, 2).flatten(3)
+    """(B, factor * C, H, W) -> (B, C, H, W * factor): each C channels become one of `factor` neighbouring columns.
+
+    In channels_last memory nothing moves.
+    """
+    parts = image.unflatten(1, (factor, -1))
+    return parts.permute(0, 2, 3, 4, 1).flatten(3)
