@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rangeseg.engine.evaluate import answer
+from rangeseg.engine.evaluate import answer, reads_logits
 from rangeseg.engine.experiment import make_back_projection, make_projection, seen_through, stride_of
 from rangeseg.engine.run import Run
 from rangeseg.labels import LabelMap
@@ -29,6 +30,8 @@ from rangeseg.types import Photo, Scan
 Thing = Scan | Photo
 Drawn = RangeImage | PaddedImage
 Labels = NDArray[np.uint8]
+Answer = Callable[[], NDArray[Any]]
+"""What back-projection reads of the pixels, when it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -141,26 +144,47 @@ class Segmenter:
             image = self.project(thing)
             return Ready(item, thing, image, self.view(image))
 
-        def finish(done: tuple[Ready, NDArray[Any] | None]) -> Any:
-            ready, answered = done
-            if answered is None or ready.thing is None or ready.image is None:
+        def finish(asked: tuple[Ready, Answer | None]) -> Any:
+            ready, answer = asked
+            if answer is None or ready.thing is None or ready.image is None:
                 return None
-            return write(ready.item, ready.thing, self._answered(ready.image, answered))
+            return write(ready.item, ready.thing, self._answered(ready.image, answer()))
 
         def all_the_way(item: Any) -> Any:
-            return finish(next(self._classified(iter([prepare(item)]), 1)))
+            return finish(next(self._asked(iter([prepare(item)]), 1)))
 
         if self.run.device.type == "cpu" and workers:
             return _sharing_threads(all_the_way, items, workers)
         ready = in_order(prepare, items, workers=workers)
-        return in_order(finish, self._classified(ready, batch), workers=workers)
+        return in_order(finish, self._asked(ready, batch), workers=workers)
 
-    def _classified(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, NDArray[Any] | None]]:
-        """Each item with what back-projection reads of its pixels; runs where the network does."""
+    def _asked(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, Answer | None]]:
+        """Each item with what tells the network's answer; runs where the network does, and does not wait for a GPU."""
         for group in in_groups(ready, batch, lambda one: None if one.view is None else one.view.shape):
             views = [one.view for one in group if one.view is not None]
-            answers = answer(self._forward(views), self._back_projection) if views else [None] * len(group)
-            yield from zip(group, answers, strict=True)
+            if not views:
+                yield from ((one, None) for one in group)
+                continue
+            answers = self._on_its_way(self._forward(views))
+            yield from ((one, partial(_one_of, answers, index)) for index, one in enumerate(group))
+
+    def _on_its_way(self, logits: Tensor) -> Answer:
+        """(B, K, H, W) -> what waits, on any thread, until the answers have left the GPU; on a CPU they are there."""
+        if logits.device.type != "cuda":
+            answers = answer(logits, self._back_projection)
+            return lambda: answers
+        wanted = logits.float() if reads_logits(self._back_projection) else logits.argmax(1).to(torch.uint8)
+        here = torch.empty(wanted.shape, dtype=wanted.dtype, pin_memory=True)
+        here.copy_(wanted, non_blocking=True)
+        arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep
+        arrived.record(torch.cuda.current_stream(logits.device))
+
+        def wait() -> NDArray[Any]:
+            arrived.synchronize()
+            there: NDArray[Any] = here.numpy()
+            return there
+
+        return wait
 
     def view(self, image: Drawn) -> Tensor:
         """(C, H, W) what the network reads, in memory from which a GPU copies while others compute."""
@@ -177,6 +201,11 @@ class Segmenter:
     def _answered(self, image: Drawn, answer: NDArray[Any]) -> Labels:
         labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)
         return labels
+
+
+def _one_of(answers: Answer, index: int) -> NDArray[Any]:
+    one: NDArray[Any] = answers()[index]
+    return one
 
 
 def _sharing_threads(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
