@@ -39,6 +39,10 @@ ENOUGH_MS = 10_000.0
 """Of forward passes behind each figure of whole paths; slow networks are not asked for more than three."""
 
 
+PAUSE_S = 0.1
+"""Between calls that share no threads."""
+
+
 @dataclass(frozen=True)
 class Inference:
     """One network's line.
@@ -171,11 +175,12 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     if onnx:
         exported = onnx_network(to_onnx(run), "benchmark", device="cpu" if run.device.type == "cpu" else "cuda")
         candidates["onnx"] = lambda: exported(next(views))
-    timings = {name: timing.median_ms for name, timing in compare(candidates, repeats).timings.items()}
+    timings = {name: timing.median_ms for name, timing in compare(candidates, repeats, pause_s=PAUSE_S).timings.items()}
     gflop = counter.get_total_flops() / 1e9
     best = min(timings["forward"], timings.get("onnx", np.inf))
     count = max(3, min(4 * repeats, int(ENOUGH_MS / timings["forward"])))
     latencies = _latencies(segmenter, things, count)
+    count += -count % segmenter.workers  # a folder's last scans, for which a thread has no other, are not its rate
     per_s, own = _throughput(segmenter, things, count, views)
     return Inference(
         "", sum(weight.numel() for weight in run.network.parameters()), gflop, timings["forward"],

@@ -70,6 +70,7 @@ def compare(
     *,
     warm_up: int = 2,
     inner: Mapping[str, int] | None = None,
+    pause_s: float = 0.0,
 ) -> Comparison:
     """Time candidates round-robin.
 
@@ -78,6 +79,8 @@ def compare(
         repeats: rounds that are timed.
         warm_up: rounds before them that are not (compiling, filling caches).
         inner: calls of a candidate in one round, for those much shorter than the others; each is timed alone.
+        pause_s: seconds before each call, in which the threads of the one before fall asleep: those of ONNX Runtime and
+            of OpenMP go on spinning for a while, on cores that the next one needs.
 
     Returns:
         The times.
@@ -93,6 +96,7 @@ def compare(
     for turn in range(-warm_up, repeats):
         for name, call in candidates.items():
             for _ in range(calls[name]):
+                time.sleep(pause_s)
                 cpu_start, start = time.process_time(), time.perf_counter()
                 call()
                 stop, cpu_stop = time.perf_counter(), time.process_time()
