@@ -22,7 +22,7 @@ def best_class(logits: Tensor) -> NDArray[np.uint8]:
     they lie in memory, takes the place of torch's reduction.
     """
     if logits.device.type != "cpu" or logits.dtype != torch.float32:
-        classes: NDArray[np.uint8] = logits.argmax(1).to(torch.uint8).cpu().numpy()
+        classes: NDArray[np.uint8] = best_class_there(logits).cpu().numpy()
         return classes
     batch, count, rows, columns = logits.shape
     logits = logits.detach()
@@ -32,6 +32,11 @@ def best_class(logits: Tensor) -> NDArray[np.uint8]:
     else:
         _best_of_planes(logits.contiguous().numpy().reshape(batch, count, rows * columns), best)
     return best.reshape(batch, rows, columns)
+
+
+def best_class_there(logits: Tensor) -> Tensor:
+    """`best_class`, left on the logits' device."""
+    return logits.argmax(1).to(torch.uint8)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -18,7 +18,7 @@ def layout(name: str) -> list[tuple[str, tuple[int, ...]]]:
     """Names and shapes of a published checkpoint's parameters, in its order."""
     path = LAYOUTS / f"{name}.json"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(reason=f"{path} is not there")
     return [(key, tuple(shape)) for key, shape in json.loads(path.read_text())["tensors"]]
 
 

@@ -180,9 +180,9 @@ def test_animations_of_a_sequence_and_of_one_scan(
 def display() -> str:
     """A screen that nobody looks at."""
     if not (shutil.which("Xvfb") and shutil.which("xdotool") and shutil.which("import")):
-        pytest.skip("Xvfb, xdotool or ImageMagick's import is not installed")
+        pytest.skip(reason="Xvfb, xdotool or ImageMagick's import is not installed")
     if not [*Path("/usr/share/vulkan/icd.d").glob("*.json")]:
-        pytest.skip("there is no Vulkan driver: apt-get install libvulkan1 mesa-vulkan-drivers")
+        pytest.skip(reason="there is no Vulkan driver: apt-get install libvulkan1 mesa-vulkan-drivers")
     number = f":{90 + os.getpid() % 900}"
     server = subprocess.Popen(["Xvfb", number, "-screen", "0", "1500x900x24"], stderr=subprocess.DEVNULL)
     time.sleep(1)

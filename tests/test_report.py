@@ -165,7 +165,7 @@ def test_a_browser_draws_and_turns_the_points(rng: np.random.Generator, label_ma
         (path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None
     )
     if browser is None:
-        pytest.skip("there is no chromium")
+        pytest.skip(reason="there is no chromium")
     one = shown(rng, 5000)
     (tmp_path / "page.html").write_bytes(page("t", [scans([one], label_map)], [one], label_map))
     with driver.sync_playwright() as started:

@@ -22,7 +22,7 @@ def test_the_published_network_has_its_published_size() -> None:
 
 def test_weights_have_the_order_and_shapes_of_the_published_checkpoint() -> None:
     if not LAYOUT.is_file():
-        pytest.skip(f"{LAYOUT} is not there")
+        pytest.skip(reason=f"{LAYOUT} is not there")
     published = [tuple(shape) for _, shape in json.loads(LAYOUT.read_text())["tensors"]]
     assert [tuple(weight.shape) for weight in SalsaNext(5, 20).parameters()] == published
 

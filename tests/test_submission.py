@@ -186,7 +186,7 @@ def test_the_official_validator_takes_it_and_less_than_ours_refuses(
     """Against semantic-kitti-api's own script. It looks in velodyne/ or, as of some commits, in voxels/."""
     checkout = os.environ.get("RANGESEG_SEMANTIC_KITTI_API")
     if not checkout:
-        pytest.skip("set RANGESEG_SEMANTIC_KITTI_API to a checkout of semantic-kitti-api")
+        pytest.skip(reason="set RANGESEG_SEMANTIC_KITTI_API to a checkout of semantic-kitti-api")
     for sequence in KITTI.splits["test"]:
         voxels = root / "sequences" / sequence / "voxels"
         voxels.exists() or voxels.symlink_to("velodyne")  # type: ignore[func-returns-value]

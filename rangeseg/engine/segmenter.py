@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rangeseg.argmax import best_class_there
 from rangeseg.engine.evaluate import answer, reads_logits
 from rangeseg.engine.experiment import make_back_projection, make_projection, seen_through, stride_of
 from rangeseg.engine.run import Run
@@ -145,10 +146,10 @@ class Segmenter:
             return Ready(item, thing, image, self.view(image))
 
         def finish(asked: tuple[Ready, Answer | None]) -> Any:
-            ready, answer = asked
-            if answer is None or ready.thing is None or ready.image is None:
+            ready, arrive = asked
+            if arrive is None or ready.thing is None or ready.image is None:
                 return None
-            return write(ready.item, ready.thing, self._answered(ready.image, answer()))
+            return write(ready.item, ready.thing, self._answered(ready.image, arrive()))
 
         def all_the_way(item: Any) -> Any:
             return finish(next(self._asked(iter([prepare(item)]), 1)))
@@ -173,7 +174,7 @@ class Segmenter:
         if logits.device.type != "cuda":
             answers = answer(logits, self._back_projection)
             return lambda: answers
-        wanted = logits.float() if reads_logits(self._back_projection) else logits.argmax(1).to(torch.uint8)
+        wanted = logits.float() if reads_logits(self._back_projection) else best_class_there(logits)
         here = torch.empty(wanted.shape, dtype=wanted.dtype, pin_memory=True)
         here.copy_(wanted, non_blocking=True)
         arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep
