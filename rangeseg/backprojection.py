@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -269,8 +270,12 @@ def _check_window(window: int) -> None:
         raise ValueError(f"The window's side is {window} pixels; give an odd one: {cure}.")
 
 
+@lru_cache(maxsize=16)
 def _inverse_gaussian(window: int, sigma: float) -> NDArray[np.float32]:
-    """(S, S) 1 minus the Gaussian of the window, in the original's float32; 0 in the middle, where the point stands."""
+    """(S, S) 1 minus the Gaussian of the window, in the original's float32; 0 in the middle, where the point stands.
+
+    One array for all who ask; nobody writes to it.
+    """
     offset = torch.arange(window).float() - (window - 1) / 2
     squares = (offset**2)[:, None] + (offset**2)[None, :]
     gaussian = (1.0 / (2.0 * math.pi * sigma**2)) * torch.exp(-squares / (2 * sigma**2))

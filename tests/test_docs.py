@@ -196,6 +196,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, but for the configs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # what `export PYTHONPATH=$PWD` does
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as of many_machines.md's "to the bit"
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     for module in ("my_dataset", "my_network", "my_perturbation"):
         monkeypatch.delitem(sys.modules, module, raising=False)

@@ -109,13 +109,14 @@ def test_the_default_computes_what_the_published_arrangement_computes(generator:
 def test_the_split_head_has_the_values_and_gradients_of_the_concatenated_one(
     wrap: bool, generator: torch.Generator
 ) -> None:
-    head = make("fidnet", {}, wrap=wrap).head.double()
+    conv = make("fidnet", {}, wrap=wrap).head.conv1.double()
     sizes = [(32, 16, 24), (8, 16, 24), (8, 8, 12), (8, 4, 6), (8, 2, 3)]
     features = [torch.randn(2, *size, generator=generator).double().requires_grad_() for size in sizes]
-    inputs = [*features, head.conv1.weight, head.conv1.bias]
+    inputs = [*features, conv.weight, conv.bias]
     enlarged = [enlarge_corners(feature, (16, 24), wrap=wrap) for feature in features]
     results = {}
-    for name, fused in {"split": head.fuse(features), "concatenated": head.conv1(torch.cat(enlarged, dim=1))}.items():
+    together = F.conv2d(torch.cat(enlarged, dim=1), conv.weight, conv.bias)
+    for name, fused in {"split": conv(features), "concatenated": together}.items():
         results[name] = [fused, *torch.autograd.grad(fused.square().sum(), inputs)]
     for split, concatenated in zip(results["split"], results["concatenated"], strict=True):
         torch.testing.assert_close(split, concatenated, rtol=1e-9, atol=1e-9)

@@ -26,6 +26,7 @@ from rangeseg.engine.strategies import STRATEGIES, Strategy
 from rangeseg.engine.supervision import prepare_heads
 from rangeseg.labels import LabelMap
 from rangeseg.networks import NETWORKS
+from rangeseg.networks.fusion import fuse_norms
 from rangeseg.networks.sliding import SlidingWindow
 from rangeseg.perturbations import PERTURBATIONS, Channels, Perturbation
 from rangeseg.resources import resource
@@ -33,6 +34,9 @@ from rangeseg.types import Sample
 
 Network = Callable[[Tensor], Tensor]
 """(B, C, H, W) -> (B, K, H, W) logits."""
+
+SMALL = 16
+"""Rows and columns, or a network's stride, of the image with which a copy of it is compared."""
 
 
 def of_photos(dataset: Any) -> bool:
@@ -238,14 +242,25 @@ def make_fabric(config: Config) -> Fabric:
     return fabric
 
 
-def seen_through(config: Config, network: Network) -> Network:
+def seen_through(config: Config, network: Network, *, compile: bool = False) -> Network:
     """A network's logits as the config evaluates them, in `runtime.precision` where the device has it.
 
+    A module's BatchNorm is fused into its convolutions, in a copy: what is learnt later is not seen through it.
     `evaluation.window` cuts the image into overlapping parts.
+
+    Args:
+        config: of the experiment.
+        network: (B, C, H, W) -> (B, K, H, W) logits, in eval mode.
+        compile: by torch.compile, anew for each size of image.
 
     Raises:
         ConfigError: the window is no size, or a cylinder would be cut.
     """
+    if isinstance(network, nn.Module):
+        rows, columns = (-(-SMALL // step) * step for step in stride_of(network))
+        network = fuse_norms(network, (len(config.data.channels), rows, columns))
+    if compile:
+        network = cast(Network, torch.compile(network, dynamic=False))
     window, network = config.evaluation.window, in_precision(network, config.runtime.precision)
     if not window:
         return network

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from rangeseg.argmax import best_class_there
 from rangeseg.engine.evaluate import answer, reads_logits
@@ -64,8 +64,7 @@ class Segmenter:
         self.run = run
         self._projection: Any = make_projection(run.config, stride_of(run.network))
         self._back_projection = make_back_projection(run.config)
-        network = cast(nn.Module, torch.compile(run.network, dynamic=False)) if compile else run.network
-        self._network = seen_through(run.config, network)
+        self._network = seen_through(run.config, run.network, compile=compile)
 
     @staticmethod
     def load(
@@ -135,7 +134,7 @@ class Segmenter:
         Yields:
             Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
         """
-
+        on_cpu, threads = self.run.device.type == "cpu", torch.get_num_threads()
         workers = self.workers if workers is None else workers
 
         def prepare(item: Any) -> Ready:
@@ -154,10 +153,15 @@ class Segmenter:
         def all_the_way(item: Any) -> Any:
             return finish(next(self._asked(iter([prepare(item)]), 1)))
 
-        if self.run.device.type == "cpu" and workers:
-            return _sharing_threads(all_the_way, items, workers)
-        ready = in_order(prepare, items, workers=workers)
-        return in_order(finish, self._asked(ready, batch), workers=workers)
+        share = max(1, threads // workers) if on_cpu and workers else 1  # a team of threads for each would be too many
+        work = partial(in_order, workers=workers, start=partial(torch.set_num_threads, share))
+        try:
+            if on_cpu and workers:
+                yield from work(all_the_way, items)
+            else:
+                yield from work(finish, self._asked(work(prepare, items), batch))
+        finally:
+            torch.set_num_threads(threads)  # what threads yet to come begin with
 
     def _asked(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, Answer | None]]:
         """Each item with what tells the network's answer; runs where the network does, and does not wait for a GPU."""
@@ -207,13 +211,3 @@ class Segmenter:
 def _one_of(answers: Answer, index: int) -> NDArray[Any]:
     one: NDArray[Any] = answers()[index]
     return one
-
-
-def _sharing_threads(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
-    """`in_order`, torch's threads shared out among the workers; the caller has all of them again afterwards."""
-    threads = torch.get_num_threads()
-    share = max(1, threads // workers)
-    try:
-        yield from in_order(function, items, workers=workers, start=lambda: torch.set_num_threads(share))
-    finally:
-        torch.set_num_threads(threads)  # what threads yet to come begin with

@@ -128,16 +128,16 @@ def _validate(
     views = make_views(config, data.validation, stride=stride_of(trainer.network))
     drawn: list[Segmented] = []
     mine = range(fabric.global_rank, len(views), fabric.world_size)
-    segmented = segment_views(config, trainer.teacher.logits, views, mine, fabric.device)
+    teacher = trainer.teacher.network
 
     def watched() -> Iterator[Segmented]:
-        for one in segmented:
+        for one in segment_views(config, teacher, views, mine, fabric.device):
             if len(drawn) < config.runtime.pictures and fabric.is_global_zero:
                 drawn.append(one)
             yield one
 
     scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # of a process without a share of few samples
-    with evaluating(trainer.teacher.network):
+    with evaluating(teacher):
         if mine:
             scores = score(watched(), label_map.num_classes)
     if fabric.world_size > 1:

@@ -62,13 +62,39 @@ ASPP = {"small": Aspp(1, 1, 1, bias=False), "large": Aspp(0.5, 2, 2, bias=True)}
 """The two variants of the published code, ResNet34_aspp_1 and ResNet34_aspp_2."""
 
 
-class Head(nn.Module):
-    """Three 1x1 convolutions over all scales; the coarse scales are convolved before they are interpolated.
+class ConvOfAll(nn.Conv2d):
+    """1x1 convolution over all scales; the coarse ones are convolved before they are interpolated.
 
-    A 1x1 convolution is a sum over its input channels and commutes with interpolation. So the first one's weight is
-    split by scale, and the features are neither concatenated nor, where coarse, convolved at full size. A GPU
-    multiplies faster than it interpolates: there, where features have fewer channels than what the first convolution
-    makes of them, they are interpolated before.
+    A 1x1 convolution is a sum over its input channels and commutes with interpolation. So the weight is split by scale,
+    and the features are neither concatenated nor, where coarse, convolved at full size. A GPU multiplies faster than it
+    interpolates: there, where features have fewer channels than what the convolution makes of them, they are
+    interpolated before.
+
+    Args:
+        channels: of the features f0, f1, ..., which f0 leads in size.
+        out_channels: C of the output.
+        wrap: column 0 touches column W-1.
+    """
+
+    def __init__(self, channels: Sequence[int], out_channels: int, *, wrap: bool = False) -> None:
+        super().__init__(sum(channels), out_channels, 1)
+        self.channels = tuple(channels)
+        self.wrap = wrap
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:  # type: ignore[override]  # of several images
+        """[(B, C_i, H_i, W_i)] -> (B, C', H_0, W_0)."""
+        size = (features[0].shape[-2], features[0].shape[-1])
+        if features[0].is_cuda and self.out_channels > max(self.channels[1:]):
+            return super().forward(torch.cat([enlarge_corners(one, size, wrap=self.wrap) for one in features], 1))
+        weights = self.weight.split(self.channels, dim=1)
+        fused = F.conv2d(features[0], weights[0], self.bias)
+        for feature, weight in zip(features[1:], weights[1:], strict=True):
+            fused += enlarge_corners(F.conv2d(feature, weight), size, wrap=self.wrap)
+        return fused
+
+
+class Head(nn.Module):
+    """Three 1x1 convolutions over all scales.
 
     Args:
         channels: of the features f0, f1, ..., which f0 leads in size.
@@ -81,29 +107,15 @@ class Head(nn.Module):
         self, channels: Sequence[int], hidden: tuple[int, int], num_classes: int, *, wrap: bool = False
     ) -> None:
         super().__init__()
-        self.channels = tuple(channels)
-        self.wrap = wrap
-        self.conv1 = nn.Conv2d(sum(channels), hidden[0], 1)
+        self.conv1 = ConvOfAll(channels, hidden[0], wrap=wrap)
         self.norm1 = nn.BatchNorm2d(hidden[0])
         self.conv2 = nn.Conv2d(hidden[0], hidden[1], 1)
         self.norm2 = nn.BatchNorm2d(hidden[1])
         self.classify = nn.Conv2d(hidden[1], num_classes, 1)
 
-    def fuse(self, features: Sequence[Tensor]) -> Tensor:
-        """`conv1` of all features, concatenated at the size of the first: [(B, C_i, H_i, W_i)] -> (B, C', H_0, W_0)."""
-        size = (features[0].shape[-2], features[0].shape[-1])
-        if features[0].is_cuda and self.conv1.out_channels > max(self.channels[1:]):
-            whole: Tensor = self.conv1(torch.cat([enlarge_corners(one, size, wrap=self.wrap) for one in features], 1))
-            return whole
-        weights = self.conv1.weight.split(self.channels, dim=1)
-        fused = F.conv2d(features[0], weights[0], self.conv1.bias)
-        for feature, weight in zip(features[1:], weights[1:], strict=True):
-            fused += enlarge_corners(F.conv2d(feature, weight), size, wrap=self.wrap)
-        return fused
-
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """[(B, C_i, H_i, W_i)] -> (B, K, H_0, W_0) logits."""
-        hidden = F.leaky_relu(self.norm1(self.fuse(features)), SLOPE, inplace=True)
+        hidden = F.leaky_relu(self.norm1(self.conv1(features)), SLOPE, inplace=True)
         hidden = F.leaky_relu(self.norm2(self.conv2(hidden)), SLOPE, inplace=True)
         return self.classify(hidden)
 
