@@ -26,6 +26,7 @@ from rangeseg.engine.training import train
 from rangeseg.losses import CONSISTENCY_KINDS, consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.masks import box_mask
 from rangeseg.mix import mix, mix_probabilities
+from rangeseg.networks.fusion import fuse_norms
 from rangeseg.perturbations import PERTURBATIONS
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import View
@@ -50,7 +51,11 @@ def test_a_network_answers_as_on_a_cpu(name: str, more: dict, generator: torch.G
     with torch.no_grad():
         expected = network(image)
         found = copy.deepcopy(network).to("cuda", memory_format=torch.channels_last)(image.cuda()).cpu()
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+        fused = fuse_norms(copy.deepcopy(network).to("cuda", memory_format=torch.channels_last), image.shape[1:])
+        assert {parameter.device.type for parameter in fused.parameters()} == {"cuda"}
+        again = fused(image.cuda()).cpu()
+    for one in (found, again):
+        torch.testing.assert_close(one, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)

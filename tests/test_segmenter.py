@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +54,37 @@ def test_a_stream_on_a_cpu_shares_the_threads_out_and_gives_them_back(
         assert torch.get_num_threads() == 5
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_beside_another_device_workers_compute_with_one_thread_each(
+    segmenter: Segmenter, scans: list[Scan], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its network is on the CPU all the same; the conveyor belt is the one of a GPU."""
+    seen = {"read": set(), "network": set(), "write": set()}
+
+    def look(place: str, what: Any) -> Any:
+        seen[place].add((torch.get_num_threads(), threading.current_thread() is threading.main_thread()))
+        return what
+
+    belt = Segmenter(replace(segmenter.run, device=torch.device("xpu")))
+    monkeypatch.setattr(belt, "_forward", lambda views: look("network", segmenter._forward(views)))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        found = list(
+            belt.stream(
+                iter(scans), lambda scan: look("read", scan), lambda _, __, labels: look("write", labels),
+                batch=batch, workers=2,
+            )
+        )  # fmt: skip
+        assert torch.get_num_threads() == 5
+    finally:
+        torch.set_num_threads(before)
+    assert seen["read"] == seen["write"] == {(1, False)}
+    assert {main for _, main in seen["network"]} == {True}
+    for scan, labels in zip(scans, found, strict=True):
+        assert (labels != segmenter(scan)).mean() < 1e-2  # summed in another order
 
 
 def test_items_are_read_ahead_written_behind_and_passed_by(segmenter: Segmenter, scans: list[Scan]) -> None:
