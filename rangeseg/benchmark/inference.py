@@ -181,7 +181,7 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     count = max(3, min(4 * repeats, int(ENOUGH_MS / timings["forward"])))
     latencies = _latencies(segmenter, things, count)
     count += -count % segmenter.workers  # a folder's last scans, for which a thread has no other, are not its rate
-    per_s, own = _throughput(segmenter, things, count, views)
+    per_s, own = _throughput(segmenter, network, things, count, views)
     return Inference(
         "", sum(weight.numel() for weight in run.network.parameters()), gflop, timings["forward"],
         timings.get("onnx", np.nan), (gflop / best) / (2e-9 * SGEMM**3 / timings["gemm"]), median(latencies),
@@ -213,12 +213,14 @@ def _latencies(segmenter: Segmenter, things: Sequence[Thing], count: int) -> lis
 
 
 def _throughput(
-    segmenter: Segmenter, things: Sequence[Thing], count: int, views: Iterator[Tensor]
+    segmenter: Segmenter,
+    network: Callable[[Tensor], Tensor],
+    things: Sequence[Thing],
+    count: int,
+    views: Iterator[Tensor],
 ) -> tuple[float, float]:
     """Scans a second: of a stream, and of the network alone; both `evaluation.batch` at once, the better of three."""
-    run = segmenter.run
-    batch = run.config.evaluation.batch
-    network = seen_through(run.config, run.network)
+    batch = segmenter.run.config.evaluation.batch
     together = cycle([torch.cat(list(islice(views, batch)))])
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(3):

@@ -134,8 +134,9 @@ class Segmenter:
         Yields:
             Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
         """
-        on_cpu, threads = self.run.device.type == "cpu", torch.get_num_threads()
         workers = self.workers if workers is None else workers
+        side_by_side = self.run.device.type == "cpu" and workers > 0
+        threads = torch.get_num_threads()
 
         def prepare(item: Any) -> Ready:
             thing = read(item)
@@ -153,10 +154,10 @@ class Segmenter:
         def all_the_way(item: Any) -> Any:
             return finish(next(self._asked(iter([prepare(item)]), 1)))
 
-        share = max(1, threads // workers) if on_cpu and workers else 1  # a team of threads for each would be too many
+        share = max(1, threads // workers) if side_by_side else 1  # a team of threads for each would be too many
         work = partial(in_order, workers=workers, start=partial(torch.set_num_threads, share))
         try:
-            if on_cpu and workers:
+            if side_by_side:
                 yield from work(all_the_way, items)
             else:
                 yield from work(finish, self._asked(work(prepare, items), batch))
