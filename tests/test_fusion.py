@@ -99,6 +99,32 @@ class NormedTwice(Convolved):
         return result
 
 
+class OfFloat32(Convolved):
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.norm(self.conv(image.float()))
+        return result
+
+
+class OfOneSize(Convolved):
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-1] != 64:
+            raise ValueError("give 64 columns")
+        return super().forward(image)
+
+
+class ReadsItsNorm(Convolved):
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.norm(self.conv(image)) * self.norm.eps
+        return result
+
+
+@pytest.mark.parametrize("kind", [OfFloat32, OfOneSize, ReadsItsNorm])
+def test_a_network_that_cannot_be_compared_is_left_as_it_is(kind: type[nn.Module], generator: torch.Generator) -> None:
+    network = settled(kind(), generator)
+    assert fuse_norms(network, SHAPE) is network
+    assert network(torch.randn(1, 3, 4, 64, generator=generator)).isfinite().all()
+
+
 @pytest.mark.parametrize("kind", [ActivatedInPlace, ReadTwice, ConvolvedTwice, NormedTwice])
 def test_nothing_is_fused_where_it_would_not_be_the_same(kind: type[nn.Module], generator: torch.Generator) -> None:
     torch.manual_seed(0)

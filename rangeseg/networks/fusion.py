@@ -18,7 +18,7 @@ def fuse_norms(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
 
     A BatchNorm is fused where it reads, unchanged, what a convolution has returned, and both run once. The copy is
     compared with the network in float64: where something else reads what lies between, they differ, and nothing is
-    fused.
+    fused. Neither is it in a network that cannot do that: on a CPU, in float64, with so small an image, norm or none.
 
     Args:
         network: in eval mode and float32; stays as it is.
@@ -31,22 +31,28 @@ def fuse_norms(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return network
-    exact = copy.deepcopy(network).cpu().double()
     image = torch.randn(1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        pairs = _pairs(exact, image)
-        expected = exact(image)
-        for name, conv in pairs:
-            norm: Any = exact.get_submodule(name)
-            conv.weight, conv.bias = fuse_conv_bn_weights(
-                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
-                transpose=isinstance(conv, nn.ConvTranspose2d),
-            )  # fmt: skip
-            parent, _, leaf = name.rpartition(".")
-            setattr(exact.get_submodule(parent), leaf, nn.Identity())
-        if not pairs or not torch.allclose(exact(image), expected):
-            return network
-    return exact.float().to(next(network.parameters()).device)
+    try:
+        fused = _fused(copy.deepcopy(network).cpu().double(), image)
+    except Exception:  # whatever stands in the way there; what is wrong with the network itself shows where it is used
+        return network
+    return network if fused is None else fused.float().to(next(network.parameters()).device)
+
+
+@torch.no_grad()
+def _fused(network: nn.Module, image: Tensor) -> nn.Module | None:
+    """The network itself, changed; None where there is nothing to fuse or it would not answer the same."""
+    pairs = _pairs(network, image)
+    expected = network(image)
+    for name, conv in pairs:
+        norm: Any = network.get_submodule(name)
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
+            transpose=isinstance(conv, nn.ConvTranspose2d),
+        )  # fmt: skip
+        parent, _, leaf = name.rpartition(".")
+        setattr(network.get_submodule(parent), leaf, nn.Identity())
+    return network if pairs and torch.allclose(network(image), expected) else None
 
 
 def _pairs(network: nn.Module, image: Tensor) -> list[tuple[str, Convolution]]:
