@@ -56,8 +56,12 @@ def random_scan(rng: np.random.Generator, points: int = 2000, classes: int = 19)
 
 @pytest.fixture(scope="session")
 def tiny_kitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up dataset in SemanticKITTI's layout."""
+    return write_tiny_kitti(tmp_path_factory.mktemp("tiny_kitti"))
+
+
+def write_tiny_kitti(root: Path) -> Path:
     """A made-up dataset in SemanticKITTI's layout: 3 scans of sequence 00, 2 of 08 and 1 of 11 (without labels)."""
-    root = tmp_path_factory.mktemp("tiny_kitti")
     rng = np.random.default_rng(1)
     raw_ids = np.array([10, 40, 48, 50, 70])
     for sequence, frames in (("00", 3), ("08", 2), ("11", 1)):
@@ -78,6 +82,11 @@ def tiny_kitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_config(tiny_kitti: Path, tmp_path: Path) -> Config:
     """Four steps of a very small network on `tiny_kitti`."""
+    return make_tiny_config(tiny_kitti, tmp_path)
+
+
+def make_tiny_config(tiny_kitti: Path, folder: Path) -> Config:
+    """Four steps of a very small network on `tiny_kitti`, in `folder`/run."""
     return config_from(
         [
             {
@@ -97,7 +106,7 @@ def tiny_config(tiny_kitti: Path, tmp_path: Path) -> Config:
                 "consistency": {"threshold": 0.0},
                 "optim": {"steps": 4},
                 "runtime": {
-                    "out": str(tmp_path / "run"),
+                    "out": str(folder / "run"),
                     "log_every": 1,
                     "checkpoint_every": 2,
                     "workers": 0,
@@ -129,11 +138,16 @@ def write_camvid(root: Path, photos: int = 4, size: tuple[int, int] = (30, 44)) 
 @pytest.fixture
 def photo_config(tmp_path: Path) -> Config:
     """Four steps of a very small network on a made-up CamVid of 30 x 44 pixels, which no stride divides."""
+    return make_photo_config(tmp_path)
+
+
+def make_photo_config(folder: Path) -> Config:
+    """Four steps of a very small network on a made-up CamVid in `folder`."""
     return config_from(
         [
             {
                 "data": {
-                    "root": str(write_camvid(tmp_path / "camvid")),
+                    "root": str(write_camvid(folder / "camvid")),
                     "dataset": {"name": "camvid"},
                     "channels": ["red", "green", "blue"],
                     "mean": [0.485, 0.456, 0.406],
@@ -145,7 +159,7 @@ def photo_config(tmp_path: Path) -> Config:
                 "optim": {"steps": 4},
                 "evaluation": {"back_projection": {"name": "nearest"}},
                 "runtime": {
-                    "out": str(tmp_path / "run"),
+                    "out": str(folder / "run"),
                     "log_every": 1,
                     "checkpoint_every": 2,
                     "workers": 0,
