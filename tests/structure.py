@@ -112,4 +112,4 @@ def help_seconds() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"training": training(), "lines": lines(), "help_cpu_seconds": help_seconds()}, indent=1))
+    sys.stdout.write(json.dumps({"training": training(), "lines": lines(), "help_cpu_seconds": help_seconds()}, indent=1) + "\n")
