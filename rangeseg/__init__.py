@@ -4,30 +4,28 @@ scan = read_scan("000000.bin")
 labels = Segmenter.load("runs/cutmix")(scan)
 """
 
-from rangeseg.backprojection import knn_vote, nearest_label, nearest_pixel
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, read_config
-from rangeseg.data.photo_io import read_photo
-from rangeseg.engine.evaluate import evaluate
-from rangeseg.engine.mean_teacher import MeanTeacher
-from rangeseg.engine.segmenter import Segmenter
+from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training import train
+from rangeseg.evaluation.backprojection import knn_vote, nearest_label, nearest_pixel
+from rangeseg.evaluation.evaluate import evaluate
+from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.losses import consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.masks import beam_mask, box_mask, sector_mask
-from rangeseg.metrics import ConfusionMatrix
 from rangeseg.mix import erase, mix, mix_probabilities
 from rangeseg.networks import create_network
 from rangeseg.perturbations import CutMix, CutOut, NoPerturbation, Perturbation, Perturbed
-from rangeseg.projection import (
-    BeamProjection,
-    OrganisedProjection,
-    PaddedImage,
-    RangeImage,
-    RingProjection,
-    ScanUnfolding,
-    SphericalProjection,
-)
+from rangeseg.photos.io import read_photo
+from rangeseg.photos.padded_image import PaddedImage
+from rangeseg.projection.beam import BeamProjection
+from rangeseg.projection.organised import OrganisedProjection
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.ring import RingProjection
+from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.projection.unfolding import ScanUnfolding
+from rangeseg.registry import ConfigError
 from rangeseg.scan_io import read_scan, write_labels
 from rangeseg.schedules import poly_decay, sigmoid_rampup
 from rangeseg.teacher import EmaTeacher
@@ -44,7 +42,6 @@ __all__ = [
     "CutOut",
     "EmaTeacher",
     "LabelMap",
-    "MeanTeacher",
     "NoPerturbation",
     "OrganisedProjection",
     "PaddedImage",
@@ -59,6 +56,7 @@ __all__ = [
     "ScanUnfolding",
     "Segmenter",
     "SphericalProjection",
+    "Trainer",
     "View",
     "ViewSpec",
     "__version__",

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rangeseg.losses_kernels import jaccard_slope
+from rangeseg.kernels.lovasz import lovasz_grad
 from rangeseg.types import IGNORE
 
 
@@ -64,7 +64,7 @@ def focal_loss(logits: Tensor, label: Tensor, *, gamma: float = 2.0, weight: Ten
     return _divide((share * doubt**gamma * -log_probability).sum(), share.sum())
 
 
-def hardest_cross_entropy(
+def ohem_cross_entropy(
     logits: Tensor, label: Tensor, *, share: float, weight: Tensor | None = None, factor: Tensor | None = None
 ) -> Tensor:
     """Mean of the largest among the pixels' -w_y f ln P_y (online hard example mining).
@@ -170,7 +170,7 @@ def _jaccard_slope(error: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
         (K, P); 0 where not labelled.
     """
     if error.device.type == "cpu" and error.dtype == torch.float32:
-        return torch.from_numpy(jaccard_slope(error.numpy(), truth.numpy(), labelled.numpy()))  # the same bits, sooner
+        return torch.from_numpy(lovasz_grad(error.numpy(), truth.numpy(), labelled.numpy()))  # the same bits, sooner
     order = error.argsort(dim=1, descending=True, stable=True)
     # Counts in integers: exact beyond 2^24 pixels, and deterministic on every device.
     size = truth.sum(1, keepdim=True)

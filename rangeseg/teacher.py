@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rangeseg.networks.layers import evaluating
+from rangeseg.networks.modes import evaluating
 
 
-class PlainTeacher:
+class NetworkTeacher:
     """Answers with a network as it is at the moment, in eval mode: no copy, no average (FixMatch, CPS).
 
     Args:
@@ -56,7 +56,7 @@ class PlainTeacher:
         return evaluating(self.network)
 
 
-class EmaTeacher(PlainTeacher):
+class EmaTeacher(NetworkTeacher):
     """Answers with the average of the student's past: t <- decay t + (1 - decay) s after every step of the optimiser.
 
     Args:

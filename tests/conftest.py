@@ -29,6 +29,12 @@ def kitti_root(data_root: Path) -> Path:
     return data_root / "semantickitti"
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Weights and numbers that a test draws without a generator are the same in any order and choice of tests."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -65,7 +65,7 @@ def training() -> dict[str, dict[str, int]]:
     """Calls before the first step of a small CutMix training, and inside that step."""
     from rangeseg import train
 
-    trainer: Any = __import__("rangeseg.engine.mean_teacher", fromlist=["MeanTeacher"]).MeanTeacher
+    trainer: Any = __import__("rangeseg.engine.trainer", fromlist=["Trainer"]).Trainer
     found: dict[str, dict[str, int]] = {}
     step = getattr(trainer, STEP)
 
@@ -112,4 +112,6 @@ def help_seconds() -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({"training": training(), "lines": lines(), "help_cpu_seconds": help_seconds()}, indent=1) + "\n")
+    sys.stdout.write(
+        json.dumps({"training": training(), "lines": lines(), "help_cpu_seconds": help_seconds()}, indent=1) + "\n"
+    )

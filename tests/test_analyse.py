@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from rangeseg.apps.analyse import _neighbours, patch_distance, scene_of
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.engine.analyse import _neighbours, patch_distance, scene_of
 from rangeseg.types import View
 from rangeseg.vis.plots import COLORS, Axes, decades, plot, ticks
 

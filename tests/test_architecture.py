@@ -6,40 +6,86 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).parents[1] / "rangeseg"
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {place: ast.parse(source, place) for place, source in SOURCES.items()}
-LINES_AT_MOST = 350
+FILE_LINES = 300
+FUNCTION_LINES = 40
 
-LAYERS = (
-    {"types", "version", "files", "resources", "components", "parallel", "optional"},
-    {"labels", "config", "config_checks", "scan_formats", "scan_io", "sensors"},
-    {
-        "projection",
-        "argmax",
-        "backprojection",
-        "backprojection_kernels",
-        "holes",
-        "noise",
-        "masks",
-        "mix",
-        "mix_kernels",
-        "perturbations",
-    }
-    | {"losses", "losses_kernels", "schedules", "metrics", "teacher", "networks"},
-    {"synthetic"},
-    {"analysis", "data", "vis"},
-    {"engine"},
-    {"benchmark"},
-    {"commands"},
-    {"cli"},
-)
-"""Parts of `rangeseg`, lowest first. A part imports from its own layer and from those below."""
+LONG_FILES = {"engine/trainer.py": 310, "losses.py": 305}
+LONG_FUNCTIONS = {
+    "apps/predict.py: predict_inputs": 50,
+    "data/loading.py: __init__": 43,
+    "engine/training.py: train": 48,
+    "kernels/projection.py: _pixels_float32": 41,
+    "kernels/projection.py: project_points": 42,
+    "networks/fidnet.py: __init__": 43,
+    "networks/rangevit.py: __init__": 44,
+}
+"""What is longer than the rule says, and how long it may be. Nothing is added here; shorten what is new."""
 
-YAML_READERS = {"config.py", "labels.py", "sensors.py"}
-CONFIG_READERS = {"__init__", "benchmark", "cli", "commands", "config", "config_checks", "engine"}
+LEAVES = {"types", "version", "files", "resources", "registry", "catalog", "parallel", "optional", "labels", "sensors"}
+LEARNING = {"masks", "mix", "noise", "losses", "schedules", "networks", "perturbations", "teacher"}
+SCANS = {"kernels", "scan_formats", "scan_io", "projection", "synthetic", "data"}
+ENGINE = LEAVES | LEARNING | SCANS | {"config", "analysis", "vis", "photos", "evaluation"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "types": set(),
+    "version": set(),
+    "files": set(),
+    "resources": set(),
+    "registry": set(),
+    "parallel": set(),
+    "optional": set(),
+    "catalog": {"registry"},
+    "labels": {"types", "files", "resources"},
+    "sensors": {"files", "resources"},
+    "kernels": {"types"},
+    "config": {"registry", "catalog", "files", "resources"},
+    "scan_formats": {"types", "files", "optional", "kernels"},
+    "scan_io": {"types", "files", "registry", "labels", "scan_formats"},
+    "projection": LEAVES | {"kernels"},
+    "synthetic": LEAVES | {"kernels"},
+    "noise": {"types"},
+    "schedules": {"types"},
+    "masks": {"types", "registry", "catalog", "noise"},
+    "mix": {"types", "kernels"},
+    "losses": {"types", "kernels"},
+    "networks": {"types", "registry", "catalog"},
+    "teacher": {"types", "networks"},
+    "perturbations": {"types", "registry", "catalog", "masks", "mix", "noise", "losses", "networks"},
+    "analysis": {"types"},
+    "vis": LEAVES | {"projection", "perturbations"},
+    "data": LEAVES | {"kernels", "scan_formats", "scan_io", "projection", "synthetic"},
+    "photos": LEAVES | {"kernels", "projection", "data", "vis"},
+    "evaluation": LEAVES | {"kernels", "projection", "photos"},
+    "engine": ENGINE,
+    "inference": ENGINE | {"engine"},
+    "benchmark": ENGINE | {"engine", "inference"},
+    "apps": ENGINE | {"engine", "inference"},
+    "commands": ENGINE | {"engine", "inference", "benchmark", "apps"},
+    "cli": {"version", "registry", "catalog", "config", "commands"},
+}
+"""The rooms of `rangeseg` (a folder or a file at its top), lowest first, and what each may import besides itself."""
+
+YAML_READERS = {"config/reading.py", "labels.py", "sensors.py"}
+CONFIG_READERS = {"config", "engine", "inference", "apps", "benchmark", "commands", "cli"}
+KERNELS_IMPORT = {"__future__", "math", "numpy", "numba"}
+
+SCANS_FOR_PHOTOS = {
+    "rangeseg.projection.range_image",
+    "rangeseg.data.file_pairs",
+    "rangeseg.data.lists",
+    "rangeseg.data.patterns",
+    "rangeseg.data.prediction_files",
+    "rangeseg.data.source",
+    "rangeseg.vis.panels",
+}
+"""All that `photos` imports from the rooms of the range view."""
+
+PHOTOS_FOR_OTHERS = {"evaluation": {"rangeseg.photos.padded_image"}, "engine": {"rangeseg.photos"}}
+PHOTOS_FOR_OTHERS |= {room: {"rangeseg.photos"} for room in ("inference", "benchmark", "apps", "commands")}
+"""What each room imports from `photos`; the rooms that are not listed import nothing."""
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -66,20 +112,75 @@ def part(place: str) -> str:
     return place.split("/")[0].removesuffix(".py")
 
 
-def layer(name: str) -> int:
-    for level, parts in enumerate(LAYERS):
-        if name in parts:
-            return level
-    raise AssertionError(f"rangeseg/{name} has no place in LAYERS; give it one")
+def arrows() -> Iterator[tuple[str, str, str]]:
+    """File, its room and the full name of what it imports, for every import between two rooms."""
+    for place, tree in TREES.items():
+        if place not in {"__init__.py", "__main__.py"}:  # they import from every room
+            for name in imports(tree):
+                if name.startswith("rangeseg.") and name.split(".")[1] != part(place):
+                    yield place, part(place), name
 
 
-def test_imports_point_down() -> None:
+def within(name: str, modules: set[str]) -> bool:
+    return any(f"{name}.".startswith(f"{module}.") for module in modules)
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without those of its docstring."""
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    if ast.get_docstring(node) is None:
+        return lines
+    docstring = node.body[0]
+    return lines - ((docstring.end_lineno or docstring.lineno) - docstring.lineno + 1)
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {part(place) for place in TREES} - {"__init__", "__main__"}
+    assert not rooms - set(MAY_IMPORT), "give these rooms a line in MAY_IMPORT"
+    assert not set(MAY_IMPORT) - rooms, "these rooms do not exist"
+
+
+def test_rules_point_down() -> None:
+    """A room may import only rooms that are listed above it, so no circle of rooms is possible."""
+    order = list(MAY_IMPORT)
+    wrong = [
+        f"{room} may import {other}, which is not listed above it"
+        for room, others in MAY_IMPORT.items()
+        for other in others
+        if order.index(other) >= order.index(room)
+    ]
+    assert not wrong
+
+
+def test_rooms_import_what_their_rule_allows() -> None:
+    wrong = [
+        f"{place} imports {name}; {room} may import {', '.join(sorted(MAY_IMPORT[room])) or 'no other room'}"
+        for place, room, name in arrows()
+        if name.split(".")[1] not in MAY_IMPORT[room]
+    ]
+    assert not wrong
+
+
+def test_kernels_know_arrays_only() -> None:
     wrong = [
         f"{place} imports {name}"
         for place, tree in TREES.items()
-        if place != "__init__.py"  # the public names come from everywhere
+        if part(place) == "kernels"
         for name in imports(tree)
-        if name.startswith("rangeseg.") and layer(name.split(".")[1]) > layer(part(place))
+        if name.split(".")[0] not in KERNELS_IMPORT
+        and not name.startswith("rangeseg.kernels.")
+        and name != "rangeseg.types.IGNORE"
+    ]
+    assert not wrong
+
+
+def test_photographs_meet_the_range_view_in_listed_modules() -> None:
+    view = {"rangeseg.projection", "rangeseg.data", "rangeseg.vis"}
+    wrong = [
+        f"{place} imports {name}"
+        for place, room, name in arrows()
+        if (room == "photos" and within(name, view) and not within(name, SCANS_FOR_PHOTOS))
+        or (within(name, {"rangeseg.photos"}) and not within(name, PHOTOS_FOR_OTHERS.get(room, set())))
     ]
     assert not wrong
 
@@ -94,7 +195,7 @@ def test_yaml_is_known_where_configs_are_read_and_nowhere_else() -> None:
         for place, tree in TREES.items()
         for name in imports(tree)
         if (name.split(".")[0] in {"yaml", "omegaconf"} and place not in YAML_READERS)
-        or (name.startswith("rangeseg.config") and part(place) not in CONFIG_READERS)
+        or (within(name, {"rangeseg.config"}) and part(place) not in CONFIG_READERS | {"__init__"})
     ]
     assert not wrong
 
@@ -118,7 +219,18 @@ def test_everything_public_has_a_docstring() -> None:
 
 def test_files_stay_short() -> None:
     lines = {place: len(source.splitlines()) for place, source in SOURCES.items()}
-    assert not {place: count for place, count in lines.items() if count > LINES_AT_MOST}, "split these"
+    long = {place: count for place, count in lines.items() if count > LONG_FILES.get(place, FILE_LINES)}
+    assert not long, "split these"
+
+
+def test_functions_stay_short() -> None:
+    lines = [
+        (f"{place}: {node.name}", length(node))
+        for place, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert not [(name, count) for name, count in lines if count > LONG_FUNCTIONS.get(name, FUNCTION_LINES)]
 
 
 def test_the_rules_see_what_they_forbid() -> None:
@@ -126,6 +238,8 @@ def test_the_rules_see_what_they_forbid() -> None:
     assert list(imports(tree)) == ["yaml", "rangeseg.cli.main"]
     assert next(imports(ast.parse("from .masks import box_mask"))) == ".masks.box_mask"
     assert [name for name, _ in public(tree)] == ["f", "A", "A.g"]
-    assert layer("types") < layer("labels") < layer("masks") < layer("data") < layer("engine") < layer("cli")
-    with pytest.raises(AssertionError, match="no place in LAYERS"):
-        layer("nowhere")
+    assert within("rangeseg.photos.io.read_photo", {"rangeseg.photos"})
+    assert not within("rangeseg.photos_of_others", {"rangeseg.photos"})
+    function = ast.parse('def f():\n    """One.\n\n    Two.\n    """\n    x = 1\n    return x').body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert length(function) == 3

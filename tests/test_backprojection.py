@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rangeseg.backprojection import BACK_PROJECTIONS, KnnVote, knn_vote, nearest_label, nearest_pixel
 from rangeseg.benchmark.baselines import argsort_projection, loop_nearest_label, unfold_knn
 from rangeseg.benchmark.geometry import blob_noise, salt_noise
-from rangeseg.projection import RangeImage, SphericalProjection
+from rangeseg.catalog import BACK_PROJECTIONS
+from rangeseg.evaluation.backprojection import KnnVote, knn_vote, nearest_label, nearest_pixel
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import IGNORE, Scan
 
 CLASSES = 20

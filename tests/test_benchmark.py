@@ -20,8 +20,8 @@ from rangeseg.benchmark.timing import Timing, compare
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.data.photo_pairs import PhotoPairs
 from rangeseg.engine.experiment import make_views, open_source
+from rangeseg.photos.pairs import PhotoPairs
 from rangeseg.resources import resource
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from conftest import write_camvid
 
-from rangeseg.data.camvid import CamVid
+from rangeseg.apps.split import draw_nested_lists, write_lists
 from rangeseg.data.lists import read_names
-from rangeseg.data.photo_pairs import read_photo_list
-from rangeseg.data.split import draw_nested_lists, write_lists
 from rangeseg.labels import LabelMap
+from rangeseg.photos.camvid import CamVid
+from rangeseg.photos.pairs import read_photo_list
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
 

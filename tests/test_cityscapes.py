@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rangeseg.data.cityscapes import Cityscapes
-from rangeseg.data.photo_io import read_image, read_label_image
+from rangeseg.photos.cityscapes import Cityscapes
+from rangeseg.photos.io import read_image, read_label_image
 from rangeseg.types import IGNORE
 
 CLASSES = Cityscapes.read_label_map()

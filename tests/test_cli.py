@@ -18,7 +18,7 @@ from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main, parse
 from rangeseg.config import Config, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.run import FIRST_ANSWER
+from rangeseg.inference.run import FIRST_ANSWER
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
@@ -183,14 +183,14 @@ def test_two_processes_train_to_equal_parameters(tiny_config: Config, tmp_path: 
 import torch
 from rangeseg.config import read_config
 from rangeseg.engine import training
-from rangeseg.engine.mean_teacher import MeanTeacher
+from rangeseg.engine.trainer import Trainer
 
-fit = MeanTeacher.fit
+fit = Trainer.fit
 def watched(self, *arguments):
     fit(self, *arguments)
     state = {{"network": self.network.state_dict(), "teacher": self.teacher.network.state_dict()}}
     torch.save(state, r"{tmp_path}/rank" + str(self.fabric.global_rank) + ".pt")
-MeanTeacher.fit = watched
+Trainer.fit = watched
 if __name__ == "__main__":
     training.train(read_config(r"{tmp_path / "c.yaml"}"))
 """

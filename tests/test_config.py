@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import typing
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rangeseg.components import ConfigError, build
-from rangeseg.config import Config, config_from, read_config, write_config
+from rangeseg.config import Config, config_from, config_from_yaml, read_config, write_config
+from rangeseg.config.reading import RENAMED
+from rangeseg.registry import ConfigError, build
 
 MINIMAL = "data: {root: somewhere}\noptim: {steps: 10}\nruntime: {out: runs/x}\n"
 
@@ -42,8 +47,8 @@ def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
         ("optim.lr=fast", r"optim\.lr: .*'fast'"),
         ("optim.steps=1.5", r"optim\.steps"),
         ("consistency.confidence=max", r"consistency\.confidence: 'max' is not one of 'mean', 'pixel'"),
-        ("optim.steps=0", r"optim\.steps: 0 is not positive"),
-        ("data.label_fraction=0", r"data\.label_fraction: 0\.0 is not in \(0, 1\]"),
+        ("optim.steps=0", r"optim\.steps: 0 is out of range; give at least 1"),
+        ("data.label_fraction=0", r"data\.label_fraction: 0\.0 is out of range; give above 0 and at most 1"),
         ("optim.accumulate=3", r"optim\.accumulate: 3 parts"),
         ("lr", r"an override is written key\.path=value"),
     ],
@@ -136,3 +141,53 @@ def test_a_class_of_the_users_own_is_reached_by_its_module(monkeypatch: pytest.M
 def test_defaults_are_a_valid_config_but_for_what_only_the_user_knows() -> None:
     config = config_from([{"data": {"root": "x"}, "optim": {"steps": 1}, "runtime": {"out": "y"}}])
     assert isinstance(config, Config)
+
+
+def numeric_keys(section: Any = None, above: str = "") -> list[tuple[str, Any]]:
+    """The path and field of every key that holds numbers."""
+    found = []
+    hints = typing.get_type_hints(section or Config)
+    for key in fields(section or Config):
+        if is_dataclass(hints[key.name]):
+            found += numeric_keys(hints[key.name], f"{above}{key.name}.")
+        elif re.search(r"\b(int|float)\b", str(key.type)):
+            found.append((f"{above}{key.name}", key))
+    return found
+
+
+def test_every_numeric_key_has_its_range_beside_it() -> None:
+    assert not [path for path, key in numeric_keys() if "range" not in key.metadata]
+
+
+@pytest.mark.parametrize("path", [path for path, _ in numeric_keys()])
+def test_a_number_out_of_its_range_is_refused(path: str) -> None:
+    limits = dict(numeric_keys())[path].metadata["range"]
+    lists, maps = {"data.mean", "data.std"}, {"supervised.frequencies": "road", "optim.lr_multipliers": "backbone"}
+    low = limits.least if limits.least is not None else limits.above
+    for value in [
+        ".inf" if low is None else f"{low - 1}",
+        *([] if limits.most is None else [f"{limits.most + 1}"]),
+    ]:
+        word = f"[1.0, {value}]" if path in lists else f"{{{maps[path]}: {value}}}" if path in maps else value
+        with pytest.raises(ConfigError, match=re.escape(path) + ".*out of range"):
+            config_from_yaml("data: {root: x}\noptim: {steps: 1}\nruntime: {out: x}", [f"{path}={word}"])
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_key_of_version_0_1_is_refused_in_a_file_and_translated_in_a_stored_config(
+    old: str, new: str, minimal: Path
+) -> None:
+    value = {"strategy": "{name: cbst}", "optim.multipliers": "{backbone: 0.5}"}.get(old, "1")
+    with pytest.raises(ConfigError, match=f"{re.escape(old)}: is called {re.escape(new)}"):
+        read_config(minimal, [f"{old}={value}"])
+    above, _, key = old.rpartition(".")
+    keys = {"data": "{root: x}", "optim": "{steps: 1}", "runtime": "{out: x}"}
+    section = keys.get(above, "{}")[1:-1]
+    more = {old: value} if not above else {above: f"{{{section}{', ' if section else ''}{key}: {value}}}"}
+    stored = "\n".join(f"{name}: {text}" for name, text in (keys | more).items())
+    if old == "supervised.far_m":
+        stored = stored.replace("far_m: 1", "far_m: 1, hardest: 0.5")
+    found: Any = config_from_yaml(stored)
+    for part in new.split("."):
+        found = getattr(found, part)
+    assert found in (1, {"name": "cbst"}, {"backbone": 0.5})

@@ -9,22 +9,22 @@ import pytest
 import torch
 from test_nuscenes import SWEEPS_BETWEEN, TRAINVAL, write_nuscenes
 
-from rangeseg.components import ConfigError
+from rangeseg.catalog import DATASETS
 from rangeseg.config import Config, read_config
-from rangeseg.data import DATASETS
 from rangeseg.engine.experiment import (
     class_weights,
+    is_photo_dataset,
     lookup_label_map,
     make_back_projection,
     make_fabric,
     make_network,
     make_perturbation,
     make_projection,
-    of_photos,
 )
-from rangeseg.engine.mean_teacher import MeanTeacher
 from rangeseg.engine.optimizer import make_optimizer
-from rangeseg.engine.training import TrainingData
+from rangeseg.engine.trainer import Trainer
+from rangeseg.engine.training_data import TrainingData
+from rangeseg.registry import ConfigError
 from rangeseg.resources import resource
 from rangeseg.types import View
 
@@ -47,7 +47,7 @@ def test_a_config_builds(path: Path) -> None:
     with torch.device("meta"):
         make_network(config, label_map.num_classes)
     projection = make_projection(config)
-    if not of_photos(config.data.dataset["name"]):
+    if not is_photo_dataset(config.data.dataset["name"]):
         assert projection.width == config.data.projection["width"]
     make_back_projection(config)
     make_perturbation(config)
@@ -72,7 +72,7 @@ def test_a_config_of_photographs_takes_two_real_steps(path: Path, data_root: Pat
     config = read_config(path, small)
     data = TrainingData.open(config)
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (46, 367, 101)
-    trainer = MeanTeacher(make_fabric(config), make_network(config, 11), make_perturbation(config), config)
+    trainer = Trainer(make_fabric(config), make_network(config, 11), make_perturbation(config), config)
     rng = np.random.default_rng(0)
     for step in range(2):
         views = [
@@ -124,7 +124,7 @@ def test_a_config_of_nuscenes_takes_two_steps(path: Path, tmp_path: Path) -> Non
     data = TrainingData.open(config)
     sweeps = 1 + SWEEPS_BETWEEN if path.stem.endswith("_sweeps") else 1
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (2, 5 * sweeps, 3)
-    trainer = MeanTeacher(make_fabric(config), make_network(config, 16), make_perturbation(config), config)
+    trainer = Trainer(make_fabric(config), make_network(config, 16), make_perturbation(config), config)
     rng = np.random.default_rng(0)
     for step in range(2):
         parts = (data.labelled, data.unlabelled, data.unlabelled)

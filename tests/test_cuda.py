@@ -16,18 +16,18 @@ from test_networks import make as make_reduced
 from test_perturbations import make, views
 from test_perturbations import network as small_network
 
+from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config
 from rangeseg.engine.experiment import make_fabric, make_network, make_perturbation
-from rangeseg.engine.mean_teacher import MeanTeacher
-from rangeseg.engine.run import Run
-from rangeseg.engine.scoring import open_views, score_run
-from rangeseg.engine.segmenter import Segmenter
+from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training import train
+from rangeseg.inference.run import Run
+from rangeseg.inference.scoring import open_views, score_run
+from rangeseg.inference.segmenter import Segmenter
 from rangeseg.losses import CONSISTENCY_KINDS, consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.masks import box_mask
 from rangeseg.mix import mix, mix_probabilities
-from rangeseg.networks.fusion import fuse_norms
-from rangeseg.perturbations import PERTURBATIONS
+from rangeseg.networks.fusion import fuse_conv_bn
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import View
 
@@ -51,7 +51,7 @@ def test_a_network_answers_as_on_a_cpu(name: str, more: dict, generator: torch.G
     with torch.no_grad():
         expected = network(image)
         found = copy.deepcopy(network).to("cuda", memory_format=torch.channels_last)(image.cuda()).cpu()
-        fused = fuse_norms(copy.deepcopy(network).to("cuda", memory_format=torch.channels_last), image.shape[1:])
+        fused = fuse_conv_bn(copy.deepcopy(network).to("cuda", memory_format=torch.channels_last), image.shape[1:])
         assert {parameter.device.type for parameter in fused.parameters()} == {"cuda"}
         again = fused(image.cuda()).cpu()
     for one in (found, again):
@@ -115,7 +115,7 @@ def test_a_step_moves_student_and_teacher_alike(tiny_config: Config) -> None:
         config = copy.deepcopy(tiny_config)
         config.runtime.accelerator = accelerator
         config.network |= {"azimuth_stride": 1}
-        trainer = MeanTeacher(make_fabric(config), make_network(config, 4), make_perturbation(config), config)
+        trainer = Trainer(make_fabric(config), make_network(config, 4), make_perturbation(config), config)
         put = [view.to(trainer.fabric.device) for view in (labelled, views(1), views(2))]
         losses = trainer.train_step(put[0], (put[1], put[2]))
         ends.append((losses, trainer.network.state_dict(), trainer.teacher.network.state_dict()))

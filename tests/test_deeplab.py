@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rangeseg.components import ConfigError
 from rangeseg.config import OptimConfig
 from rangeseg.engine.optimizer import make_optimizer, parameter_groups
 from rangeseg.networks import create_network
 from rangeseg.networks.pretrained import load_trunk
 from rangeseg.networks.resnet import Bottleneck, ResNet
+from rangeseg.registry import ConfigError
 from rangeseg.teacher import EmaTeacher
 
 NAMES = ["deeplab_v2", "deeplab_v3plus"]
@@ -221,7 +221,7 @@ class TestGroups:
         assert listed == sum(p.requires_grad for p in network.parameters()) < len(list(network.parameters()))
 
     def test_an_unknown_part_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match=r"optim\.multipliers\.backbon: .*Did you mean 'backbone'"):
+        with pytest.raises(ConfigError, match=r"optim\.lr_multipliers\.backbon: .*Did you mean 'backbone'"):
             parameter_groups(make("deeplab_v2"), 0.0, {"backbon": 0.1})
 
     @pytest.mark.parametrize("wrong", ["twice", "left out"])

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("open3d", reason="the extra view is not installed")
 
+from rangeseg.apps.demo import LABELLED, METHODS, TRAIN, Numbers, demo, verdict
 from rangeseg.cli import main
 from rangeseg.config import read_config
-from rangeseg.engine.demo import LABELLED, METHODS, TRAIN, Numbers, demo, verdict
 from rangeseg.resources import resource
 
 TINY = [

@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import random_scan
 
-from rangeseg.backprojection import NearestPixel
-from rangeseg.engine.evaluate import DISTANCE_EDGES_M, Segmented, evaluate, report, score, segment
-from rangeseg.metrics import ConfusionMatrix
-from rangeseg.projection import SphericalProjection
+from rangeseg.evaluation.backprojection import NearestPixel
+from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, Segmented, evaluate, report, score, segment
+from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import IGNORE, Sample
 
 K = 19

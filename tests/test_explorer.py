@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rangeseg.apps.explore import explore_dataset, explore_run, find_prediction, make_frame
 from rangeseg.cli import main
 from rangeseg.config import Config
-from rangeseg.engine.explore import explore_dataset, explore_run, find_prediction, make_frame
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
-from rangeseg.projection import SphericalProjection
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.scan_io import write_labels
 from rangeseg.types import IGNORE, Scan

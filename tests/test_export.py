@@ -18,13 +18,13 @@ pytest.importorskip("onnxscript", reason="the extra export is not installed")
 from rangeseg import Segmenter
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.data import SemanticKitti
-from rangeseg.engine import export as exporting
+from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.engine.experiment import lookup_label_map, make_network
-from rangeseg.engine.export import Agreement, Normalising, compare, export, to_onnx, write_weights
-from rangeseg.engine.exported_network import onnx_network, read_exported, read_onnx
-from rangeseg.engine.run import Run
+from rangeseg.inference import export as exporting
+from rangeseg.inference.export import Agreement, Normalising, compare, export, to_onnx, write_weights
+from rangeseg.inference.run import Run
 from rangeseg.networks import NETWORKS
+from rangeseg.networks.exported import onnx_network, read_exported, read_onnx
 from rangeseg.scan_io import read_scan
 
 SMALL = {

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from test_networks import draw, make, on_plane_and_cylinder, settled
 from torch import Tensor, nn
 
-from rangeseg.networks.azimuth import enlarge_corners
+from rangeseg.networks.azimuth import upsample_align_corners
 from rangeseg.networks.fidnet import FIDNet
 from rangeseg.networks.layers import Conv1x1
 
@@ -113,7 +113,7 @@ def test_the_split_head_has_the_values_and_gradients_of_the_concatenated_one(
     sizes = [(32, 16, 24), (8, 16, 24), (8, 8, 12), (8, 4, 6), (8, 2, 3)]
     features = [torch.randn(2, *size, generator=generator).double().requires_grad_() for size in sizes]
     inputs = [*features, conv.weight, conv.bias]
-    enlarged = [enlarge_corners(feature, (16, 24), wrap=wrap) for feature in features]
+    enlarged = [upsample_align_corners(feature, (16, 24), wrap=wrap) for feature in features]
     results = {}
     together = F.conv2d(torch.cat(enlarged, dim=1), conv.weight, conv.bias)
     for name, fused in {"split": conv(features), "concatenated": together}.items():

@@ -22,7 +22,7 @@ import torch
 from conftest import make_photo_config, make_tiny_config, write_tiny_kitti
 
 from rangeseg.config import Config, config_from
-from rangeseg.engine.journal import read_metrics
+from rangeseg.engine.run_logger import read_metrics
 from rangeseg.engine.training import train
 
 RECORD = Path(__file__).parent / "first_losses.json"
@@ -35,9 +35,9 @@ SCANS: dict[str, dict[str, Any]] = {
     "supervised": {"consistency": {"weight": 0.0}},
     "mean_teacher": {"perturbation": {"name": "none"}},
     "reference": {"preset": "reference", "perturbation": {"name": "cutmix", "boxes": 3}},
-    "fixmatch": {"strategy": {"name": "fixmatch"}, "consistency": PSEUDO},
-    "cps": {"strategy": {"name": "cps"}, "consistency": PSEUDO},
-    "cbst": {"strategy": {"name": "cbst"}, "consistency": PSEUDO},
+    "fixmatch": {"method": {"name": "fixmatch"}, "consistency": PSEUDO},
+    "cps": {"method": {"name": "cps"}, "consistency": PSEUDO},
+    "cbst": {"method": {"name": "cbst"}, "consistency": PSEUDO},
     "cutmix": {"perturbation": {"name": "cutmix", "complement": True}, "teacher": {"warmup": True}},
     "cutout": {"perturbation": {"name": "cutout"}, "consistency": {"kind": "kld", "rampup": 30}},
     "cowmix": {"perturbation": {"name": "cowmix"}, "consistency": {"kind": "logits_var"}},

@@ -13,11 +13,12 @@ from PIL import Image
 from test_projection import bare, read
 from test_projections import BEAMS, COLUMNS, UNEVEN, sensor_scan
 
+from rangeseg.apps.fit_sensor import candidates, compare, labels_beside
 from rangeseg.cli import main
-from rangeseg.engine.fit import candidates, compare, labels_beside
-from rangeseg.projection import SphericalProjection, sensor_projection
 from rangeseg.projection.fit import SensorFit, fit_sensor, keeps, split_of
 from rangeseg.projection.fit_frame import find_beams, find_frame
+from rangeseg.projection.sensor import sensor_projection
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.sensors import SensorModel, read_sensor, write_sensor
 from rangeseg.types import Scan
 

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from rangeseg.perturbations import Channels, Geometric, Jitter, Perturbed
-from rangeseg.projection import SphericalProjection
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import IGNORE, Scan, View
 

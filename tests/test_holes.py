@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rangeseg.backprojection import BACK_PROJECTIONS, FillHoles
-from rangeseg.holes import fill_holes
-from rangeseg.projection import PhotoPadding
+from rangeseg.catalog import BACK_PROJECTIONS
+from rangeseg.evaluation.backprojection import FillHoles
+from rangeseg.kernels.fill_holes import fill_holes
+from rangeseg.photos.padded_image import PhotoPadding
 from rangeseg.types import Photo
 
 

@@ -15,9 +15,9 @@ from published import checkpoint
 from rangeseg import Segmenter
 from rangeseg.cli import main
 from rangeseg.config import Config, config_from_yaml, read_config, write_config
-from rangeseg.data import SemanticKitti
-from rangeseg.engine.import_weights import import_weights, read_published, read_tensors
-from rangeseg.engine.run import Run
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.inference.import_weights import import_weights, read_published, read_tensors
+from rangeseg.inference.run import Run
 from rangeseg.networks.published import PARTS
 from rangeseg.resources import resource
 

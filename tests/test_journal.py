@@ -13,13 +13,13 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
 from rangeseg.config import Config
-from rangeseg.engine.journal import Journal, flatten, read_metrics
+from rangeseg.engine.run_logger import RunLogger, flatten, read_metrics
 from rangeseg.engine.training import train
 from rangeseg.vis.confusion import confusion_picture
 
 
 def test_numbers_read_back(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = RunLogger(tmp_path)
     journal.scalars(1, {"loss": 0.1})
     journal.scalars(2, {"loss": float("nan"), "lr": 1e-3})
     journal.close()
@@ -32,11 +32,11 @@ def test_numbers_read_back(tmp_path: Path) -> None:
 
 
 def test_going_on_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
-    first = Journal(tmp_path)
+    first = RunLogger(tmp_path)
     for step in (1, 2, 3):
         first.scalars(step, {"loss": float(step)})
     first.close()
-    second = Journal(tmp_path, step=2)
+    second = RunLogger(tmp_path, step=2)
     second.scalars(3, {"loss": 30.0})
     second.close()
     assert read_metrics(tmp_path / "metrics.csv") == [(1, "loss", 1.0), (2, "loss", 2.0), (3, "loss", 30.0)]
@@ -48,7 +48,7 @@ def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_is_not_enabled_leaves_nothing(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "none", enabled=False)
+    journal = RunLogger(tmp_path / "none", enabled=False)
     journal.scalars(1, {"loss": 1.0})
     with journal.progress(0, 2) as progress:
         progress(1, {})
@@ -82,7 +82,7 @@ def test_tensorboard_has_classes_confusion_points_and_the_table_of_runs(tiny_con
 
 
 def test_many_points_are_thinned(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = RunLogger(tmp_path)
     xyz = np.arange(3 * 70_000, dtype=np.float32).reshape(-1, 3)
     xyz[0] = np.nan
     journal.points(1, "scan", xyz, np.zeros((70_000, 3), np.uint8))

@@ -13,19 +13,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from rangeseg.components import ConfigError
+from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.evaluate import score
 from rangeseg.engine.experiment import make_network, make_perturbation, make_views, open_source, segment_views
-from rangeseg.engine.journal import Journal, read_metrics
-from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher, NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import in_precision, usable_precision
-from rangeseg.engine.run import Run
+from rangeseg.engine.run_logger import RunLogger, read_metrics
+from rangeseg.engine.trainer import Batches, Evaluated, NotFiniteError, Trainer
 from rangeseg.engine.training import train
-from rangeseg.perturbations import PERTURBATIONS, CutMix, NoPerturbation, Perturbation
+from rangeseg.evaluation.evaluate import score
+from rangeseg.inference.run import Run
+from rangeseg.perturbations import CutMix, NoPerturbation, Perturbation
+from rangeseg.registry import ConfigError
 from rangeseg.types import IGNORE, View
 
 K = 5
@@ -38,9 +39,9 @@ def random_view(seed: int, batch: int = 2, *, labelled: bool = True) -> View:
     return View(torch.randn(batch, 5, 16, 64, generator=generator) * valid[:, None], valid, label)
 
 
-def trainer(config: Config, perturbation: Perturbation | None = None, network: nn.Module | None = None) -> MeanTeacher:
+def trainer(config: Config, perturbation: Perturbation | None = None, network: nn.Module | None = None) -> Trainer:
     fabric = Fabric(accelerator="cpu", devices=1)
-    return MeanTeacher(fabric, network or make_network(config, K), perturbation or CutMix(), config)
+    return Trainer(fabric, network or make_network(config, K), perturbation or CutMix(), config)
 
 
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -187,13 +188,13 @@ def test_resume_is_bit_exact(tiny_config: Config, tmp_path: Path, stop: int) -> 
     class Stopped(Exception):
         pass
 
-    def stop_here(self: MeanTeacher, path: Path, save: object = MeanTeacher.save) -> None:
+    def stop_here(self: Trainer, path: Path, save: object = Trainer.save) -> None:
         save(self, path)  # type: ignore[operator]
         if self.step == stop:
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MeanTeacher, "save", stop_here)
+        patch.setattr(Trainer, "save", stop_here)
         with pytest.raises(Stopped):
             train(tiny_config)
     again = train(tiny_config, resume=True)
@@ -249,7 +250,7 @@ def test_resume_of_a_finished_run_reports_it_again(tiny_config: Config) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_scans(tiny_config: Config, tmp_path: Path) -> None:
     made = trainer(tiny_config)
-    journal = Journal(tmp_path / "run")
+    journal = RunLogger(tmp_path / "run")
 
     def batches() -> Iterator[Batches]:
         for position in range(4):

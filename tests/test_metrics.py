@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rangeseg.metrics import ConfusionMatrix
+from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.types import IGNORE
 
 K = 5

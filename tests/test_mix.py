@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rangeseg.masks import box_mask
-from rangeseg.mix import choose, erase, mix, mix_probabilities
+from rangeseg.mix import erase, mix, mix_probabilities, where
 from rangeseg.types import IGNORE, View
 
 
@@ -146,12 +146,12 @@ def test_choosing_is_torchs_where_for_every_kind_of_value_and_layout(dtype: torc
     if layout == "a part":
         a, b, mask = a[..., 1:], b[..., 1:], mask[..., 1:]
     expected = torch.where(mask[:, None], b, a)
-    assert torch.equal(choose(mask, b, a), expected)
+    assert torch.equal(where(mask, b, a), expected)
     memory = torch.empty_like(expected, memory_format=torch.contiguous_format)
-    assert choose(mask, b, a, out=memory) is memory
+    assert where(mask, b, a, out=memory) is memory
     assert torch.equal(memory, expected)
     if layout == "contiguous":  # into one of its own sources
-        assert choose(mask, b, a, out=a) is a
+        assert where(mask, b, a, out=a) is a
         assert torch.equal(a, expected)
 
 
@@ -171,4 +171,4 @@ def test_memory_of_another_kind_never_takes_bits_for_values() -> None:
     a, b = drawn(torch.float32, 1), drawn(torch.float32, 2)
     mask = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(3)) < 0.5
     with pytest.raises(RuntimeError, match="Expected out type"):
-        choose(mask, b, a, out=torch.empty(2, 3, 5, 7, dtype=torch.int32))
+        where(mask, b, a, out=torch.empty(2, 3, 5, 7, dtype=torch.int32))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rangeseg.networks import NETWORKS, create_network
-from rangeseg.networks.azimuth import close_azimuth, enlarge_azimuth, enlarge_corners
+from rangeseg.networks.azimuth import circular_pad_width, upsample_align_corners, upsample_width
 
 CHANNELS, CLASSES = 5, 7
 REDUCED: dict[str, dict[str, Any]] = {
@@ -251,7 +251,7 @@ def test_enlarge_corners_interpolates_as_numpy_does(wrap: bool, factor: int, gen
         columns, period = np.arange(width) / factor, 5
     expected = along(-2, lambda line: np.interp(rows, np.arange(4), line), image.numpy())
     expected = along(-1, lambda line: np.interp(columns, np.arange(5), line, period=period), expected)
-    result = enlarge_corners(image, (height, width), wrap=wrap)
+    result = upsample_align_corners(image, (height, width), wrap=wrap)
     np.testing.assert_allclose(result.numpy(), expected, atol=1e-12)
 
 
@@ -264,7 +264,7 @@ def test_enlarge_azimuth_interpolates_between_middles_as_numpy_does(
     middles = np.arange(5) * factor + (factor - 1) / 2
     period = 5 * factor if wrap else None
     expected = along(-1, lambda line: np.interp(np.arange(5 * factor), middles, line, period=period), image.numpy())
-    np.testing.assert_allclose(enlarge_azimuth(image, factor, wrap=wrap).numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(upsample_width(image, factor, wrap=wrap).numpy(), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -276,7 +276,7 @@ def test_columns_from_beyond_the_seam_and_their_gradients_are_those_of_torchs_pa
     weight = torch.randn(2, 3, 4, 9 + before + after, generator=generator).to(memory_format=layout)
     found = []
     for close in (
-        partial(close_azimuth, before=before, after=after),
+        partial(circular_pad_width, before=before, after=after),
         partial(F.pad, pad=(before, after, 0, 0), mode="circular"),
     ):
         image = start.clone(memory_format=torch.preserve_format).requires_grad_()
@@ -288,4 +288,4 @@ def test_columns_from_beyond_the_seam_and_their_gradients_are_those_of_torchs_pa
     for tensor in found[0]:
         assert tensor.is_contiguous(memory_format=layout)
     with torch.no_grad():
-        assert torch.equal(close_azimuth(start, before, after), found[0][0])
+        assert torch.equal(circular_pad_width(start, before, after), found[0][0])

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rangeseg.components import build
-from rangeseg.engine.strategies import CBST, CPS, STRATEGIES
+from rangeseg.catalog import METHODS, PERTURBATIONS
+from rangeseg.engine.methods import CBST, CPS
 from rangeseg.losses import CONSISTENCY_KINDS, confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
-from rangeseg.perturbations import PERTURBATIONS, Channels, Perturbed, Teacher
+from rangeseg.perturbations import Channels, Perturbed, Teacher
+from rangeseg.registry import build
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import View
 
@@ -68,9 +69,9 @@ def test_no_perturbation_and_no_loss_waits(name: str, kind: str) -> None:
     assert confidence_rate(made.target, made.valid).is_meta
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", METHODS)
 def test_no_strategy_waits(name: str) -> None:
-    strategy = STRATEGIES[name]()
+    strategy = METHODS[name]()
     student = strategy.make_network(network)
     teacher = EmaTeacher(student)
     logits, label = strategy.supervised(student, view())

@@ -17,9 +17,9 @@ from rangeseg.config import Config, config_from, write_config
 from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.nuscenes_predictions import META, NuScenesPredictions, read_predictions
 from rangeseg.engine.experiment import modality, open_source
-from rangeseg.engine.predict import check_predictions, find_tasks, write_zip
-from rangeseg.engine.submission import check_zip
 from rangeseg.engine.training_data import TrainingData
+from rangeseg.inference.predict import check_predictions, find_tasks, write_zip
+from rangeseg.inference.submission import check_zip
 from rangeseg.types import IGNORE, Scan
 
 FILES = NuScenesPredictions(NuScenes.read_label_map())

@@ -25,8 +25,8 @@ from rangeseg.engine.experiment import (
     make_network,
     make_perturbation,
 )
-from rangeseg.engine.mean_teacher import MeanTeacher
-from rangeseg.engine.training import TrainingData
+from rangeseg.engine.trainer import Trainer
+from rangeseg.engine.training_data import TrainingData
 from rangeseg.resources import resource
 from rangeseg.types import View
 
@@ -95,26 +95,26 @@ every_folder = pytest.mark.parametrize("folder", PUBLISHED)
 ADAM: dict[str, Any] = {"name": "adam", "weight_decay": 0.0, "schedule": "constant", "steps": 40_000, "clip": None}
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], int, list[int]]] = {
     "pascal_voc/deeplab_v2": (
-        ADAM | {"lr": 3e-5, "multipliers": {"backbone": 0.3}},
+        ADAM | {"lr": 3e-5, "lr_multipliers": {"backbone": 0.3}},
         {"branches": 2, "freeze_batchnorm": "all"},
         10,
         [321, 321],
     ),
     "pascal_voc/deeplab_v3plus": (
-        ADAM | {"lr": 1e-5, "multipliers": {}},
+        ADAM | {"lr": 1e-5, "lr_multipliers": {}},
         {"output_stride": 8, "freeze_batchnorm": "backbone"},
         10,
         [321, 321],
     ),
     "cityscapes": (
-        ADAM | {"lr": 3e-5, "multipliers": {"backbone": 0.3}},
+        ADAM | {"lr": 3e-5, "lr_multipliers": {"backbone": 0.3}},
         {"branches": 2, "freeze_batchnorm": "all"},
         4,
         [256, 512],
     ),
     "isic2017": (
         {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "steps": 40_000, "clip": None}
-        | {"lr": 0.1, "multipliers": {"backbone": 0.1}},
+        | {"lr": 0.1, "lr_multipliers": {"backbone": 0.1}},
         {"trunk": "timm:densenet161", "freeze_batchnorm": "none"},
         10,
         [224, 224],
@@ -194,7 +194,7 @@ class TestFiles:
         nesterov = folder == "isic2017" and method not in ("cutout", "cutmix")
         assert one.optim.nesterov == nesterov
         base.data.labelled, base.optim.nesterov = one.data.labelled, nesterov
-        for section in ("data", "network", "optim", "teacher", "supervised", "evaluation", "strategy"):
+        for section in ("data", "network", "optim", "teacher", "supervised", "evaluation", "method"):
             assert getattr(one, section) == getattr(base, section)
         weight = WEIGHTS.get(folder.partition("/")[0], {}).get(method, 1.0)
         assert one.consistency.weight == (0.0 if method == "supervised" else weight)
@@ -333,7 +333,7 @@ def test_a_row_takes_two_real_steps(row: str, small: dict[str, list[str]]) -> No
     assert (len(data.labelled), len(data.unlabelled)) == (everything if label == "all" else 2, everything)
     make_back_projection(config)
     made = make_network(config, data.label_map.num_classes)
-    trainer = MeanTeacher(make_fabric(config), made, make_perturbation(config), config)
+    trainer = Trainer(make_fabric(config), made, make_perturbation(config), config)
     before = {name: value.clone() for name, value in trainer.network.named_parameters()}
     rng = np.random.default_rng(0)
     labelled = View.stack([data.labelled.view(index, rng) for index in (0, 1)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rangeseg.data.pascal_voc import PascalVOC
+from rangeseg.photos.pascal_voc import PascalVOC
 from rangeseg.types import IGNORE
 
 REAL = ("2007_000032", "2007_000033", "2007_000039", "2007_000042")

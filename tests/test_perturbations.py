@@ -10,12 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rangeseg.components import ConfigError, build
+from rangeseg.catalog import PERTURBATIONS
 from rangeseg.losses import consistency_loss
 from rangeseg.masks import box_mask, grid_mask, sector_mask
 from rangeseg.mix import erase, mix, mix_probabilities
 from rangeseg.perturbations import (
-    PERTURBATIONS,
     Channels,
     Combined,
     CowMix,
@@ -33,6 +32,7 @@ from rangeseg.perturbations import (
     PolarMix,
     Several,
 )
+from rangeseg.registry import ConfigError, build
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import IGNORE, View
 

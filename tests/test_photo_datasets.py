@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rangeseg.data import DATASETS
-from rangeseg.data.ade20k import ADE20K
-from rangeseg.data.isic2017 import ISIC2017
-from rangeseg.data.pascal_context import PascalContext
-from rangeseg.data.photo_folder import PhotoFolder
-from rangeseg.data.photo_pairs import read_photo_list
-from rangeseg.data.split import draw_nested_lists
+from rangeseg.apps.split import draw_nested_lists
+from rangeseg.catalog import DATASETS
 from rangeseg.labels import LabelMap
+from rangeseg.photos.ade20k import ADE20K
+from rangeseg.photos.folder import PhotoFolder
+from rangeseg.photos.isic2017 import ISIC2017
+from rangeseg.photos.pairs import read_photo_list
+from rangeseg.photos.pascal_context import PascalContext
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
 

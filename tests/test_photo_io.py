@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rangeseg.data.photo_io import (
+from rangeseg.labels import LabelMap
+from rangeseg.photos.io import (
     read_color_labels,
     read_image,
     read_label_image,
@@ -16,7 +17,6 @@ from rangeseg.data.photo_io import (
     read_size,
     write_label_image,
 )
-from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE, Photo
 

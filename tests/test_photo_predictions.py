@@ -15,10 +15,7 @@ from PIL import Image
 from test_pascal_voc import REAL, palette, real_voc, voc_files  # noqa: F401 - two of them are fixtures
 
 from rangeseg.cli import main
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, config_from, write_config
-from rangeseg.data.cityscapes import Cityscapes
-from rangeseg.data.photo_io import read_label_image, read_size
 from rangeseg.engine.experiment import (
     class_weights,
     lookup_label_map,
@@ -28,9 +25,12 @@ from rangeseg.engine.experiment import (
     modality,
     open_source,
 )
-from rangeseg.engine.mean_teacher import MeanTeacher
-from rangeseg.engine.predict import find_tasks
-from rangeseg.engine.training import TrainingData
+from rangeseg.engine.trainer import Trainer
+from rangeseg.engine.training_data import TrainingData
+from rangeseg.inference.predict import find_tasks
+from rangeseg.photos.cityscapes import Cityscapes
+from rangeseg.photos.io import read_label_image, read_size
+from rangeseg.registry import ConfigError
 from rangeseg.types import View
 
 
@@ -54,7 +54,7 @@ def two_steps(config: Config) -> None:
     """Take two training steps on a config's own data, and go through every part of it."""
     data = TrainingData.open(config)
     classes = lookup_label_map(config).num_classes
-    trainer = MeanTeacher(make_fabric(config), make_network(config, classes), make_perturbation(config), config)
+    trainer = Trainer(make_fabric(config), make_network(config, classes), make_perturbation(config), config)
     rng = np.random.default_rng(0)
     for step in range(2):
         views = [

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from rangeseg.data.photo_shrink import halve_image, halve_label, mean_of_areas
+from rangeseg.photos.shrink import halve_image, halve_label, mean_of_areas
 
 
 def test_half_an_image_is_the_mean_of_four_cut_off(rng: np.random.Generator) -> None:

@@ -13,10 +13,9 @@ from PIL import Image
 from torch import nn
 
 from rangeseg import Segmenter
+from rangeseg.catalog import PERTURBATIONS
 from rangeseg.cli import main
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, config_from, write_config
-from rangeseg.data.photo_io import read_photo
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import (
     make_network,
@@ -28,18 +27,21 @@ from rangeseg.engine.experiment import (
     segment_views,
     stride_of,
 )
-from rangeseg.engine.journal import read_metrics
 from rangeseg.engine.modality import Photos, Scans
+from rangeseg.engine.run_logger import read_metrics
 from rangeseg.engine.training import train
+from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.labels import LabelMap
 from rangeseg.losses import consistency_loss
-from rangeseg.metrics import ConfusionMatrix
-from rangeseg.perturbations import PERTURBATIONS, Channels
-from rangeseg.projection import PhotoPadding
+from rangeseg.perturbations import Channels
+from rangeseg.photos.io import read_photo
+from rangeseg.photos.padded_image import PhotoPadding
+from rangeseg.photos.panels import photo_panels
+from rangeseg.registry import ConfigError
 from rangeseg.resources import resource
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import IGNORE, Photo, View
-from rangeseg.vis import colorise, photo_panels
+from rangeseg.vis.panels import colorise
 
 
 def test_the_dataset_decides_which_of_the_two_it_is(photo_config: Config, tiny_config: Config) -> None:

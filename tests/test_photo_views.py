@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from rangeseg.backprojection import NearestPixel
 from rangeseg.data.loading import Stream
-from rangeseg.data.memory import Memory
-from rangeseg.data.photo_augment import HUNG_SCALES, PhotoAugmentation
-from rangeseg.data.photo_views import IMAGENET_MEAN, IMAGENET_STD, PhotoViews
-from rangeseg.engine.evaluate import evaluate
+from rangeseg.evaluation.backprojection import NearestPixel
+from rangeseg.evaluation.evaluate import evaluate
 from rangeseg.labels import LabelMap
-from rangeseg.projection import PaddedImage, PhotoPadding, Window
-from rangeseg.projection.window import COLORS
+from rangeseg.photos.augment import HUNG_SCALES, PhotoAugmentation
+from rangeseg.photos.cache import Memory
+from rangeseg.photos.padded_image import PaddedImage, PhotoPadding
+from rangeseg.photos.views import IMAGENET_MEAN, IMAGENET_STD, PhotoViews
+from rangeseg.photos.window import COLORS, Window
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE, Photo, View, ViewSpec
 

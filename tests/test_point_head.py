@@ -10,8 +10,9 @@ import torch
 from conftest import random_scan
 
 from rangeseg.cli import main
-from rangeseg.networks.point_head import HeadLabels, PointHead, neighbours, read_head, undecided, write_head
-from rangeseg.projection import RangeImage, SphericalProjection
+from rangeseg.evaluation.point_head import HeadLabels, PointHead, neighbours, read_head, undecided, write_head
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.spherical import SphericalProjection
 
 SIDE = 3
 

@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rangeseg.projection import CHANNELS, PROJECTIONS, RangeImage, SphericalProjection
+from rangeseg.catalog import PROJECTIONS
+from rangeseg.projection.range_image import CHANNELS, RangeImage
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import IGNORE, Scan
 
 HDL64 = (64, 2048, 3.0, -25.0)
@@ -343,10 +345,12 @@ def test_a_second_process_compiles_nothing() -> None:
     code = (
         "import numpy as np\n"
         "from rangeseg.types import Scan\n"
-        "from rangeseg.projection import SphericalProjection, kernels, order_kernels as order\n"
-        "from rangeseg.projection import BeamProjection, OrganisedProjection, ScanUnfolding\n"
-        "from rangeseg.backprojection import knn_vote, nearest_label\n"
-        "from rangeseg import backprojection_kernels as back\n"
+        "from rangeseg.kernels import backprojection as back, projection as kernels, unfolding as order\n"
+        "from rangeseg.projection.beam import BeamProjection\n"
+        "from rangeseg.projection.organised import OrganisedProjection\n"
+        "from rangeseg.projection.spherical import SphericalProjection\n"
+        "from rangeseg.projection.unfolding import ScanUnfolding\n"
+        "from rangeseg.evaluation.backprojection import knn_vote, nearest_label\n"
         "image = SphericalProjection(8, 32, 3, -25)(Scan(np.ones((4, 3), 'f4'), np.ones(4, 'f4')))\n"
         "for one in (BeamProjection(8, (1.0,), origin_m=(3, 0, 0)), OrganisedProjection(4, 1), ScanUnfolding(1, 8)):\n"
         "    one(image.scan)\n"

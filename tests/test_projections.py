@@ -13,17 +13,14 @@ from conftest import random_scan
 from numpy.typing import NDArray
 from test_projection import bare, oracle, oracle_winners, read
 
-from rangeseg.components import ConfigError, build
-from rangeseg.projection import (
-    PROJECTIONS,
-    BeamProjection,
-    OrganisedProjection,
-    RangeImage,
-    RingProjection,
-    ScanUnfolding,
-    SphericalProjection,
-)
-from rangeseg.projection.unfolding import unfolded
+from rangeseg.catalog import PROJECTIONS
+from rangeseg.projection.beam import BeamProjection
+from rangeseg.projection.organised import OrganisedProjection
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.ring import RingProjection
+from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.projection.unfolding import ScanUnfolding, unfolded
+from rangeseg.registry import ConfigError, build
 from rangeseg.types import Scan
 
 UNEVEN = (14.0, 11.0, 8.0, 5.0, 3.0, 2.0, 1.83, 1.67, 1.5, 0.0, -0.17, -2.0, -6.0, -9.0, -14.0, -25.0)

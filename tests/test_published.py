@@ -13,8 +13,8 @@ from test_rangenet import rangenet_plainly
 from test_squeezeseg import squeezeseg_plainly
 from torch import Tensor, nn
 
-from rangeseg.networks import NETWORKS, create_network, import_state_dict
-from rangeseg.networks.published import PARTS, rename, unwrap
+from rangeseg.networks import NETWORKS, create_network
+from rangeseg.networks.published import PARTS, import_state_dict, rename, unwrap
 from rangeseg.networks.published_names import PUBLISHED_NAMES
 
 LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -14,7 +14,8 @@ from rangeseg.data.augment import Augmentation
 from rangeseg.data.range_views import RangeViews
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.labels import LabelMap
-from rangeseg.projection import BeamProjection, SphericalProjection
+from rangeseg.projection.beam import BeamProjection
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE, Scan, ViewSpec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rangeseg.engine.ranks import Rank
+from rangeseg.inference.distributed import Rank
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])

@@ -12,8 +12,8 @@ from torch import nn
 
 from rangeseg.config import Config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.recount import recount
 from rangeseg.engine.training import train
+from rangeseg.engine.update_bn import update_bn
 
 
 def network() -> nn.Module:
@@ -27,7 +27,7 @@ def test_statistics_are_the_mean_over_the_batches_without_dropout(generator: tor
     counted.train()
     counted[1].eval()
     modes = [module.training for module in counted.modules()]
-    recount(counted, iter(images))
+    update_bn(counted, iter(images))
     values = np.stack([image.double().numpy().transpose(1, 0, 2, 3).reshape(3, -1) for image in images])
     np.testing.assert_allclose(counted[1].running_mean, values.mean(2).mean(0), rtol=1e-5)
     np.testing.assert_allclose(counted[1].running_var, values.var(2, ddof=1).mean(0), rtol=1e-5)
@@ -41,21 +41,21 @@ def test_counting_one_batch_makes_eval_mode_answer_as_train_mode(generator: torc
     image = torch.randn(64, 3, 8, 8, generator=generator)
     counted = network()[1:]
     trained = copy.deepcopy(counted).train()(image)
-    recount(counted, [image])
+    update_bn(counted, [image])
     torch.testing.assert_close(counted.eval()(image), trained, rtol=1e-3, atol=1e-3)
 
 
 def test_no_batches_leave_the_statistics() -> None:
     counted = network()
     counted[1].running_mean.fill_(7)
-    recount(counted, [])
+    update_bn(counted, [])
     assert (counted[1].running_mean == 7).all()
 
 
 def test_what_cannot_be_counted_leaves_modes_and_momenta() -> None:
     counted = network()
     with pytest.raises(ValueError, match="more than 1 value"):
-        recount(counted, [torch.randn(1, 3, 1, 1)])
+        update_bn(counted, [torch.randn(1, 3, 1, 1)])
     assert counted.training
     assert counted[1].momentum == 0.1
 
@@ -64,7 +64,7 @@ def test_only_the_end_of_a_training_counts_and_only_statistics_change(tiny_confi
     states = []
     for number in (0, 2):
         config = copy.deepcopy(tiny_config)
-        config.teacher.recount, config.runtime.out = number, str(tmp_path / str(number))
+        config.teacher.update_bn, config.runtime.out = number, str(tmp_path / str(number))
         train(config)
         states.append(read_checkpoint(tmp_path / str(number) / "last.pt"))
     plain, counted = states

@@ -15,7 +15,7 @@ from torch import nn
 
 from rangeseg.config import Config, config_from, config_from_yaml, read_config, write_config
 from rangeseg.engine.experiment import make_perturbation
-from rangeseg.engine.mean_teacher import MeanTeacher
+from rangeseg.engine.trainer import Trainer
 from rangeseg.masks import reference_box_mask
 from rangeseg.types import IGNORE, View
 
@@ -146,9 +146,9 @@ def config(**perturbation: Any) -> Config:
     )  # fmt: skip
 
 
-def made(chosen: Config) -> MeanTeacher:
+def made(chosen: Config) -> Trainer:
     """A trainer whose student disagrees with its teacher."""
-    trainer = MeanTeacher(Fabric(accelerator="cpu", devices=1), network(), make_perturbation(chosen), chosen)
+    trainer = Trainer(Fabric(accelerator="cpu", devices=1), network(), make_perturbation(chosen), chosen)
     with torch.no_grad():
         for weight in trainer.network.parameters():
             weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(4)), alpha=0.5)

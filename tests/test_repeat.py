@@ -8,9 +8,9 @@ from statistics import mean, stdev
 
 import pytest
 
+from rangeseg.apps.repeat import Job, curves, make_jobs, run_jobs, table
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.engine.repeat import Job, curves, make_jobs, run_jobs, table
 
 
 def write_report(job: Job, score: float) -> None:

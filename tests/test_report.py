@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rangeseg.apps.report import write_report
 from rangeseg.cli import main
 from rangeseg.config import Config
-from rangeseg.engine.report import write_report
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
-from rangeseg.vis.report import MOST_POINTS, Shown, confusion, page, paragraph, scans, table
+from rangeseg.vis.report import MOST_POINTS, ReportSample, confusion, page, paragraph, scans, table
 
 
 class Cells(HTMLParser):
@@ -116,14 +116,14 @@ def label_map() -> LabelMap:
     return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 
 
-def shown(rng: np.random.Generator, count: int = 1000) -> Shown:
+def shown(rng: np.random.Generator, count: int = 1000) -> ReportSample:
     xyz = rng.normal(size=(count, 3)).astype(np.float32) * 10
     xyz[0] = np.nan
     label = rng.integers(0, 19, count)
     label[1] = IGNORE
     wrong = np.where(np.arange(count) % 2, label, (label + 1) % 19)
     panel = rng.integers(0, 255, (20, 30, 3)).astype(np.uint8)
-    return Shown("08/000001", "words", panel, xyz, {"label": label, "guess": wrong})
+    return ReportSample("08/000001", "words", panel, xyz, {"label": label, "guess": wrong})
 
 
 def test_points_are_centimetres_and_errors_are_told(rng: np.random.Generator, label_map: LabelMap) -> None:

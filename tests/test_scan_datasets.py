@@ -13,14 +13,21 @@ import numpy as np
 import pytest
 import torch
 
+from rangeseg.catalog import DATASETS
 from rangeseg.cli import main
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, config_from, write_config
-from rangeseg.data import DATASETS, PandaSet, Rellis3D, ScanFolder, ScribbleKitti, SemanticKitti, SemanticPOSS, Waymo
+from rangeseg.data.pandaset import PandaSet
+from rangeseg.data.rellis3d import Rellis3D
+from rangeseg.data.scan_folder import ScanFolder
+from rangeseg.data.scribble_kitti import ScribbleKitti
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.data.semantic_poss import SemanticPOSS
+from rangeseg.data.waymo import Waymo
 from rangeseg.engine.experiment import open_source
 from rangeseg.engine.training import train
 from rangeseg.engine.training_data import TrainingData
 from rangeseg.labels import LabelMap
+from rangeseg.registry import ConfigError
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels, read_scan, write_labels
 from rangeseg.types import IGNORE

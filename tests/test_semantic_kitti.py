@@ -12,7 +12,8 @@ from conftest import random_scan
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.data.source import ScanSource
 from rangeseg.data.sparse import SparseLabels
-from rangeseg.projection import RangeImage, SphericalProjection
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import write_labels
 from rangeseg.types import IGNORE, Scan
 

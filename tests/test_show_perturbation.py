@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from rangeseg.apps.show_perturbation import LabelTeacher
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.engine.show_perturbation import LabelTeacher
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
 from rangeseg.perturbations import Channels, CutMix, CutOut

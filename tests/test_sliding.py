@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rangeseg.components import ConfigError
 from rangeseg.config import Config
-from rangeseg.engine.experiment import make_network, seen_through
+from rangeseg.engine.experiment import inference_model, make_network
 from rangeseg.networks.sliding import SlidingWindow
+from rangeseg.registry import ConfigError
 
 
 @settings(deadline=None, max_examples=50)
@@ -57,12 +57,12 @@ def test_bad_windows_are_refused(size: tuple[int, ...], overlap: float) -> None:
 
 def test_a_config_opens_windows_on_photographs_alone(photo_config: Config, tiny_config: Config) -> None:
     network = make_network(photo_config, 11)
-    assert seen_through(photo_config, network) is network
+    assert inference_model(photo_config, network) is network
     photo_config.evaluation.window = {"size": [32, 48], "overlap": 0.25}
-    assert seen_through(photo_config, network) == SlidingWindow(network, (32, 48), 0.25)
+    assert inference_model(photo_config, network) == SlidingWindow(network, (32, 48), 0.25)
     photo_config.evaluation.window = {"sizes": [32, 48]}
     with pytest.raises(ConfigError, match=r"evaluation\.window"):
-        seen_through(photo_config, network)
+        inference_model(photo_config, network)
     tiny_config.evaluation.window = {"size": [32, 48]}
     with pytest.raises(ConfigError, match="cut the cylinder"):
-        seen_through(tiny_config, make_network(tiny_config, 5))
+        inference_model(tiny_config, make_network(tiny_config, 5))

@@ -10,12 +10,7 @@ import numpy as np
 import pytest
 from conftest import write_camvid
 
-from rangeseg.cli import main
-from rangeseg.data.camvid import CamVid
-from rangeseg.data.nuscenes import NuScenes
-from rangeseg.data.photo_pairs import read_photo_list
-from rangeseg.data.semantic_kitti import SemanticKitti, read_list
-from rangeseg.data.split import (
+from rangeseg.apps.split import (
     BLOCK_FRAMES,
     FRACTIONS,
     draw_nested_lists,
@@ -24,6 +19,11 @@ from rangeseg.data.split import (
     read_permutation,
     write_lists,
 )
+from rangeseg.cli import main
+from rangeseg.data.nuscenes import NuScenes
+from rangeseg.data.semantic_kitti import SemanticKitti, read_list
+from rangeseg.photos.camvid import CamVid
+from rangeseg.photos.pairs import read_photo_list
 from rangeseg.resources import resource
 
 SHIPPED = resource("datasets", "semantic_kitti", "splits")

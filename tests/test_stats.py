@@ -12,20 +12,20 @@ import pytest
 import torch
 from conftest import random_scan
 
-from rangeseg.analysis.tally import Tally, tally
+from rangeseg.analysis.running_stats import RunningStats, tally
+from rangeseg.apps.stats import plain_views, tallies
 from rangeseg.cli import main
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, read_config, write_config
-from rangeseg.data.camvid import CamVid
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.engine.experiment import class_weights, lookup_label_map, make_views, open_source
-from rangeseg.engine.stats import plain_views, tallies
-from rangeseg.projection import SphericalProjection
+from rangeseg.photos.camvid import CamVid
 from rangeseg.projection.range_image import CHANNELS
+from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.registry import ConfigError
 from rangeseg.types import IGNORE, Sample, View
 
 
-def total(config: Config, split: str = "train", **how: int) -> Tally:
+def total(config: Config, split: str = "train", **how: int) -> RunningStats:
     return reduce(add, tallies(plain_views(config, split), **how))
 
 

@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rangeseg.components import ConfigError
+from rangeseg.catalog import METHODS
 from rangeseg.config import Config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import make_network, make_strategy
-from rangeseg.engine.run import Run
-from rangeseg.engine.strategies import CBST, CPS, STRATEGIES, FixMatch, Pair, class_balanced, class_thresholds
+from rangeseg.engine.experiment import make_method, make_network
+from rangeseg.engine.methods import CBST, CPS, FixMatch, Pair, class_balanced, class_thresholds
 from rangeseg.engine.training import train
+from rangeseg.inference.run import Run
 from rangeseg.perturbations import Perturbed, Teacher
+from rangeseg.registry import ConfigError
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import View
 
@@ -51,7 +52,7 @@ class Poser:
 def test_the_mean_teacher_asks_the_average() -> None:
     student, pose = network(0), Poser()
     teacher = EmaTeacher(network(1))
-    logits, question = STRATEGIES["mean_teacher"]().unsupervised(pose, student, student, teacher, 0.0)
+    logits, question = METHODS["mean_teacher"]().unsupervised(pose, student, student, teacher, 0.0)
     assert pose.asked == [teacher]
     assert torch.equal(question.target, teacher(image()))
     assert logits.requires_grad
@@ -150,14 +151,14 @@ def test_the_share_grows_with_the_training() -> None:
 
 @pytest.mark.parametrize("bad", [{"start": 0.0}, {"end": 1.5}, {"bins": 0}])
 def test_bad_settings_show_when_the_config_is_read(tiny_config: Config, bad: dict[str, Any]) -> None:
-    tiny_config.strategy = {"name": "cbst"} | bad
-    with pytest.raises(ConfigError, match=r"strategy: CBST got .*; give"):
-        make_strategy(tiny_config)
+    tiny_config.method = {"name": "cbst"} | bad
+    with pytest.raises(ConfigError, match=r"method: CBST got .*; give"):
+        make_method(tiny_config)
 
 
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "mean_teacher"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "mean_teacher"])
 def test_every_strategy_trains_resumes_and_is_read_back(tiny_config: Config, tmp_path: Path, name: str) -> None:
-    tiny_config.strategy, tiny_config.consistency.kind = {"name": name}, "ce"
+    tiny_config.method, tiny_config.consistency.kind = {"name": name}, "ce"
     tiny_config.optim.steps, tiny_config.runtime.checkpoint_every = 2, 1
     states = []
     for stop in (False, True):

@@ -16,10 +16,10 @@ from conftest import random_scan
 
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
+from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.engine.predict import Task, find_tasks, write_zip
-from rangeseg.engine.prediction_files import ScanFiles
-from rangeseg.engine.submission import check_zip, refuse
+from rangeseg.inference.predict import Task, find_tasks, write_zip
+from rangeseg.inference.submission import check_zip, refuse
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE

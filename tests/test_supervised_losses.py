@@ -10,7 +10,7 @@ import torch
 from test_losses import softmax, value_and_gradient
 from torch import Tensor
 
-from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, hardest_cross_entropy
+from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, ohem_cross_entropy
 from rangeseg.types import IGNORE
 
 B, K, H, W = 3, 4, 5, 7
@@ -19,7 +19,7 @@ WEIGHT = np.array([0.2, 3.0, 1.0, 0.5])
 EVERY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "focal": focal_loss,
     "focal, weighted": lambda x, y: focal_loss(x, y, gamma=0.5, weight=torch.tensor(WEIGHT, dtype=x.dtype)),
-    "hardest": lambda x, y: hardest_cross_entropy(x, y, share=0.4),
+    "ohem_ratio": lambda x, y: ohem_cross_entropy(x, y, share=0.4),
     "boundary": boundary_loss,
 }
 every_loss = pytest.mark.parametrize("loss", EVERY.values(), ids=EVERY)
@@ -108,7 +108,7 @@ def test_the_hardest_pixels_and_their_gradient(
     weight = WEIGHT if weighted else np.ones(K)
     factor = rng.uniform(0, 1, label.shape) if weighted else np.ones(label.shape)
     given = {"weight": torch.tensor(weight), "factor": torch.tensor(factor)} if weighted else {}
-    ours = value_and_gradient(lambda x: hardest_cross_entropy(x, torch.tensor(label), share=share, **given), s)
+    ours = value_and_gradient(lambda x: ohem_cross_entropy(x, torch.tensor(label), share=share, **given), s)
     assert ours[0] == pytest.approx(hardest(s, label, share, weight, factor), rel=1e-10)
     expected = numerical_gradient(lambda x: hardest(x, label, share, weight, factor), s)
     np.testing.assert_allclose(ours[1], expected, rtol=1e-5, atol=1e-9)
@@ -118,7 +118,7 @@ def test_the_hardest_pixels_and_their_gradient(
 
 def test_all_of_the_hardest_pixels_are_the_cross_entropy(s: Array, label: Array) -> None:
     x, y = torch.tensor(s), torch.tensor(label)
-    torch.testing.assert_close(hardest_cross_entropy(x, y, share=1.0), cross_entropy(x, y))
+    torch.testing.assert_close(ohem_cross_entropy(x, y, share=1.0), cross_entropy(x, y))
 
 
 def edges(values: Array, labelled: Array) -> Array:

@@ -16,17 +16,17 @@ from lightning_fabric import Fabric
 from test_mean_teacher import K, random_view, same, trainer, views, weights
 from torch import Tensor, nn
 
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, config_from_yaml, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import class_weights, lookup_label_map, make_network, make_strategy
-from rangeseg.engine.mean_teacher import MeanTeacher
-from rangeseg.engine.run import Run
-from rangeseg.engine.strategies import Pair
-from rangeseg.engine.supervision import far_factor, supervised_loss
+from rangeseg.engine.experiment import class_weights, lookup_label_map, make_method, make_network
+from rangeseg.engine.methods import Pair
+from rangeseg.engine.supervision import range_weight, supervised_loss
+from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training import train
-from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, hardest_cross_entropy, lovasz_softmax
+from rangeseg.inference.run import Run
+from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, lovasz_softmax, ohem_cross_entropy
 from rangeseg.perturbations import CutMix
+from rangeseg.registry import ConfigError
 
 CENET: dict[str, Any] = {"name": "cenet", "width": 8, "blocks": [1, 1, 1]}
 
@@ -105,12 +105,10 @@ def test_a_weight_without_heads_is_refused_with_the_cure(tiny_config: Config) ->
 
 
 def test_cps_supervises_the_heads_of_both_networks(deep_config: Config) -> None:
-    deep_config.strategy, deep_config.consistency.kind = {"name": "cps"}, "ce"
+    deep_config.method, deep_config.consistency.kind = {"name": "cps"}, "ce"
     network = make_network(deep_config, K)
     assert isinstance(network, Pair)
-    made = MeanTeacher(
-        Fabric(accelerator="cpu", devices=1), network, CutMix(), deep_config, None, make_strategy(deep_config)
-    )
+    made = Trainer(Fabric(accelerator="cpu", devices=1), network, CutMix(), deep_config, None, make_method(deep_config))
     before = head_weights(network)
     made.train_step(random_view(1), views())
     assert len(before) == 8
@@ -166,10 +164,10 @@ PROGRAM = """
 import sys, torch
 from rangeseg.config import read_config
 from rangeseg.engine import training
-from rangeseg.engine.mean_teacher import MeanTeacher
+from rangeseg.engine.trainer import Trainer
 
 path, out = sys.argv[1:]
-fit, step = MeanTeacher.fit, MeanTeacher.train_step
+fit, step = Trainer.fit, Trainer.train_step
 first = []
 def watched_step(self, *arguments):
     losses = step(self, *arguments)
@@ -180,7 +178,7 @@ def watched(self, *arguments):
     fit(self, *arguments)
     state = {"network": self.network.state_dict(), "teacher": self.teacher.network.state_dict(), "grad": first[0]}
     torch.save(state, out + "/rank" + str(self.fabric.global_rank) + ".pt")
-MeanTeacher.fit, MeanTeacher.train_step = watched, watched_step
+Trainer.fit, Trainer.train_step = watched, watched_step
 if __name__ == "__main__":
     training.train(read_config(path))
 """
@@ -233,17 +231,17 @@ def test_each_key_chooses_its_loss(tiny_config: Config) -> None:
     expected = {
         "none": 2 * cross_entropy(logits, y, weight=weight),
         "focal_gamma": 2 * focal_loss(logits, y, gamma=1.5, weight=weight),
-        "hardest": 2 * hardest_cross_entropy(logits, y, share=0.15, weight=weight, factor=factor),
+        "ohem_ratio": 2 * ohem_cross_entropy(logits, y, share=0.15, weight=weight, factor=factor),
         "boundary": 2 * cross_entropy(logits, y, weight=weight) + 0.7 * boundary_loss(logits, y),
         "lovasz": 2 * cross_entropy(logits, y, weight=weight) + 3.0 * lovasz_softmax(logits, y),
     }
-    for key, value in {"none": 0, "focal_gamma": 1.5, "hardest": 0.15, "boundary": 0.7, "lovasz": 3.0}.items():
+    for key, value in {"none": 0, "focal_gamma": 1.5, "ohem_ratio": 0.15, "boundary": 0.7, "lovasz": 3.0}.items():
         changed = copy.copy(settings)
         if key != "none":
             setattr(changed, key, value)
         assert torch.equal(supervised_loss(changed, logits, y, weight, factor), expected[key]), key
     twice = torch.cat([logits, logits]), torch.cat([y, y])
-    settings.hardest = 1.0  # a pair of networks has each label twice
+    settings.ohem_ratio = 1.0  # a pair of networks has each label twice
     torch.testing.assert_close(
         supervised_loss(settings, *twice, weight, factor), supervised_loss(settings, logits, y, weight, factor)
     )
@@ -251,9 +249,9 @@ def test_each_key_chooses_its_loss(tiny_config: Config) -> None:
 
 def test_far_pixels_count_by_their_range(tiny_config: Config) -> None:
     data, view = tiny_config.data, random_view(1)
-    assert far_factor(tiny_config, view) is None
-    tiny_config.supervised.far_m = 100.0
-    factor = far_factor(tiny_config, view)
+    assert range_weight(tiny_config, view) is None
+    tiny_config.supervised.range_weight_m = 100.0
+    factor = range_weight(tiny_config, view)
     assert factor is not None
     index = data.channels.index("range")
     metres = view.image[:, index].double().numpy() * data.std[index] + data.mean[index]
@@ -276,14 +274,14 @@ def test_log_weights_grow_slower_than_inverse_ones(tiny_config: Config) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("supervised.auxiliary=-1", r"supervised\.auxiliary: -1\.0 is not a number from 0 on"),
-        ("supervised.boundary=nan", r"supervised\.boundary: nan is not a number from 0 on"),
-        ("supervised.hardest=15", r"supervised\.hardest: 15\.0 is no share"),
-        ("supervised.hardest=0.1 supervised.focal_gamma=2", r"supervised\.focal_gamma: one of it and"),
-        ("supervised.far_m=100", r"supervised\.far_m: it weighs the pixels of supervised\.hardest"),
+        ("supervised.auxiliary=-1", r"supervised\.auxiliary: -1\.0 is out of range; give at least 0"),
+        ("supervised.boundary=nan", r"supervised\.boundary: nan is out of range"),
+        ("supervised.ohem_ratio=15", r"supervised\.ohem_ratio: 15\.0 is out of range"),
+        ("supervised.ohem_ratio=0.1 supervised.focal_gamma=2", r"supervised\.focal_gamma: one of it and"),
+        ("supervised.range_weight_m=100", r"supervised\.range_weight_m: it weighs the pixels of supervised"),
         (
-            "supervised.far_m=9 supervised.hardest=0.1 data.channels=[x] data.mean=[0.0] data.std=[1.0]",
-            r"supervised\.far_m: data\.channels have no range",
+            "supervised.range_weight_m=9 supervised.ohem_ratio=0.1 data.channels=[x] data.mean=[0.0] data.std=[1.0]",
+            r"supervised\.range_weight_m: data\.channels have no range",
         ),
         ("supervised.class_weights=logarithm", r"'logarithm' is not one of 'none', 'inverse', 'root', 'log'"),
     ],
@@ -295,7 +293,7 @@ def test_settings_that_mean_nothing_are_refused(tiny_config: Config, given: str,
 
 def test_all_losses_together_train(deep_config: Config) -> None:
     settings = deep_config.supervised
-    settings.boundary, settings.hardest, settings.far_m, settings.class_weights = 1.0, 0.15, 100.0, "log"
+    settings.boundary, settings.ohem_ratio, settings.range_weight_m, settings.class_weights = 1.0, 0.15, 100.0, "log"
     result = train(deep_config)
     assert result is not None
     assert np.isfinite(result["mean_iou"])
@@ -313,12 +311,12 @@ def test_a_run_starts_from_the_teacher_of_another_at_another_size(deep_config: C
     deep_config.runtime.initialise_from = str(first)
     began: list[dict[str, Tensor]] = []
 
-    def watched(self: MeanTeacher, *arguments: Any, fit: Any = MeanTeacher.fit) -> None:
+    def watched(self: Trainer, *arguments: Any, fit: Any = Trainer.fit) -> None:
         began.extend((weights(self.network), weights(self.teacher.network)))
         fit(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MeanTeacher, "fit", watched)
+        patch.setattr(Trainer, "fit", watched)
         train(deep_config)
         for state in began:
             assert same(teacher, state)

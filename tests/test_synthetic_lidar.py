@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rangeseg.kernels.returns import mix_edges
 from rangeseg.synthetic.beams import Beams, read_beams
 from rangeseg.synthetic.materials import MATERIALS
 from rangeseg.synthetic.mesh import Mesh, Shape, box, cards, cylinder, dress, ellipsoid, frustum, join, prism
 from rangeseg.synthetic.raycast import Lidar, Poses, Returns, World, hidden_by_vehicle
-from rangeseg.synthetic.returns_kernels import mix_edges
 
 pytest.importorskip("open3d", reason="streets are cast with Open3D (extra view)")
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rangeseg.apps.realism import RANGES_M, compare, count, table
+from rangeseg.catalog import DATASETS, PROJECTIONS
 from rangeseg.cli import main
 from rangeseg.config import Config
-from rangeseg.data import DATASETS, SemanticKitti, SyntheticStreets
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.data.synthesise import synthesise
+from rangeseg.data.synthetic import SyntheticStreets
 from rangeseg.engine.experiment import make_views, open_source
-from rangeseg.engine.realism import RANGES_M, compare, count, table
-from rangeseg.engine.synthesise import synthesise
-from rangeseg.projection import PROJECTIONS, ScanUnfolding
+from rangeseg.projection.unfolding import ScanUnfolding
 from rangeseg.scan_io import read_labels
 from rangeseg.sensors import read_sensor
 from rangeseg.synthetic.ground import SIDEWALK, TERRAIN, lay_ground, winding_path

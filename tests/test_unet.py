@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from rangeseg.networks import create_network
+from rangeseg.networks.encoders import TimmTrunk, make_encoder
 from rangeseg.networks.pspnet import part_means
 from rangeseg.networks.resnet import ResNet
-from rangeseg.networks.trunks import TimmTrunk, make_trunk
 
 DENSENET_161 = (96, 384, 768, 2112, 2208)
 """Channels of its features, at 1/2 to 1/32 of the image."""
@@ -136,10 +136,10 @@ def test_unknown_trunks_and_absent_timm_are_told(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(
         ValueError, match=r"no 'resnet20'; choose from resnet18, resnet34, resnet50, resnet101, or timm"
     ):
-        make_trunk("resnet20", 3)
+        make_encoder("resnet20", 3)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match=r"timm:densenet161 needs timm, which cannot be imported here"):
-        make_trunk("timm:densenet161", 3)
+        make_encoder("timm:densenet161", 3)
 
 
 def test_timm_is_asked_for_features_and_for_ones_own_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 from conftest import random_scan, write_camvid
 from PIL import Image
 
+from rangeseg.apps.validate import count_problems, dataset_config, examine, scan_problems, validate
+from rangeseg.catalog import DATASETS
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.data import DATASETS
 from rangeseg.data.source import Source
 from rangeseg.engine.experiment import lookup_label_map
-from rangeseg.engine.validate import count_problems, dataset_config, examine, scan_problems, validate
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.types import Scan

@@ -14,12 +14,24 @@ from PIL import Image
 
 from rangeseg.labels import LabelMap
 from rangeseg.optional import ViewerMissingError
-from rangeseg.projection import SphericalProjection
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
-from rangeseg.vis import birds_eye, colorise, panels, show_points, show_scan
-from rangeseg.vis.birds_eye import from_above, range_rings
-from rangeseg.vis.panels import BACKGROUND, RIGHT, WRONG, enlarge, error_picture, legend, present, range_picture
+from rangeseg.vis.birds_eye import birds_eye, from_above, range_rings
+from rangeseg.vis.panels import (
+    BACKGROUND,
+    RIGHT,
+    WRONG,
+    colorise,
+    enlarge,
+    error_picture,
+    legend,
+    panels,
+    present,
+    range_picture,
+)
+from rangeseg.vis.show import show_scan
+from rangeseg.vis.viewer import show_points
 
 PROJECTION = SphericalProjection(16, 128, 3.0, -25.0)
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rangeseg.backprojection import knn_vote, nearest_label, nearest_pixel
 from rangeseg.benchmark.baselines import argsort_projection, loop_nearest_label, unfold_knn
 from rangeseg.benchmark.timing import Row, compare
-from rangeseg.projection import CHANNELS, RangeImage, SphericalProjection
+from rangeseg.evaluation.backprojection import knn_vote, nearest_label, nearest_pixel
+from rangeseg.projection.range_image import CHANNELS, RangeImage
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import IGNORE, Scan
 
 HDL64 = SphericalProjection(64, 2048, 3.0, -25.0)

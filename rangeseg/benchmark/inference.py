@@ -23,12 +23,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rangeseg.benchmark.timing import compare
 from rangeseg.config import read_config
-from rangeseg.engine.experiment import lookup_label_map, make_network, open_source, seen_through
-from rangeseg.engine.export import to_onnx
-from rangeseg.engine.exported_network import onnx_network
+from rangeseg.engine.experiment import inference_model, lookup_label_map, make_network, open_source
 from rangeseg.engine.precision import in_precision
-from rangeseg.engine.run import Run
-from rangeseg.engine.segmenter import Segmenter, Thing
+from rangeseg.inference.export import to_onnx
+from rangeseg.inference.run import Run
+from rangeseg.inference.segmenter import Segmenter, Thing
+from rangeseg.networks.exported import onnx_network
 from rangeseg.vis.panels import Picture
 from rangeseg.vis.plots import Axes, plot
 
@@ -165,7 +165,7 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         run.network(next(views))
-    network = seen_through(run.config, run.network)
+    network = inference_model(run.config, run.network)
     product = in_precision(lambda pair: pair[0] @ pair[1], run.config.runtime.precision)
     gemm = torch.randn(2, SGEMM, SGEMM, device=run.device)
     candidates: dict[str, Callable[[], object]] = {

@@ -12,9 +12,9 @@ from PIL import Image
 
 from rangeseg.benchmark.timing import Row, compare
 from rangeseg.config import Config, read_config
-from rangeseg.data.photo_augment import PhotoAugmentation
-from rangeseg.data.photo_pairs import PhotoPairs
 from rangeseg.engine.experiment import make_views, open_source
+from rangeseg.photos.augment import PhotoAugmentation
+from rangeseg.photos.pairs import PhotoPairs
 
 MOST = 64
 """Photographs that are read in turns."""

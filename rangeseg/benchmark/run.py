@@ -21,8 +21,8 @@ from rangeseg.benchmark.sample import OneScan, benchmark_sample
 from rangeseg.benchmark.timing import Row
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix, benchmark_step
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.engine.exported_network import runs_onnx
 from rangeseg.files import write_atomically
+from rangeseg.networks.exported import runs_onnx
 from rangeseg.vis.png import write_png
 
 FULL_FIDNET = (

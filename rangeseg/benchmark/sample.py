@@ -14,7 +14,7 @@ from rangeseg.benchmark.timing import Row, compare
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.range_views import RangeViews
 from rangeseg.labels import LabelMap
-from rangeseg.projection import SphericalProjection
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import read_scan
 from rangeseg.types import Scan
 

@@ -16,10 +16,10 @@ from torch import Generator, Tensor, nn
 
 from rangeseg.benchmark.timing import Comparison, Row, compare
 from rangeseg.config import Config, read_config
-from rangeseg.engine.experiment import make_network, make_perturbation, make_strategy, make_views, open_source
-from rangeseg.engine.mean_teacher import MeanTeacher
+from rangeseg.engine.experiment import make_method, make_network, make_perturbation, make_views, open_source
+from rangeseg.engine.trainer import Trainer
 from rangeseg.masks import box_mask
-from rangeseg.mix import choose
+from rangeseg.mix import where
 from rangeseg.resources import resource
 from rangeseg.types import View
 
@@ -59,8 +59,8 @@ def _compare_mixes(generator: Generator, a: Tensor, b: Tensor, out: Tensor, repe
     candidates: dict[str, Callable[[], object]] = {
         "mask, then x0 (1 - m) + x1 m": blend,
         "mask, then torch.where": lambda: torch.where(mask()[:, None], b, a),
-        "rangeseg": lambda: choose(mask(), b, a),
-        "rangeseg, memory given": lambda: choose(mask(), b, a, out=out),
+        "rangeseg": lambda: where(mask(), b, a),
+        "rangeseg, memory given": lambda: where(mask(), b, a, out=out),
         "copy_ of one batch": lambda: out.copy_(a),
     }
     return compare(candidates, repeats)
@@ -76,7 +76,7 @@ class StepParts:
         unlabelled: the two batches of B views that the perturbation is given; None where the config uses none.
     """
 
-    trainer: MeanTeacher
+    trainer: Trainer
     labelled: View
     unlabelled: tuple[View, View] | None
 
@@ -94,12 +94,12 @@ class StepParts:
         labelled, a, b = (
             View.stack([views.view(next(numbers) % len(views), rng) for _ in range(count)]) for count in counts
         )
-        trainer = MeanTeacher(
+        trainer = Trainer(
             Fabric(accelerator="cpu", devices=1),
             make_network(config, source.label_map.num_classes),
             make_perturbation(config),
             config,
-            strategy=make_strategy(config),
+            method=make_method(config),
         )
         pair = (labelled if config.consistency.pair == "labelled" else a, b)
         return StepParts(trainer, labelled, pair if config.consistency.weight else None)

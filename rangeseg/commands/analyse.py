@@ -12,8 +12,8 @@ from rangeseg.commands.console import OUT
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure a dataset: is there a low-density region along class boundaries?"""
+    from rangeseg.apps.analyse import patch_distance
     from rangeseg.config import read_config
-    from rangeseg.engine.analyse import patch_distance
 
     config = read_config(arguments.config, [*arguments.overrides, "runtime.out=."])
     names = ("split", "patches", "anchors", "every", "seed")

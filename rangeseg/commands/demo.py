@@ -12,7 +12,7 @@ from rangeseg.commands.console import OUT, progress
 
 def run(arguments: argparse.Namespace) -> None:
     """Make streets, train without and with unlabelled scans, score, predict, draw and report; no dataset needed."""
-    from rangeseg.engine.demo import Numbers, demo, verdict
+    from rangeseg.apps.demo import Numbers, demo, verdict
 
     names = ("real", "seed", "scans", "overrides")
     numbers: list[Numbers] = []

@@ -12,10 +12,10 @@ from rangeseg.files import write_atomically
 
 def run(arguments: argparse.Namespace) -> None:
     """Score a run's teacher on the points of a split, or on the original pixels of photographs."""
-    from rangeseg.engine.evaluate import report
     from rangeseg.engine.experiment import modality
-    from rangeseg.engine.run import Run
-    from rangeseg.engine.scoring import open_views, score_run
+    from rangeseg.evaluation.evaluate import report
+    from rangeseg.inference.run import Run
+    from rangeseg.inference.scoring import open_views, score_run
 
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
     run = Run.load(arguments.run, device=arguments.device, overrides=[*half, *arguments.overrides])

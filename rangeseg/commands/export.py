@@ -11,10 +11,10 @@ from rangeseg.commands.console import OUT, progress
 def run(arguments: argparse.Namespace) -> None:
     """Write a run as one file, if that agrees with the run on real scans; or its weights alone as a checkpoint."""
     from rangeseg.engine.experiment import modality, open_source
-    from rangeseg.engine.export import export as work
-    from rangeseg.engine.export import write_weights
-    from rangeseg.engine.predict import find_tasks
-    from rangeseg.engine.run import Run
+    from rangeseg.inference.export import export as work
+    from rangeseg.inference.export import write_weights
+    from rangeseg.inference.predict import find_tasks
+    from rangeseg.inference.run import Run
 
     loaded = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
     if arguments.out.suffix == ".pt":

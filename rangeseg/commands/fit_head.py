@@ -10,8 +10,8 @@ from rangeseg.commands.console import OUT, progress
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit a small network that labels points by what the run says of the pixels around them, in the place of KNN."""
-    from rangeseg.engine.fit_head import fit_head
-    from rangeseg.engine.run import Run
+    from rangeseg.apps.fit_head import fit_head
+    from rangeseg.inference.run import Run
 
     loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides)
     out = arguments.out or (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "point_head.pt"

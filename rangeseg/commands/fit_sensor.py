@@ -12,8 +12,8 @@ from rangeseg.commands.console import OUT
 
 def run(arguments: argparse.Namespace) -> None:
     """Find a sensor's rows, beams, field of view and order from its scans."""
+    from rangeseg.apps.fit_sensor import candidates, compare, fit
     from rangeseg.benchmark.projections import points_per_ms
-    from rangeseg.engine.fit import candidates, compare, fit
 
     fitted, scans, labels = fit(
         arguments.scans, arguments.out, png=arguments.png, most=arguments.most, name=arguments.name

@@ -11,7 +11,7 @@ from rangeseg.commands.console import OUT
 def run(arguments: argparse.Namespace) -> None:
     """Make a run folder of published weights, which evaluate, predict, show and export take."""
     from rangeseg.config import read_config
-    from rangeseg.engine.import_weights import import_weights
+    from rangeseg.inference.import_weights import import_weights
 
     named = [] if arguments.network is None else [f"network.name={arguments.network}"]
     # not the root of a dataset but scans may be what is labelled with it, so any will do

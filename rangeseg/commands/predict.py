@@ -16,7 +16,7 @@ FIRST = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Write labels for files, folders or a split, in the dataset's own form; under torchrun each process its share."""
-    from rangeseg.engine.bulk import predict_inputs
+    from rangeseg.apps.predict import predict_inputs
     from rangeseg.scan_io import READERS
 
     run, inputs = arguments.run, arguments.inputs

@@ -11,7 +11,7 @@ from rangeseg.files import write_atomically
 
 def run(arguments: argparse.Namespace) -> None:
     """Train configs with several seeds and tabulate mean and spread."""
-    from rangeseg.engine.repeat import curves, make_jobs, run_jobs, table
+    from rangeseg.apps.repeat import curves, make_jobs, run_jobs, table
     from rangeseg.vis.plots import Axes, plot
     from rangeseg.vis.png import write_png
 

@@ -10,7 +10,7 @@ from rangeseg.commands.console import OUT, progress
 
 def run(arguments: argparse.Namespace) -> None:
     """Score runs and write one HTML file: tables, curves, confusion matrix, worst and best scans to turn."""
-    from rangeseg.engine.report import write_report
+    from rangeseg.apps.report import write_report
 
     names = ("scans", "split", "title", "device", "overrides")
     options = {name: getattr(arguments, name) for name in names}

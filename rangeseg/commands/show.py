@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw a scan: range, label, prediction, error, and from above; or a photograph with the same."""
-    from rangeseg.engine.show import show as work
-    from rangeseg.engine.show_perturbation import show_perturbations
+    from rangeseg.apps.show import show as work
+    from rangeseg.apps.show_perturbation import show_perturbations
 
     first, *others = arguments.scan
     if first == "perturbation" and others:
@@ -45,7 +45,7 @@ def first_is_folder(word: str) -> bool:
 
 def look(path: Path, arguments: argparse.Namespace) -> None:
     """Look at scans of a run's or a dataset's split in a window; or write them, or one scan, as an animation."""
-    from rangeseg.engine.explore import explore_dataset, explore_file, explore_run
+    from rangeseg.apps.explore import explore_dataset, explore_file, explore_run
     from rangeseg.vis.window import KEYS, show_window
 
     if arguments.png:

@@ -10,7 +10,7 @@ from rangeseg.commands.console import OUT
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw nested lists of labelled scans or photographs."""
-    from rangeseg.data.split import write_lists
+    from rangeseg.apps.split import write_lists
 
     for path in write_lists(
         arguments.out,

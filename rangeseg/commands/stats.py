@@ -13,9 +13,9 @@ from rangeseg.files import write_atomically
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure a dataset's channels and classes: means, standard deviations, frequencies, loss weights."""
+    from rangeseg.apps.stats import plain_views, statistics_yaml, tallies
     from rangeseg.config import read_config
     from rangeseg.engine.experiment import lookup_label_map
-    from rangeseg.engine.stats import plain_views, statistics_yaml, tallies
 
     config = read_config(arguments.config, [*arguments.overrides, "runtime.out=.", "optim.steps=1"])
     views = plain_views(config, arguments.split, arguments.frames)

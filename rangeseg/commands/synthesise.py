@@ -10,8 +10,8 @@ from rangeseg.commands.console import OUT, progress
 
 def run(arguments: argparse.Namespace) -> None:
     """Write scans of synthetic streets in SemanticKITTI's layout, or compare them with real ones."""
-    from rangeseg.engine.realism import compare
-    from rangeseg.engine.synthesise import synthesise
+    from rangeseg.apps.realism import compare
+    from rangeseg.data.synthesise import synthesise
 
     if arguments.beside:
         for path in compare(arguments.beside, arguments.out, seed=arguments.seed):

@@ -10,7 +10,7 @@ from rangeseg.commands.console import OUT, progress
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the point clouds of a ROS bag, an MCAP file or a sensor's capture as single scans."""
-    from rangeseg.engine.unpack import unpack
+    from rangeseg.scan_formats.unpack import unpack
 
     asked = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
     if len(asked) < len(arguments.fields):

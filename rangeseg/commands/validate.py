@@ -15,9 +15,9 @@ from rangeseg.files import write_atomically
 
 def run(arguments: argparse.Namespace) -> None:
     """Check a whole dataset on the disk: official counts, readable files, sizes, raw ids, finite values."""
+    from rangeseg.apps.validate import dataset_config
+    from rangeseg.apps.validate import validate as work
     from rangeseg.engine.experiment import lookup_label_map
-    from rangeseg.engine.validate import dataset_config
-    from rangeseg.engine.validate import validate as work
 
     config = dataset_config(arguments.dataset, arguments.root, arguments.overrides)
     name = lookup_label_map(config).dataset

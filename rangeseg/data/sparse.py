@@ -15,7 +15,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
 if TYPE_CHECKING:
-    from rangeseg.projection import RangeImage
+    from rangeseg.projection.range_image import RangeImage
 
 
 class SparseLabels:

@@ -14,21 +14,20 @@ from lightning_fabric.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rangeseg.backprojection import BACK_PROJECTIONS
-from rangeseg.components import ConfigError, build, lookup
+from rangeseg.catalog import BACK_PROJECTIONS, DATASETS, METHODS, PERTURBATIONS
 from rangeseg.config import Config
-from rangeseg.data import DATASETS
 from rangeseg.data.source import Source
-from rangeseg.engine.evaluate import BackProjection, Segmented, segment
-from rangeseg.engine.modality import Modality, Photos, Scans, Stride, WholeViews, of_dataset
+from rangeseg.engine.methods import Method
+from rangeseg.engine.modality import Modality, Photos, Scans, Stride, WholeViews, dataset_method
 from rangeseg.engine.precision import in_precision, usable_precision
-from rangeseg.engine.strategies import STRATEGIES, Strategy
 from rangeseg.engine.supervision import prepare_heads
+from rangeseg.evaluation.evaluate import BackProjection, Segmented, segment
 from rangeseg.labels import LabelMap
 from rangeseg.networks import NETWORKS
-from rangeseg.networks.fusion import fuse_norms
+from rangeseg.networks.fusion import fuse_conv_bn
 from rangeseg.networks.sliding import SlidingWindow
-from rangeseg.perturbations import PERTURBATIONS, Channels, Perturbation
+from rangeseg.perturbations import Channels, Perturbation
+from rangeseg.registry import ConfigError, build, lookup
 from rangeseg.resources import resource
 from rangeseg.types import Sample
 
@@ -39,7 +38,7 @@ SMALL = 16
 """Rows and columns, or a network's stride, of the image with which a copy of it is compared."""
 
 
-def of_photos(dataset: Any) -> bool:
+def is_photo_dataset(dataset: Any) -> bool:
     """The one decision between scans and photographs: a dataset whose class has `photo` is of photographs.
 
     Args:
@@ -53,7 +52,7 @@ def of_photos(dataset: Any) -> bool:
 
 def modality(config: Config) -> Modality:
     """What is peculiar to the config's kind of data."""
-    return Photos(config) if of_photos(config.data.dataset.get("name")) else Scans(config)
+    return Photos(config) if is_photo_dataset(config.data.dataset.get("name")) else Scans(config)
 
 
 def open_source(config: Config, split: str, frames: str | None = None, *, labels: bool = True) -> Source:
@@ -118,7 +117,7 @@ def make_views(
 
 
 def make_network(config: Config, num_classes: int) -> nn.Module:
-    """`network`, with initial weights that `runtime.seed` decides; two of them where the `strategy` asks for a pair.
+    """`network`, with initial weights that `runtime.seed` decides; two of them where the `method` asks for a pair.
 
     Raises:
         ConfigError: the section does not fit the network, or `supervised.auxiliary` a network without heads.
@@ -132,15 +131,15 @@ def make_network(config: Config, num_classes: int) -> nn.Module:
         )  # fmt: skip
         return network
 
-    network = make_strategy(config).make_network(make)
+    network = make_method(config).make_network(make)
     prepare_heads(network, config.supervised.auxiliary)
     return network
 
 
-def make_strategy(config: Config) -> Strategy:
-    """`strategy`: who answers for unlabelled views, and who learns from it."""
-    strategy: Strategy = build(STRATEGIES, config.strategy, "strategy")
-    return strategy
+def make_method(config: Config) -> Method:
+    """`method`: who answers for unlabelled views, and who learns from it."""
+    method: Method = build(METHODS, config.method, "method")
+    return method
 
 
 def stride_of(network: nn.Module) -> Stride:
@@ -229,7 +228,7 @@ def make_fabric(config: Config) -> Fabric:
         torch.use_deterministic_algorithms(True, warn_only=True)
     precision: Any = usable_precision(runtime.precision, runtime.accelerator)
     several = runtime.devices * runtime.num_nodes > 1
-    # our own mean of the buffers replaces DDP's broadcast: see MeanTeacher._average_buffers
+    # our own mean of the buffers replaces DDP's broadcast: see Trainer._average_buffers
     strategy = DDPStrategy(broadcast_buffers=False) if several else "auto"
     fabric = Fabric(
         accelerator=runtime.accelerator,
@@ -242,7 +241,7 @@ def make_fabric(config: Config) -> Fabric:
     return fabric
 
 
-def seen_through(config: Config, network: Network, *, compile: bool = False) -> Network:
+def inference_model(config: Config, network: Network, *, compile: bool = False) -> Network:
     """A network's logits as the config evaluates them, in `runtime.precision` where the device has it.
 
     A module's BatchNorm is fused into its convolutions, in a copy: what is learnt later is not seen through it.
@@ -258,7 +257,7 @@ def seen_through(config: Config, network: Network, *, compile: bool = False) -> 
     """
     if isinstance(network, nn.Module):
         rows, columns = (-(-SMALL // step) * step for step in stride_of(network))
-        network = fuse_norms(network, (len(config.data.channels), rows, columns))
+        network = fuse_conv_bn(network, (len(config.data.channels), rows, columns))
     if compile:
         network = cast(Network, torch.compile(network, dynamic=False))
     window, network = config.evaluation.window, in_precision(network, config.runtime.precision)
@@ -276,7 +275,7 @@ def segment_views(
     """Label the elements of some of the views, as the config evaluates."""
     samples: Iterator[Sample] = (views.sample(index) for index in indices)
     return segment(
-        seen_through(config, network),
+        inference_model(config, network),
         samples,
         make_back_projection(config),
         views.source.label_map.num_classes,
@@ -287,5 +286,5 @@ def segment_views(
 
 def lookup_label_map(config: Config) -> LabelMap:
     """The classes of the config's dataset, without opening its files."""
-    label_map: LabelMap = of_dataset(config, "read_label_map")()
+    label_map: LabelMap = dataset_method(config, "read_label_map")()
     return label_map

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import lookup_label_map
+from rangeseg.registry import ConfigError
 
 KEY = "runtime.initialise_from"
 

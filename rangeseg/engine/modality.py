@@ -11,25 +11,28 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from rangeseg.backprojection import NEED_RANGES
-from rangeseg.components import ConfigError, build, lookup, taken
+from rangeseg.catalog import DATASETS, PROJECTIONS
 from rangeseg.config import Config
-from rangeseg.data import DATASETS
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.loading import Views
-from rangeseg.data.photo_augment import PhotoAugmentation
-from rangeseg.data.photo_pairs import PhotoPairs
-from rangeseg.data.photo_views import PhotoViews
+from rangeseg.data.prediction_files import PredictionFiles, ScanFiles
 from rangeseg.data.range_views import RangeViews
 from rangeseg.data.scan_pairs import ScanPairs
 from rangeseg.data.source import PhotoSource, ScanSource, Source
-from rangeseg.engine.evaluate import Segmented
-from rangeseg.engine.prediction_files import PhotoFiles, PredictionFiles, ScanFiles
+from rangeseg.evaluation.backprojection import NEED_RANGES
+from rangeseg.evaluation.evaluate import Segmented
 from rangeseg.labels import LabelMap
-from rangeseg.projection import COLORS, PROJECTIONS, PaddedImage, PhotoPadding, RangeImage
+from rangeseg.photos.augment import PhotoAugmentation
+from rangeseg.photos.padded_image import PaddedImage, PhotoPadding
+from rangeseg.photos.pairs import PhotoPairs
+from rangeseg.photos.panels import photo_panels
+from rangeseg.photos.prediction_files import PhotoFiles
+from rangeseg.photos.views import PhotoViews
+from rangeseg.photos.window import COLORS
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.registry import ConfigError, accepted_kwargs, build, lookup
 from rangeseg.types import IGNORE, Sample
 from rangeseg.vis.panels import Picture, colorise, panels
-from rangeseg.vis.photo_panels import photo_panels
 
 Stride = tuple[int, int]
 
@@ -132,7 +135,7 @@ class Scans:
         dataset = lookup(DATASETS, self._data.dataset.get("name"), "data.dataset")
         make: Callable[..., PredictionFiles] = getattr(dataset, "predictions", ScanFiles)
         suffixes = getattr(dataset, "suffixes", ScanPairs.suffixes)
-        return make(label_map, of_dataset(self._config, "read"), suffixes)
+        return make(label_map, dataset_method(self._config, "read"), suffixes)
 
 
 class Photos:
@@ -191,12 +194,12 @@ class Photos:
 
     def files(self, label_map: LabelMap) -> PhotoFiles:
         """PNGs in the dataset's own form."""
-        name, read = (of_dataset(self._config, method) for method in ("prediction_name", "read"))
+        name, read = (dataset_method(self._config, method) for method in ("prediction_name", "read"))
         palette = getattr(lookup(DATASETS, self._data.dataset.get("name"), "data.dataset"), "palette", False)
         return PhotoFiles(label_map, name, read, palette=palette)
 
 
-def of_dataset(config: Config, method: str) -> Callable[..., Any]:
+def dataset_method(config: Config, method: str) -> Callable[..., Any]:
     """A method of the dataset's class, with those keys of `data.dataset` that it takes.
 
     Args:
@@ -209,7 +212,7 @@ def of_dataset(config: Config, method: str) -> Callable[..., Any]:
     section = config.data.dataset
     dataset = lookup(DATASETS, section.get("name"), "data.dataset")
     function = getattr(dataset, method, None) or getattr(PhotoPairs if hasattr(dataset, "photo") else ScanPairs, method)
-    return partial(function, **taken(function, section))
+    return partial(function, **accepted_kwargs(function, section))
 
 
 def _augmentation(kind: Any, section: dict[str, Any]) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from rangeseg.components import ConfigError, suggest
 from rangeseg.config import OptimConfig
+from rangeseg.registry import ConfigError, did_you_mean
 
 
 def parameter_groups(
@@ -34,7 +34,9 @@ def parameter_groups(
     multipliers = multipliers or {}
     for name in multipliers:
         if name not in parts:
-            raise ConfigError(f"optim.multipliers.{name}: the network has no such part. {suggest(name, list(parts))}")
+            raise ConfigError(
+                f"optim.lr_multipliers.{name}: the network has no such part. {did_you_mean(name, list(parts))}"
+            )
     listed = [id(p) for part in parts.values() for p in part]
     if len(set(listed)) < len(listed) or set(listed) != {id(p) for p in trained}:
         raise ValueError(
@@ -53,7 +55,7 @@ def parameter_groups(
 
 def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD."""
-    groups = parameter_groups(network, config.weight_decay, config.multipliers)
+    groups = parameter_groups(network, config.weight_decay, config.lr_multipliers)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
     if config.name == "adam":

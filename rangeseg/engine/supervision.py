@@ -17,10 +17,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rangeseg.components import ConfigError
 from rangeseg.config import Config, SupervisedConfig
-from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, hardest_cross_entropy, lovasz_softmax
+from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, lovasz_softmax, ohem_cross_entropy
 from rangeseg.perturbations import Channels
+from rangeseg.registry import ConfigError
 from rangeseg.types import View
 
 
@@ -64,7 +64,7 @@ def supervised_loss(
         answer: (B, K, H, W) logits; with `auxiliary`, (logits, [logits of each head]).
         label: (B, H, W) int64, IGNORE where it does not count.
         class_weights: (K,) of the cross-entropy; None for 1.
-        factor: what `far_factor` gives.
+        factor: what `range_weight` gives.
 
     Returns:
         Scalar.
@@ -78,13 +78,13 @@ def supervised_loss(
     return loss
 
 
-def far_factor(config: Config, labelled: View) -> Tensor | None:
-    """(B, H, W) range / `supervised.far_m`, or None where that is 0."""
-    if not config.supervised.far_m:
+def range_weight(config: Config, labelled: View) -> Tensor | None:
+    """(B, H, W) range / `supervised.range_weight_m`, or None where that is 0."""
+    if not config.supervised.range_weight_m:
         return None
     data = config.data
     channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
-    return channels.read(labelled.image, "range").clamp(min=0) / config.supervised.far_m
+    return channels.read(labelled.image, "range").clamp(min=0) / config.supervised.range_weight_m
 
 
 def _loss(
@@ -102,10 +102,10 @@ def _loss(
 def _cross_entropy(
     settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None
 ) -> Tensor:
-    if settings.hardest:
+    if settings.ohem_ratio:
         if factor is not None:  # a pair of networks has every label twice
             factor = factor.repeat(len(label) // len(factor), 1, 1)
-        return hardest_cross_entropy(logits, label, share=settings.hardest, weight=weights, factor=factor)
+        return ohem_cross_entropy(logits, label, share=settings.ohem_ratio, weight=weights, factor=factor)
     if settings.focal_gamma:
         return focal_loss(logits, label, gamma=settings.focal_gamma, weight=weights)
     return cross_entropy(logits, label, weight=weights)

@@ -12,28 +12,28 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from rangeseg.components import ConfigError
 from rangeseg.config import Config
 from rangeseg.data.loading import Stream, Views
-from rangeseg.engine.evaluate import Scores, Segmented, report, score
 from rangeseg.engine.experiment import (
     class_weights,
     make_fabric,
+    make_method,
     make_network,
     make_perturbation,
-    make_strategy,
     make_views,
     modality,
     segment_views,
     stride_of,
 )
 from rangeseg.engine.initialise import initialise
-from rangeseg.engine.journal import Journal
-from rangeseg.engine.mean_teacher import Batches, Evaluated, MeanTeacher
+from rangeseg.engine.run_logger import RunLogger
+from rangeseg.engine.trainer import Batches, Evaluated, Trainer
 from rangeseg.engine.training_data import TrainingData
+from rangeseg.evaluation.evaluate import Scores, Segmented, report, score
+from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.files import write_atomically
-from rangeseg.metrics import ConfusionMatrix
-from rangeseg.networks.layers import evaluating
+from rangeseg.networks.modes import evaluating
+from rangeseg.registry import ConfigError
 from rangeseg.vis.confusion import confusion_picture
 
 LABELLED, UNLABELLED_A, UNLABELLED_B = 0, 1, 2  # stream ids: which shuffling each loader draws
@@ -60,18 +60,18 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
     network = make_network(config, data.label_map.num_classes)
     if not resume:
         initialise(network, config)
-    trainer = MeanTeacher(
+    trainer = Trainer(
         fabric,
         network,
         make_perturbation(config),
         config,
         class_weights(config, data.label_map),
-        make_strategy(config),
+        make_method(config),
     )
     if resume:
         trainer.resume(folder / "last.pt")
-    journal = Journal(folder, enabled=fabric.is_global_zero, step=trainer.step)
-    journal.start(config)
+    logger = RunLogger(folder, enabled=fabric.is_global_zero, step=trainer.step)
+    logger.start(config)
     reports: list[dict[str, Any]] = []
     kind = modality(config)
 
@@ -79,21 +79,21 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
         result, scores, drawn = _validate(config, trainer, data)
         step, last = trainer.step, trainer.step == config.optim.steps
         for one in drawn:
-            journal.picture(step, f"validation/{one.sample.name}", kind.draw(one, data.label_map))
+            logger.picture(step, f"validation/{one.sample.name}", kind.draw(one, data.label_map))
             for what, (xyz, colors) in kind.points(one, data.label_map).items() if last else ():
-                journal.points(step, f"{one.sample.name}/{what}", xyz, colors)
+                logger.points(step, f"{one.sample.name}/{what}", xyz, colors)
         if fabric.is_global_zero:
-            journal.picture(step, "confusion", confusion_picture(scores.overall.state, data.label_map.names))
+            logger.picture(step, "confusion", confusion_picture(scores.overall.state, data.label_map.names))
         reports.append(result)
         per_class = {f"iou/{name}": value for name, value in result["iou"].items() if value is not None}
         metrics = {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]} | per_class
         if last:
-            journal.hyperparameters(asdict(config), {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]})
+            logger.hyperparameters(asdict(config), {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]})
         return Evaluated(result["mean_iou"], metrics)
 
     with ExitStack() as stack:
-        stack.callback(journal.close)
-        trainer.fit(_batches(stack, config, fabric, data, trainer.step), journal, evaluate)
+        stack.callback(logger.close)
+        trainer.fit(_batches(stack, config, fabric, data, trainer.step), logger, evaluate)
     result = reports[-1] if reports else _validate(config, trainer, data)[0]
     if not fabric.is_global_zero:
         return None
@@ -120,9 +120,7 @@ def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingDat
     return zip(labelled, a, b, strict=True)
 
 
-def _validate(
-    config: Config, trainer: MeanTeacher, data: TrainingData
-) -> tuple[dict[str, Any], Scores, list[Segmented]]:
+def _validate(config: Config, trainer: Trainer, data: TrainingData) -> tuple[dict[str, Any], Scores, list[Segmented]]:
     """Score the teacher on this process's share of the samples, add up over processes, keep the first few to draw."""
     fabric, label_map = trainer.fabric, data.label_map
     views = make_views(config, data.validation, stride=stride_of(trainer.network))
@@ -132,7 +130,7 @@ def _validate(
 
     def watched() -> Iterator[Segmented]:
         for one in segment_views(config, teacher, views, mine, fabric.device):
-            if len(drawn) < config.runtime.pictures and fabric.is_global_zero:
+            if len(drawn) < config.runtime.log_images and fabric.is_global_zero:
                 drawn.append(one)
             yield one
 

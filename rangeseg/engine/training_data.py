@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from rangeseg.components import ConfigError, suggest
 from rangeseg.config import Config
-from rangeseg.data.joined import JoinedViews
+from rangeseg.data.concat import ConcatViews
 from rangeseg.data.loading import Views
 from rangeseg.data.source import Source
 from rangeseg.data.sparse import SparseLabels
 from rangeseg.engine.experiment import lookup_label_map, make_projection, make_views, modality, open_source
 from rangeseg.labels import LabelMap
+from rangeseg.registry import ConfigError, did_you_mean
 
 NOTHING = "none"
 """What `data.labelled` (or `data.unlabelled`) is where only `data.labelled_from` (`data.unlabelled_from`) counts."""
@@ -46,7 +46,7 @@ def _open(config: Config, kind: str, classes: LabelMap | None = None) -> Views:
         parts.append(_open_other(config, section, f"data.{kind}_from[{number}]", classes))
     if not parts:
         raise ConfigError(f"data.{kind}: none leaves nothing {kind}. Name sources in data.{kind}_from.")
-    return cast(Views, parts[0]) if len(parts) == 1 else JoinedViews(parts)
+    return cast(Views, parts[0]) if len(parts) == 1 else ConcatViews(parts)
 
 
 def _views(config: Config, split: str, frames: str | None, classes: LabelMap | None) -> Any:
@@ -66,7 +66,7 @@ def _views(config: Config, split: str, frames: str | None, classes: LabelMap | N
 def _open_other(config: Config, section: dict[str, Any], path: str, classes: LabelMap | None) -> Any:
     """Views of another dataset or sensor, as one network reads them with the config's own."""
     if unknown := sorted(set(section) - set(OTHER)):
-        raise ConfigError(f"{path}: unknown key {unknown[0]}. {suggest(unknown[0], list(OTHER))}")
+        raise ConfigError(f"{path}: unknown key {unknown[0]}. {did_you_mean(unknown[0], list(OTHER))}")
     if missing := [key for key in ("root", "dataset") if key not in section]:
         raise ConfigError(f"{path}.{missing[0]}: missing. Write root and dataset.")
     here = {key: section[key] for key in ("root", "dataset", "projection") if key in section}

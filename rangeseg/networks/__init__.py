@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from rangeseg.catalog import NETWORKS
+from rangeseg.registry import lookup
 
-from rangeseg.components import lookup
-from rangeseg.networks.cenet import CENet
-from rangeseg.networks.deeplab import DeepLabV2, DeepLabV3Plus
-from rangeseg.networks.fidnet import FIDNet
-from rangeseg.networks.foldnet import FoldNet
-from rangeseg.networks.pspnet import PSPNet
-from rangeseg.networks.published import import_state_dict
-from rangeseg.networks.rangenet import RangeNet
-from rangeseg.networks.rangevit import RangeViT
-from rangeseg.networks.salsanext import SalsaNext
-from rangeseg.networks.squeezeseg import SqueezeSegV2
-from rangeseg.networks.unet import UNet
+if TYPE_CHECKING:
+    from torch import nn
 
-__all__ = ["NETWORKS", "create_network", "import_state_dict"]
-
-NETWORKS: dict[str, type[nn.Module]] = {
-    "fidnet": FIDNet,
-    "cenet": CENet,
-    "salsanext": SalsaNext,
-    "rangenet": RangeNet,
-    "squeezeseg": SqueezeSegV2,
-    "rangevit": RangeViT,
-    "foldnet": FoldNet,
-    "deeplab_v2": DeepLabV2,
-    "deeplab_v3plus": DeepLabV3Plus,
-    "pspnet": PSPNet,
-    "unet": UNet,
-}
-"""Every network by its name in a config. A class of your own needs no entry: its name is ``module:Class``."""
+__all__ = ["NETWORKS", "create_network"]
 
 
 def create_network(name: str, *, in_channels: int, num_classes: int, wrap: bool = False, **kwargs: Any) -> nn.Module:
@@ -53,4 +29,6 @@ def create_network(name: str, *, in_channels: int, num_classes: int, wrap: bool 
     Raises:
         ValueError: there is no network of that name.
     """
-    return lookup(NETWORKS, name, "network")(in_channels=in_channels, num_classes=num_classes, wrap=wrap, **kwargs)
+    make = lookup(NETWORKS, name, "network")
+    network: nn.Module = make(in_channels=in_channels, num_classes=num_classes, wrap=wrap, **kwargs)
+    return network

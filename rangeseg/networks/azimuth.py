@@ -24,12 +24,12 @@ def pad_azimuth(image: Tensor, margin: int) -> Tensor:
     """
     width = image.shape[-1]
     if margin <= width:
-        return close_azimuth(image, margin, margin)
+        return circular_pad_width(image, margin, margin)
     columns = torch.arange(-margin, width + margin, device=image.device) % width
     return image.index_select(-1, columns)
 
 
-def close_azimuth(image: Tensor, before: int, after: int) -> Tensor:
+def circular_pad_width(image: Tensor, before: int, after: int) -> Tensor:
     """On a cylinder: some columns from beyond the seam on either side, at most W each; the memory's layout is kept.
 
     Torch's circular padding makes channels_last images contiguous, and its gradient takes five passes.
@@ -76,7 +76,7 @@ def _layout(image: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def enlarge_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
+def upsample_align_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
     """Bilinear interpolation of features whose column j was computed around column j * W' / W of the output.
 
     On a plane the corners are aligned, as FIDNet does. On a cylinder column W is column 0, so one more column on either
@@ -95,11 +95,11 @@ def enlarge_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False)
         return image
     if not wrap:
         return F.interpolate(image, size, mode="bilinear", align_corners=True)
-    closed = close_azimuth(image, 0, 1)
+    closed = circular_pad_width(image, 0, 1)
     return F.interpolate(closed, (height, width + 1), mode="bilinear", align_corners=True)[..., :width]
 
 
-def enlarge_azimuth(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor:
+def upsample_width(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor:
     """Linear interpolation in azimuth of features whose column stood for `factor` columns together.
 
     A column lies in the middle of those it stood for; beyond the first and the last middle of a plane the values stay.
@@ -117,6 +117,6 @@ def enlarge_azimuth(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor
     rows, columns = image.shape[-2:]
     if not wrap:
         return F.interpolate(image, (rows, columns * factor), mode="bilinear", align_corners=False)
-    closed = close_azimuth(image, 1, 1)
+    closed = circular_pad_width(image, 1, 1)
     enlarged = F.interpolate(closed, (rows, (columns + 2) * factor), mode="bilinear", align_corners=False)
     return enlarged[..., factor:-factor]

@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from rangeseg.networks.azimuth import enlarge_corners
+from rangeseg.networks.azimuth import upsample_align_corners
 from rangeseg.networks.layers import ActivationName, Conv3x3NormAct, check_input, stage
 
 
@@ -86,7 +86,7 @@ class CENet(nn.Module):
         for part in self.stages:
             features.append(part(features[-1]))
         size = (image.shape[-2], image.shape[-1])
-        enlarged = [enlarge_corners(feature, size, wrap=self.wrap) for feature in features]
+        enlarged = [upsample_align_corners(feature, size, wrap=self.wrap) for feature in features]
         logits: Tensor = self.classify(self.fuse(torch.cat(enlarged, dim=1)))
         if not auxiliary:
             return logits
@@ -94,4 +94,4 @@ class CENet(nn.Module):
             raise ValueError("This CENet has no auxiliary heads; make it with auxiliary: true.")
         # A 1x1 convolution commutes with the interpolation, so it comes first, where there is less to convolve.
         coarse = [head(feature) for head, feature in zip(self.auxiliary, features[2:], strict=True)]
-        return logits, [enlarge_corners(part, size, wrap=self.wrap) for part in coarse]
+        return logits, [upsample_align_corners(part, size, wrap=self.wrap) for part in coarse]

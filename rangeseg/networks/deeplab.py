@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from rangeseg.networks.layers import check_input, conv_norm_relu
 from rangeseg.networks.pretrained import load_trunk
-from rangeseg.networks.resnet import Freeze, ResNet, WithTrunk
+from rangeseg.networks.resnet import Freeze, ResNet, WithEncoder
 
 RATES_V2 = (6, 12, 18, 24)
 RATES_V3 = (12, 24, 36)
 
 
-class DeepLabV2(WithTrunk):
+class DeepLabV2(WithEncoder):
     """Atrous convolutions at four rates, summed, on a ResNet of output stride 8.
 
     Args:
@@ -70,7 +70,7 @@ class DeepLabV2(WithTrunk):
         return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=True)
 
 
-class DeepLabV3Plus(WithTrunk):
+class DeepLabV3Plus(WithEncoder):
     """Atrous spatial pyramid pooling on a ResNet, and a decoder that adds its first stage.
 
     Args:

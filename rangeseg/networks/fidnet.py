@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.azimuth import enlarge_azimuth, enlarge_corners
+from rangeseg.networks.azimuth import upsample_align_corners, upsample_width
 from rangeseg.networks.layers import SLOPE, Conv3x3NormAct, ConvNormAct, check_input, stage
 
 DILATIONS = (3, 6, 9)
@@ -85,11 +85,13 @@ class ConvOfAll(nn.Conv2d):
         """[(B, C_i, H_i, W_i)] -> (B, C', H_0, W_0)."""
         size = (features[0].shape[-2], features[0].shape[-1])
         if features[0].is_cuda and self.out_channels > max(self.channels[1:]):
-            return super().forward(torch.cat([enlarge_corners(one, size, wrap=self.wrap) for one in features], 1))
+            return super().forward(
+                torch.cat([upsample_align_corners(one, size, wrap=self.wrap) for one in features], 1)
+            )
         weights = self.weight.split(self.channels, dim=1)
         fused = F.conv2d(features[0], weights[0], self.bias)
         for feature, weight in zip(features[1:], weights[1:], strict=True):
-            fused += enlarge_corners(F.conv2d(feature, weight), size, wrap=self.wrap)
+            fused += upsample_align_corners(F.conv2d(feature, weight), size, wrap=self.wrap)
         return fused
 
 
@@ -201,6 +203,6 @@ class FIDNet(nn.Module):
             features.append(part(features[-1]))
         if len(self.branches):
             size = (features[0].shape[-2], features[0].shape[-1])
-            every = torch.cat([enlarge_corners(feature, size, wrap=self.wrap) for feature in features], dim=1)
+            every = torch.cat([upsample_align_corners(feature, size, wrap=self.wrap) for feature in features], dim=1)
             features += [branch(every) for branch in self.branches]
-        return enlarge_azimuth(self.head(features), self.azimuth_stride, wrap=self.wrap)
+        return upsample_width(self.head(features), self.azimuth_stride, wrap=self.wrap)

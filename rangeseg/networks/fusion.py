@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
-def fuse_norms(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+def fuse_conv_bn(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """A copy of a network whose convolutions scale and shift as the BatchNorm behind each did: a pass over memory less.
 
     A BatchNorm is fused where it reads, unchanged, what a convolution has returned, and both run once. The copy is

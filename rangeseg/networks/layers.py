@@ -5,8 +5,7 @@ Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -237,14 +236,3 @@ def check_input(image: Tensor, in_channels: int, stride: tuple[int, int]) -> Non
             below = size // step * step
             nearest = f"{below} or {below + step}" if below else f"{step}"
             raise ValueError(f"Image {name} {size} is not divisible by the network's stride {step}. Use {nearest}.")
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode for a while, whatever it was in before and is in again afterwards."""
-    training = network.training
-    network.train(False)
-    try:
-        yield
-    finally:
-        network.train(training)

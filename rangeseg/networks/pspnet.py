@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rangeseg.networks.encoders import make_encoder
 from rangeseg.networks.layers import check_input, conv_norm_relu
-from rangeseg.networks.resnet import Freeze, WithTrunk
-from rangeseg.networks.trunks import make_trunk
+from rangeseg.networks.resnet import Freeze, WithEncoder
 
 BINS = (1, 2, 3, 6)
 
 
-class PSPNet(WithTrunk):
+class PSPNet(WithEncoder):
     """The trunk's features beside their means over 1, 4, 9 and 36 parts of the image.
 
     Args:
@@ -48,7 +48,7 @@ class PSPNet(WithTrunk):
         weights: str = "none",
         wrap: bool = False,
     ) -> None:
-        backbone = make_trunk(trunk, in_channels, width=width, output_stride=output_stride, weights=weights)
+        backbone = make_encoder(trunk, in_channels, width=width, output_stride=output_stride, weights=weights)
         super().__init__(backbone, freeze_batchnorm, wrap)
         deep, inner = self.backbone.channels[-1], 8 * width
         self.pyramid = nn.ModuleList(conv_norm_relu(deep, inner, 1) for _ in BINS)

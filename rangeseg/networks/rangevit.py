@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rangeseg.networks.dilated import Context, ConvActNorm, Residual
 from rangeseg.networks.layers import check_input
 from rangeseg.networks.pretrained import load_vit
+from rangeseg.networks.salsanext_blocks import Context, ConvActNorm, Residual
 
 
 class Attention(nn.Module):
@@ -205,7 +205,7 @@ class RangeViT(nn.Module):
             load_vit(self.encoder, Path(weights), resize_positions)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The trained weights, as `optim.multipliers` names them: backbone (the transformer), and head."""
+        """The trained weights, as `optim.lr_multipliers` names them: backbone (the transformer), and head."""
         inside = {id(parameter) for parameter in self.encoder.parameters()}
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return {

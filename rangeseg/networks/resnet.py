@@ -155,7 +155,7 @@ class ResNet(Trunk):
         return stages
 
 
-class WithTrunk(nn.Module):
+class WithEncoder(nn.Module):
     """A network on a trunk: two groups of weights, and BatchNorm that may be frozen.
 
     Args:
@@ -180,7 +180,7 @@ class WithTrunk(nn.Module):
         self.freeze_batchnorm = freeze_batchnorm
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The trained weights, as `optim.multipliers` names them: backbone, and head."""
+        """The trained weights, as `optim.lr_multipliers` names them: backbone, and head."""
         inside = {id(parameter) for parameter in self.backbone.parameters()}
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return {
@@ -188,7 +188,7 @@ class WithTrunk(nn.Module):
             "head": [parameter for parameter in trained if id(parameter) not in inside],
         }
 
-    def train(self, mode: bool = True) -> WithTrunk:
+    def train(self, mode: bool = True) -> WithEncoder:
         """As every module, but for the frozen BatchNorm."""
         super().train(mode)
         for module in self._frozen():

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rangeseg.networks.azimuth import pad_azimuth
-from rangeseg.networks.dilated import Branches, Context, Residual
 from rangeseg.networks.layers import check_input
+from rangeseg.networks.salsanext_blocks import Branches, Context, Residual
 
 
 class SalsaNext(nn.Module):

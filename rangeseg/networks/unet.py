@@ -10,12 +10,12 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rangeseg.networks.encoders import make_encoder
 from rangeseg.networks.layers import check_input, conv_norm_relu
-from rangeseg.networks.resnet import Freeze, WithTrunk
-from rangeseg.networks.trunks import make_trunk
+from rangeseg.networks.resnet import Freeze, WithEncoder
 
 
-class UNet(WithTrunk):
+class UNet(WithEncoder):
     """Features of the trunk, doubled by repetition and added to those of the next larger size, four times.
 
     Args:
@@ -50,7 +50,7 @@ class UNet(WithTrunk):
         weights: str = "none",
         wrap: bool = False,
     ) -> None:
-        super().__init__(make_trunk(trunk, in_channels, width=width, weights=weights), freeze_batchnorm, wrap)
+        super().__init__(make_encoder(trunk, in_channels, width=width, weights=weights), freeze_batchnorm, wrap)
         half, *middle, skip, deep = self.backbone.channels
         self.narrows = deep >= 2 * skip  # ResNets; a DenseNet's deepest features are hardly wider than the skip
         self.lateral = nn.Conv2d(deep, skip, 1) if self.narrows else nn.Conv2d(skip, deep, 1)

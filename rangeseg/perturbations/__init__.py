@@ -23,8 +23,6 @@ Shapes: B views, C channels, K classes, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rangeseg.perturbations.affine import Affine
 from rangeseg.perturbations.bases import Asking, Erasing, Mixing, NoPerturbation, OneView
 from rangeseg.perturbations.blobs import CowMix, CowOut
@@ -41,30 +39,8 @@ from rangeseg.perturbations.protocol import Perturbation, Perturbed, Student, Te
 from rangeseg.perturbations.strips import FrustumMix, LaserMix
 from rangeseg.perturbations.vat import VAT
 
-PERTURBATIONS: dict[str, Callable[..., Perturbation]] = {
-    "cutmix": CutMix,
-    "cutout": CutOut,
-    "cowmix": CowMix,
-    "cowout": CowOut,
-    "lasermix": LaserMix,
-    "polarmix": PolarMix,
-    "frustummix": FrustumMix,
-    "classmix": ClassMix,
-    "ict": ICT,
-    "vat": VAT,
-    "geometric": Geometric,
-    "affine": Affine,
-    "jitter": Jitter,
-    "color": Color,
-    "combined": Combined,
-    "one_of": OneOf,
-    "several": Several,
-    "none": NoPerturbation,
-}
-
 __all__ = [
     "ICT",
-    "PERTURBATIONS",
     "VAT",
     "Affine",
     "Asking",

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from rangeseg.mix import choose
+from rangeseg.mix import where
 from rangeseg.perturbations.protocol import Perturbed, Student, Teacher
 from rangeseg.types import IGNORE, View
 
@@ -214,10 +214,10 @@ def paste(a: Perturbed, b: Perturbed, mask: Tensor) -> Perturbed:
     """
     logits = None if a.target_logits is None or b.target_logits is None else (a.target_logits, b.target_logits)
     return Perturbed(
-        choose(mask, b.image, a.image),
-        choose(mask, b.target, a.target),
-        None if logits is None else choose(mask, logits[1], logits[0]),
-        choose(mask, b.valid, a.valid),
+        where(mask, b.image, a.image),
+        where(mask, b.target, a.target),
+        None if logits is None else where(mask, logits[1], logits[0]),
+        where(mask, b.valid, a.valid),
     )
 
 

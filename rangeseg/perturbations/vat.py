@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from rangeseg.losses import CONSISTENCY_KINDS
-from rangeseg.networks.layers import evaluating
+from rangeseg.networks.modes import evaluating
 from rangeseg.noise import normal
 from rangeseg.perturbations.bases import OneView
 from rangeseg.perturbations.protocol import Perturbed, Teacher

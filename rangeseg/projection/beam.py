@@ -15,9 +15,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.kernels.projection import GUARD_RAD, project_points
+from rangeseg.kernels.unfolding import level_points
 from rangeseg.projection.checks import FitCheck, check_size, sides_of
-from rangeseg.projection.kernels import GUARD_RAD, project_points
-from rangeseg.projection.order_kernels import level_points
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import NO_GIVEN, checked_image
 from rangeseg.types import Scan

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from rangeseg.kernels.unfolding import place_points
 from rangeseg.projection.checks import FitCheck, check_size, rows_of
-from rangeseg.projection.order_kernels import place_points
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import checked_image
 from rangeseg.types import Scan

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from rangeseg.projection.kernels import fill_view, gather_pixels, spread_pixels
+from rangeseg.kernels.projection import fill_view, gather_pixels, spread_pixels
 from rangeseg.types import IGNORE, Scan, View
 
 CHANNELS: tuple[str, ...] = ("range", "x", "y", "z", "remission")

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from rangeseg.components import build
-from rangeseg.projection.beam import BeamProjection
-from rangeseg.projection.organised import OrganisedProjection
-from rangeseg.projection.ring import RingProjection
-from rangeseg.projection.spherical import SphericalProjection
-from rangeseg.projection.unfolding import ScanUnfolding
+from rangeseg.catalog import GEOMETRIES
+from rangeseg.registry import build
 from rangeseg.sensors import SensorModel, read_sensor
-
-GEOMETRIES: dict[str, Callable[..., Any]] = {
-    "spherical": SphericalProjection,
-    "ring": RingProjection,
-    "unfolding": ScanUnfolding,
-    "beam": BeamProjection,
-    "organised": OrganisedProjection,
-}
 
 
 def sensor_projection(sensor: str, width: int | None = None, projection: str | None = None) -> Any:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.kernels.projection import project_points
 from rangeseg.projection.checks import FitCheck, check_size, sides_of
-from rangeseg.projection.kernels import project_points
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import Scan
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.kernels.unfolding import find_seam, unfold_rows
 from rangeseg.projection.checks import FitCheck, check_size
-from rangeseg.projection.order_kernels import find_seam, unfold_rows
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.ring import LEVEL
 from rangeseg.projection.spherical import NO_BEAMS, NO_CELLS, image_of

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.kernels.returns import make_rays, mix_edges, receive, to_points
 from rangeseg.optional import open3d_or_help
 from rangeseg.synthetic.beams import Beams
 from rangeseg.synthetic.materials import MATERIALS
 from rangeseg.synthetic.mesh import Mesh
-from rangeseg.synthetic.returns_kernels import make_rays, mix_edges, receive, to_points
 
 TABLE = np.array([[m.spread, m.mirror, m.lost, m.rough_m] for m in MATERIALS.values()], np.float32)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rangeseg.projection import RangeImage
+from rangeseg.projection.range_image import RangeImage
 from rangeseg.vis.panels import BACKGROUND, RIGHT, TEXT, Picture, caption, enlarge, range_picture
 
 

@@ -31,7 +31,7 @@ MOST_POINTS = 60_000
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReportSample:
     """A scan or photograph on the page.
 
     Args:
@@ -49,7 +49,7 @@ class Shown:
     colorings: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
 
 
-def page(title: str, sections: Iterable[str], shown: Sequence[Shown], label_map: LabelMap) -> bytes:
+def page(title: str, sections: Iterable[str], shown: Sequence[ReportSample], label_map: LabelMap) -> bytes:
     """The whole file.
 
     Args:
@@ -131,7 +131,7 @@ def folded(summary: str, text: str) -> str:
     return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
 
 
-def scans(shown: Sequence[Shown], label_map: LabelMap) -> str:
+def scans(shown: Sequence[ReportSample], label_map: LabelMap) -> str:
     """Each scan's panels, and its points to turn; with the classes' colours above."""
     legend = "".join(
         f"<span><span class='chip' style='background: rgb{tuple(_rgb(color))}'></span>{escape(name)}</span>"
@@ -146,7 +146,7 @@ def scans(shown: Sequence[Shown], label_map: LabelMap) -> str:
     return "".join(parts)
 
 
-def _points(one: Shown, classes: int) -> dict[str, object]:
+def _points(one: ReportSample, classes: int) -> dict[str, object]:
     """A scan's points as `points.js` reads them: train ids, `classes` for none, then right and wrong."""
     assert one.xyz is not None
     there = np.flatnonzero(np.isfinite(one.xyz).all(axis=1) & (np.abs(one.xyz) < 300).all(axis=1))

@@ -1,0 +1,109 @@
+"""What the pixels of many views hold: mean and deviation of each channel, how often each class comes.
+
+Tallies of parts are joined, so nothing but one view is ever held: mean and sum of squared deviations M of two parts are
+
+    n = n_a + n_b        d = mean_b - mean_a
+    mean = mean_a + d n_b / n
+    M = M_a + M_b + d^2 n_a n_b / n
+
+Shapes: C channels, H rows, W columns, N elements, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.types import IGNORE, Sample
+
+
+@dataclass(frozen=True)
+class RunningStats:
+    """Sums over some views; ``a + b`` is the tally of the views of both.
+
+    Args:
+        views: how many.
+        pixels: how many valid pixels they have.
+        mean: (C,) float64, of each channel over the valid pixels.
+        squares: (C,) float64, M: sum of squared deviations from the mean.
+        of_pixels: (256,) int64, valid pixels by their label, IGNORE among them; views without labels do not count.
+        of_elements: (256,) int64, the same of elements, hidden or not.
+
+    Source:
+        Chan, Golub, LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample Variances*, 1979.
+    """
+
+    views: int
+    pixels: int
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    of_pixels: NDArray[np.int64]
+    of_elements: NDArray[np.int64]
+
+    def __add__(self, other: RunningStats) -> RunningStats:
+        pixels = self.pixels + other.pixels
+        share = other.pixels / pixels if pixels else 0.0
+        step = other.mean - self.mean
+        return RunningStats(
+            self.views + other.views,
+            pixels,
+            self.mean + step * share,
+            self.squares + other.squares + step**2 * (self.pixels * share),
+            self.of_pixels + other.of_pixels,
+            self.of_elements + other.of_elements,
+        )
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """(C,) standard deviation of each channel over all valid pixels; 0 where there is none."""
+        return np.sqrt(self.squares / max(self.pixels, 1))
+
+    @property
+    def labelled(self) -> bool:
+        """Any element has a class."""
+        return bool(self.of_elements[:IGNORE].any())
+
+    def frequencies(self, num_classes: int, of: str = "elements") -> NDArray[np.float64]:
+        """(K,) each class's share of all elements, or pixels, those without a class among them.
+
+        Args:
+            num_classes: K.
+            of: elements or pixels.
+
+        Raises:
+            ValueError: another word, or no view has labels.
+        """
+        counts = {"elements": self.of_elements, "pixels": self.of_pixels}
+        if of not in counts:
+            raise ValueError(f"Frequencies of {of!r} are not counted; choose elements or pixels.")
+        if not self.labelled:
+            raise ValueError("There are no labels to count: choose a labelled split.")
+        return np.asarray(counts[of][:num_classes] / counts[of].sum())
+
+
+def tally(sample: Sample) -> RunningStats:
+    """Of one sample, whose view has not been normalised.
+
+    Args:
+        sample: its view's image in metres and [0, 1], of mean 0 and standard deviation 1 as its maker was told.
+    """
+    valid = sample.view.valid.numpy()
+    values = sample.view.image.numpy()[:, valid].astype(np.float64)
+    pixels = values.shape[1]
+    mean = values.mean(axis=1) if pixels else np.zeros(len(values))
+    values -= mean[:, None]
+    nothing = np.zeros(IGNORE + 1, np.int64)
+    return RunningStats(
+        1,
+        pixels,
+        mean,
+        np.einsum("cp,cp->c", values, values),
+        nothing if sample.label is None else _count(sample.view.label.numpy()[valid]),
+        nothing if sample.label is None else _count(sample.label),
+    )
+
+
+def _count(label: NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.bincount(label.reshape(-1), minlength=IGNORE + 1)

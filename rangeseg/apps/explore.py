@@ -1,0 +1,161 @@
+"""Scans to look at one after the other: of files, of a run's evaluation split, or of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.catalog import DATASETS
+from rangeseg.data.scan_pairs import ScanPairs
+from rangeseg.engine.experiment import open_source
+from rangeseg.engine.modality import dataset_method
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.labels import LabelMap
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.registry import build
+from rangeseg.resources import resource
+from rangeseg.scan_io import read_labels
+from rangeseg.types import Scan
+from rangeseg.vis.explorer import Explorer, Frame
+
+
+def explore_run(
+    run: Path, *, split: str | None = None, predictions: Path | None = None, overrides: Sequence[str] = ()
+) -> Explorer:
+    """The scans of a run's evaluation split, with what the run says of them.
+
+    Args:
+        run: run folder or checkpoint.
+        split: another split.
+        predictions: a folder of `.label` files, shown instead of the run's answers.
+        overrides: `key.path=value` above the run's config.
+
+    Raises:
+        ValueError: no such run or split, or one of photographs.
+    """
+    segmenter = Segmenter.load(run, overrides=overrides)
+    config = segmenter.run.config
+    source: Any = open_source(config, split or config.evaluation.split)
+    return explore_source(source, segmenter=segmenter, predictions=predictions)
+
+
+def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions: Path | None = None) -> Explorer:
+    """The scans of a dataset, with labels where they have them.
+
+    Args:
+        root: of the dataset.
+        dataset: its name.
+        split: which.
+        predictions: a folder of `.label` files, of rangeseg or of any other tool.
+
+    Raises:
+        ValueError: no such dataset or split.
+    """
+    source: Any = build(DATASETS, {"name": dataset}, "dataset", root=str(root), split=split, frames=None, labels=True)
+    return explore_source(source, predictions=predictions)
+
+
+def explore_file(
+    scan: Path, *, run: Path | None = None, dataset: str = "semantic_kitti", overrides: Sequence[str] = ()
+) -> Explorer:
+    """A single scan with what a run says of it.
+
+    Args:
+        scan: the file.
+        run: run folder or checkpoint, or None.
+        dataset: whose classes and sensor, where no run tells.
+        overrides: `key.path=value` above the run's config.
+
+    Raises:
+        ValueError: the scan cannot be read, or nothing tells how to draw it.
+    """
+    segmenter = Segmenter.load(run, overrides=overrides) if run else None
+    label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
+    beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
+    labels = beside if beside.is_file() else None
+    read: Any = dataset_method(segmenter.run.config, "read") if segmenter else ScanPairs.read
+    points = read(scan, labels, label_map=label_map)
+    frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter)
+    return Explorer(lambda index: frame, 1, label_map)
+
+
+def explore_source(source: Any, *, segmenter: Segmenter | None = None, predictions: Path | None = None) -> Explorer:
+    """Scans of an opened dataset.
+
+    Args:
+        source: opened.
+        segmenter: predicts where `predictions` does not tell.
+        predictions: a folder of `.label` files.
+
+    Raises:
+        ValueError: it is of photographs, or names no sensor to draw it by.
+    """
+    if not hasattr(source, "scan"):
+        raise ValueError("Photographs are no scans to turn; draw them with --png FILE.")
+    project = projection_of(segmenter, source.label_map)
+
+    def load(index: int) -> Frame:
+        name = source.name(index)
+        given = None if predictions is None else find_prediction(predictions, name, source.label_map)
+        return make_frame(name, source.scan(index), project, segmenter, given)
+
+    return Explorer(load, len(source), source.label_map)
+
+
+def projection_of(segmenter: Segmenter | None, label_map: LabelMap) -> Callable[[Scan], RangeImage]:
+    """The run's projection, or that of the dataset's sensor.
+
+    Raises:
+        ValueError: neither is there.
+    """
+    if segmenter is not None:
+        return cast(Callable[[Scan], RangeImage], segmenter.project)
+    if label_map.sensor is None:
+        raise ValueError(f"{label_map.dataset}'s labels.yaml names no sensor to draw its scans by; give --run.")
+    return SphericalProjection(**cast(dict, label_map.sensor))
+
+
+def make_frame(
+    name: str,
+    scan: Scan,
+    project: Callable[[Scan], RangeImage],
+    segmenter: Segmenter | None = None,
+    prediction: NDArray[np.integer] | None = None,
+) -> Frame:
+    """A scan with its prediction: the one given, or else the segmenter's, with the probability of each pixel's class.
+
+    Raises:
+        ValueError: the prediction is of another number of points.
+    """
+    if prediction is not None and len(prediction) != len(scan):
+        raise ValueError(f"{name}: {len(prediction)} predicted labels for {len(scan)} points.")
+    image = project(scan)
+    if prediction is not None or segmenter is None:
+        return Frame(name, image, prediction)
+    logits = segmenter.logits(image)
+    pixels = logits.float().softmax(0).amax(0).cpu().numpy()
+    confidence = np.where(image.no_return, 0, pixels[image.row, image.col])
+    return Frame(name, image, segmenter.label(image, logits), confidence)
+
+
+def find_prediction(folder: Path, name: str, label_map: LabelMap) -> NDArray[np.integer]:
+    """The train ids that a folder of `.label` files has for a scan called SS/FFFFFF.
+
+    Raises:
+        ValueError: none of the usual places has it.
+    """
+    sequence, _, frame = name.rpartition("/")
+    tried = [
+        folder / "sequences" / sequence / "predictions" / f"{frame}.label",
+        folder / sequence / f"{frame}.label",
+        folder / f"{frame}.label",
+    ]
+    found = next((path for path in tried if path.is_file()), None)
+    if found is None:
+        raise ValueError(f"No prediction of {name}: looked for {', '.join(map(str, tried))}.")
+    return label_map.to_train(read_labels(found)[0])

@@ -1,0 +1,115 @@
+"""`rangeseg fit-head`: a point head for a trained run, from the labelled points of its training scans.
+
+The network stays as it is. Only points in whose window it says more than one thing are learnt from; see `HeadLabels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from rangeseg.engine.experiment import modality, open_source
+from rangeseg.evaluation.point_head import PointHead, neighbours, undecided, write_head
+from rangeseg.inference.run import Run
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.types import IGNORE
+
+POINTS = 4000
+"""Points of one scan that a step learns from."""
+
+Watch = Callable[[Iterable[int], str, int], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """What there is to learn from one scan.
+
+    Args:
+        image: its points and their pixels.
+        probabilities: (H * W, K) float16 of the network.
+        points: (N,) labelled points that are undecided.
+        label: (N,) their train ids.
+    """
+
+    image: RangeImage
+    probabilities: torch.Tensor
+    points: np.ndarray
+    label: np.ndarray
+
+
+def fit_head(
+    run: Run,
+    out: Path,
+    *,
+    steps: int = 600,
+    scans: int = 100,
+    window: int = 5,
+    seed: int = 0,
+    watch: Watch = lambda numbers, word, total: numbers,
+) -> PointHead:
+    """Fit a head and write it.
+
+    Args:
+        run: loaded; its config tells where the labelled scans are.
+        out: the head's file.
+        steps: of Adam, each on up to `POINTS` points of one scan.
+        scans: learn from so many of the labelled scans, evenly spread.
+        window: S, odd.
+        seed: of initial weights and of what each step learns from.
+        watch: shows the progress.
+
+    Returns:
+        The head.
+
+    Raises:
+        ValueError: the run is of photographs, or none of its training points are undecided.
+    """
+    if modality(run.config).things != "scans":
+        raise ValueError(
+            "A point head labels points behind pixels; photographs have none. Use back_projection nearest."
+        )
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    wrap = bool(modality(run.config).projection((1, 1)).wrap)
+    lessons = _lessons(run, scans, window, wrap, watch)
+    if not lessons:
+        raise ValueError("No labelled point of the training scans has two classes around it; train the run first.")
+    head = PointHead(run.label_map.num_classes, window=window, wrap=wrap)
+    optimizer = torch.optim.Adam(head.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
+    for _ in watch(range(steps), "fitting", steps):
+        lesson = lessons[rng.integers(len(lessons))]
+        chosen = rng.integers(len(lesson.points), size=min(POINTS, len(lesson.points)))
+        around = neighbours(lesson.image, lesson.points[chosen], window, wrap=wrap)
+        logits = head(lesson.probabilities.float(), around)
+        loss = F.cross_entropy(logits, torch.from_numpy(lesson.label[chosen].astype(np.int64)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    write_head(out, head)
+    return head.eval()
+
+
+def _lessons(run: Run, most: int, window: int, wrap: bool, watch: Watch) -> list[TrainingExample]:
+    segmenter, data = Segmenter(run), run.config.data
+    source: Any = open_source(run.config, "train", data.labelled)
+    chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
+    lessons = []
+    for index in watch(chosen, "reading", len(chosen)):
+        scan = source.scan(index)
+        image = cast(RangeImage, segmenter.project(scan))
+        logits = segmenter.logits(image).float().cpu()
+        points = undecided(image, logits.argmax(0).numpy(), window, wrap=wrap)
+        points = points[scan.label[points] != IGNORE]
+        if len(points):
+            probabilities = logits.flatten(1).softmax(0).T.contiguous().half()
+            lessons.append(TrainingExample(image, probabilities, points, scan.label[points]))
+    return lessons

@@ -1,0 +1,151 @@
+"""`rangeseg fit-sensor`: a sensor from scan files, its projections compared on them, and a picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.data.prediction_files import ScanFiles
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.inference.predict import find_tasks
+from rangeseg.projection.fit import SensorFit, fit_sensor, keeps
+from rangeseg.projection.sensor import projection_of
+from rangeseg.scan_io import read_labels, read_scan
+from rangeseg.sensors import read_sensor, write_sensor
+from rangeseg.types import Scan
+from rangeseg.vis.png import write_png
+from rangeseg.vis.sensor import sensor_picture
+
+
+@dataclass(frozen=True)
+class Line:
+    """How well one projection keeps the scans.
+
+    Args:
+        name: which.
+        height: H.
+        width: W.
+        filled: share of the pixels that show a point.
+        hidden: share of the returns that are hidden.
+        ceiling: share of the labelled returns that keep their label where the network makes no error and every point
+            takes its pixel's; None where no scan has labels.
+    """
+
+    name: str
+    height: int
+    width: int
+    filled: float
+    hidden: float
+    ceiling: float | None
+
+
+def fit(
+    inputs: Sequence[Path], out: Path, *, png: Path | None = None, most: int = 8, name: str | None = None
+) -> tuple[SensorFit, list[Scan], list[NDArray | None]]:
+    """Fit a sensor to files or folders of scans, write its YAML and draw it.
+
+    Args:
+        inputs: scan files or folders of them.
+        out: the YAML.
+        png: the picture; None for none.
+        most: at most so many scans, evenly chosen.
+        name: what the sensor is called; the YAML's name if not given.
+
+    Returns:
+        The fit, the scans, and of each the (N,) raw labels that lie beside it, or None.
+
+    Raises:
+        ValueError: no scans, unreadable ones, or beams that cannot be told apart.
+    """
+    paths = [task.file for task in find_tasks(inputs, ScanFiles(SemanticKitti.read_label_map()))]  # any classes do
+    paths = paths[:: -(-len(paths) // most)]
+    scans = [read_scan(path) for path in paths]
+    fitted = fit_sensor(scans, name=name or out.stem, source=f"rangeseg fit-sensor on {len(scans)} scans")
+    write_sensor(out, fitted.model, "\n".join(fitted.words))
+    if png is not None:
+        write_png(png, draw(fitted, scans[0]))
+    return fitted, scans, [labels_beside(path, len(scan)) for path, scan in zip(paths, scans, strict=True)]
+
+
+def labels_beside(scan: Path, points: int) -> NDArray | None:
+    """(N,) raw ids of ``../labels/NAME.label``, if it is there and fits.
+
+    Args:
+        scan: the file.
+        points: N.
+    """
+    path = scan.parent.parent / "labels" / f"{scan.stem}.label"
+    labels = read_labels(path)[0] if path.is_file() else None
+    return labels if labels is not None and len(labels) == points else None
+
+
+def candidates(fitted: SensorFit, beside: Sequence[str] = ()) -> dict[str, Any]:
+    """Every projection of the fitted sensor, and of named ones beside it.
+
+    Args:
+        fitted: a fit.
+        beside: names or files of sensors.
+    """
+    made = {kind: projection_of(fitted.model, projection=kind) for kind in fitted.model.sections}
+    for name in beside:
+        model = read_sensor(name)
+        made |= {f"{name}: {kind}": projection_of(model, projection=kind) for kind in model.sections}
+    return made
+
+
+def compare(
+    projections: Mapping[str, Any], scans: Sequence[Scan], labels: Sequence[NDArray | None] | None = None
+) -> list[Line]:
+    """What each projection keeps; those that cannot take these scans are left out.
+
+    Args:
+        projections: name -> scan -> range image.
+        scans: some of one sensor.
+        labels: of each scan (N,) any ids, or None.
+    """
+    lines = []
+    for name, projection in projections.items():
+        try:
+            kept = keeps(projection, scans)
+        except ValueError:  # rings that are not there, or a scan that is not organised
+            continue
+        lines.append(
+            Line(
+                name,
+                projection.height,
+                projection.width,
+                1 - kept.empty / kept.pixels,
+                kept.hidden / kept.returns,
+                _ceiling(projection, scans, labels or [None] * len(scans)),
+            )
+        )
+    return lines
+
+
+def _ceiling(projection: Any, scans: Sequence[Scan], labels: Sequence[NDArray | None]) -> float | None:
+    right = counted = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for scan, label in zip(scans, labels, strict=True):
+            if label is None:
+                continue
+            image = projection(scan)
+            kept = ~image.no_return
+            back = image.back_project(image.gather(label.astype(np.int64)))
+            right += int((back == label)[kept].sum())
+            counted += int(kept.sum())
+    return right / counted if counted else None
+
+
+def draw(fitted: SensorFit, scan: Scan) -> NDArray[np.uint8]:
+    """(rows, columns, 3) RGB: the beams, and a scan through each of the sensor's projections."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        images = {kind: projection(scan) for kind, projection in candidates(fitted).items()}
+    return sensor_picture(images, fitted.inclinations_deg)

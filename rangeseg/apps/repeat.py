@@ -1,0 +1,115 @@
+"""The same experiments over several seeds: a table of mean and spread, and how the scores rose with the steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rangeseg.engine.run_logger import read_metrics
+
+
+@dataclass(frozen=True)
+class Job:
+    """One config with one seed, and its run folder."""
+
+    config: Path
+    seed: int
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """What `rangeseg train` leaves when it is through."""
+        return self.folder / "evaluation.json"
+
+
+def make_jobs(configs: Sequence[Path], seeds: Sequence[int], out: Path) -> list[Job]:
+    """Every config with every seed, seed by seed, so that a half-done table compares like with like."""
+    return [Job(config, seed, out / f"{config.stem}_seed{seed}") for seed in seeds for config in configs]
+
+
+def run_jobs(jobs: Sequence[Job], overrides: Sequence[str], *, parallel: int = 1) -> Iterator[Job]:
+    """Train what is not trained yet, each job in a process of its own; an interrupted one is resumed.
+
+    Args:
+        jobs: from `make_jobs`.
+        overrides: `key.path=value` for every job.
+        parallel: processes at a time.
+
+    Yields:
+        Each job when its report is there.
+
+    Raises:
+        RuntimeError: a training failed; its log is named, and what is done stays.
+    """
+    pool = ThreadPoolExecutor(parallel)
+    try:
+        for job, code in zip(jobs, pool.map(lambda job: _train(job, overrides), jobs), strict=True):
+            if code:
+                raise RuntimeError(f"{job.config} with seed {job.seed} failed; see {job.folder}.log")
+            yield job
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _train(job: Job, overrides: Sequence[str]) -> int:
+    if job.report.is_file():
+        return 0
+    keys = [f"runtime.seed={job.seed}", f"runtime.out={job.folder}", *overrides]
+    command = [sys.executable, "-m", "rangeseg.cli", "train", str(job.config), *keys]
+    if (job.folder / "last.pt").is_file():
+        command.append("--resume")
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{job.folder}.log").open("a") as log:
+        return subprocess.run(command, stdout=log, stderr=log, env=os.environ, check=False).returncode
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """Mean, sample standard deviation and single values of each config's mIoU, as Markdown; undone ones left out."""
+    reports = {job: json.loads(job.report.read_text()) for job in jobs if job.report.is_file()}
+    lines = ["| config | mIoU % | spread | seeds | accuracy % |", "| --- | --- | --- | --- | --- |"]
+    for config in dict.fromkeys(job.config for job in reports):
+        mine = {job.seed: report for job, report in reports.items() if job.config == config}
+        scores = [100 * report["mean_iou"] for report in mine.values()]
+        spread = f"± {stdev(scores):.2f}" if len(scores) > 1 else ""
+        single = ", ".join(f"{seed}: {100 * report['mean_iou']:.2f}" for seed, report in mine.items())
+        accuracy = mean(100 * report["accuracy"] for report in mine.values())
+        lines.append(f"| {config.stem} | {mean(scores):.2f} | {spread} | {single} | {accuracy:.2f} |")
+    return "\n".join([*lines, "", _classes(list(reports.values()))])
+
+
+def curves(jobs: Sequence[Job], name: str = "mean_iou") -> dict[str, tuple[list[int], list[float]]]:
+    """What was measured while training, for each config the mean over its seeds, as lines to plot.
+
+    Args:
+        jobs: from `make_jobs`; those without numbers yet are left out.
+        name: of the number, as metrics.csv calls it.
+
+    Returns:
+        Config -> (steps, %), at those steps that every seed has reached.
+    """
+    lines = {}
+    for config in dict.fromkeys(job.config for job in jobs):
+        seeds = [
+            {step: value for step, key, value in read_metrics(job.folder / "metrics.csv") if key == name}
+            for job in jobs
+            if job.config == config
+        ]
+        seeds = [values for values in seeds if values]
+        if steps := sorted(set.intersection(*map(set, seeds))) if seeds else []:
+            lines[config.stem] = (steps, [100 * mean(values[step] for values in seeds) for step in steps])
+    return lines
+
+
+def _classes(reports: Sequence[dict[str, Any]]) -> str:
+    if not reports:
+        return "Nothing is trained yet."
+    present = reports[0]["classes_present"]
+    return f"Mean over the {len(present)} classes present in the scored split: {', '.join(present)}."

@@ -1,0 +1,111 @@
+"""One scan or photograph, drawn: as a picture, or a scan in a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rangeseg.apps.explore import make_frame, projection_of
+from rangeseg.catalog import DATASETS
+from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
+from rangeseg.data.scan_pairs import ScanPairs
+from rangeseg.engine.experiment import is_photo_dataset
+from rangeseg.engine.modality import dataset_method
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.labels import LabelMap
+from rangeseg.photos.io import read_label_image
+from rangeseg.photos.pairs import PhotoPairs
+from rangeseg.photos.panels import photo_panels
+from rangeseg.registry import lookup
+from rangeseg.resources import resource
+from rangeseg.scan_io import read_labels
+from rangeseg.types import Scan
+from rangeseg.vis.explorer import Explorer
+from rangeseg.vis.png import write_png
+from rangeseg.vis.show import show_scan
+from rangeseg.vis.window import show_window
+
+
+def show(
+    scan: Path,
+    *,
+    labels: Path | None = None,
+    run: Path | None = None,
+    prediction: Path | None = None,
+    dataset: str = "semantic_kitti",
+    png: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> None:
+    """Draw a scan, or a photograph, with its labels and a prediction.
+
+    Args:
+        scan: the file; an image where the run or the dataset is of photographs.
+        labels: its labels; a scan's are found by themselves at ``../labels/NAME.label``.
+        run: a run that predicts now.
+        prediction: or a file of raw ids, of rangeseg or of any other tool: .label, for photographs PNG; or nuScenes'
+            _lidarseg.bin, of 1 to 16.
+        dataset: whose classes, where no run tells.
+        png: the picture to write; None opens Open3D's window with the points, and is no way to see a photograph.
+        overrides: `key.path=value` above the run's config.
+
+    Raises:
+        ValueError: a file is missing or does not fit the scan.
+    """
+    segmenter = Segmenter.load(run, overrides=overrides) if run else None
+    label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
+    if is_photo_dataset(segmenter.run.config.data.dataset.get("name") if segmenter else dataset):
+        _show_photo(scan, labels, prediction, segmenter, label_map, png)
+    else:
+        shown = lookup(DATASETS, dataset, "dataset")
+        read: Any = (
+            dataset_method(segmenter.run.config, "read") if segmenter else getattr(shown, "read", ScanPairs.read)
+        )
+        beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
+        points = read(scan, labels or (beside if beside.is_file() else None), label_map=label_map)
+        _show_scan(scan, points, prediction, segmenter, label_map, png)
+
+
+def _show_photo(
+    path: Path,
+    labels: Path | None,
+    prediction: Path | None,
+    segmenter: Segmenter | None,
+    label_map: LabelMap,
+    png: Path | None,
+) -> None:
+    if png is None:
+        raise ValueError(f"{path}: a photograph is drawn to a file; give --png FILE.")
+    read = dataset_method(segmenter.run.config, "read") if segmenter else PhotoPairs.read
+    photo = read(path, labels, label_map=label_map)
+    predicted = segmenter(photo).reshape(photo.image.shape[:2]) if segmenter else None
+    if prediction is not None:
+        predicted = label_map.to_train(read_label_image(prediction))
+    write_png(png, photo_panels(photo, predicted, label_map=label_map))
+
+
+def _show_scan(
+    scan: Path,
+    points: Scan,
+    prediction: Path | None,
+    segmenter: Segmenter | None,
+    label_map: LabelMap,
+    png: Path | None,
+) -> None:
+    predicted = segmenter(points) if segmenter and png else None
+    if prediction is not None:
+        if prediction.name.endswith(ENDING):
+            predicted = read_predictions(prediction)
+        else:
+            predicted = label_map.to_train(read_labels(prediction)[0])
+        if len(predicted) != len(points):
+            raise ValueError(
+                f"{prediction}: {len(predicted)} labels for the {len(points)} points of {scan}. "
+                "Give the labels of this scan."
+            )
+    if png is None:
+        frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter, predicted)
+        show_window(Explorer(lambda index: frame, 1, label_map))
+        return
+    image = projection_of(segmenter, label_map)(points)
+    write_png(png, show_scan(image, predicted, label_map))

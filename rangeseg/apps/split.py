@@ -1,0 +1,230 @@
+"""Which scans or photographs are labelled: lists drawn once, by seed, nested in each other (1 % within 10 % of all).
+
+The order in which scans are drawn is the order of SHA-256(seed, name). No generator's stream can change it between
+versions or machines, and a scan's place does not depend on which others there are. ``permutation`` is the exception: it
+draws as the code of the CutMix paper does, for lists that are to be those of published rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.catalog import DATASETS
+from rangeseg.files import write_atomically
+from rangeseg.labels import LabelMap
+from rangeseg.registry import build
+from rangeseg.resources import resource
+
+FRACTIONS = (0.01, 0.1, 0.2, 0.5)
+"""The shares of labelled scans that semi-supervised LiDAR papers report."""
+
+BLOCK_FRAMES = 50
+"""Frames of one block: 5 s at 10 Hz. Longer blocks give 1 % (191 scans) fewer than four places, shorter ones have
+near-duplicates in unlabelled neighbours."""
+
+FRAME_DIGITS = 6
+"""Longer numbers are no counts but times, of which each would be a block of its own."""
+
+KINDS = {"frame": "uniform", "block": "blocks", "scene": "scenes", "permutation": "permuted"}
+"""What is drawn -> what the list is called."""
+
+
+def draw_nested_lists(
+    names: Sequence[str], fractions: Sequence[float] = FRACTIONS, seed: int = 0, by: str = "frame"
+) -> dict[float, tuple[str, ...]]:
+    """Draw the labelled scans of each fraction.
+
+    Args:
+        names: all scans, as ``SS/FFFFFF``, or all photographs.
+        fractions: shares in (0, 1].
+        seed: another seed draws other scans.
+        by: ``frame`` draws scans one by one, uniformly over all sequences. ``block`` draws blocks of `BLOCK_FRAMES`
+            successive frames of one sequence (k * BLOCK_FRAMES and following); the last is cut where the count is
+            reached, so that both kinds give equal counts. Few unlabelled scans are then neighbours of labelled ones.
+            ``scene`` draws whole scenes: `names` are theirs. Photographs are drawn one by one only. ``permutation``
+            takes the first of `permuted`.
+
+    Returns:
+        fraction -> round(fraction * len(names)) names, at least one, sorted. Smaller lists are within larger ones.
+
+    Raises:
+        ValueError: a fraction outside (0, 1], an unknown `by`, names that have no blocks, or no names.
+    """
+    order = _drawing_order(names, seed, by, None)
+    return {
+        fraction: tuple(sorted(order[:size]))
+        for fraction, size in zip(fractions, _sizes(len(names), fractions, ()), strict=True)
+    }
+
+
+def permuted(names: Sequence[str], seed: int) -> list[str]:
+    """All names in the order of ``numpy.random.RandomState(seed).permutation``, whose stream NumPy keeps for ever.
+
+    Args:
+        names: in the order that the published lists stand on: Cityscapes and ISIC sorted, VOC as in its list.
+        seed: 12345, 23456, 34567, 45678 and 56789 for the paper's rows of Cityscapes.
+
+    Source:
+        French et al., BMVC 2020, by its code: the first n of this order are labelled.
+    """
+    return [names[place] for place in np.random.RandomState(seed).permutation(len(names))]
+
+
+def read_permutation(path: str | Path, size: int) -> NDArray[np.int64]:
+    """Read a published order of a training list: the places 0..size-1, each once.
+
+    Args:
+        path: ``.npy``, or text with one whole number a line. A pickle can run any program when it is opened; save its
+            array with ``numpy.save`` where you trust it.
+        size: of the training list.
+
+    Returns:
+        (size,) int64.
+
+    Raises:
+        ValueError: the file cannot be read, or is no permutation of that size.
+    """
+    try:
+        if Path(path).suffix == ".npy":
+            order = np.load(path, allow_pickle=False)
+        else:
+            order = np.array([int(line) for line in Path(path).read_text(encoding="utf-8").split()])
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}); give .npy or text with one whole number a line."
+        ) from error
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(size)):
+        raise ValueError(
+            f"{path}: {order.dtype} of shape {order.shape} is no permutation of 0 to {size - 1}, the {size} names of "
+            "the training list; give the one that was drawn for this list."
+        )
+    return order.astype(np.int64)
+
+
+def write_lists(
+    out_dir: str | Path,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+    counts: Sequence[int] = (),
+    seed: int = 0,
+    by: str = "frame",
+    order: str | Path | None = None,
+    dataset: str = "semantic_kitti",
+    root: str | Path | None = None,
+    options: Sequence[str] = (),
+) -> list[Path]:
+    """Draw the lists of a training split and write each as ``train_<percent>pct_<uniform|blocks|scenes>.txt``.
+
+    By scene a list names scenes, or sequences, each of which stands for all its scans. By permutation the lists are
+    called ``train_<percent>pct_seed<seed>.txt``, or after the file of the permutation; with `counts`, the count stands
+    for ``<percent>pct``.
+
+    Args:
+        out_dir: where to.
+        fractions: see `draw_nested_lists`, like `seed` and `by`.
+        counts: how many names each list has, instead of `fractions`.
+        seed: see there.
+        by: see there.
+        order: the file of a published permutation, instead of the seed's; see `read_permutation`.
+        dataset: its name in a config.
+        root: draw from what is there; default: from the complete dataset, for which no file is needed.
+        options: ``key=value``, further arguments of the dataset.
+
+    Returns:
+        The files, in the order of `fractions` or `counts`.
+
+    Raises:
+        ValueError: as `draw_nested_lists`, `read_permutation` and the dataset, or counts that do not fit.
+    """
+    if root is None:
+        label_map = LabelMap.read(resource("datasets", dataset, "labels.yaml"))
+        names = label_map.splits["train"] if by == "scene" else official_names(label_map, "train")
+    else:
+        source = build(
+            DATASETS, {"name": dataset} | _options(options), "dataset", root=root, split="train", labels=False
+        )
+        label_map, names = source.label_map, tuple(source.name(index) for index in range(len(source)))
+        names = tuple(dict.fromkeys(name.rpartition("/")[0] for name in names)) if by == "scene" else names
+    drawn = _drawing_order(names, seed, by, order)
+    what = "scenes" if by == "scene" else "photographs" if label_map.sensor is None else "scans"
+    drawing = {"permutation": f"seed{seed}" if order is None else Path(order).stem}.get(by, KINDS[by])
+    shares = [f"{n}" for n in counts] or [f"{100 * fraction:g}pct" for fraction in fractions]
+    given = f"--counts {_words(counts)}" if counts else f"--fractions {_words(fractions)}"
+    drawn_by = f"--seed {seed}" if order is None else f"--order {order}"
+    command = f"rangeseg split --out OUT --by {by} {given} {drawn_by} --dataset {dataset}"
+    command += ("" if root is None else f" --root {root}") + (f" --options {' '.join(options)}" if options else "")
+    written = []
+    for share, size in zip(shares, _sizes(len(names), fractions, counts), strict=True):
+        header = f"# {label_map.dataset}: {size} of {len(names)} training {what}, labelled.\n# {command}\n"
+        path = Path(out_dir) / f"train_{share}_{drawing}.txt"
+        write_atomically(path, (header + "\n".join(sorted(drawn[:size])) + "\n").encode())
+        written.append(path)
+    return written
+
+
+def _drawing_order(names: Sequence[str], seed: int, by: str, order: str | Path | None) -> list[str]:
+    """All names, the first to be labelled first."""
+    if by not in KINDS:
+        raise ValueError(f"Labelled lists are drawn by frame, block, scene or permutation, not by {by!r}.")
+    if order is not None and by != "permutation":
+        raise ValueError(f"{order} is an order to draw in, but lists are drawn by {by}; write by permutation.")
+    if not names:
+        raise ValueError("There are no scans to draw from; give their names.")
+    if order is not None:
+        return [names[place] for place in read_permutation(order, len(names))]
+    if by == "permutation":
+        return permuted(names, seed)
+    if by == "scene" and not all(names):
+        raise ValueError("These scans are in no scenes, their names have no /; draw by frame.")
+    key: Callable[[str, int], bytes] = _block_key if by == "block" else _frame_key
+    return sorted(names, key=lambda name: (key(name, seed), name))
+
+
+def _sizes(total: int, fractions: Sequence[float], counts: Sequence[int]) -> list[int]:
+    if outside := [count for count in counts if not 0 < count <= total]:
+        raise ValueError(f"Counts {outside} are not in 1 to {total}, the names there are.")
+    if outside_share := [fraction for fraction in fractions if not 0 < fraction <= 1]:
+        raise ValueError(f"Fractions {outside_share} are not in (0, 1]; 0.1 is 10 %.")
+    return list(counts) or [max(1, round(fraction * total)) for fraction in fractions]
+
+
+def _options(options: Sequence[str]) -> dict[str, Any]:
+    if wrong := [option for option in options if "=" not in option]:
+        raise ValueError(f"Options {wrong} are no key=value; write e.g. train_list=train_aug.")
+    return {key: value for key, _, value in (option.partition("=") for option in options)}
+
+
+def _words(numbers: Sequence[float]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)
+
+
+def official_names(label_map: LabelMap, split: str) -> tuple[str, ...]:
+    """The name of every scan of a split of the complete dataset.
+
+    Raises:
+        ValueError: the dataset does not say how many there are.
+    """
+    if not label_map.scan_counts:
+        raise ValueError(f"{label_map.dataset} has no scan_counts to know its names by; give the dataset's root.")
+    return tuple(
+        f"{sequence}/{frame:06d}"
+        for sequence in label_map.splits[split]
+        for frame in range(label_map.scan_counts[sequence])
+    )
+
+
+def _frame_key(name: str, seed: int) -> bytes:
+    return sha256(f"{seed}:{name}".encode()).digest()
+
+
+def _block_key(name: str, seed: int) -> bytes:
+    sequence, _, frame = name.rpartition("/")
+    if not (sequence and frame.isdecimal() and len(frame) <= FRAME_DIGITS):
+        raise ValueError(f"{name} is no scan of a sequence; draw by frame, or by scene.")
+    return sha256(f"{seed}:{sequence}:{int(frame) // BLOCK_FRAMES}".encode()).digest()

@@ -1,0 +1,191 @@
+"""`rangeseg validate`: is a dataset on the disk whole, and can every file of it be used?
+
+Nothing stops at the first thing that is wrong: all are listed, each with its file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rangeseg.catalog import DATASETS
+from rangeseg.config import Config, config_from_yaml, read_config
+from rangeseg.data.source import Source
+from rangeseg.engine.experiment import lookup_label_map, open_source
+from rangeseg.labels import LabelMap
+from rangeseg.parallel import in_order
+from rangeseg.registry import ConfigError, lookup
+from rangeseg.types import IGNORE, Photo, Scan
+
+
+def dataset_config(word: str, root: str | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The config of a dataset that is to be checked.
+
+    Args:
+        word: a name of `DATASETS`, ``module:Class``, or a config's YAML.
+        root: the dataset's folder; None for the config's `data.root`.
+        overrides: `key.path=value`; `data.dataset.key=value` are the dataset's own options.
+
+    Raises:
+        ConfigError: no such dataset or config, or no folder.
+    """
+    place = [f"data.root={root}"] if root else []
+    if word.endswith((".yaml", ".yml")):
+        return read_config(word, [*overrides, *place, "optim.steps=1", "runtime.out=."])
+    lookup(DATASETS, word, "the dataset")
+    text = json.dumps({"data": {"dataset": {"name": word}}, "optim": {"steps": 1}, "runtime": {"out": "."}})
+    return config_from_yaml(text, [*overrides, *place])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one scan or photograph was found to be.
+
+    Args:
+        name: what the dataset calls it.
+        elements: its points or pixels; 0 where it cannot be read.
+        no_returns: points that are non-finite or at the origin.
+        labelled: elements that have a class.
+        problems: all that is wrong, each with the file or the name.
+    """
+
+    name: str
+    elements: int
+    no_returns: int
+    labelled: int
+    problems: tuple[str, ...]
+
+
+def examine(source: Source, *, workers: int = 2) -> Iterator[Finding]:
+    """Read everything in a source, with its labels.
+
+    Args:
+        source: an opened split.
+        workers: threads; 0 for none.
+    """
+    return in_order(lambda index: _examine(source, index), range(len(source)), workers=workers)
+
+
+def _examine(source: Any, index: int) -> Finding:
+    name = source.name(index)
+    try:
+        thing = source.photo(index) if hasattr(source, "photo") else source.scan(index)
+    except ValueError as error:
+        return Finding(name, 0, 0, 0, (str(error),))
+    except Exception as error:  # one's own dataset may let out anything; the others are to be looked at all the same
+        return Finding(name, 0, 0, 0, (f"{name}: {type(error).__name__}: {error}",))
+    labelled = 0 if thing.label is None else int(np.count_nonzero(thing.label != IGNORE))
+    if isinstance(thing, Photo):
+        return Finding(name, thing.image.shape[0] * thing.image.shape[1], 0, labelled, ())
+    problems = tuple(f"{name}: {what}" for what in scan_problems(thing))
+    there = np.isfinite(thing.xyz).all(axis=1) & thing.xyz.any(axis=1)
+    return Finding(name, len(thing), int(np.count_nonzero(~there)), labelled, problems)
+
+
+def scan_problems(scan: Scan) -> list[str]:
+    """In which ways a scan's values cannot be right. A point that is all nan is no return, as organised clouds have it.
+
+    Args:
+        scan: N points.
+    """
+    finite = np.isfinite(scan.xyz)
+    torn = ~finite.all(axis=1) & ~np.isnan(scan.xyz).all(axis=1)
+    remission = scan.remission[finite.all(axis=1)]
+    problems = []
+    if torn.any():
+        problems.append(f"{np.count_nonzero(torn)} of {len(scan)} points have coordinates that are not finite")
+    if strange := np.count_nonzero(~np.isfinite(remission)):
+        problems.append(f"{strange} of {len(scan)} remissions are not finite")
+    elif len(remission) and (remission.min() < 0 or remission.max() > 1):
+        problems.append(f"remission runs from {remission.min():g} to {remission.max():g}; [0, 1] is right")
+    return problems
+
+
+def count_problems(label_map: LabelMap, split: str, names: Sequence[str]) -> list[str]:
+    """Where there are more or fewer than the official number; nothing where no number is known.
+
+    Args:
+        label_map: names the split's sequences and the counts.
+        split: train, val or test.
+        names: of what is there; of scans each begins with its sequence and a ``/``.
+    """
+    there = Counter(name.split("/")[0] for name in names)
+    wanted = {sequence: label_map.scan_counts.get(sequence) for sequence in label_map.splits.get(split, ())}
+    problems = [
+        f"sequence {sequence}: {there[sequence]} scans; {count} are official"
+        for sequence, count in wanted.items()
+        if count is not None and there[sequence] != count
+    ]
+    if (count := label_map.split_counts.get(split, len(names))) != len(names):
+        what = "photographs" if label_map.sensor is None else "scans"
+        problems.append(f"split {split}: {len(names)} {what}; {count} are official")
+    return problems
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What was found in one split.
+
+    Args:
+        split: train, val or test.
+        things: how many scans or photographs.
+        elements: their points or pixels.
+        no_returns: points that are non-finite or at the origin.
+        labelled: elements that have a class.
+        problems: all that is wrong.
+    """
+
+    split: str
+    things: int
+    elements: int
+    no_returns: int
+    labelled: int
+    problems: tuple[str, ...]
+
+
+Watch = Callable[[Iterator[Finding], str, int], Iterable[Finding]]
+"""(findings, what is done, how many) -> the same findings, perhaps with a bar."""
+
+
+def validate(
+    config: Config,
+    splits: Sequence[str] = (),
+    *,
+    partial: bool = False,
+    workers: int = 2,
+    watch: Watch = lambda findings, words, total: findings,
+) -> Iterator[SplitReport]:
+    """Check a dataset, split by split.
+
+    Args:
+        config: of `dataset_config`; `data.dataset` and `data.root` are read.
+        splits: which; all of the dataset if none is given.
+        partial: a part of the dataset is enough: official counts are left out.
+        workers: threads; 0 for none.
+        watch: shows the progress.
+
+    Raises:
+        ConfigError: the dataset has no such split.
+    """
+    label_map = lookup_label_map(config)
+    if unknown := [split for split in splits if split not in label_map.splits]:
+        raise ConfigError(f"{label_map.dataset} has no split {', '.join(unknown)}; use {', '.join(label_map.splits)}.")
+    for split in splits or label_map.splits:
+        try:
+            source = open_source(config, split)
+        except ValueError as error:
+            yield SplitReport(split, 0, 0, 0, 0, (f"split {split}: {error}",))
+            continue
+        names = [source.name(index) for index in range(len(source))]
+        found = list(watch(examine(source, workers=workers), f"reading {split}", len(source)))
+        problems = [] if partial else count_problems(label_map, getattr(source, "split", split), names)
+        elements, no_returns, labelled = (
+            sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")
+        )
+        problems += [what for one in found for what in one.problems]
+        yield SplitReport(split, len(found), elements, no_returns, labelled, tuple(problems))

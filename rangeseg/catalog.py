@@ -1,0 +1,106 @@
+"""Every shipped component by its name in a config, and where it is: one line adds one.
+
+Nothing is imported before it is asked for. A class of your own needs no line: ``module:Class`` in a YAML reaches it.
+"""
+
+from __future__ import annotations
+
+from rangeseg.registry import Table
+
+DATASETS = Table(
+    "dataset",
+    {
+        "semantic_kitti": "rangeseg.data.semantic_kitti:SemanticKitti",
+        "scribble_kitti": "rangeseg.data.scribble_kitti:ScribbleKitti",
+        "semantic_poss": "rangeseg.data.semantic_poss:SemanticPOSS",
+        "pandaset": "rangeseg.data.pandaset:PandaSet",
+        "rellis3d": "rangeseg.data.rellis3d:Rellis3D",
+        "waymo": "rangeseg.data.waymo:Waymo",
+        "synthetic": "rangeseg.data.synthetic:SyntheticStreets",
+        "nuscenes": "rangeseg.data.nuscenes:NuScenes",
+        "scan_folder": "rangeseg.data.scan_folder:ScanFolder",
+        "camvid": "rangeseg.photos.camvid:CamVid",
+        "pascal_voc": "rangeseg.photos.pascal_voc:PascalVOC",
+        "pascal_context": "rangeseg.photos.pascal_context:PascalContext",
+        "cityscapes": "rangeseg.photos.cityscapes:Cityscapes",
+        "isic2017": "rangeseg.photos.isic2017:ISIC2017",
+        "ade20k": "rangeseg.photos.ade20k:ADE20K",
+        "photo_folder": "rangeseg.photos.folder:PhotoFolder",
+    },
+)
+
+GEOMETRIES = Table(
+    "projection",
+    {
+        "spherical": "rangeseg.projection.spherical:SphericalProjection",
+        "ring": "rangeseg.projection.ring:RingProjection",
+        "unfolding": "rangeseg.projection.unfolding:ScanUnfolding",
+        "beam": "rangeseg.projection.beam:BeamProjection",
+        "organised": "rangeseg.projection.organised:OrganisedProjection",
+    },
+)
+"""The projections that a sensor file may name."""
+
+PROJECTIONS = Table("projection", {**GEOMETRIES.places, "sensor": "rangeseg.projection.sensor:sensor_projection"})
+
+BACK_PROJECTIONS = Table(
+    "back-projection",
+    {
+        "nearest": "rangeseg.evaluation.backprojection:NearestPixel",
+        "knn": "rangeseg.evaluation.backprojection:KnnVote",
+        "nla": "rangeseg.evaluation.backprojection:NearestLabel",
+        "head": "rangeseg.evaluation.point_head:HeadLabels",
+        "fill_holes": "rangeseg.evaluation.backprojection:FillHoles",
+    },
+)
+
+NETWORKS = Table(
+    "network",
+    {
+        "fidnet": "rangeseg.networks.fidnet:FIDNet",
+        "cenet": "rangeseg.networks.cenet:CENet",
+        "salsanext": "rangeseg.networks.salsanext:SalsaNext",
+        "rangenet": "rangeseg.networks.rangenet:RangeNet",
+        "squeezeseg": "rangeseg.networks.squeezeseg:SqueezeSegV2",
+        "rangevit": "rangeseg.networks.rangevit:RangeViT",
+        "foldnet": "rangeseg.networks.foldnet:FoldNet",
+        "deeplab_v2": "rangeseg.networks.deeplab:DeepLabV2",
+        "deeplab_v3plus": "rangeseg.networks.deeplab:DeepLabV3Plus",
+        "pspnet": "rangeseg.networks.pspnet:PSPNet",
+        "unet": "rangeseg.networks.unet:UNet",
+    },
+)
+
+PERTURBATIONS = Table(
+    "perturbation",
+    {
+        "cutmix": "rangeseg.perturbations.boxes:CutMix",
+        "cutout": "rangeseg.perturbations.boxes:CutOut",
+        "cowmix": "rangeseg.perturbations.blobs:CowMix",
+        "cowout": "rangeseg.perturbations.blobs:CowOut",
+        "lasermix": "rangeseg.perturbations.strips:LaserMix",
+        "polarmix": "rangeseg.perturbations.polarmix:PolarMix",
+        "frustummix": "rangeseg.perturbations.strips:FrustumMix",
+        "classmix": "rangeseg.perturbations.classmix:ClassMix",
+        "ict": "rangeseg.perturbations.ict:ICT",
+        "vat": "rangeseg.perturbations.vat:VAT",
+        "geometric": "rangeseg.perturbations.geometric:Geometric",
+        "affine": "rangeseg.perturbations.affine:Affine",
+        "jitter": "rangeseg.perturbations.jitter:Jitter",
+        "color": "rangeseg.perturbations.color:Color",
+        "combined": "rangeseg.perturbations.combined:Combined",
+        "one_of": "rangeseg.perturbations.combined:OneOf",
+        "several": "rangeseg.perturbations.combined:Several",
+        "none": "rangeseg.perturbations.bases:NoPerturbation",
+    },
+)
+
+METHODS = Table(
+    "method",
+    {
+        "mean_teacher": "rangeseg.engine.methods:Method",
+        "fixmatch": "rangeseg.engine.methods:FixMatch",
+        "cps": "rangeseg.engine.methods:CPS",
+        "cbst": "rangeseg.engine.methods:CBST",
+    },
+)

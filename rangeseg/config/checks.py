@@ -1,0 +1,71 @@
+"""What values a config may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from rangeseg.registry import ConfigError
+
+if TYPE_CHECKING:
+    from rangeseg.config import Config
+
+
+def check(config: Config) -> None:
+    """Refuse values outside their choices and ranges, and those that contradict each other.
+
+    Raises:
+        ConfigError: what is wrong, and what would be right.
+    """
+    for path, settings, value in _keys(config):
+        _check_key(path, settings, value)
+    _check_supervised(config)
+    if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
+        raise ConfigError(f"optim.accumulate: {config.optim.accumulate} parts are more than the views of a batch.")
+    if config.consistency.pair == "labelled":
+        if config.data.batch_labelled != config.data.batch_unlabelled:
+            raise ConfigError(
+                f"consistency.pair: labelled views are mixed one to one with unlabelled ones; data.batch_labelled is "
+                f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
+            )
+        if config.consistency.kind.startswith("logits"):
+            raise ConfigError(
+                "consistency.kind: labels have no logits; choose ce, kld, var or bce with pair: labelled."
+            )
+
+
+def _check_supervised(config: Config) -> None:
+    settings = config.supervised
+    if settings.ohem_ratio and settings.focal_gamma:
+        raise ConfigError("supervised.focal_gamma: one of it and supervised.ohem_ratio picks pixels. Set one to 0.")
+    if settings.range_weight_m and not settings.ohem_ratio:
+        raise ConfigError(
+            "supervised.range_weight_m: it weighs the pixels of supervised.ohem_ratio; set that too, FIDNet's is 0.15."
+        )
+    if settings.range_weight_m and "range" not in config.data.channels:
+        raise ConfigError("supervised.range_weight_m: data.channels have no range to weigh pixels by. Set it to 0.")
+
+
+def _keys(section: Any, above: str = "") -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """The path, metadata and value of every key."""
+    for key in fields(section):
+        value = getattr(section, key.name)
+        if is_dataclass(value):
+            yield from _keys(value, f"{above}{key.name}.")
+        else:
+            yield f"{above}{key.name}", key.metadata, value
+
+
+def _check_key(path: str, metadata: Mapping[str, Any], value: Any) -> None:
+    """Refuse a value outside the choices or the range that stand beside its key."""
+    choices = metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"{path}: {value!r} is not one of {', '.join(map(repr, choices))}.")
+    limits = metadata.get("range")
+    if limits is None or value is None:
+        return
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    for where, each in [(path, value)] if parts is None else [(f"{path}[{key}]", part) for key, part in parts]:
+        if each not in limits:
+            raise ConfigError(f"{where}: {each} is out of range; give {limits}.")

@@ -1,0 +1,174 @@
+"""Reading experiments: YAML layers over the defaults, strictly."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from rangeseg.config.checks import check
+from rangeseg.config.schema import Config
+from rangeseg.registry import ConfigError, did_you_mean
+
+COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "reference": {
+        "method": {"name": "mean_teacher"},
+        "consistency": {
+            "weight": 1.0,
+            "kind": "var",
+            "threshold": 0.97,
+            "confidence": "mean",
+            "normalise": "all",
+            "rampup": 0,
+            "pair": "unlabelled",
+        },
+        "teacher": {"decay": 0.99, "warmup": False, "buffers": "ema", "mode": "train", "together": False},
+        "supervised": {"cross_entropy": 1.0, "lovasz": 0.0, "class_weights": "none"}
+        | {"boundary": 0.0, "focal_gamma": 0.0, "ohem_ratio": 0.0, "range_weight_m": 0.0, "auxiliary": 0.0},
+        "optim": {"clip": None},
+    },
+}
+"""What a preset sets. `reference` is the step of French et al.'s code, which then draws the boxes, too."""
+
+
+RENAMED = {
+    "strategy": "method",
+    "supervised.hardest": "supervised.ohem_ratio",
+    "supervised.far_m": "supervised.range_weight_m",
+    "teacher.recount": "teacher.update_bn",
+    "optim.multipliers": "optim.lr_multipliers",
+    "runtime.pictures": "runtime.log_images",
+}
+"""Keys of version 0.1 and what they are called now. A stored config is translated; a file of one's own is refused."""
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an experiment, its `base:` (at most one level) beneath it and `key.path=value` overrides above it.
+
+    Args:
+        path: a YAML file; `base:` in it is another, relative to it, or a list of some, later ones above.
+        overrides: as ``optim.lr=1e-3`` or ``perturbation.name=cutout``. A component whose name changes starts
+            from its own defaults.
+
+    Raises:
+        ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices.
+    """
+    path = Path(path)
+    layers = [_read_yaml(path)]
+    bases = layers[0].pop("base", None) or []
+    for base in reversed([bases] if isinstance(bases, str) else bases):
+        below = _read_yaml(path.parent / base)
+        if "base" in below:
+            raise ConfigError(f"{path}: its base {base} has a base too. One level is allowed: fold one into the other.")
+        layers.insert(0, below)
+    layers.append(_overrides(overrides))
+    return config_from(layers)
+
+
+def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
+    """Merge layers over the defaults, later ones above, and check the result.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    merged = OmegaConf.structured(Config)
+    for layer in layers:
+        layer = layer if isinstance(layer, DictConfig) else OmegaConf.create(dict(layer))
+        merged = _merge(_merge(merged, OmegaConf.create(PRESETS.get(layer.get("preset"), {}))), layer)
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise ConfigError(f"{missing[0]}: missing. Write it into the file or give {missing[0]}=VALUE.")
+    config = OmegaConf.to_object(merged)
+    assert isinstance(config, Config)
+    check(config)
+    return config
+
+
+def config_from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
+    """A config from the text `write_config` made, with `key.path=value` overrides above it.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    layer = OmegaConf.create(text)
+    assert isinstance(layer, DictConfig)
+    _translate(layer)
+    return config_from([layer, _overrides(overrides)])
+
+
+def write_config(config: Config) -> str:
+    """The config as YAML that `read_config` takes, every key present."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file.")
+    try:
+        loaded = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: holds a list; a config is a mapping with the keys {_names(Config)}.")
+    return loaded
+
+
+def _overrides(pairs: Sequence[str]) -> DictConfig:
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"{pair!r}: an override is written key.path=value, for instance optim.lr=1e-3.")
+    try:
+        return OmegaConf.from_dotlist(list(pairs))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{' '.join(pairs)}: not readable as key.path=value: {error}") from error
+
+
+def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
+    for path in COMPONENTS:
+        name = OmegaConf.select(above, f"{path}.name")
+        if name is not None and name != OmegaConf.select(below, f"{path}.name"):
+            OmegaConf.update(below, path, {}, merge=False)
+    try:
+        merged = OmegaConf.merge(below, above)
+    except ConfigKeyError as error:
+        raise ConfigError(_unknown_key(str(error.full_key))) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _translate(layer: DictConfig) -> None:
+    """Give the keys of an older version their present names."""
+    for old, new in RENAMED.items():
+        above, _, key = old.rpartition(".")
+        section = OmegaConf.select(layer, above) if above else layer
+        if isinstance(section, DictConfig) and key in section:
+            OmegaConf.update(layer, new, section.pop(key))
+
+
+def _names(owner: type) -> list[str]:
+    return [f.name for f in fields(owner)]
+
+
+def _unknown_key(path: str) -> str:
+    for old, new in RENAMED.items():
+        if path == old or path.startswith(f"{old}."):
+            return f"{old}: is called {new} since version 0.2. Rename it."
+    owner: Any = Config
+    *parents, key = path.split(".")
+    for parent in parents:
+        hints = typing.get_type_hints(owner)
+        if not is_dataclass(hints.get(parent)):
+            break
+        owner = hints[parent]
+    return f"{path}: unknown key. {did_you_mean(key, _names(owner))}"

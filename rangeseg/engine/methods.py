@@ -1,0 +1,232 @@
+"""Ways to learn from unlabelled views. They share the loop, the perturbations and the loss; here is where they differ.
+
+                who answers                  who learns        what counts
+    mean teacher the average of the student   the student       what the consistency loss takes
+    FixMatch    the student as it is         the student       the same; hard pseudo labels with `kind: ce`
+    CPS         each of two networks         the other one     the same; hard pseudo labels with `kind: ce`
+    CBST        the average of the student   the student       the surest share of each class, hard pseudo labels
+
+Shapes: B views, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rangeseg.perturbations import Perturbed, Teacher
+from rangeseg.perturbations.bases import join
+from rangeseg.teacher import NetworkTeacher
+from rangeseg.types import View
+
+Pose = Callable[[Teacher], Perturbed]
+"""Makes this step's question with the answers of the teacher that it is given."""
+
+
+class Method:
+    """The mean teacher, and what the others change of it.
+
+    Source:
+        Tarvainen and Valpola, NeurIPS 2017.
+    """
+
+    def make_network(self, make: Callable[[int], nn.Module]) -> nn.Module:
+        """What is trained.
+
+        Args:
+            make: number -> a network; each number has initial weights of its own.
+        """
+        return make(0)
+
+    def supervised(self, student: Callable[..., Any], labelled: View) -> tuple[Any, Tensor]:
+        """The student's logits (B, K, H, W) of labelled views, and the labels they are to match.
+
+        Args:
+            student: what learns; with auxiliary heads its answer is (logits, [logits of each head]).
+            labelled: B views.
+        """
+        return student(labelled.image), labelled.label
+
+    def unsupervised(
+        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
+    ) -> tuple[Tensor, Perturbed]:
+        """The student's logits of the questions it is asked, and the questions.
+
+        Args:
+            pose: makes a question.
+            student: what learns, as the devices need it wrapped.
+            network: the same, bare.
+            teacher: its average.
+            progress: the share of the training that is done, in [0, 1).
+        """
+        question = pose(teacher)
+        return student(question.image), question
+
+
+class FixMatch(Method):
+    """The student's own answer to the view as it is teaches it what to say of the perturbed one.
+
+    The paper's other parts are settings: `consistency: {kind: ce, threshold: 0.95, confidence: pixel}`. What is scored
+    is the average of the student, as in the paper.
+
+    Source:
+        Sohn et al., NeurIPS 2020.
+    """
+
+    def unsupervised(
+        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
+    ) -> tuple[Tensor, Perturbed]:
+        """As the mean teacher, with the student for a teacher."""
+        return super().unsupervised(pose, student, network, NetworkTeacher(network), progress)
+
+
+class Pair(nn.Module):
+    """Two networks that learn side by side; the first is the one that is used.
+
+    Args:
+        first: (B, C, H, W) -> (B, K, H, W) logits.
+        second: of the same kind, with other initial weights.
+    """
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        self.stride = getattr(first, "stride", 1)
+
+    @property
+    def auxiliary(self) -> list[nn.Module]:
+        """The auxiliary heads of both."""
+        return [*getattr(self.first, "auxiliary", ()), *getattr(self.second, "auxiliary", ())]
+
+    def forward(self, image: Tensor, other: Tensor | None = None, auxiliary: bool = False) -> Any:
+        """The first network's logits of `image`; with `other`, followed by the second network's of `other`.
+
+        With `auxiliary`, (logits, [logits of each auxiliary head]), each of them so.
+        """
+        asked = {"auxiliary": True} if auxiliary else {}
+        answer = self.first(image, **asked)
+        if other is None:
+            return answer
+        second = self.second(other, **asked)
+        if not auxiliary:
+            return torch.cat([answer, second])
+        heads = [torch.cat(pair) for pair in zip(answer[1], second[1], strict=True)]
+        return torch.cat([answer[0], second[0]]), heads
+
+
+class CPS(Method):
+    """Cross pseudo supervision: two networks, each learning from what the other says of the unperturbed views.
+
+    The paper's other parts are settings: `consistency: {kind: ce, threshold: 0.0}`, weight 1.5, and CutMix. Each of the
+    two draws its own mask; the first one's average is scored (the paper scores the first itself).
+
+    Source:
+        Chen et al., CVPR 2021.
+    """
+
+    def make_network(self, make: Callable[[int], nn.Module]) -> nn.Module:
+        """Two networks with different initial weights."""
+        return Pair(make(0), make(1))
+
+    def supervised(self, student: Callable[..., Any], labelled: View) -> tuple[Any, Tensor]:
+        """Both networks learn the labels: 2B views."""
+        return student(labelled.image, labelled.image), torch.cat([labelled.label, labelled.label])
+
+    def unsupervised(
+        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
+    ) -> tuple[Tensor, Perturbed]:
+        """A question for the first with the second's answer, and one for the second with the first's."""
+        if not isinstance(network, Pair):
+            raise ValueError(
+                f"CPS trains a Pair, not {type(network).__name__}; make the network with its make_network."
+            )
+        of_first, of_second = pose(NetworkTeacher(network.second)), pose(NetworkTeacher(network.first))
+        return student(of_first.image, of_second.image), join([of_first, of_second])
+
+
+@dataclass(frozen=True)
+class CBST(Method):
+    """Class-balanced self-training: of the pixels given one pseudo label the surest share is learnt, for each class.
+
+        k_c = what the surest p of the pixels with argmax Q = c reach; the pseudo label is argmax Q_c / k_c, where > 1
+
+    Rare classes, of which the teacher is never as sure as of road, so have a say. The paper finds k in one pass over
+    all unlabelled images before each round of training; here it is found in each batch, which keeps no state.
+
+    Args:
+        start: p at the beginning of the training.
+        end: p at its end; linear in between.
+        bins: the confidences are counted in so many bins: k is exact to 1 / bins.
+
+    Raises:
+        ValueError: a share is not within (0, 1], or there are no bins.
+
+    Source:
+        Zou et al., ECCV 2018, equations 5 to 7; p from 0.2 to 0.5.
+    """
+
+    start: float = 0.2
+    end: float = 0.5
+    bins: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"CBST got {name}={getattr(self, name)}; give a share of the pixels in (0, 1].")
+        if self.bins < 1:
+            raise ValueError(f"CBST got bins={self.bins}; give 1 or more, usually 1000.")
+
+    def unsupervised(
+        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
+    ) -> tuple[Tensor, Perturbed]:
+        """As the mean teacher, with class-balanced pseudo labels for a target."""
+        share = self.start + (self.end - self.start) * progress
+        logits, question = super().unsupervised(pose, student, network, teacher, progress)
+        return logits, class_balanced(question, share, self.bins)
+
+
+def class_balanced(question: Perturbed, share: float, bins: int = 1000) -> Perturbed:
+    """The surest share of each class as hard pseudo labels; only there the question counts.
+
+    Args:
+        question: of B views.
+        share: of the pixels with one pseudo label, those that count.
+        bins: the confidences are counted in so many.
+
+    Returns:
+        A target of zeros and ones, valid where a class reaches its threshold.
+
+    Source:
+        Zou et al., ECCV 2018.
+    """
+    threshold = class_thresholds(question.target, question.valid, share, bins)
+    balanced, label = (question.target / threshold[:, None, None]).max(1)
+    target = torch.zeros_like(question.target).scatter_(1, label[:, None], 1)
+    return replace(question, target=target, valid=question.valid & (balanced >= 1))
+
+
+def class_thresholds(target: Tensor, valid: Tensor, share: float, bins: int = 1000) -> Tensor:
+    """What the surest share of the pixels of each class reaches; without reading anything back to the host.
+
+    Args:
+        target: (B, K, H, W) probabilities.
+        valid: (B, H, W) bool; only these pixels count.
+        share: in (0, 1].
+        bins: the confidences are counted in so many.
+
+    Returns:
+        (K,), the lower edge of a bin, at least 1 / bins; 2, which nothing reaches, for a class that no pixel is given.
+    """
+    confidence, label = target.max(1)
+    bin_of = (confidence * bins).long().clamp_(1, bins - 1) if bins > 1 else torch.ones_like(label)
+    classes, width = target.shape[1], bins + 1
+    counts = torch.zeros(classes * width, device=target.device)
+    counts.scatter_add_(0, (label * width + bin_of).flatten(), valid.flatten().to(counts.dtype))
+    from_above = counts.view(classes, width).flip(1).cumsum(1).flip(1)  # pixels at least as sure as each bin
+    total = from_above[:, 0]
+    lowest = (from_above >= share * total[:, None]).sum(1) - 1  # the highest bin that still has the share above it
+    return torch.where(total > 0, lowest.to(target.dtype) / bins, 2)

@@ -1,0 +1,162 @@
+"""What a run leaves behind: its folder, numbers, pictures, and a line that says how far it is.
+
+config.yaml     every key, resolved         versions.json   of the libraries
+metrics.csv     step, name, value           metrics.json    the last value of each name
+last.pt         newest checkpoint           best.pt         best by the evaluation's score
+events.*        TensorBoard
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from rangeseg.config import Config, write_config
+from rangeseg.files import write_atomically
+
+LIBRARIES = ("rangeseg", "torch", "numpy", "numba", "lightning-fabric", "omegaconf")
+MOST_POINTS = 30_000
+"""Of a scan in TensorBoard."""
+
+ProgressStep = Callable[[int, dict[str, Tensor]], None]
+
+
+class RunLogger:
+    """The run folder of one process; only the first of several writes (`enabled`).
+
+    Args:
+        folder: made if absent.
+        enabled: False writes nothing.
+        step: the run goes on from here; what was logged beyond it is dropped.
+    """
+
+    def __init__(self, folder: Path, *, enabled: bool = True, step: int = 0) -> None:
+        self.folder, self.enabled = folder, enabled
+        self.last, self.best = folder / "last.pt", folder / "best.pt"
+        self._console = Console(stderr=True)
+        self._latest: dict[str, float] = {}
+        if enabled:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = [row for row in read_metrics(folder / "metrics.csv") if row[0] <= step] if step else []
+            self._latest = {name: value for _, name, value in kept}
+            write_atomically(folder / "metrics.csv", "".join(["step,name,value\n", *map(_line, kept)]).encode())
+            self._csv = (folder / "metrics.csv").open("a")
+            self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def start(self, config: Config) -> None:
+        """Write down what runs, and with which libraries."""
+        if self.enabled:
+            write_atomically(self.folder / "config.yaml", write_config(config).encode())
+            write_atomically(self.folder / "versions.json", json.dumps(versions(), indent=2).encode())
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Log numbers of one step to TensorBoard and metrics.csv."""
+        if not self.enabled:
+            return
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+            self._csv.write(_line((step, name, value)))
+        self._csv.flush()
+        self._latest |= values
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """Log an (H, W, 3) uint8 picture."""
+        if self.enabled:
+            self._events.add_image(name, image, step, dataformats="HWC")
+
+    def points(self, step: int, name: str, xyz: np.ndarray, colors: np.ndarray) -> None:
+        """Log points to turn, (N, 3) metres and (N, 3) uint8 RGB; of many, at most `MOST_POINTS`, evenly."""
+        if self.enabled:
+            there = np.flatnonzero(np.isfinite(xyz).all(axis=1))
+            there = there[:: max(1, -(-len(there) // MOST_POINTS))]
+            vertices, shades = (torch.from_numpy(np.ascontiguousarray(part[there]))[None] for part in (xyz, colors))
+            self._events.add_mesh(name, vertices, shades, global_step=step)
+
+    def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Log a row of TensorBoard's table of runs: every key of the config, and what it came to."""
+        if self.enabled:
+            flat = flatten(values)
+            for part in hparams(flat, {name: value for name, value in metrics.items() if not np.isnan(value)}):
+                self._events._get_file_writer().add_summary(part)
+
+    def close(self) -> None:
+        """Finish the event file and write metrics.json."""
+        if self.enabled:
+            self._events.close()
+            self._csv.close()
+            latest = {name: (None if np.isnan(value) else value) for name, value in self._latest.items()}
+            write_atomically(self.folder / "metrics.json", json.dumps(latest, indent=2).encode())
+
+    @contextmanager
+    def progress(self, step: int, steps: int) -> Iterator[ProgressStep]:
+        """A bar with rate and remaining time on a terminal; elsewhere a line every twentieth of the way."""
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+        clocks = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        with Progress(*columns, *clocks, console=self._console, disable=not self.enabled) as bar:
+            task = bar.add_task("training", total=steps, completed=step, note="")
+
+            def advance(now: int, losses: dict[str, Tensor]) -> None:
+                plain = not self._console.is_terminal
+                if not self.enabled or (plain and now % max(1, steps // 20)):
+                    bar.update(task, completed=now)
+                    return
+                if plain or now % 10 == 0:
+                    rate = bar.tasks[0].speed
+                    note = " ".join(f"{name} {float(value):.3f}" for name, value in losses.items())
+                    note += f" {rate:.2f} steps/s" if rate else ""
+                    bar.update(task, completed=now, note=note)
+                    if plain:
+                        self._console.print(f"step {now}/{steps} {note}", highlight=False)
+                else:
+                    bar.update(task, completed=now)
+
+            yield advance
+
+
+def read_metrics(path: Path) -> list[tuple[int, str, float]]:
+    """The rows of a metrics.csv, a half-written last line left out; none where there is no file."""
+    if not path.is_file():
+        return []
+    lines = path.read_text().splitlines(keepends=True)[1:]
+    rows = (line.rstrip("\n").split(",") for line in lines if line.endswith("\n"))
+    return [(int(step), name, float(value)) for step, name, value in rows]
+
+
+def _line(row: tuple[int, str, float]) -> str:
+    return f"{row[0]},{row[1]},{row[2]!r}\n"
+
+
+def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, str | int | float | bool]:
+    """Every key of a config by its full path, what is no plain value as text."""
+    found: dict[str, str | int | float | bool] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found |= flatten(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = value if isinstance(value, bool | int | float) else str(value)
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Library versions, Python, platform and accelerator."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return found | {"python": platform.python_version(), "platform": platform.platform(), "device": device}

@@ -1,0 +1,309 @@
+"""The mean-teacher trainer: the student learns, the teacher follows, nothing else happens here.
+
+One step, with a labelled view (x, y) and two unlabelled views a, b (French et al., BMVC 2020, section 3):
+
+    L_s = ce * CE(S(x), y) + lovasz * Lovász(softmax S(x), y)            supervised_loss; more in supervision.py
+    x', q, v = perturbation(a, b)            q mixes T(a), T(b) as x' mixes a, b; another method asks another than T
+    L_c = weight * rampup(step) * consistency(S(x'), q, v)               consistency_loss
+    S <- S - lr(step) * clip(dL_s + dL_c)    two backward passes, one graph in memory at a time
+    T <- decay * T + (1 - decay) * S                                     teacher.update
+
+Every random choice of step k on rank r is a function of (seed, k, r): a run that resumes is a run that never stopped.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from rangeseg.config import Config
+from rangeseg.data.loading import Batch
+from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from rangeseg.engine.methods import Method
+from rangeseg.engine.optimizer import make_optimizer
+from rangeseg.engine.run_logger import RunLogger
+from rangeseg.engine.supervision import no_loss_of_heads, range_weight, supervised_loss
+from rangeseg.engine.update_bn import update_bn
+from rangeseg.losses import confidence_rate, consistency_loss
+from rangeseg.perturbations import Perturbation, Perturbed, Teacher
+from rangeseg.schedules import SCHEDULES, sigmoid_rampup
+from rangeseg.teacher import EmaTeacher
+from rangeseg.types import View
+
+Batches = tuple[Batch, Batch | None, Batch | None]
+"""The labelled batch of a step and its two unlabelled ones; None where training is supervised only."""
+
+
+class NotFiniteError(RuntimeError):
+    """A loss became NaN or infinite; the message names the step, its scans and the last good checkpoint."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation during training hands back: the score `best` goes by, and all there is to log."""
+
+    score: float
+    metrics: dict[str, float]
+
+
+class Trainer:
+    """A student, its EMA teacher and the optimiser that moves them.
+
+    Args:
+        fabric: launched; gives devices, precision and processes.
+        network: the student, (B, C, H, W) -> (B, K, H, W) logits.
+        perturbation: what turns unlabelled views into (student input, target).
+        config: read are `supervised`, `consistency`, `teacher`, `optim` and `runtime`.
+        class_weights: (K,) of the cross-entropy; None for 1.
+        method: who answers for unlabelled views and who learns from it; `network` is of its making.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: nn.Module,
+        perturbation: Perturbation,
+        config: Config,
+        class_weights: Tensor | None = None,
+        method: Method | None = None,
+    ) -> None:
+        self.fabric, self.config, self.perturbation = fabric, config, perturbation
+        self.method = method or Method()
+        if config.runtime.sync_batchnorm and fabric.world_size > 1:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if config.runtime.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = fabric.to_device(network)
+        self.teacher = EmaTeacher(
+            self.network,
+            config.teacher.decay,
+            warmup=config.teacher.warmup,
+            buffers=config.teacher.buffers,
+            mode=config.teacher.mode,
+        )
+        if config.runtime.compile:
+            self.network.compile()
+            self.teacher.network.compile()
+        self.student, self.optimizer = fabric.setup(self.network, make_optimizer(self.network, config.optim))
+        self.class_weights = None if class_weights is None else fabric.to_device(class_weights)
+        self.step = 0
+        self.best = -1.0
+        self._first_bad_step = torch.full((), -1, device=fabric.device)
+        self._recent: deque[tuple[int, list[str]]] = deque(maxlen=config.runtime.log_every)
+
+    def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
+        """One optimiser step.
+
+        Args:
+            labelled: B views with labels.
+            unlabelled: two batches of views, equal in size; None trains supervised only.
+
+        Returns:
+            Scalars on the device: `supervised`, and with unlabelled views `consistency` and `confidence`.
+        """
+        torch.manual_seed(self._seed())
+        generator = torch.Generator().manual_seed(self._seed())
+        self._set_learning_rate()
+        self.optimizer.zero_grad()
+        parts = self.config.optim.accumulate
+        losses: dict[str, Tensor] = {}
+        for x in _chunks(labelled, parts):
+            _add(losses, self.supervised_loss(x), parts, self._backward)
+        for a, b in zip(*(_chunks(view, parts) for view in unlabelled or ((), ())), strict=True):
+            _add(losses, self.consistency_loss(generator, a, b), parts, self._backward)
+        if self.config.optim.clip is not None:
+            self.fabric.clip_gradients(
+                self.student, self.optimizer, max_norm=self.config.optim.clip, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self._average_buffers(self.network)
+        self.teacher.update(self.network, self.step)
+        self._note_bad_step(losses)
+        return losses
+
+    def supervised_loss(self, labelled: View) -> dict[str, Tensor]:
+        """The loss on labelled views, by name."""
+        settings = self.config.supervised
+        student = partial(self.student, auxiliary=True) if settings.auxiliary else self.student
+        answer, label = self.method.supervised(student, labelled)
+        factor = range_weight(self.config, labelled)
+        return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
+
+    def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
+        """The weighted loss on unlabelled views, and the share of pixels where the teacher is confident."""
+
+        def pose(teacher: Teacher) -> Perturbed:
+            with self.fabric.autocast():
+                return self.perturbation(generator, a, b, self.student, teacher)
+
+        settings, progress = self.config.consistency, self.step / self.config.optim.steps
+        logits, question = self.method.unsupervised(pose, self.student, self.network, self.teacher, progress)
+        loss = consistency_loss(
+            logits.float(),
+            question.target.float(),
+            question.valid,
+            kind=settings.kind,
+            threshold=settings.threshold,
+            confidence=settings.confidence,
+            normalise=settings.normalise,
+            target_logits=question.target_logits,
+        )
+        if self.fabric.world_size > 1:
+            loss = loss + no_loss_of_heads(self.network)
+        rate = confidence_rate(question.target, question.valid, settings.threshold)
+        return {"consistency": settings.weight * sigmoid_rampup(self.step, settings.rampup) * loss, "confidence": rate}
+
+    def fit(self, batches: Iterator[Batches], logger: RunLogger, evaluate: Callable[[], Evaluated]) -> None:
+        """Train until `optim.steps`, from wherever `step` stands.
+
+        Args:
+            batches: from position `step` on.
+            logger: takes numbers and checkpoints.
+            evaluate: scores the teacher.
+
+        Raises:
+            NotFiniteError: a loss is NaN or infinite; nothing is saved after it.
+        """
+        runtime, steps = self.config.runtime, self.config.optim.steps
+        with logger.progress(self.step, steps) as progress:
+            while self.step < steps:
+                labelled, a, b = next(batches)
+                self._recent.append((self.step, [name for batch in (labelled, a, b) if batch for name in batch.names]))
+                losses = self.train_step(
+                    self._on_device(labelled), (self._on_device(a), self._on_device(b)) if a and b else None
+                )
+                self.step += 1
+                last = self.step == steps
+                if last and self.config.teacher.update_bn:
+                    self.update_bn(batches)
+                if last or self.step % runtime.log_every == 0:
+                    self._stop_if_not_finite(logger)
+                    logger.scalars(self.step, {k: float(v) for k, v in losses.items()} | {"lr": self._learning_rate()})
+                if last or (self.config.evaluation.every and self.step % self.config.evaluation.every == 0):
+                    self._evaluate(logger, evaluate)
+                if last or self.step % runtime.checkpoint_every == 0:
+                    self._stop_if_not_finite(logger)
+                    self.save(logger.last)
+                progress(self.step, losses)
+
+    def update_bn(self, batches: Iterator[Batches]) -> None:
+        """Take the teacher's BatchNorm statistics anew, over the next `teacher.update_bn` steps' views."""
+        steps = islice(batches, self.config.teacher.update_bn)
+        images = (self._on_device(batch).image for step in steps for batch in step if batch)
+        with self.fabric.autocast():
+            update_bn(self.teacher.network, images)
+        self._average_buffers(self.teacher.network)
+
+    def save(self, path: Path) -> None:
+        """Write everything a run needs to go on, atomically, from one process."""
+        state = {
+            "step": self.step,
+            "best": self.best,
+            "network": self.network.state_dict(),
+            "teacher": self.teacher.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        if self.fabric.is_global_zero:
+            write_checkpoint(path, state, self.config)
+        self.fabric.barrier()
+
+    def resume(self, path: Path) -> None:
+        """Take up a checkpoint of `save`.
+
+        Raises:
+            ValueError: not a whole checkpoint, or one of another network.
+        """
+        state = read_checkpoint(path)
+        self._load(self.network, state["network"], path)
+        self._load(self.teacher.network, state["teacher"], path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.step, self.best = state["step"], state["best"]
+
+    @staticmethod
+    def _load(network: nn.Module, state: dict[str, Any], path: Path) -> None:
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: holds another network than this config builds: {error}") from error
+
+    def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluated]) -> None:
+        result = evaluate()
+        logger.scalars(self.step, result.metrics)
+        if result.score > self.best:
+            self.best = result.score
+            self._stop_if_not_finite(logger)
+            self.save(logger.best)
+
+    def _seed(self) -> int:
+        key = f"{self.config.runtime.seed}/{self.step}/{self.fabric.global_rank}"
+        return zlib.crc32(key.encode())
+
+    def _on_device(self, batch: Batch) -> View:
+        return batch.view.to(self.fabric.device)
+
+    def _backward(self, loss: Tensor) -> None:
+        self.fabric.backward(loss)
+
+    def _learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _set_learning_rate(self) -> None:
+        optim = self.config.optim
+        for group in self.optimizer.param_groups:
+            group["lr"] = optim.lr * SCHEDULES[optim.schedule](self.step, optim.steps) * group.get("multiplier", 1.0)
+
+    def _average_buffers(self, network: nn.Module) -> None:
+        """BatchNorm's statistics differ between processes; all keep their mean, so that teachers stay equal."""
+        if self.fabric.world_size == 1:
+            return
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        if buffers:
+            mean = self._reduce(torch.cat([buffer.flatten() for buffer in buffers]), "mean")
+            for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+                buffer.copy_(part.view_as(buffer))
+
+    def _reduce(self, value: Tensor, operation: str) -> Tensor:
+        """One value for all processes."""
+        return (
+            value if self.fabric.world_size == 1 else cast(Tensor, self.fabric.all_reduce(value, reduce_op=operation))
+        )
+
+    def _note_bad_step(self, losses: dict[str, Tensor]) -> None:
+        bad = ~torch.isfinite(torch.stack(list(losses.values())).sum())
+        self._first_bad_step = torch.where(bad & (self._first_bad_step < 0), self.step, self._first_bad_step)
+
+    def _stop_if_not_finite(self, logger: RunLogger) -> None:
+        bad = int(self._reduce(self._first_bad_step, "max"))
+        if bad < 0:
+            return
+        names = next((names for step, names in self._recent if step == bad), [])
+        good = logger.last if logger.last.is_file() else "none yet"
+        raise NotFiniteError(
+            f"Step {bad}: a loss is not finite. Its scans: {', '.join(names)}. Last good checkpoint: {good}. "
+            "Lower optim.lr or consistency.weight, or set optim.clip, and go on with --resume."
+        )
+
+
+def _chunks(view: View | tuple[()], parts: int) -> Iterator[View]:
+    if isinstance(view, View):
+        fields = (view.image.chunk(parts), view.valid.chunk(parts), view.label.chunk(parts))
+        yield from (View(*tensors) for tensors in zip(*fields, strict=True))
+
+
+def _add(losses: dict[str, Tensor], new: dict[str, Tensor], parts: int, backward: Callable[[Tensor], None]) -> None:
+    loss, *rates = new.items()
+    backward(loss[1] / parts)
+    for name, value in (loss, *rates):
+        losses[name] = losses.get(name, torch.zeros_like(value)) + value.detach() / parts

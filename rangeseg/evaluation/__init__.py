@@ -1,0 +1,1 @@
+"""From the network's pixels to labels of points, and their scores."""

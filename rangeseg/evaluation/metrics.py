@@ -1,0 +1,107 @@
+"""Scores at the level of the ground truth: points for LiDAR, original pixels for photographs.
+
+Shapes: N elements, K classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.kernels.confusion import count
+from rangeseg.types import IGNORE
+
+
+class ConfusionMatrix:
+    """Counts of (label, prediction) over any number of scans, and the scores that follow from them.
+
+    Elements labelled IGNORE count nowhere. A prediction that is no class (IGNORE, of a point without a return) on a
+    labelled element is a miss: it lowers that class's IoU and the accuracy, and is no other class's false positive.
+
+    Args:
+        num_classes: K, at most 255.
+        state: (K, K+1) counts to go on from, as `state` gave them.
+
+    Raises:
+        ValueError: `num_classes` is not in 1..255, or `state` has another shape.
+    """
+
+    def __init__(self, num_classes: int, state: NDArray[np.integer] | None = None) -> None:
+        if not 1 <= num_classes <= IGNORE:
+            raise ValueError(
+                f"ConfusionMatrix got num_classes={num_classes}; give 1 to {IGNORE} ({IGNORE} itself means no label)."
+            )
+        self.num_classes = num_classes
+        self.state = np.zeros((num_classes, num_classes + 1), np.int64)
+        """(K, K+1) int64: rows are labels, columns predictions, the last column predictions that are no class."""
+        if state is not None:
+            if state.shape != self.state.shape:
+                raise ValueError(f"The state has shape {state.shape}; {num_classes} classes need {self.state.shape}.")
+            self.state += state
+
+    def update(self, prediction: NDArray[np.integer], label: NDArray[np.integer]) -> None:
+        """Count one scan.
+
+        Args:
+            prediction: (N,) train ids; whatever is not in 0..K-1 is a miss.
+            label: (N,) train ids or IGNORE.
+
+        Raises:
+            ValueError: shapes differ, a type is not integer, or a label is neither in 0..K-1 nor IGNORE.
+        """
+        if prediction.shape != label.shape:
+            raise ValueError(
+                f"{prediction.shape} predictions beside {label.shape} labels; give one prediction for each element."
+            )
+        for name, values in (("prediction", prediction), ("label", label)):
+            if values.dtype.kind not in "iu":
+                raise ValueError(f"The {name} has dtype {values.dtype}; give integer train ids (the argmax).")
+        if not count(prediction.ravel(), label.ravel(), self.state):
+            strange = label[(label != IGNORE) & ((label < 0) | (label >= self.num_classes))]
+            raise ValueError(
+                f"Label {strange[0]} is neither in 0..{self.num_classes - 1} nor {IGNORE} (no label); "
+                "map raw ids to train ids first (LabelMap.to_train)."
+            )
+
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        """The counts of both, of parts of a dataset or of several processes."""
+        return ConfusionMatrix(self.num_classes, self.state + other.state)
+
+    def iou(self) -> NDArray[np.float64]:
+        """(K,) tp / (tp + fp + fn), nan where no element has the class as its label.
+
+        Wrong predictions of such a class still cost the classes they were taken from.
+        """
+        hits, union = self._hits_and_union()
+        return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=self.state.sum(1) > 0)
+
+    def mean_iou(self) -> float:
+        """Mean IoU of the classes that are not absent; nan where all are."""
+        iou = self.iou()
+        return float(iou[~np.isnan(iou)].mean()) if not np.isnan(iou).all() else float("nan")
+
+    def accuracy(self) -> float:
+        """Share of labelled elements that are right; nan where there are none."""
+        total = self.state.sum()
+        return float(np.trace(self.state) / total) if total else float("nan")
+
+    def official_iou(self) -> NDArray[np.float64]:
+        """(K,) IoU by SemanticKITTI's rule: an absent class counts 0.
+
+        Source:
+            semantic-kitti-api, iouEval, with the class of unlabelled points ignored.
+        """
+        hits, union = self._hits_and_union()
+        return hits / (union + 1e-15)
+
+    def official_mean_iou(self) -> float:
+        """Mean of `official_iou` over all K classes."""
+        return float(self.official_iou().mean())
+
+    def official_accuracy(self) -> float:
+        """Accuracy by SemanticKITTI's rule: misses without a class are left out of the elements it is a share of."""
+        return float(np.trace(self.state) / (self.state[:, :-1].sum() + 1e-15))
+
+    def _hits_and_union(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        hits = np.diagonal(self.state)
+        return hits, self.state.sum(1) + self.state[:, :-1].sum(0) - hits

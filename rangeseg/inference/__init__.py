@@ -1,0 +1,1 @@
+"""What needs a trained run: labelling, scoring, exporting."""

@@ -1,0 +1,249 @@
+"""A trained run as one file for other programs, compared with the run before it is there: ONNX, or a package.
+
+The graph reads `channels` (B, C, H, W) float32 in the sensor's own units, in the order of the file's description, and
+`valid` (B, H, W) bool, and gives `logits` (B, K, H, W) float32: the normalisation is within. Batch and width are free
+(width in whole strides), height is free for photographs. The metadata's entry `rangeseg` is JSON: classes, raw ids,
+channels, mean, std, stride, projection, and the whole config, from which `rangeseg predict` reads the file like a run.
+
+Shapes: B images, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rangeseg.config import write_config
+from rangeseg.engine.checkpoint import write_checkpoint
+from rangeseg.engine.experiment import make_projection, modality
+from rangeseg.files import write_atomically
+from rangeseg.inference.run import Run
+from rangeseg.inference.segmenter import Segmenter, Thing
+from rangeseg.networks.exported import KEY, ExportedNetwork, read_exported
+from rangeseg.version import __version__
+
+LARGEST_DIFFERENCE = 1e-3
+"""Of a logit, between the run and its file."""
+
+LEAST_AGREEMENT = 0.9999
+"""Share of elements that get the same label from both."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a file compares with its run on real scans or photographs."""
+
+    things: int
+    elements: int
+    differing: int
+    """Elements with another label."""
+    largest_difference: float
+    """Of a logit."""
+
+    @property
+    def good(self) -> bool:
+        """Near enough for the file to be written."""
+        same = self.elements - self.differing >= LEAST_AGREEMENT * self.elements
+        return self.things > 0 and same and self.largest_difference <= LARGEST_DIFFERENCE
+
+
+class Normalising(nn.Module):
+    """A network that is given channels as they were measured, and where they were.
+
+    Args:
+        network: (B, C, H, W) normalised images -> (B, K, H, W) logits.
+        mean: (C,).
+        std: (C,).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Iterable[float], std: Iterable[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor([*mean]).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor([*std]).view(-1, 1, 1))
+
+    def forward(self, channels: Tensor, valid: Tensor) -> Tensor:
+        """(B, C, H, W) and (B, H, W) -> (B, K, H, W)."""
+        image = (channels - self.mean) / self.std
+        logits: Tensor = self.network(torch.where(valid[:, None], image, torch.zeros_like(image)))
+        return logits
+
+
+def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
+    """Write a run's network to `path`, if the file agrees with the run.
+
+    Args:
+        run: loaded where a package is to run; for ONNX, on the CPU.
+        path: ends in ``.onnx``, or in ``.pt2``: machine code by torch's AOTInductor, for this kind of processor alone.
+        things: real scans, or photographs, that both label.
+
+    Returns:
+        How they agree.
+
+    Raises:
+        ValueError: another ending, what the format needs is missing, or there is nothing to compare on.
+        RuntimeError: the file would not agree with the run; nothing is written.
+    """
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path}: the file's name ends in {' or '.join(FORMATS)}.")
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
+        draft.write_bytes(FORMATS[path.suffix](run))
+        exported = read_exported(draft, device="cpu" if run.device.type == "cpu" else "auto")
+        full = replace(run, config=replace(run.config, runtime=replace(run.config.runtime, precision="32-true")))
+        agreement = compare(Segmenter(full), Segmenter(replace(full, network=exported)), things)
+        if agreement.things == 0:
+            raise ValueError(
+                f"{path}: there is nothing to compare it on. Give scans or photographs, or the run's data.root."
+            )
+        if not agreement.good:
+            raise RuntimeError(
+                f"{path}: not written. On {agreement.things} real inputs its logits differ by up to "
+                f"{agreement.largest_difference:.2g} (at most {LARGEST_DIFFERENCE:g}) and {agreement.differing} of "
+                f"{agreement.elements} labels do (at most {1 - LEAST_AGREEMENT:.2%})."
+            )
+        write_atomically(path, draft.read_bytes())
+    return agreement
+
+
+def write_weights(run: Run, path: Path) -> None:
+    """Write the teacher alone, with the config: a checkpoint that everything but `--resume` takes.
+
+    Raises:
+        ValueError: the run is itself an exported file.
+    """
+    if isinstance(run.network, ExportedNetwork):
+        raise ValueError(f"{path}: an exported file has no weights to write; give the run it was made of.")
+    write_checkpoint(path, {"teacher": run.network.state_dict()}, run.config)
+
+
+def compare(own: Segmenter, other: Segmenter, things: Iterable[Thing]) -> Agreement:
+    """Label the same with two segmenters."""
+    count = elements = differing = 0
+    largest = 0.0
+    for count, thing in enumerate(things, 1):  # noqa: B007 - the count is read after the loop
+        image = own.project(thing)
+        logits, others = own.logits(image), other.logits(image)
+        largest = max(largest, (logits - others).abs().max().item())
+        labels = own.label(image, logits)
+        differing += int((labels != other.label(image, others)).sum())
+        elements += len(labels)
+    return Agreement(count, elements, differing, largest)
+
+
+def to_onnx(run: Run) -> bytes:
+    """The content of a run's ONNX file.
+
+    Raises:
+        ValueError: the packages of the extra `export` are missing.
+    """
+    model, example, shapes = _program(run)
+    try:
+        with _quiet():
+            program: Any = torch.onnx.export(
+                model, example, dynamo=True, external_data=False, input_names=["channels", "valid"],
+                output_names=["logits"], dynamic_shapes=shapes, verbose=False,
+            )  # fmt: skip
+    except ImportError as error:
+        raise ValueError(f"Export needs more packages ({error}). Install them: pip install rangeseg[export]") from error
+    program.model.metadata_props[KEY] = json.dumps(describe(run))
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def to_package(run: Run) -> bytes:
+    """The content of a run's package of machine code, which `torch._inductor.aoti_load_package` loads without its code.
+
+    Raises:
+        ValueError: there is no C++ compiler.
+    """
+    model, example, shapes = _program(run)
+    with tempfile.TemporaryDirectory() as folder, _quiet(), torch.no_grad():
+        settings = {"aot_inductor.metadata": {KEY: json.dumps(describe(run), ensure_ascii=True)}}
+        try:
+            program = torch.export.export(model, example, dynamic_shapes=shapes)
+            made = torch._inductor.aoti_compile_and_package(
+                program, package_path=str(Path(folder) / "network.pt2"), inductor_configs=settings
+            )
+        except torch._inductor.exc.InvalidCxxCompiler as error:
+            raise ValueError("A package needs a C++ compiler, g++ or clang++; install one, or export ONNX.") from error
+        return Path(made).read_bytes()
+
+
+FORMATS = {".onnx": to_onnx, ".pt2": to_package}
+"""Endings of files to export to, and what makes their content."""
+
+
+def _program(run: Run) -> tuple[nn.Module, tuple[Tensor, Tensor], dict[str, dict[int, Any]]]:
+    """What is exported, inputs to try it on, and which of their sizes are free."""
+    data, (rows, columns) = run.config.data, getattr(run.network, "stride", (1, 1))
+    model = Normalising(run.network, data.mean, data.std).to(run.device).eval()
+    scans = modality(run.config).things == "scans"
+    height, width = (-(-64 // step) * step for step in (rows, columns))  # large enough for every network to shrink
+    if scans:
+        height = make_projection(run.config).height
+    example = (
+        torch.randn(2, len(data.channels), height, width, device=run.device),
+        torch.ones(2, height, width, dtype=torch.bool, device=run.device),
+    )
+    free = {"batch": _free("batch", 1), "width": _free("width", columns)}
+    if not scans:
+        free["height"] = _free("height", rows)
+    shapes = {
+        "channels": {0: free["batch"], 3: free["width"]} | ({} if scans else {2: free["height"]}),
+        "valid": {0: free["batch"], 2: free["width"]} | ({} if scans else {1: free["height"]}),
+    }
+    return model, example, shapes
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """What another program must know of a run's file."""
+    config, label_map = run.config, run.label_map
+    return {
+        "rangeseg": __version__,
+        "dataset": label_map.dataset,
+        "classes": list(label_map.names),
+        "raw_ids": [int(raw) for raw in label_map.raw_ids],
+        "colors": [[int(part) for part in color] for color in label_map.colors],
+        "channels": list(config.data.channels),
+        "mean": list(config.data.mean),
+        "std": list(config.data.std),
+        "stride": list(getattr(run.network, "stride", (1, 1))),
+        "projection": dict(config.data.projection) if modality(config).things == "scans" else None,
+        "config": write_config(config),
+    }
+
+
+def _free(name: str, step: int) -> Any:
+    """A size that may be any multiple of `step`."""
+    if step == 1:
+        return torch.export.Dim(name, min=1)
+    return step * torch.export.Dim(f"{name}_of_{step}", min=1)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's progress, and its warnings about its own insides, to itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

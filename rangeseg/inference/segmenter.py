@@ -1,0 +1,215 @@
+"""A trained run as one function: from a scan to the labels of its points, from a photograph to those of its pixels.
+
+Many scans keep a machine busy. On a CPU each thread takes a scan all the way, since many forward passes of one thread
+each are faster than one of many threads. A GPU has a conveyor belt: while the network is at work on one scan, threads
+read and project the next and label the points of the last.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rangeseg.engine.experiment import inference_model, make_back_projection, make_projection, stride_of
+from rangeseg.evaluation.argmax import argmax_on_device
+from rangeseg.evaluation.evaluate import answer, reads_logits
+from rangeseg.inference.run import Run
+from rangeseg.labels import LabelMap
+from rangeseg.parallel import in_groups, in_order
+from rangeseg.photos.padded_image import PaddedImage
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.types import Photo, Scan
+
+Thing = Scan | Photo
+Drawn = RangeImage | PaddedImage
+Labels = NDArray[np.uint8]
+Answer = Callable[[], NDArray[Any]]
+"""What back-projection reads of the pixels, when it is asked for."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One item on its way to the network; without a thing it passes by.
+
+    Args:
+        item: what was asked for.
+        thing: what was read.
+        image: its range image or padded image.
+        view: (C, H, W) what the network reads.
+    """
+
+    item: Any
+    thing: Thing | None = None
+    image: Drawn | None = None
+    view: Tensor | None = None
+
+
+class Segmenter:
+    """Labels every point of a scan, or every pixel of a photograph, with a trained teacher.
+
+    Args:
+        run: a loaded run.
+        compile: the network by torch.compile, anew for each size of image; needs a C++ compiler and half a minute.
+    """
+
+    def __init__(self, run: Run, *, compile: bool = False) -> None:
+        self.run = run
+        self._projection: Any = make_projection(run.config, stride_of(run.network))
+        self._back_projection = make_back_projection(run.config)
+        self._network = inference_model(run.config, run.network, compile=compile)
+
+    @staticmethod
+    def load(
+        path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = (), compile: bool = False
+    ) -> Segmenter:
+        """Load a run folder or a checkpoint.
+
+        Args:
+            path: folder (its last checkpoint) or file; None: the network that ships with rangeseg, for a first answer.
+            device: a torch device, or auto.
+            overrides: `key.path=value` above the run's config.
+            compile: see `Segmenter`.
+
+        Raises:
+            ValueError: no whole checkpoint there.
+        """
+        return Segmenter(Run.load(path, device=device, overrides=overrides), compile=compile)
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes the labels stand for."""
+        return self.run.label_map
+
+    @property
+    def workers(self) -> int:
+        """Threads that suit the device: of a CPU's all, beside a GPU half of the cores; up to 8."""
+        threads = torch.get_num_threads() if self.run.device.type == "cpu" else (os.cpu_count() or 1) // 2
+        return max(1, min(8, threads))
+
+    def project(self, thing: Thing) -> Drawn:
+        """What the network reads: a scan's range image, or a photograph's padded one."""
+        image: Drawn = self._projection(thing)
+        return image
+
+    def logits(self, image: Drawn) -> Tensor:
+        """(K, H, W) of a range image or padded image, on the run's device."""
+        return self._forward([self.view(image)])[0]
+
+    def label(self, image: Drawn, logits: Tensor) -> Labels:
+        """(K, H, W) -> (N,) train ids of the elements."""
+        return self._answered(image, answer(logits[None], self._back_projection)[0])
+
+    def __call__(self, thing: Thing) -> Labels:
+        """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row."""
+        image = self.project(thing)
+        return self.label(image, self.logits(image))
+
+    def stream(
+        self,
+        items: Iterable[Any],
+        read: Callable[[Any], Thing | None] = lambda item: item,
+        write: Callable[[Any, Thing, Labels], Any] = lambda item, thing, labels: labels,
+        *,
+        batch: int = 1,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
+        """Label many, in order, in any number: only a few are in memory at a time.
+
+        Args:
+            items: scans or photographs, or what `read` makes into them.
+            read: item -> scan or photograph, ahead of the network; None: there is nothing to do for it.
+            write: (item, scan or photograph, labels) -> what comes out, behind the network.
+            batch: how many of one size go through the network at once on a GPU; on a CPU it is one.
+            workers: threads that take a scan each on a CPU, or are ahead of a GPU, and as many behind it; 0 for none,
+                None for what suits the device.
+
+        Yields:
+            Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
+        """
+        workers = self.workers if workers is None else workers
+        side_by_side = self.run.device.type == "cpu" and workers > 0
+        threads = torch.get_num_threads()
+
+        def prepare(item: Any) -> Ready:
+            thing = read(item)
+            if thing is None:
+                return Ready(item)
+            image = self.project(thing)
+            return Ready(item, thing, image, self.view(image))
+
+        def finish(asked: tuple[Ready, Answer | None]) -> Any:
+            ready, arrive = asked
+            if arrive is None or ready.thing is None or ready.image is None:
+                return None
+            return write(ready.item, ready.thing, self._answered(ready.image, arrive()))
+
+        def all_the_way(item: Any) -> Any:
+            return finish(next(self._asked(iter([prepare(item)]), 1)))
+
+        share = max(1, threads // workers) if side_by_side else 1  # a team of threads for each would be too many
+        work = partial(in_order, workers=workers, start=partial(torch.set_num_threads, share))
+        try:
+            if side_by_side:
+                yield from work(all_the_way, items)
+            else:
+                yield from work(finish, self._asked(work(prepare, items), batch))
+        finally:
+            torch.set_num_threads(threads)  # what threads yet to come begin with
+
+    def _asked(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, Answer | None]]:
+        """Each item with what tells the network's answer; runs where the network does, and does not wait for a GPU."""
+        for group in in_groups(ready, batch, lambda one: None if one.view is None else one.view.shape):
+            views = [one.view for one in group if one.view is not None]
+            if not views:
+                yield from ((one, None) for one in group)
+                continue
+            answers = self._on_its_way(self._forward(views))
+            yield from ((one, partial(_one_of, answers, index)) for index, one in enumerate(group))
+
+    def _on_its_way(self, logits: Tensor) -> Answer:
+        """(B, K, H, W) -> what waits, on any thread, until the answers have left the GPU; on a CPU they are there."""
+        if logits.device.type != "cuda":
+            answers = answer(logits, self._back_projection)
+            return lambda: answers
+        wanted = logits.float() if reads_logits(self._back_projection) else argmax_on_device(logits)
+        here = torch.empty(wanted.shape, dtype=wanted.dtype, pin_memory=True)
+        here.copy_(wanted, non_blocking=True)
+        arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep
+        arrived.record(torch.cuda.current_stream(logits.device))
+
+        def wait() -> NDArray[Any]:
+            arrived.synchronize()
+            there: NDArray[Any] = here.numpy()
+            return there
+
+        return wait
+
+    def view(self, image: Drawn) -> Tensor:
+        """(C, H, W) what the network reads, in memory from which a GPU copies while others compute."""
+        data = self.run.config.data
+        view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std)).image
+        return view.pin_memory() if self.run.device.type == "cuda" else view
+
+    def _forward(self, views: Sequence[Tensor]) -> Tensor:
+        device = self.run.device
+        moved = [view.to(device, non_blocking=True) for view in views]
+        with torch.inference_mode():
+            return self._network(torch.stack(moved))
+
+    def _answered(self, image: Drawn, answer: NDArray[Any]) -> Labels:
+        labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)
+        return labels
+
+
+def _one_of(answers: Answer, index: int) -> NDArray[Any]:
+    one: NDArray[Any] = answers()[index]
+    return one

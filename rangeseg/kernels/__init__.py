@@ -1,0 +1,1 @@
+"""Compiled loops (Numba): arrays in, arrays out. They import nothing of rangeseg."""

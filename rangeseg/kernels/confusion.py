@@ -1,0 +1,45 @@
+"""Counting pairs of label and prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rangeseg.types import IGNORE
+
+
+@njit(cache=True, nogil=True)
+def count(prediction: NDArray[np.integer], label: NDArray[np.integer], state: NDArray[np.int64]) -> bool:
+    """Add (N,) pairs to (K, K+1) counts. False, and nothing added, where a label is neither a class nor IGNORE."""
+    classes, columns = state.shape
+    # Neighbours are often equal, and adding to one counter again at once waits for the last addition: hence eight.
+    counts = np.zeros((8, (classes + 1) * columns), np.int32)
+    cell = np.empty(2048, np.uint16)
+    fours = cell.view(np.uint64)
+    for start in range(0, len(label), len(cell)):
+        block = slice(start, start + len(cell))
+        if not _cells(prediction[block], label[block], classes, cell):
+            return False
+        length = min(len(cell), len(label) - start)
+        for i in range(length // 4):
+            for lane in range(4):
+                counts[4 * (i & 1) + lane, fours[i] >> np.uint64(16 * lane) & np.uint64(0xFFFF)] += 1
+        for i in range(length // 4 * 4, length):
+            counts[0, cell[i]] += 1
+    state += counts.sum(0)[: classes * columns].reshape(classes, columns)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _cells(prediction: NDArray[np.integer], label: NDArray[np.integer], classes: int, cell: NDArray[np.uint16]) -> bool:
+    """Where each pair is counted, row * (K+1) + column; row K is IGNORE. A loop without branches, for SIMD."""
+    strange = 0
+    for i in range(len(label)):
+        labelled = (label[i] >= 0) & (label[i] < classes)
+        named = (prediction[i] >= 0) & (prediction[i] < classes)
+        row = np.uint16(label[i]) if labelled else np.uint16(classes)
+        column = np.uint16(prediction[i]) if named else np.uint16(classes)
+        strange += (not labelled) & (label[i] != IGNORE)
+        cell[i] = row * np.uint16(classes + 1) + column
+    return strange == 0

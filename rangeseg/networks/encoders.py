@@ -1,0 +1,86 @@
+"""Trunks by name: ResNets of ours, and what timm has.
+
+Shapes: B images, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from rangeseg.networks.pretrained import load_trunk
+from rangeseg.networks.resnet import BLOCKS, ResNet, Trunk
+
+REDUCTIONS = [2, 4, 8, 16, 32]
+
+
+def make_encoder(
+    name: str, in_channels: int, *, width: int = 64, output_stride: int = 32, weights: str = "none"
+) -> Trunk:
+    """A module (B, C, H, W) -> five features, from half of the image's size on, with their `channels`.
+
+    Args:
+        name: resnet18, resnet34, resnet50, resnet101, or ``timm:NAME``.
+        in_channels: C.
+        width: of a ResNet's first stage; timm's are as they are.
+        output_stride: how much smaller the last features are than the image; 32 with timm.
+        weights: "none", "imagenet", or a file.
+
+    Raises:
+        ValueError: no such trunk, timm cannot be imported, or weights that do not fit.
+    """
+    if name.startswith("timm:"):
+        if output_stride != 32:
+            raise ValueError(f"trunk: {name} has output stride 32, not {output_stride}; choose a ResNet.")
+        return TimmTrunk(name.removeprefix("timm:"), in_channels, weights=weights)
+    resnets = {f"resnet{layers}": layers for layers in BLOCKS}
+    if name not in resnets:
+        raise ValueError(f"trunk: there is no {name!r}; choose from {', '.join(resnets)}, or timm:NAME.")
+    trunk = ResNet(in_channels, layers=resnets[name], output_stride=output_stride, width=width)
+    load_trunk(trunk, weights, resnets[name])
+    return trunk
+
+
+class TimmTrunk(Trunk):
+    """A network of timm without its classifier.
+
+    Args:
+        name: as timm calls it.
+        in_channels: C.
+        weights: "none", "imagenet" (timm fetches its own), or a file in timm's layout.
+
+    Raises:
+        ValueError: timm cannot be imported or does not know the name, the weights cannot be had or do not fit, or the
+            network does not halve its features five times.
+    """
+
+    def __init__(self, name: str, in_channels: int = 3, *, weights: str = "none") -> None:
+        super().__init__()
+        try:
+            import timm
+        except (ImportError, RuntimeError) as error:  # a torchvision for another torch raises RuntimeError
+            raise ValueError(
+                f"trunk: timm:{name} needs timm, which cannot be imported here ({error}). Install timm with the "
+                "torchvision of your torch, or choose a ResNet: trunk: resnet50."
+            ) from error
+        own = {} if weights in ("none", "imagenet") else {"file": str(Path(weights))}
+        try:
+            self.body = timm.create_model(
+                name, pretrained=weights != "none", in_chans=in_channels, features_only=True,
+                **({"pretrained_cfg_overlay": own} if own else {}),
+            )  # fmt: skip
+        except Exception as error:  # whatever timm, its hub or a foreign file raise
+            raise ValueError(f"trunk: timm:{name} with weights: {weights} cannot be made ({error}).") from error
+        if self.body.feature_info.reduction() != REDUCTIONS:
+            raise ValueError(
+                f"trunk: timm:{name} makes features of 1/{self.body.feature_info.reduction()} of the image, not of "
+                f"1/{REDUCTIONS}; choose another, e.g. timm:densenet161."
+            )
+        self.in_channels = in_channels
+        self.channels = tuple(self.body.feature_info.channels())
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size."""
+        features: list[Tensor] = self.body(image)
+        return features

@@ -1,0 +1,158 @@
+"""An exported network, run in the place of the one it was made from: by ONNX Runtime, or compiled for this machine.
+
+Shapes: B images, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+"""What a device is to ONNX Runtime. `auto` is CUDA where there is one, else the CPU."""
+
+KEY = "rangeseg"
+"""The entry of the file's metadata that says, as JSON, all there is to know; see `rangeseg.inference.export`."""
+
+
+class ExportedNetwork(nn.Module):
+    """(B, C, H, W) normalised images -> (B, K, H, W) logits, as the network that was exported.
+
+    The file's graph normalises by itself, for the sake of other programs; here its input is made from the normalised
+    image. A pixel that is 0 in all channels is told to be not valid, which it is, or is as good as.
+
+    Args:
+        call: (B, C, H, W) channels as measured, (B, H, W) valid -> logits.
+        description: of `rangeseg.inference.export.describe`.
+        device: where `call` reads and answers.
+    """
+
+    def __init__(self, call: Callable[[Tensor, Tensor], Tensor], description: dict[str, Any], device: str) -> None:
+        super().__init__()
+        self.description, self.device = description, torch.device(device)
+        self.stride = tuple(description["stride"])
+        self._call = call
+        self._mean, self._std = (
+            torch.tensor(description[key], device=device).view(-1, 1, 1) for key in ("mean", "std")
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W)."""
+        image = image.to(self.device)
+        return self._call(image * self._std + self._mean, (image != 0).any(1))
+
+
+def read_exported(path: Path, *, device: str = "auto") -> ExportedNetwork:
+    """The network of a file that `rangeseg export` wrote.
+
+    Args:
+        path: ends in one of `EXPORTED`.
+        device: of ONNX: auto, cpu, cuda or tensorrt. A package runs where it was made for.
+
+    Raises:
+        ValueError: the file cannot be read, see `read_onnx` and `read_package`.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: cannot be read (no such file).")
+    return EXPORTED[path.suffix](path, device)
+
+
+def read_onnx(path: Path, device: str = "auto") -> ExportedNetwork:
+    """By ONNX Runtime.
+
+    Raises:
+        ValueError: see `onnx_network`.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
+    return onnx_network(content, str(path), device=device)
+
+
+def onnx_network(content: bytes, name: str, *, device: str = "auto") -> ExportedNetwork:
+    """By ONNX Runtime, from memory.
+
+    Args:
+        content: of the file.
+        name: of the file, for errors.
+        device: auto, cpu, cuda or tensorrt.
+
+    Raises:
+        ValueError: no ONNX Runtime, an unknown device or one that it lacks, or not a file of `rangeseg export`.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(f"{name}: needs ONNX Runtime ({error}). Install it: pip install rangeseg[export]") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=_providers(device, onnxruntime))
+        description: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+    except KeyError as error:
+        raise ValueError(f"{name}: is ONNX, but not written by rangeseg export; export the run again.") from error
+    except ValueError:
+        raise
+    except Exception as error:  # ONNX Runtime's own, which have no common class
+        raise ValueError(f"{name}: is no whole ONNX file ({error}); export the run again.") from error
+
+    def call(channels: Tensor, valid: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"channels": channels.numpy(), "valid": valid.numpy()})[0])
+
+    return ExportedNetwork(call, description, "cpu")
+
+
+def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
+    """A package of machine code, made by torch's AOTInductor for one kind of processor. Only run what you made.
+
+    Raises:
+        ValueError: not a package of `rangeseg export`, or not one for this machine.
+    """
+    try:
+        package: Any = torch._inductor.aoti_load_package(str(path))
+        metadata = package.get_metadata()
+        description = json.loads(metadata[KEY])
+    except KeyError as error:
+        raise ValueError(f"{path}: is a package, but not of rangeseg export; export the run again.") from error
+    except Exception as error:  # the loader's own, which have no common class
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path}: cannot be run here ({cause}); export the run again, on this machine.") from error
+    return ExportedNetwork(package, description, str(metadata["AOTI_DEVICE_KEY"]))
+
+
+EXPORTED = {".onnx": read_onnx, ".pt2": read_package}
+"""Endings of exported files, and what reads them."""
+
+
+def runs_onnx(device: str) -> bool:
+    """ONNX Runtime is there, and works on this device.
+
+    Args:
+        device: as of `onnx_network`.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return PROVIDERS.get(device) in onnxruntime.get_available_providers()
+
+
+def _providers(device: str, onnxruntime: Any) -> list[str]:
+    there = onnxruntime.get_available_providers()
+    if device == "auto":
+        return [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name] in there]
+    if device not in PROVIDERS or PROVIDERS[device] not in there:
+        able = [name for name, provider in PROVIDERS.items() if provider in there]
+        raise ValueError(f"ONNX Runtime has no device {device!r} here; use auto or {', '.join(able)}.")
+    return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))

@@ -1,0 +1,77 @@
+"""Anybody's photographs: images and label images in folders, classes from a YAML beside them.
+
+root/images/NAME.jpg       photographs
+root/labels/NAME.png       labels: raw ids, or the YAML's colours in RGB
+
+Both places are patterns, so other folders, suffixes and splits need no new code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from rangeseg.data.patterns import OwnClasses, Patterns
+from rangeseg.labels import LabelMap
+from rangeseg.photos.io import IMAGE_SUFFIXES, read_color_labels, read_photo
+from rangeseg.photos.pairs import Pair, PhotoPairs
+from rangeseg.types import Photo
+
+
+class PhotoFolder(OwnClasses, PhotoPairs):
+    """The photographs of one split, in the order of their names.
+
+    Args:
+        root: the folder that the patterns start from.
+        split: one of those that the YAML's `splits` names.
+        classes: the YAML, or the name of a shipped dataset with the same classes; `datasets/photo_folder/README.md`
+            says what of it is needed.
+        splits: split -> its folders, instead of those that the YAML names.
+        images: pattern of the photographs' files; see `rangeseg.data.patterns`.
+        label_images: pattern of the label images' files.
+        frames: only these photographs: their names, or a list file of them.
+        labels: read labels. Without them no label file is needed (and nobody can peek).
+
+    Raises:
+        ValueError: a pattern, folder, split or photograph is wrong or not there, or splits would share photographs.
+    """
+
+    folder: ClassVar[str] = "photo_folder"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        classes: str,
+        splits: Mapping[str, Sequence[str]] | None = None,
+        images: str = "images/*",
+        label_images: str = "labels/{name}.png",
+        frames: str | Path | Iterable[str] | None = None,
+        labels: bool = True,
+    ) -> None:
+        self._classes, self._splits = classes, splits
+        self._patterns = Patterns(images, label_images, "images", ("images/*.jpg", "labels/{name}.png"))
+        super().__init__(root, split, frames=frames, labels=labels)
+
+    def find(self, root: Path, split: str) -> Sequence[Pair]:
+        """The files of a split.
+
+        Raises:
+            ValueError: the patterns do not tell splits apart, or two files would have one name.
+        """
+        return self._patterns.find(root, split, self.label_map.splits, IMAGE_SUFFIXES, self.thing)
+
+    @staticmethod
+    def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:
+        """A photograph's file, and its labels' where given, as raw ids or in the classes' colours.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        colors = {} if label_map is None else label_map.raw_colors
+        return read_photo(
+            image, labels=label, label_map=label_map, read_labels=partial(read_color_labels, colors=colors)
+        )

@@ -1,0 +1,68 @@
+"""What datasets of photographs have in common: a list of images, each beside its label image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from rangeseg.data.file_pairs import FilePairs, Pair
+from rangeseg.data.lists import read_names
+from rangeseg.labels import LabelMap
+from rangeseg.photos.io import IMAGE_SUFFIXES, read_photo
+from rangeseg.types import Photo
+
+__all__ = ["Pair", "PhotoPairs", "list_images", "read_photo_list"]
+
+
+class PhotoPairs(FilePairs):
+    """The photographs of one split, in the order in which a dataset's `find` gives them; arguments as `FilePairs`."""
+
+    thing: ClassVar[str] = "photograph"
+    palette: ClassVar[bool] = False
+    """Predictions are palette PNGs in the classes' colours; the ids in the file are the same."""
+
+    @staticmethod
+    def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:
+        """A photograph's file, and its labels' where given, as the dataset has them.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        return read_photo(image, labels=label, label_map=label_map)
+
+    @staticmethod
+    def prediction_name(image: Path) -> str:
+        """The file name that a photograph's prediction has in the dataset's own form."""
+        return f"{image.stem}.png"
+
+    def photo(self, index: int) -> Photo:
+        """Photograph `index`, with labels unless the split or the caller keeps them hidden.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        return self._open(index, self.read)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, in the order of their names.
+
+    Raises:
+        ValueError: the folder is not there, or two files have one name but for the suffix.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; unpack the dataset there, or give the folder that holds it.")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    stems = [path.stem for path in found]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else ()):
+        raise ValueError(f"{folder}: several files are called {', '.join(twice[:5])}; keep one of each.")
+    return found
+
+
+def read_photo_list(path: str | Path) -> tuple[str, ...]:
+    """Read a list of photographs: one name a line; empty lines and lines from ``#`` on are left out.
+
+    Raises:
+        ValueError: the file cannot be read or lists none.
+    """
+    return read_names(path, pattern=r"\S+", what="photograph", form="NAME", example="2007_000032")

@@ -1,0 +1,113 @@
+"""Pascal VOC 2012 in its official layout, with the annotations of SBD where they are unpacked beside it.
+
+root/VOCdevkit/VOC2012/JPEGImages/NAME.jpg              root may also be VOCdevkit/ or VOC2012/ itself
+                       SegmentationClass/NAME.png       labels: palette or grey, raw ids 0..20, 255 is void
+                       SegmentationClassAug/NAME.png    SBD's labels in the same ids
+                       ImageSets/Segmentation/SPLIT.txt the names of a split, one a line
+
+A photograph is called ``NAME`` everywhere, e.g. ``2007_000032``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rangeseg.photos.pairs import Pair, PhotoPairs
+
+HIDDEN_SPLIT = "test"
+"""The split whose labels are the benchmark's secret."""
+AUGMENTED = "train_aug"
+"""What the list of the augmented training split is called where `train_list` does not tell."""
+
+
+class PascalVOC(PhotoPairs):
+    """The photographs of one split, in the order of its list, on which permutations of published lists stand.
+
+    Args:
+        root: the dataset's folder.
+        split: train, val or test.
+        train_list: the list of split train: a name in `ImageSets/Segmentation`, or a file. Lines may also name the two
+            files, as ``/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png``. Default: `AUGMENTED` (10,582 names) where
+            both this list and SegmentationClassAug are there, else ``train`` (1,464).
+        frames: only these photographs: their names, or a list file of them.
+        labels: read labels. Without them no label file is needed (and nobody can peek).
+
+    Raises:
+        ValueError: a folder, list or photograph that is asked for is not there.
+    """
+
+    folder: ClassVar[str] = "pascal_voc"
+    palette: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        train_list: str | None = None,
+        frames: str | Path | Iterable[str] | None = None,
+        labels: bool = True,
+    ) -> None:
+        self._train_list = train_list
+        super().__init__(root, split, frames=frames, labels=labels)
+
+    def find(self, root: Path, split: str) -> Sequence[Pair]:
+        """The files of a split; a label is SBD's where the split is SBD's and has one.
+
+        Raises:
+            ValueError: JPEGImages or the split's list is not there, or the list names a photograph twice.
+        """
+        home = find_home(root, "VOC2012")
+        names, augmented = self._names(home, split)
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"{home}: the list of split {split} names {', '.join(twice[:5])} twice; keep one of each.")
+        folder = home / "SegmentationClassAug"
+        in_aug = {path.name for path in folder.iterdir()} if augmented and folder.is_dir() else set()
+        pairs = []
+        for name in names:
+            label = (folder if f"{name}.png" in in_aug else home / "SegmentationClass") / f"{name}.png"
+            pairs.append(Pair(name, home / "JPEGImages" / f"{name}.jpg", None if split == HIDDEN_SPLIT else label))
+        return pairs
+
+    def _names(self, home: Path, split: str) -> tuple[list[str], bool]:
+        """The names of a split, and whether it is the one that SBD's labels are for."""
+        lists = home / "ImageSets" / "Segmentation"
+        if split != "train":
+            return read_split_list(lists / f"{split}.txt"), False
+        if self._train_list is not None:
+            named = Path(self._train_list)
+            path = named if named.is_file() else lists / f"{self._train_list.removesuffix('.txt')}.txt"
+            return read_split_list(path), path != lists / "train.txt"
+        augmented = (home / "SegmentationClassAug").is_dir() and (lists / f"{AUGMENTED}.txt").is_file()
+        return read_split_list(lists / f"{AUGMENTED if augmented else 'train'}.txt"), augmented
+
+
+def find_home(root: Path, edition: str) -> Path:
+    """The folder of an edition of VOC, e.g. VOC2012: in `VOCdevkit/`, in `root`, or `root` itself.
+
+    Raises:
+        ValueError: none of them holds JPEGImages.
+    """
+    candidates = (root / "VOCdevkit" / edition, root / edition, root)
+    for home in candidates:
+        if (home / "JPEGImages").is_dir():
+            return home
+    looked_in = ", ".join(str(home) for home in candidates)
+    raise ValueError(f"{root}: no JPEGImages in {looked_in}; give the folder that holds VOCdevkit/.")
+
+
+def read_split_list(path: Path) -> list[str]:
+    """The names of a list, one a line, or the paths of a photograph and its label.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        there = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "no list"
+        raise ValueError(f"{path}: cannot be read ({error}). {path.parent} has {there}; unpack VOC's lists.") from error
+    return [Path(line.split()[0]).stem for line in lines if line.strip()]

@@ -1,0 +1,146 @@
+"""Components by name: a dict in plain sight, `module:Name` for the user's own, constructor arguments as the schema."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+Component = dict[str, Any]
+"""A `name` and that component's constructor arguments."""
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run: names the key's path, what it holds, and what to write instead."""
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The nearest of the known words, or all of them, as the last sentence of an error."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(map(repr, sorted(known)))}."
+
+
+class Table(Mapping[str, Callable[..., Any]]):
+    """Component classes by name. A class is imported when it is looked up.
+
+    Args:
+        kind: what the components are, for errors: "network".
+        places: name -> ``module:Class``.
+    """
+
+    def __init__(self, kind: str, places: Mapping[str, str]) -> None:
+        self.kind, self.places = kind, dict(places)
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        module, _, attribute = self.places[name].partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], path: str, **context: Any) -> Any:
+    """Make the component a section describes; sections within it, alone or in a list, are made by the same table.
+
+    Args:
+        table: name -> class; ``module:Name`` reaches a class of the user's own.
+        section: `name` and constructor arguments.
+        path: the section's path in the config, for errors.
+        context: what the experiment knows (in_channels, wrap, ...): given to a constructor that takes it, unless the
+            section has it.
+
+    Raises:
+        ConfigError: unknown name or argument, missing argument, wrong type, or the constructor's own ValueError.
+    """
+    arguments = {
+        key: _build_within(table, value, f"{path}.{key}", context) for key, value in section.items() if key != "name"
+    }
+    maker = lookup(table, section.get("name"), path)
+    parameters = inspect.signature(maker).parameters
+    hints = _hints(maker)
+    for key, value in arguments.items():
+        if key not in parameters:
+            raise ConfigError(f"{path}.{key}: unknown key. {did_you_mean(key, list(parameters))}")
+        if not _fits(value, hints.get(key, Any)):
+            raise ConfigError(f"{path}.{key}: expected {_spell(hints[key])}, got {value!r}.")
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    arguments = {k: v for k, v in context.items() if k in parameters} | arguments
+    for key, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
+        if required and key not in arguments:
+            raise ConfigError(f"{path}.{key}: missing; {section.get('name')} needs it.")
+    try:
+        return maker(**arguments)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Callable[..., Any]:
+    """The class a name stands for; ``module:Name`` reaches the user's own.
+
+    Raises:
+        ConfigError: no such name, module or attribute.
+    """
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}.name: missing. {did_you_mean('', list(table))}")
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            maker: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{path}.name: {name!r} cannot be imported: {error}.") from error
+        return maker
+    if name not in table:
+        raise ConfigError(f"{path}.name: {name!r} is unknown. {did_you_mean(name, list(table))}")
+    return table[name]
+
+
+def accepted_kwargs(function: Callable[..., Any], section: Mapping[str, Any]) -> dict[str, Any]:
+    """Those keys of a section that a function takes."""
+    parameters = inspect.signature(function).parameters
+    return {key: value for key, value in section.items() if key in parameters}
+
+
+def _build_within(table: Mapping[str, Callable[..., Any]], value: Any, path: str, context: Mapping[str, Any]) -> Any:
+    """The value, with every section in it built."""
+    if isinstance(value, Mapping) and "name" in value:
+        return build(table, value, path, **context)
+    if isinstance(value, list):
+        return [_build_within(table, item, f"{path}[{i}]", context) for i, item in enumerate(value)]
+    return value
+
+
+def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
+    return typing.get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (tuple, list, Sequence):
+        return isinstance(value, list | tuple) and all(_fits(v, arguments[0] if arguments else Any) for v in value)
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (str, bool) else True
+
+
+def _spell(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
