@@ -167,6 +167,51 @@ class TestPCD:
         (tmp_path / "a.pcd").write_bytes(pcd(table(scan), "binary", width=8))
         np.testing.assert_array_equal(read_scan(tmp_path / "a.pcd").xyz, scan.xyz)
 
+    @pytest.mark.parametrize("data", ["binary", "binary_compressed"])
+    @pytest.mark.parametrize("padding", [b"\n", bytes(3906)], ids=["newline", "page"])
+    def test_padding_after_the_data_is_ignored(self, tmp_path: Path, data: str, padding: bytes) -> None:
+        scan, path = made_up(), tmp_path / "a.pcd"
+        path.write_bytes(pcd(table(scan), data) + padding)
+        read = read_scan(path)
+        np.testing.assert_array_equal(read.xyz, scan.xyz)
+        np.testing.assert_array_equal(read.ring, scan.ring)
+        path.write_bytes(pcd(table(scan), data) + b"other data")
+        with pytest.raises(ValueError, match=r"a\.pcd: is no whole PCD file"):
+            read_scan(path)
+
+    @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {b"WIDTH 40\nHEIGHT 1": b"WIDTH 0\nHEIGHT 1"},
+            {b"FIELDS x": b"FIELDS _ x", b"SIZE 4": b"SIZE 1 4", b"TYPE F": b"TYPE U F", b"COUNT 1": b"COUNT 0 1"},
+        ],
+        ids=["width 0", "count 0"],
+    )
+    def test_width_0_and_fields_of_no_bytes_are_read(
+        self, tmp_path: Path, data: str, changes: dict[bytes, bytes]
+    ) -> None:
+        scan = made_up()
+        content = pcd(table(scan), data)
+        for old, new in changes.items():
+            assert content.count(old) == 1
+            content = content.replace(old, new)
+        (tmp_path / "a.pcd").write_bytes(content)
+        read = read_scan(tmp_path / "a.pcd")
+        np.testing.assert_array_equal(read.xyz, scan.xyz)
+        np.testing.assert_array_equal(read.ring, scan.ring)
+
+    @pytest.mark.parametrize("name", ["pcd ascii", "ply ascii"])
+    @pytest.mark.parametrize("word", [b"-1.#IND", b"1.#QNAN", b"1.#QNAN0", b"nan(ind)", b"-nan(snan)"])
+    def test_other_spellings_of_nan_are_no_returns(self, tmp_path: Path, name: str, word: bytes) -> None:
+        scan = made_up()
+        scan.xyz[3] = np.nan
+        path = write(tmp_path, name, scan)
+        content = path.read_bytes()
+        assert b"nan nan nan" in content
+        path.write_bytes(content.replace(b"nan nan nan", b" ".join([word] * 3)))
+        np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
+
     @pytest.mark.parametrize(
         ("old", "new", "said"),
         [
@@ -303,6 +348,19 @@ def test_wrong_endings_are_refused(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=rf"a\{other}"):
                 read_scan(path)
         assert npz(made_up())[:2] == b"PK", name
+
+
+def test_a_recording_with_fewer_clouds_than_it_declares_is_refused_and_its_scans_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    rows = table(made_up())
+    clouds = [{name: rows[name] for name in rows.dtype.names or ()}] * 2
+    monkeypatch.setattr("rangeseg.scan_formats.unpack.clouds_of_bag", lambda *_: (3, iter(clouds)))
+    out = tmp_path / "out"
+    assert main(["unpack", str(tmp_path / "cut.mcap"), "--out", str(out)]) == 1
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "declares 3 clouds and holds 2" in said
+    assert sorted(file.name for file in out.iterdir()) == ["000000.npz", "000001.npz"]
 
 
 class TestRecordings:

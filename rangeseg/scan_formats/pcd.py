@@ -21,6 +21,9 @@ from rangeseg.types import Scan
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
 SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
+PADDING = b"\0\r\n\x1a "
+"""What may follow the data, in any number: older PCL fills binary files with zeros to a whole page of memory."""
+
 KEYS = {"VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA"}
 
 
@@ -73,7 +76,7 @@ def _header(content: bytes) -> Header:
         raise ValueError(f"its header has no {' and no '.join(sorted(missing))}")
     width, height = _number(said, "WIDTH"), _number(said, "HEIGHT", 1)
     points = _number(said, "POINTS", width * height)
-    if points != width * height:
+    if points != width * height and (width or not points):  # some writers give WIDTH 0 and only POINTS
         raise ValueError(f"{points} points are not {width} x {height}")
     return Header(_record(said), points, " ".join(said["DATA"]), start)
 
@@ -92,8 +95,10 @@ def _record(said: dict[str, list[str]]) -> np.dtype:
         raise ValueError(f"{len(names)} fields, but {len(said['SIZE'])} sizes, {len(said['TYPE'])} types and so on")
     record: list[tuple] = []
     for name, size, kind, count in zip(names, said["SIZE"], said["TYPE"], counts, strict=True):
-        if size not in map(str, SIZES.get(kind, ())) or not count.isdecimal() or not 0 < int(count) < 65536:
+        if size not in map(str, SIZES.get(kind, ())) or not count.isdecimal() or int(count) > 65535:
             raise ValueError(f"field {name} is {count} times {kind} of {size} bytes")
+        if int(count) == 0:  # padding of no bytes
+            continue
         free = name if name not in (other[0] for other in record) else f"{name} {len(record)}"  # padding is called _
         record.append((free, f"<{KINDS[kind]}{size}", int(count)) if count != "1" else (free, f"<{KINDS[kind]}{size}"))
     return np.dtype(record)
@@ -110,9 +115,9 @@ def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
         firsts = np.cumsum([0, *(math.prod(kind.shape) for kind in record.values())])
         columns = {name: table[first] for name, first in zip(record, firsts[:-1], strict=True)}
     elif header.data == "binary":
-        if len(body) != needed:
+        if len(body) < needed or bytes(body[needed:]).strip(PADDING):
             raise ValueError(f"{len(body)} bytes of data where {points} points need {needed}")
-        rows = np.frombuffer(body, header.record)
+        rows = np.frombuffer(body[:needed], header.record)
         columns = {name: rows[name] for name in record}
     elif header.data == "binary_compressed":
         columns, at, plain = {}, 0, _expanded(bytes(body), needed)
@@ -126,8 +131,9 @@ def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
 
 def _expanded(body: bytes, needed: int) -> bytes:
     said = np.frombuffer(body[:8].ljust(8, b"\0"), "<u4").tolist()
-    if said != [len(body) - 8, needed]:
+    end = 8 + said[0]
+    if len(body) < end or said[1] != needed or body[end:].strip(PADDING):
         raise ValueError(
             f"it says {said[0]} bytes expand to {said[1]}, there are {max(len(body) - 8, 0)} and {needed} are needed"
         )
-    return expand(body[8:], needed)
+    return expand(body[8:end], needed)

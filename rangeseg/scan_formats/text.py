@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+NO_NUMBER = re.compile(rb"[-+]?(?:1\.#(?:IND|QNAN|SNAN)\w*|nan\([^) ]*\))", re.IGNORECASE)
+"""What Microsoft's C library writes for a value that is no number."""
 
 
 def columns_of_text(lines: Sequence[bytes], rows: int, types: Sequence[np.dtype]) -> list[NDArray]:
     """Read numbers between blanks, one row a line.
 
     Args:
-        lines: of the file; blank ones do not count.
+        lines: of the file; blank ones do not count, and ``-1.#IND``, ``1.#QNAN`` and ``nan(ind)`` are nan.
         rows: N, how many rows there must be.
         types: the C columns' types.
 
@@ -27,7 +31,8 @@ def columns_of_text(lines: Sequence[bytes], rows: int, types: Sequence[np.dtype]
         raise ValueError(f"{len(lines)} lines of data where the header counts {rows}")
     if rows == 0:
         return [np.empty(0, dtype) for dtype in types]
-    table = np.loadtxt([line.decode("latin1") for line in lines], np.float64, comments=None, ndmin=2)
+    words = [NO_NUMBER.sub(b"nan", line).decode("latin1") for line in lines]
+    table = np.loadtxt(words, np.float64, comments=None, ndmin=2)
     if table.shape != (rows, len(types)):
         raise ValueError(f"rows of {table.shape[1]} numbers where the header has {len(types)}")
     return [_as_type(table[:, k], dtype) for k, dtype in enumerate(types)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rangeseg.files import write_atomically
 from rangeseg.scan_formats.bags import clouds_of_bag
@@ -35,7 +36,8 @@ def unpack(
 
     Raises:
         ImportError: the extra that it needs is not installed.
-        ValueError: the recording cannot be read, has no such topic, or a cloud is no scan; what was written stays.
+        ValueError: the recording cannot be read, has no such topic, holds fewer clouds than it declares, or a
+            cloud is no scan; what was written stays.
     """
     captured = path.suffix in (".pcap", ".osf")
     if captured and topic is not None:
@@ -44,7 +46,7 @@ def unpack(
 
     def write() -> Iterator[Path]:
         found: Fields | None = None
-        for number, columns in enumerate(clouds):
+        for number, columns in enumerate(_complete(clouds, count, path, out)):
             where = f"{path}, cloud {number}"
             fitting = found or find_fields(where, columns, fields or {})
             try:
@@ -56,6 +58,21 @@ def unpack(
             yield target
 
     return count, write()
+
+
+def _complete(
+    clouds: Iterator[dict[str, NDArray]], count: int | None, path: Path, out: Path
+) -> Iterator[dict[str, NDArray]]:
+    """The same clouds; at their end, fewer than the declared `count` are an error."""
+    read = 0
+    for columns in clouds:
+        read += 1
+        yield columns
+    if count is not None and read < count:
+        raise ValueError(
+            f"{path}: declares {count} clouds and holds {read}: it is cut off; copy it again. "
+            f"The scans already in {out} are whole."
+        )
 
 
 def write_npz(path: Path, scan: Scan) -> None:
