@@ -1,4 +1,4 @@
-"""The `rangeseg` command. Each subcommand is a thin shell over the library; `tools/*.py` call the same functions.
+"""The `rangeseg` command. Each subcommand is a thin shell over the library; `python -m rangeseg` is the same.
 
 rangeseg demo [--out DIR] [--real DATA]
 rangeseg train CONFIG [key.path=value ...] [--resume]

@@ -23,6 +23,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
 from rangeseg.types import IGNORE
+from rangeseg.version import __version__
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +235,8 @@ def test_keys_and_whole_sections_of_a_config_are_overrides() -> None:
     words = ["perturbation={name: cutmix, area: 0.3}", "data.projection={name: ring, height: 32}", "optim.steps=3"]
     arguments = parse(["train", words[0], "c.yaml", *words[1:], "--resume"])
     assert (arguments.config, arguments.overrides, arguments.resume) == (Path("c.yaml"), words, True)
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "rangeseg", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"rangeseg {__version__}"

@@ -187,3 +187,22 @@ def test_labelled_views_are_mixed_with_unlabelled_ones(tiny_config: Config, name
     result = train(tiny_config)
     assert result is not None
     assert np.isfinite(result["mean_iou"])
+
+
+class Bare(nn.Module):
+    """A network of a user's own that declares nothing."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, num_classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.conv(image)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_network_without_a_stride_trains_by_every_method(tiny_config: Config, name: str) -> None:
+    tiny_config.method, tiny_config.consistency.kind = {"name": name}, "ce"
+    tiny_config.network = {"name": "test_strategies:Bare"}
+    tiny_config.optim.steps = 1
+    assert train(tiny_config) is not None

@@ -95,7 +95,7 @@ class Pair(nn.Module):
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
         self.first, self.second = first, second
-        self.stride = getattr(first, "stride", 1)
+        self.stride = getattr(first, "stride", (1, 1))
 
     @property
     def auxiliary(self) -> list[nn.Module]:
