@@ -191,3 +191,10 @@ def test_a_key_of_version_0_1_is_refused_in_a_file_and_translated_in_a_stored_co
     for part in new.split("."):
         found = getattr(found, part)
     assert found in (1, {"name": "cbst"}, {"backbone": 0.5})
+
+
+def test_a_stored_config_never_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANGESEG_SECRET", "told")
+    with pytest.raises(ConfigError, match="could read your environment") as refused:
+        config_from_yaml(MINIMAL.replace("somewhere", "${oc.env:RANGESEG_SECRET}"))
+    assert "told" not in str(refused.value)

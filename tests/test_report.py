@@ -143,13 +143,20 @@ def test_points_are_centimetres_and_errors_are_told(rng: np.random.Generator, la
     assert len(data["palette"]) == 22
 
 
+def test_a_name_cannot_break_the_points(rng: np.random.Generator, label_map: LabelMap) -> None:
+    nasty = replace(shown(rng), colorings={"<!--<script>&": np.zeros(1000, np.int64)})
+    text = page("t", [scans([nasty], label_map)], [nasty], label_map).decode()
+    assert "<!--<script>" not in text
+    assert points_of(text)["scans"][0]["layers"][0]["name"] == "<!--<script>&"
+
+
 def test_large_scans_are_thinned(rng: np.random.Generator, label_map: LabelMap) -> None:
     data = points_of(page("t", [], [shown(rng, 3 * MOST_POINTS)], label_map).decode())
     assert len(base64.b64decode(data["scans"][0]["layers"][0]["ids"])) <= MOST_POINTS
 
 
 def test_text_cannot_break_out(label_map: LabelMap) -> None:
-    nasty = "</script><b>'\"&"
+    nasty = "<!--<script></script><b>'\"&"
     text = page(nasty, [paragraph(nasty), table([nasty], [[nasty]])], [], label_map).decode()
     assert "<b>" not in text
     rows = Cells(confusion(np.array([[3, 1, 0], [0, 0, 0]]), ["a", nasty])).tables[0]

@@ -97,8 +97,14 @@ def config_from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
     """A config from the text `write_config` made, with `key.path=value` overrides above it.
 
     Raises:
-        ConfigError: as `read_config`.
+        ConfigError: as `read_config`, or the text holds an interpolation. `write_config` makes none, and one in a
+            stranger's file could read the environment.
     """
+    if "${" in text:
+        raise ConfigError(
+            "A stored config holds ${...}, which could read your environment, and no training of rangeseg writes it. "
+            "Do not use this file, unless you know who changed it."
+        )
     layer = OmegaConf.create(text)
     assert isinstance(layer, DictConfig)
     _translate(layer)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +64,20 @@ def page(title: str, sections: Iterable[str], shown: Sequence[ReportSample], lab
     """
     palette = [*map(_rgb, label_map.colors), [70, 72, 76], list(RIGHT), list(WRONG)]
     scans = [_points(one, label_map.num_classes) for one in shown if one.xyz is not None]
-    points = json.dumps({"palette": palette, "scans": scans}).replace("</", "<\\/")
+    points = _json_in_html({"palette": palette, "scans": scans})
     template = Template((FOLDER / "page.html").read_text("utf-8"))
     script = (FOLDER / "points.js").read_text("utf-8")
     return template.substitute(
         title=escape(title), version=__version__, body="\n".join(sections), points=points, script=script
     ).encode()
+
+
+def _json_in_html(value: Any) -> str:
+    """JSON that no name within can end: what HTML reads as markup is written as escapes of JSON."""
+    text = json.dumps(value)  # ASCII, so that line separators are escaped already
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def heading(text: str, words: str = "") -> str:
