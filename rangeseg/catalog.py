@@ -8,7 +8,6 @@ from __future__ import annotations
 from rangeseg.registry import Table
 
 DATASETS = Table(
-    "dataset",
     {
         "semantic_kitti": "rangeseg.data.semantic_kitti:SemanticKitti",
         "scribble_kitti": "rangeseg.data.scribble_kitti:ScribbleKitti",
@@ -30,7 +29,6 @@ DATASETS = Table(
 )
 
 GEOMETRIES = Table(
-    "projection",
     {
         "spherical": "rangeseg.projection.spherical:SphericalProjection",
         "ring": "rangeseg.projection.ring:RingProjection",
@@ -41,10 +39,9 @@ GEOMETRIES = Table(
 )
 """The projections that a sensor file may name."""
 
-PROJECTIONS = Table("projection", {**GEOMETRIES.places, "sensor": "rangeseg.projection.sensor:sensor_projection"})
+PROJECTIONS = Table({**GEOMETRIES.places, "sensor": "rangeseg.projection.sensor:sensor_projection"})
 
 BACK_PROJECTIONS = Table(
-    "back-projection",
     {
         "nearest": "rangeseg.evaluation.backprojection:NearestPixel",
         "knn": "rangeseg.evaluation.backprojection:KnnVote",
@@ -55,7 +52,6 @@ BACK_PROJECTIONS = Table(
 )
 
 NETWORKS = Table(
-    "network",
     {
         "fidnet": "rangeseg.networks.fidnet:FIDNet",
         "cenet": "rangeseg.networks.cenet:CENet",
@@ -72,7 +68,6 @@ NETWORKS = Table(
 )
 
 PERTURBATIONS = Table(
-    "perturbation",
     {
         "cutmix": "rangeseg.perturbations.boxes:CutMix",
         "cutout": "rangeseg.perturbations.boxes:CutOut",
@@ -96,7 +91,6 @@ PERTURBATIONS = Table(
 )
 
 METHODS = Table(
-    "method",
     {
         "mean_teacher": "rangeseg.engine.methods:Method",
         "fixmatch": "rangeseg.engine.methods:FixMatch",

@@ -28,12 +28,11 @@ class Table(Mapping[str, Callable[..., Any]]):
     """Component classes by name. A class is imported when it is looked up.
 
     Args:
-        kind: what the components are, for errors: "network".
         places: name -> ``module:Class``.
     """
 
-    def __init__(self, kind: str, places: Mapping[str, str]) -> None:
-        self.kind, self.places = kind, dict(places)
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self.places = dict(places)
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         module, _, attribute = self.places[name].partition(":")

@@ -159,18 +159,26 @@ def test_every_numeric_key_has_its_range_beside_it() -> None:
     assert not [path for path, key in numeric_keys() if "range" not in key.metadata]
 
 
+def test_every_word_is_a_choice_or_declared_as_text() -> None:
+    hints = {section: typing.get_type_hints(section) for section in (Config, *map(type, vars(Config()).values()))}
+    words = [key for section, types in hints.items() if is_dataclass(section) for key in fields(section)]
+    plain = [key.name for key in words if key.type in ("str", "str | None") and not key.metadata]
+    assert not plain
+
+
 @pytest.mark.parametrize("path", [path for path, _ in numeric_keys()])
 def test_a_number_out_of_its_range_is_refused(path: str) -> None:
-    limits = dict(numeric_keys())[path].metadata["range"]
+    key = dict(numeric_keys())[path]
+    limits = key.metadata["range"]
     lists, maps = {"data.mean", "data.std"}, {"supervised.frequencies": "road", "optim.lr_multipliers": "backbone"}
-    low = limits.least if limits.least is not None else limits.above
-    for value in [
-        ".inf" if low is None else f"{low - 1}",
-        *([] if limits.most is None else [f"{limits.most + 1}"]),
-    ]:
+    values = [limits.least - 1] if limits.least is not None else []
+    values += [limits.above, limits.above - 1] if limits.above is not None else []
+    values += [limits.most + 1] if limits.most is not None else []
+    values += [] if key.type == "int" else [".nan", ".inf"]
+    for value in values:
         word = f"[1.0, {value}]" if path in lists else f"{{{maps[path]}: {value}}}" if path in maps else value
-        with pytest.raises(ConfigError, match=re.escape(path) + ".*out of range"):
-            config_from_yaml("data: {root: x}\noptim: {steps: 1}\nruntime: {out: x}", [f"{path}={word}"])
+        with pytest.raises(ConfigError, match=rf"{re.escape(path)}.*: .* is out of range; give {limits}"):
+            config_from_yaml(MINIMAL, [f"{path}={word}"])
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

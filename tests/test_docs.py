@@ -248,3 +248,9 @@ def check_extending(left: dict, folder: Path) -> None:
     assert ((mask != mask.roll(1, 2)).sum(2) == 2).all()  # one run of columns on the cylinder
     runs = {path.name for path in (folder / "runs").iterdir()}
     assert runs == {"my_dataset", "my_network", "my_perturbation", "my_sensor"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_lines_of_prose_are_up_to_120_characters(page: Path) -> None:
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE).splitlines()
+    assert not [line for line in prose if len(line) > 120 and not line.lstrip().startswith(("|", "!", "<", "#"))]

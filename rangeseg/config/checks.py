@@ -18,8 +18,8 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: what is wrong, and what would be right.
     """
-    for path, settings, value in _keys(config):
-        _check_key(path, settings, value)
+    for path, metadata, value in _keys(config):
+        _check_key(path, metadata, value)
     _check_supervised(config)
     if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
         raise ConfigError(f"optim.accumulate: {config.optim.accumulate} parts are more than the views of a batch.")

@@ -51,6 +51,11 @@ def numbers(default_factory: Callable[[], Any], **bounds: float) -> Any:
     return field(default_factory=default_factory, metadata={"range": Range(**bounds)})
 
 
+def text(default: Any) -> Any:
+    """Free text: a path, or a name that is looked up elsewhere."""
+    return field(default=default, metadata={"text": True})
+
+
 def choice(default: str, *words: str) -> Any:
     """One of a few words; the default is among them."""
     return field(default=default, metadata={"choices": words})
@@ -60,13 +65,13 @@ def choice(default: str, *words: str) -> Any:
 class DataConfig:
     """Which scans or photographs, which of their labels, and how they become views."""
 
-    root: str = MISSING
+    root: str = text(MISSING)
     """Folder of the dataset, in its official layout."""
     dataset: Component = field(default_factory=lambda: dict(name="semantic_kitti"))
-    labelled: str | None = None
+    labelled: str | None = text(None)
     """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); null: the whole training split;
     none: only those of `labelled_from`."""
-    unlabelled: str | None = None
+    unlabelled: str | None = text(None)
     """The same for the unlabelled scans; none: only those of `unlabelled_from`."""
     unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
     """More unlabelled scans, of other datasets or sensors: {root, dataset, split, frames, projection} each; the last
@@ -170,7 +175,7 @@ class OptimConfig:
 class EvaluationConfig:
     """What is scored, when, and how pixels become points, or a photograph's own pixels: {name: nearest}."""
 
-    split: str = "val"
+    split: str = text("val")
     every: int = number(0, least=0)
     """Steps between evaluations during training; 0: only at the end."""
     back_projection: Component = field(default_factory=lambda: dict(name="knn"))
@@ -189,12 +194,12 @@ class RuntimeConfig:
     own) change what is learnt. `compile`, `channels_last` and the device change rounding. The rest changes nothing.
     """
 
-    out: str = MISSING
-    initialise_from: str | None = None
+    out: str = text(MISSING)
+    initialise_from: str | None = text(None)
     """Run folder or checkpoint whose teacher's weights student and teacher start from; null: fresh ones."""
     seed: int = number(0, least=0)
     precision: str = choice("32-true", "32-true", "bf16-mixed", "16-mixed")
-    accelerator: str = "auto"
+    accelerator: str = text("auto")
     devices: int = number(1, least=1)
     num_nodes: int = number(1, least=1)
     threads: int = number(0, least=0)
