@@ -14,9 +14,9 @@ from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.losses import consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.masks import beam_mask, box_mask, sector_mask
-from rangeseg.mix import erase, mix, mix_probabilities
+from rangeseg.mixing import erase, mix, mix_probabilities
 from rangeseg.networks import create_network
-from rangeseg.perturbations import CutMix, CutOut, NoPerturbation, Perturbation, Perturbed
+from rangeseg.perturbations import CutMix, CutOut, Identity, Perturbation
 from rangeseg.photos.io import read_photo
 from rangeseg.photos.padded_image import PaddedImage
 from rangeseg.projection.beam import BeamProjection
@@ -28,8 +28,8 @@ from rangeseg.projection.unfolding import ScanUnfolding
 from rangeseg.registry import ConfigError
 from rangeseg.scan_io import read_scan, write_labels
 from rangeseg.schedules import poly_decay, sigmoid_rampup
-from rangeseg.teacher import EmaTeacher
-from rangeseg.types import IGNORE, Photo, Raster, Sample, Scan, View, ViewSpec
+from rangeseg.teacher import EmaTeacher, pseudo_labels
+from rangeseg.types import IGNORE, Photo, PseudoLabelled, Raster, Sample, Scan, View
 from rangeseg.version import __version__
 
 __all__ = [
@@ -41,13 +41,13 @@ __all__ = [
     "CutMix",
     "CutOut",
     "EmaTeacher",
+    "Identity",
     "LabelMap",
-    "NoPerturbation",
     "OrganisedProjection",
     "PaddedImage",
     "Perturbation",
-    "Perturbed",
     "Photo",
+    "PseudoLabelled",
     "RangeImage",
     "Raster",
     "RingProjection",
@@ -58,7 +58,6 @@ __all__ = [
     "SphericalProjection",
     "Trainer",
     "View",
-    "ViewSpec",
     "__version__",
     "beam_mask",
     "box_mask",
@@ -74,6 +73,7 @@ __all__ = [
     "nearest_label",
     "nearest_pixel",
     "poly_decay",
+    "pseudo_labels",
     "read_config",
     "read_photo",
     "read_scan",

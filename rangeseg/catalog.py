@@ -83,10 +83,10 @@ PERTURBATIONS = Table(
         "affine": "rangeseg.perturbations.affine:Affine",
         "jitter": "rangeseg.perturbations.jitter:Jitter",
         "color": "rangeseg.perturbations.color:Color",
-        "combined": "rangeseg.perturbations.combined:Combined",
+        "compose": "rangeseg.perturbations.combined:Compose",
         "one_of": "rangeseg.perturbations.combined:OneOf",
-        "several": "rangeseg.perturbations.combined:Several",
-        "none": "rangeseg.perturbations.bases:NoPerturbation",
+        "all_of": "rangeseg.perturbations.combined:AllOf",
+        "identity": "rangeseg.perturbations.bases:Identity",
     },
 )
 

@@ -289,7 +289,7 @@ def _distance(logits: Tensor, target: Tensor, target_logits: Tensor | None, kind
     if kind.startswith("logits_"):
         if target_logits is None:
             raise ValueError(
-                f"consistency_loss of kind {kind!r} needs target_logits; set logits=True on the perturbation."
+                f"consistency_loss of kind {kind!r} needs target_logits; use pseudo_labels(..., logits=True)."
             )
         target = target_logits
     return CONSISTENCY_KINDS[kind](_at_least_float32(logits), _at_least_float32(target.detach()))

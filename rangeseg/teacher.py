@@ -1,5 +1,4 @@
-"""Who answers for unlabelled views: a copy of the student that follows it as an exponential moving average, or a
-network as it is.
+"""Teachers of unlabelled views and their pseudo-labels: a network as it is, or the student's moving average.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -9,12 +8,77 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from rangeseg.networks.modes import evaluating
+from rangeseg.types import IGNORE, PseudoLabelled, View
+
+
+class Teacher(Protocol):
+    """Predicts unlabelled views, without a gradient; `EmaTeacher` is one."""
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) probabilities."""
+        ...
+
+    def logits(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits."""
+        ...
+
+
+def pseudo_labels(
+    teacher: Teacher, *views: View, joint: bool = True, logits: bool = False, labels: bool = False
+) -> list[PseudoLabelled]:
+    """The views with the teacher's predictions as their targets.
+
+    Args:
+        teacher: predicts.
+        views: one or two batches of B views.
+        joint: predict all batches in one forward pass. Two passes differ where a teacher in train mode takes
+            BatchNorm's statistics from the batch (the paper's code does).
+        logits: keep the logits, too, for a loss on logits.
+        labels: where a view has a label, the target is the label (mixing labelled with unlabelled views).
+
+    Returns:
+        One batch for each of the views.
+    """
+    images = [view.image for view in views]
+    predicted = [_predict(teacher, image, logits) for image in ([torch.cat(images)] if joint else images)]
+    target = torch.cat([target for target, _ in predicted]) if len(predicted) > 1 else predicted[0][0]
+    targets = target.chunk(len(views))
+    if labels:
+        targets = tuple(with_labels(target, view.label) for target, view in zip(targets, views, strict=True))
+    kept = [part for _, part in predicted if part is not None]
+    parts = torch.cat(kept).chunk(len(views)) if kept else [None] * len(views)
+    return [
+        PseudoLabelled(view.image, target, part, view.valid)
+        for view, target, part in zip(views, targets, parts, strict=True)
+    ]
+
+
+def _predict(teacher: Teacher, image: Tensor, keep_logits: bool) -> tuple[Tensor, Tensor | None]:
+    if not keep_logits:
+        return teacher(image), None
+    logits = teacher.logits(image)
+    return logits.softmax(1), logits
+
+
+def with_labels(target: Tensor, label: Tensor) -> Tensor:
+    """The target, replaced by the label with certainty wherever there is one.
+
+    Args:
+        target: (B, K, H, W) probabilities.
+        label: (B, H, W) int64 train ids, IGNORE where there is none.
+
+    Returns:
+        (B, K, H, W).
+    """
+    known = (label != IGNORE)[:, None]
+    certain = torch.zeros_like(target).scatter_(1, label[:, None].where(known, 0), 1)
+    return torch.where(known, certain, target)
 
 
 class NetworkTeacher:

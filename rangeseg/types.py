@@ -118,6 +118,23 @@ class View:
         return View(*(torch.stack([getattr(view, name) for view in views]) for name in fields))
 
 
+@dataclass(frozen=True)
+class PseudoLabelled:
+    """Unlabelled views with the target that the student should match: what a perturbation reads and what it returns.
+
+    Args:
+        image: (B, C, H, W), normalised, 0 where not valid.
+        target: (B, K, H, W) probabilities, without a gradient.
+        target_logits: (B, K, H, W) where the loss compares logits, else None.
+        valid: (B, H, W) bool, where the consistency loss counts.
+    """
+
+    image: Tensor
+    target: Tensor
+    target_logits: Tensor | None
+    valid: Tensor
+
+
 class Raster(Protocol):
     """What knows which pixel each element was drawn to: `RangeImage` (points), `PaddedImage` (photo pixels)."""
 
@@ -143,20 +160,3 @@ class Sample:
     raster: Raster
     label: NDArray[np.integer] | None = None
     distance_m: NDArray[np.floating] | None = None
-
-
-@dataclass(frozen=True)
-class ViewSpec:
-    """What a network must know of the views it will read.
-
-    Args:
-        channels: C.
-        height: H, pixels.
-        width: W, pixels.
-        wrap: column 0 touches column W-1 (a range image is a cylinder; a photograph is not).
-    """
-
-    channels: int
-    height: int
-    width: int
-    wrap: bool

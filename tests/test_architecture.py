@@ -12,7 +12,7 @@ TREES = {place: ast.parse(source, place) for place, source in SOURCES.items()}
 FILE_LINES = 300
 FUNCTION_LINES = 40
 
-LONG_FILES = {"engine/trainer.py": 310, "losses.py": 305}
+LONG_FILES = {"losses.py": 305}
 LONG_FUNCTIONS = {
     "apps/predict.py: predict_inputs": 50,
     "data/loading.py: __init__": 43,
@@ -25,7 +25,7 @@ LONG_FUNCTIONS = {
 """What is longer than the rule says, and how long it may be. Nothing is added here; shorten what is new."""
 
 LEAVES = {"types", "version", "files", "resources", "registry", "catalog", "parallel", "optional", "labels", "sensors"}
-LEARNING = {"masks", "mix", "noise", "losses", "schedules", "networks", "perturbations", "teacher"}
+LEARNING = {"masks", "mixing", "noise", "losses", "schedules", "networks", "perturbations", "teacher"}
 SCANS = {"kernels", "scan_formats", "scan_io", "projection", "synthetic", "data"}
 ENGINE = LEAVES | LEARNING | SCANS | {"config", "analysis", "vis", "photos", "evaluation"}
 
@@ -49,11 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "noise": {"types"},
     "schedules": {"types"},
     "masks": {"types", "registry", "catalog", "noise"},
-    "mix": {"types", "kernels"},
+    "mixing": {"types", "kernels"},
     "losses": {"types", "kernels"},
     "networks": {"types", "registry", "catalog"},
     "teacher": {"types", "networks"},
-    "perturbations": {"types", "registry", "catalog", "masks", "mix", "noise", "losses", "networks"},
+    "perturbations": {"types", "registry", "catalog", "masks", "mixing", "noise", "losses", "networks"},
     "analysis": {"types"},
     "vis": LEAVES | {"projection", "perturbations"},
     "data": LEAVES | {"kernels", "scan_formats", "scan_io", "projection", "synthetic"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from rangeseg.perturbations import Affine, Channels, Color, Combined, CutMix, Perturbed
+from rangeseg.perturbations import Affine, Channels, Color, Compose, CutMix
 from rangeseg.perturbations.affine import warp
 from rangeseg.perturbations.color import grey, shift_hue
-from rangeseg.types import IGNORE, View
+from rangeseg.types import PseudoLabelled
 
 BATCH, CLASSES, HEIGHT, WIDTH = 3, 4, 12, 20
 RGB = Channels(("red", "green", "blue"), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -27,21 +28,21 @@ def colors(seed: int = 0) -> Tensor:
     return torch.rand(3, HEIGHT, WIDTH, generator=seeded(seed))
 
 
-def question(*, all_valid: bool = False) -> Perturbed:
+def question(*, all_valid: bool = False) -> PseudoLabelled:
     rng = seeded(1)
     valid = (torch.rand(BATCH, HEIGHT, WIDTH, generator=rng) < 0.8) | torch.tensor(all_valid)
     color = torch.rand(BATCH, 3, HEIGHT, WIDTH, generator=rng)
     mean, std = (torch.tensor(values)[:, None, None] for values in (RGB.mean, RGB.std))
     logits = torch.randn(BATCH, CLASSES, HEIGHT, WIDTH, generator=rng)
-    return Perturbed((color - mean) / std * valid[:, None], logits.softmax(1), logits, valid)
+    return PseudoLabelled((color - mean) / std * valid[:, None], logits.softmax(1), logits, valid)
 
 
-def read(perturbed: Perturbed) -> Tensor:
+def read(perturbed: PseudoLabelled) -> Tensor:
     return torch.stack([RGB.read(perturbed.image, name) for name in RGB.names], 1)
 
 
-def apply(perturbation: Any, seed: int = 5) -> Perturbed:
-    made: Perturbed = perturbation.perturb(seeded(seed), question(), None)
+def apply(perturbation: Any, seed: int = 5) -> PseudoLabelled:
+    made: PseudoLabelled = perturbation.perturb(seeded(seed), question())
     return made
 
 
@@ -82,9 +83,9 @@ def test_grey_is_grey_and_as_frequent_as_asked() -> None:
     assert np.mean(same) == pytest.approx(0.8, abs=0.05)
 
 
-def _pairs(perturbed: Perturbed) -> Any:
+def _pairs(perturbed: PseudoLabelled) -> Any:
     # read and written back once: what Color leaves alone
-    still = Color(probability=0.0, grey=0.0, channels=RGB).perturb(seeded(), question(), None)  # type: ignore[arg-type]
+    still = Color(probability=0.0, grey=0.0, channels=RGB).perturb(seeded(), question())
     return zip(perturbed.image, still.image, strict=True)
 
 
@@ -100,26 +101,15 @@ def test_colours_stay_in_their_range_and_the_rest_of_the_question_stays() -> Non
 
 def test_views_are_jittered_each_by_its_own_draw_and_sources_of_a_mix_each_by_theirs() -> None:
     one = question()
-    same = Perturbed(*(field[:1].expand(2, *field.shape[1:]) for field in (one.image, one.target, one.target_logits)),
-                     one.valid[:1].expand(2, HEIGHT, WIDTH))  # type: ignore[union-attr] # fmt: skip
-    made = Color(probability=1.0, channels=RGB).perturb(seeded(), same, None)  # type: ignore[arg-type]
+    same = replace(one, **{name: getattr(one, name)[:1].expand_as(getattr(one, name)) for name in vars(one)})
+    made = Color(probability=1.0, channels=RGB).perturb(seeded(), same)
     assert not torch.equal(made.image[0], made.image[1])
-    view = View(one.image, one.valid, torch.full(one.valid.shape, IGNORE))
-
-    def teacher(image: Tensor) -> Tensor:
-        assert torch.equal(image, torch.cat([view.image, view.image]))  # as they were
-        return torch.full((len(image), CLASSES, HEIGHT, WIDTH), 1 / CLASSES)
-
-    colored = Combined(CutMix(), before=(Color(probability=1.0, channels=RGB),))
-    mixed = colored(seeded(), view, view, no_student, teacher)  # type: ignore[arg-type]
-    after = Color(probability=1.0, channels=RGB).perturb(seeded(), one, None)  # type: ignore[arg-type]
+    colored = Compose(CutMix(), before=(Color(probability=1.0, channels=RGB),))
+    mixed = colored(seeded(), one, one)
+    after = Color(probability=1.0, channels=RGB).perturb(seeded(), one)
     first = (mixed.image == after.image).all(1)
     assert first.any()  # `a` by the first draw
     assert (~first & one.valid).any()  # `b`, the same photographs, by the second
-
-
-def no_student(image: Tensor) -> Tensor:
-    raise AssertionError("not asked")
 
 
 def test_views_without_colours_stay() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rangeseg.config import Config, config_from, config_from_yaml, read_config, write_config
-from rangeseg.config.reading import RENAMED
+from rangeseg.config.reading import RENAMED, RENAMED_PERTURBATIONS
 from rangeseg.registry import ConfigError, build
 
 MINIMAL = "data: {root: somewhere}\noptim: {steps: 10}\nruntime: {out: runs/x}\n"
@@ -35,8 +35,8 @@ def test_scientific_notation_is_a_number(minimal: Path) -> None:
 
 
 def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
-    config = read_config(minimal, ["perturbation={name: combined, before: [{name: color}]}"])
-    assert config.perturbation == {"name": "combined", "before": [{"name": "color"}]}
+    config = read_config(minimal, ["perturbation={name: compose, before: [{name: color}]}"])
+    assert config.perturbation == {"name": "compose", "before": [{"name": "color"}]}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_component_of_another_name_starts_from_its_own_defaults() -> None:
         "perturbation": {"name": "cutmix", "boxes": 3},
     }
     assert config_from([below, {"perturbation": {"boxes": 2}}]).perturbation == {"name": "cutmix", "boxes": 2}
-    assert config_from([below, {"perturbation": {"name": "none"}}]).perturbation == {"name": "none"}
+    assert config_from([below, {"perturbation": {"name": "identity"}}]).perturbation == {"name": "identity"}
 
 
 class Thing:
@@ -206,3 +206,14 @@ def test_a_stored_config_never_reads_the_environment(monkeypatch: pytest.MonkeyP
     with pytest.raises(ConfigError, match="could read your environment") as refused:
         config_from_yaml(MINIMAL.replace("somewhere", "${oc.env:RANGESEG_SECRET}"))
     assert "told" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_PERTURBATIONS.items())
+def test_a_perturbation_of_version_0_1_is_refused_in_a_file_and_translated_in_a_stored_config(
+    old: str, new: str, minimal: Path
+) -> None:
+    nested = f"perturbation={{name: one_of, parts: [{{name: cutmix}}, {{name: {old}}}]}}"
+    with pytest.raises(ConfigError, match=f"perturbation.name: {old} is called {new}"):
+        read_config(minimal, [nested])
+    stored = config_from_yaml(MINIMAL + nested.replace("=", ": ", 1))
+    assert stored.perturbation["parts"] == [{"name": "cutmix"}, {"name": new}]

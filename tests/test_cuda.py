@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_scan
+from perturbing import perturb
 from test_networks import CASES
 from test_networks import CHANNELS as NETWORK_CHANNELS
 from test_networks import make as make_reduced
@@ -26,7 +27,7 @@ from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.losses import CONSISTENCY_KINDS, consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.masks import box_mask
-from rangeseg.mix import mix, mix_probabilities
+from rangeseg.mixing import mix, mix_probabilities
 from rangeseg.networks.fusion import fuse_conv_bn
 from rangeseg.teacher import EmaTeacher
 from rangeseg.types import View
@@ -65,8 +66,8 @@ def test_a_perturbation_asks_the_same(name: str) -> None:
     found = []
     for device in ("cpu", "cuda"):
         student = small_network().to(device)
-        asked = make(name)(torch.Generator().manual_seed(5), views(1).to(device), views(2).to(device), student,
-                           EmaTeacher(student))  # fmt: skip
+        a, b, rng = views(1).to(device), views(2).to(device), torch.Generator().manual_seed(5)
+        asked = perturb(make(name), rng, a, b, EmaTeacher(student))
         assert asked.image.device.type == asked.target.device.type == asked.valid.device.type == device
         found.append(asked)
     cpu, gpu = found

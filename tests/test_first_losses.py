@@ -33,7 +33,7 @@ FIRST = 3
 PSEUDO = {"kind": "ce", "threshold": 0.3, "confidence": "pixel"}
 SCANS: dict[str, dict[str, Any]] = {
     "supervised": {"consistency": {"weight": 0.0}},
-    "mean_teacher": {"perturbation": {"name": "none"}},
+    "mean_teacher": {"perturbation": {"name": "identity"}},
     "reference": {"preset": "reference", "perturbation": {"name": "cutmix", "boxes": 3}},
     "fixmatch": {"method": {"name": "fixmatch"}, "consistency": PSEUDO},
     "cps": {"method": {"name": "cps"}, "consistency": PSEUDO},
@@ -52,14 +52,14 @@ SCANS: dict[str, dict[str, Any]] = {
     "jitter": {"perturbation": {"name": "jitter"}},
     "combined": {
         "perturbation": {
-            "name": "combined",
+            "name": "compose",
             "before": [{"name": "jitter"}],
             "first": {"name": "cutmix"},
             "then": [{"name": "cutout"}],
         }
     },
     "one_of": {"perturbation": {"name": "one_of", "parts": [{"name": "cutmix"}, {"name": "cutout"}, {"name": "ict"}]}},
-    "several": {"perturbation": {"name": "several", "parts": [{"name": "lasermix", "bands": [3]}, {"name": "cutmix"}]}},
+    "several": {"perturbation": {"name": "all_of", "parts": [{"name": "lasermix", "bands": [3]}, {"name": "cutmix"}]}},
     "auxiliary": {
         "network": {"name": "cenet", "width": 8, "blocks": [1, 1, 1, 1]},
         "supervised": {"auxiliary": 0.4, "boundary": 1.0},
@@ -69,7 +69,7 @@ SCANS: dict[str, dict[str, Any]] = {
 PHOTOS: dict[str, dict[str, Any]] = {
     "photo_cutmix": {"perturbation": {"name": "cutmix"}},
     "photo_affine": {"perturbation": {"name": "affine"}},
-    "photo_color": {"perturbation": {"name": "combined", "before": [{"name": "color"}], "first": {"name": "cutmix"}}},
+    "photo_color": {"perturbation": {"name": "compose", "before": [{"name": "color"}], "first": {"name": "cutmix"}}},
 }
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from perturbing import perturb
 from torch import Generator, Tensor, nn
 
-from rangeseg.perturbations import Channels, Geometric, Jitter, Perturbed
+from rangeseg.perturbations import Channels, Geometric, Jitter
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.teacher import EmaTeacher
-from rangeseg.types import IGNORE, Scan, View
+from rangeseg.types import IGNORE, PseudoLabelled, Scan, View
 
 BATCH, CLASSES, HEIGHT, WIDTH = 3, 4, 8, 24
 CHANNELS = Channels(("range", "x", "y", "z", "remission"), (12.1, 0.4, -0.3, -1.0, 0.2), (9.0, 12.0, 11.0, 0.9, 0.16))
@@ -66,13 +67,8 @@ class Cylinder(nn.Module):
         )
 
 
-def no_student(image: Tensor) -> Tensor:
-    raise AssertionError("The student is not asked.")
-
-
-def apply(perturbation: Any, a: View, seed: int = 5) -> Perturbed:
-    perturbed: Perturbed = perturbation(seeded(seed), a, a, no_student, EmaTeacher(Cylinder(a.image.shape[1])))
-    return perturbed
+def apply(perturbation: Any, a: View, seed: int = 5, **options: bool) -> PseudoLabelled:
+    return perturb(perturbation, seeded(seed), a, a, EmaTeacher(Cylinder(a.image.shape[1])), **options)
 
 
 class TestGeometric:
@@ -80,7 +76,7 @@ class TestGeometric:
     @pytest.mark.parametrize("flip", [True, False])
     def test_the_moved_view_is_the_view_of_the_moved_scan(self, shift: int, flip: bool) -> None:
         a = views()
-        question = Perturbed(a.image, a.image, a.image, a.valid)
+        question = PseudoLabelled(a.image, a.image, a.image, a.valid)
         shifts, flips = torch.full((BATCH,), shift), torch.full((BATCH,), flip)
         perturbed = Geometric(wrap=True, channels=CHANNELS).move(question, shifts, flips)
         for i in range(BATCH):
@@ -92,7 +88,7 @@ class TestGeometric:
     @pytest.mark.parametrize("flip", [True, False])
     def test_all_fields_are_moved_to_the_bit_and_each_view_by_its_own(self, shift: int, flip: bool) -> None:
         a = views()
-        question = Perturbed(a.image, a.image + 1, a.image + 2, a.valid)
+        question = PseudoLabelled(a.image, a.image + 1, a.image + 2, a.valid)
         shifts, flips = torch.tensor([shift, 0, 3]), torch.tensor([flip, True, False])
         perturbed = Geometric(wrap=True).move(question, shifts, flips)
         for field in ("image", "target", "target_logits", "valid"):
@@ -103,7 +99,7 @@ class TestGeometric:
 
     def test_an_equivariant_teacher_would_say_the_target_of_what_the_student_sees(self) -> None:
         for seed in range(5):
-            perturbed = apply(Geometric(wrap=True, logits=True), views(), seed)
+            perturbed = apply(Geometric(wrap=True), views(), seed, logits=True)
             again = EmaTeacher(Cylinder(5)).logits(perturbed.image)
             torch.testing.assert_close(again, perturbed.target_logits, atol=1e-4, rtol=1e-5)
 
@@ -116,9 +112,8 @@ class TestGeometric:
 
     def test_draws_are_uniform_turns_and_mirrorings_of_the_wanted_probability(self) -> None:
         column = torch.arange(WIDTH).expand(3000, 1, 1, WIDTH).float() + 1
-        question = Perturbed(column, column, None, column[:, 0] > 0)
-        teacher = EmaTeacher(Cylinder(1))
-        image = Geometric(wrap=True, mirror=0.25).perturb(seeded(), question, teacher).image[:, 0, 0]
+        question = PseudoLabelled(column, column, None, column[:, 0] > 0)
+        image = Geometric(wrap=True, mirror=0.25).perturb(seeded(), question).image[:, 0, 0]
         steps = (image[:, 1] - image[:, 0]).remainder(WIDTH)
         assert (steps == WIDTH - 1).float().mean().item() == pytest.approx(0.25, abs=0.03)
         first = image[:, 0].long().bincount(minlength=WIDTH + 1)[1:]
@@ -140,7 +135,7 @@ class TestGeometric:
 OFF: dict[str, float] = dict(remission_scale=0, remission_noise=0, range_noise_m=0, drop_beams=0, drop_points=0)
 
 
-def jitter(a: View, seed: int = 5, **settings: float) -> Perturbed:
+def jitter(a: View, seed: int = 5, **settings: float) -> PseudoLabelled:
     return apply(Jitter(**(OFF | settings), channels=CHANNELS), a, seed)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from perturbing import perturb
 from torch import Generator, Tensor, nn
 
 from rangeseg.noise import beta, normal
-from rangeseg.perturbations import ICT, VAT, ClassMix, Combined, CutMix, Perturbed
+from rangeseg.perturbations import ICT, VAT, ClassMix, Compose, CutMix
 from rangeseg.teacher import EmaTeacher
-from rangeseg.types import IGNORE, View
+from rangeseg.types import IGNORE, PseudoLabelled, View
 
 BATCH, CHANNELS, CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6, 9
 
@@ -50,13 +51,8 @@ class Rolled(nn.Module):
         return logits
 
 
-def no_student(image: Tensor) -> Tensor:
-    raise AssertionError("The student is not asked.")
-
-
-def apply(perturbation: Any, network: nn.Module, a: View, b: View | None = None) -> Perturbed:
-    perturbed: Perturbed = perturbation(seeded(), a, b or views(2), no_student, EmaTeacher(network))
-    return perturbed
+def apply(perturbation: Any, network: nn.Module, a: View, b: View | None = None, **options: bool) -> PseudoLabelled:
+    return perturb(perturbation, seeded(), a, b or views(2), EmaTeacher(network), **options)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -87,7 +83,7 @@ class TestICT:
         np.testing.assert_array_equal(perturbed.valid, counted)
 
     def test_logits_are_averaged_themselves(self) -> None:
-        perturbed = apply(ICT(alpha=1.0, logits=True), linear(), views(1))
+        perturbed = apply(ICT(alpha=1.0), linear(), views(1), logits=True)
         share = beta(seeded(), (BATCH, 1, 1, 1), 1.0).double().numpy()
         s, t = (answer(linear(), views(seed).image.numpy()) for seed in (1, 2))
         assert perturbed.target_logits is not None
@@ -201,9 +197,9 @@ class TestVAT:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(CHANNELS, CLASSES, 1), nn.BatchNorm2d(CLASSES), nn.Dropout(0.5)).double()
         teacher = EmaTeacher(network, mode="train")
-        question = Perturbed(views(1).image, torch.zeros(0), None, views(1).valid)
+        question = PseudoLabelled(views(1).image, torch.zeros(0), None, views(1).valid)
         before = {key: value.clone() for key, value in teacher.state_dict().items()}
-        one, other = (VAT().perturb(seeded(), question, teacher).image for _ in range(2))
+        one, other = (VAT().with_network(teacher.network).perturb(seeded(), question).image for _ in range(2))
         assert torch.equal(one, other)  # dropout would differ
         assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
         assert all(module.training for module in teacher.network.modules())
@@ -217,11 +213,11 @@ class TestVAT:
     def test_autocast_does_not_change_the_direction(self) -> None:
         a = views(1)
         view = View(a.image.float(), a.valid, a.label)
-        question = Perturbed(view.image, torch.zeros(0), None, view.valid)
+        question = PseudoLabelled(view.image, torch.zeros(0), None, view.valid)
         teacher = EmaTeacher(linear().float())
-        exact = VAT().perturb(seeded(), question, teacher).image
+        exact = VAT().with_network(teacher.network).perturb(seeded(), question).image
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            mixed = VAT().perturb(seeded(), question, teacher).image
+            mixed = VAT().with_network(teacher.network).perturb(seeded(), question).image
         torch.testing.assert_close(mixed, exact)
 
     def test_an_empty_view_stays_empty(self) -> None:
@@ -231,7 +227,7 @@ class TestVAT:
 
     def test_on_top_of_a_mix_the_mixed_view_is_moved(self) -> None:
         mixed = apply(CutMix(), linear(), views(1))
-        both = apply(Combined(CutMix(), (VAT(),)), linear(), views(1))
+        both = apply(Compose(CutMix(), (VAT(),)), linear(), views(1))
         assert torch.equal(both.target, mixed.target)
         assert torch.equal(both.valid, mixed.valid)
         moved = (both.image - mixed.image).abs().sum(1) > 0

@@ -197,7 +197,7 @@ def test_confidence_rate_is_the_share_of_valid_pixels(t: Array, valid: Array) ->
     ("bad", "cure"),
     [
         ({"kind": "mse"}, "'mse'; choose one of var, "),
-        ({"kind": "logits_var"}, "needs target_logits; set logits=True"),
+        ({"kind": "logits_var"}, r"needs target_logits; use pseudo_labels"),
         ({"confidence": "max"}, "'max'; choose 'mean' or 'pixel'"),
         ({"normalise": "some"}, "'some'; choose one of valid, "),
     ],

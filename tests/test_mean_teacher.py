@@ -18,14 +18,15 @@ from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import make_network, make_perturbation, make_views, open_source, segment_views
+from rangeseg.engine.loss_guard import NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import in_precision, usable_precision
 from rangeseg.engine.run_logger import RunLogger, read_metrics
-from rangeseg.engine.trainer import Batches, Evaluated, NotFiniteError, Trainer
+from rangeseg.engine.trainer import Batches, Evaluated, Trainer
 from rangeseg.engine.training import train
 from rangeseg.evaluation.evaluate import score
 from rangeseg.inference.run import Run
-from rangeseg.perturbations import CutMix, NoPerturbation, Perturbation
+from rangeseg.perturbations import CutMix, Identity, Perturbation
 from rangeseg.registry import ConfigError
 from rangeseg.types import IGNORE, View
 
@@ -70,9 +71,9 @@ def test_consistency_moves_the_student_and_never_the_teacher(tiny_config: Config
 
 
 SECTIONS = {
-    "combined": {"first": {"name": "cutmix"}, "then": [{"name": "vat"}, {"name": "geometric"}, {"name": "jitter"}]},
+    "compose": {"first": {"name": "cutmix"}, "then": [{"name": "vat"}, {"name": "geometric"}, {"name": "jitter"}]},
     "one_of": {"parts": [{"name": "cowmix"}, {"name": "lasermix", "sectors": [2, 4]}]},
-    "several": {"parts": [{"name": "lasermix", "complement": True}, {"name": "polarmix", "copies": 3}]},
+    "all_of": {"parts": [{"name": "lasermix", "complement": True}, {"name": "polarmix", "copies": 3}]},
 }
 
 
@@ -104,7 +105,7 @@ def test_every_perturbation_of_a_config_trains_the_student_and_can_be_replayed(
 def test_weight_zero_is_supervised_training(tiny_config: Config) -> None:
     tiny_config.teacher.buffers = "copy"
     tiny_config.consistency.weight = 0.0
-    with_views, without = trainer(tiny_config, NoPerturbation()), trainer(tiny_config, NoPerturbation())
+    with_views, without = trainer(tiny_config, Identity()), trainer(tiny_config, Identity())
     with_views.train_step(random_view(1), views())
     without.train_step(random_view(1), None)
     # the student's BatchNorm has seen the unlabelled views; its weights have not
@@ -123,7 +124,7 @@ def test_the_teacher_is_the_moving_average(tiny_config: Config) -> None:
 
 
 def test_empty_pixels_get_no_gradient(tiny_config: Config) -> None:
-    made = trainer(tiny_config, NoPerturbation())
+    made = trainer(tiny_config, Identity())
     tiny_config.consistency.normalise = "valid"
     a, b = views()
     losses = made.consistency_loss(torch.Generator(), a, b)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rangeseg.masks import box_mask
-from rangeseg.mix import erase, mix, mix_probabilities, where
+from rangeseg.mixing import erase, mix, mix_probabilities, where
 from rangeseg.types import IGNORE, View
 
 

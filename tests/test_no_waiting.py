@@ -7,23 +7,25 @@ from typing import Any
 
 import pytest
 import torch
+from perturbing import perturb
 from torch import Tensor, nn
 
 from rangeseg.catalog import METHODS, PERTURBATIONS
-from rangeseg.engine.methods import CBST, CPS
+from rangeseg.engine.methods import CPS
 from rangeseg.losses import CONSISTENCY_KINDS, confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
-from rangeseg.perturbations import Channels, Perturbed, Teacher
+from rangeseg.mixing import concat
+from rangeseg.perturbations import Channels
 from rangeseg.registry import build
-from rangeseg.teacher import EmaTeacher
+from rangeseg.teacher import EmaTeacher, pseudo_labels
 from rangeseg.types import View
 
 B, C, H, W, K = 2, 5, 16, 32, 4
 NAMED = Channels(("range", "x", "y", "z", "remission"), (20.0, 0.5, -0.1, -1.0, 0.5), (3.0, 9.0, 9.0, 1.0, 0.2))
 COLORS = Channels(("red", "green", "blue", "x", "y"), (0.5,) * 5, (0.2,) * 5)
 SECTIONS: dict[str, dict[str, Any]] = {
-    "combined": {"first": {"name": "cutmix", "complement": True}, "then": [{"name": "jitter"}, {"name": "vat"}]},
+    "compose": {"first": {"name": "cutmix", "complement": True}, "then": [{"name": "jitter"}, {"name": "vat"}]},
     "one_of": {"parts": [{"name": "cutmix"}, {"name": "lasermix"}]},
-    "several": {"parts": [{"name": "cutmix", "sampler": "reference"}, {"name": "lasermix"}]},
+    "all_of": {"parts": [{"name": "cutmix", "sampler": "reference"}, {"name": "lasermix"}]},
     "polarmix": {"copies": 3},
 }
 
@@ -58,9 +60,10 @@ def test_no_perturbation_and_no_loss_waits(name: str, kind: str) -> None:
     section = {"name": name} | SECTIONS.get(name, {})
     perturbation = build(
         PERTURBATIONS, section, "p", wrap=name != "affine", channels=COLORS if name == "color" else NAMED,
-        things=(1,), logits=kind.startswith("logits"), labels=not kind.startswith("logits"),
+        things=(1,),
     )  # fmt: skip
-    made: Perturbed = perturbation(torch.Generator().manual_seed(0), view(), view(), student, EmaTeacher(student))
+    logits, rng = kind.startswith("logits"), torch.Generator().manual_seed(0)
+    made = perturb(perturbation, rng, view(), view(), EmaTeacher(student), logits=logits, labels=not logits)
     loss = consistency_loss(
         student(made.image), made.target, made.valid, kind=kind, target_logits=made.target_logits, confidence="pixel"
     )
@@ -70,22 +73,21 @@ def test_no_perturbation_and_no_loss_waits(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_no_strategy_waits(name: str) -> None:
-    strategy = METHODS[name]()
-    student = strategy.make_network(network)
+def test_no_method_waits(name: str) -> None:
+    method = METHODS[name]()
+    student = method.make_network(network)
     teacher = EmaTeacher(student)
-    logits, label = strategy.supervised(student, view())
+    logits, label = method.supervised(student, view())
     (cross_entropy(logits, label, weight=torch.empty(K, device="meta")) + lovasz_softmax(logits, label)).backward()
 
-    def pose(asked: Teacher) -> Perturbed:
-        return Perturbed(view().image, asked(view().image), None, view().valid)
-
-    logits, question = strategy.unsupervised(pose, student, student, teacher, 0.5)
-    consistency_loss(logits, question.target, question.valid).backward()
+    targets = [pseudo_labels(one, view())[0] for one in method.teachers(student, teacher)]
+    logits = student(*(views.image for views in targets))
+    selected = method.select(concat(targets), 0.5)
+    consistency_loss(logits, selected.target, selected.valid).backward()
     teacher.update(student, 3)
-    assert (len(logits) == 2 * B) == isinstance(strategy, CPS)
-    assert question.target.is_meta
-    assert isinstance(strategy, CBST) or len(question.target) == len(logits)
+    assert (len(logits) == 2 * B) == isinstance(method, CPS)
+    assert selected.target.is_meta
+    assert len(selected.target) == len(logits)
 
 
 def test_a_value_that_is_read_back_would_show() -> None:

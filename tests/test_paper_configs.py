@@ -246,7 +246,7 @@ class TestPage:
         assert cells == [[method, *numbers.split()] for method, numbers in methods.items()]
 
     def test_its_words_for_colour_make_a_config(self) -> None:
-        override = re.search(r"'(perturbation=\{.*combined.*\})'", self.page())
+        override = re.search(r"'(perturbation=\{.*compose.*\})'", self.page())
         assert override is not None
         config = read("pascal_voc/deeplab_v2/cutmix_106", override[1])
         assert make_perturbation(config).first.area == 0.5

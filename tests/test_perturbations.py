@@ -8,42 +8,42 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from perturbing import perturb
 from torch import Tensor, nn
 
 from rangeseg.catalog import PERTURBATIONS
 from rangeseg.losses import consistency_loss
 from rangeseg.masks import box_mask, grid_mask, sector_mask
-from rangeseg.mix import erase, mix, mix_probabilities
+from rangeseg.mixing import erase, mix, mix_probabilities
 from rangeseg.perturbations import (
+    AllOf,
     Channels,
-    Combined,
+    Compose,
     CowMix,
     CowOut,
     CutMix,
     CutOut,
     Erasing,
     FrustumMix,
+    Identity,
     LaserMix,
     Mixing,
-    NoPerturbation,
     OneOf,
     Perturbation,
-    Perturbed,
     PolarMix,
-    Several,
 )
 from rangeseg.registry import ConfigError, build
 from rangeseg.teacher import EmaTeacher
-from rangeseg.types import IGNORE, View
+from rangeseg.types import IGNORE, PseudoLabelled, View
 
 CLASSES, CHANNELS, HEIGHT, WIDTH, BATCH = 4, 5, 16, 32, 2
 NAMED = Channels(("range", "x", "y", "z", "remission"), (20.0, 0.5, -0.1, -1.0, 0.5), (3.0, 9.0, 9.0, 1.0, 0.2))
 SECTIONS: dict[str, dict[str, Any]] = {
-    "combined": {"first": {"name": "cutmix"}, "then": [{"name": "geometric"}, {"name": "jitter"}]},
+    "compose": {"first": {"name": "cutmix"}, "then": [{"name": "geometric"}, {"name": "jitter"}]},
     "one_of": {"parts": [{"name": "cutmix"}, {"name": "lasermix"}]},
-    "several": {"parts": [{"name": "cutmix"}, {"name": "jitter"}]},
+    "all_of": {"parts": [{"name": "cutmix"}, {"name": "jitter"}]},
 }
-VIEWS = {"several": 2 * 2}
+VIEWS = {"all_of": 2 * 2}
 
 
 PLANE = {"affine"}
@@ -61,7 +61,7 @@ def make(name: str, *, wrap: bool = True, **context: Any) -> Perturbation:
 MIXES = [name for name in PERTURBATIONS if isinstance(make(name), Mixing)]
 BLIND_MIXES = [name for name in MIXES if name != "classmix"]
 """Those whose masks depend on nothing but the generator."""
-STILL = [name for name in PERTURBATIONS if isinstance(make(name), Mixing | Erasing | NoPerturbation)]
+STILL = [name for name in PERTURBATIONS if isinstance(make(name), Mixing | Erasing | Identity)]
 """Those that neither move nor change what they keep."""
 
 
@@ -104,21 +104,16 @@ def network(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Conv2d(CHANNELS, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, CLASSES, 1))
 
 
-def no_student(image: Tensor) -> Tensor:
-    raise AssertionError("These perturbations do not ask the student.")
-
-
-def apply(perturbation: Any, teacher: Any = None, seed: int = 5) -> Perturbed:
+def apply(perturbation: Any, teacher: Any = None, seed: int = 5, **options: bool) -> PseudoLabelled:
     rng = torch.Generator().manual_seed(seed)
-    perturbed: Perturbed = perturbation(rng, views(1), views(2), no_student, teacher or CountingTeacher())
-    return perturbed
+    return perturb(perturbation, rng, views(1), views(2), teacher or CountingTeacher(), **options)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 class TestEveryPerturbation:
     @pytest.mark.parametrize("wrap", [True, False])
     def test_shapes_types_and_devices(self, name: str, wrap: bool) -> None:
-        perturbed, batch = apply(make(name, logits=True, wrap=wrap)), VIEWS.get(name, BATCH)
+        perturbed, batch = apply(make(name, wrap=wrap), logits=True), VIEWS.get(name, BATCH)
         assert perturbed.image.shape == (batch, CHANNELS, HEIGHT, WIDTH)
         assert perturbed.target.shape == (batch, CLASSES, HEIGHT, WIDTH)
         assert perturbed.target_logits is not None
@@ -130,7 +125,7 @@ class TestEveryPerturbation:
             assert torch.isfinite(field).all()
 
     def test_targets_are_probabilities_and_logits_come_only_when_asked_for(self, name: str) -> None:
-        plain, asked = apply(make(name)), apply(make(name, logits=True))
+        plain, asked = apply(make(name)), apply(make(name), logits=True)
         torch.testing.assert_close(plain.target.sum(1), torch.ones_like(plain.target[:, 0]))
         assert plain.target_logits is None
         assert asked.target_logits is not None
@@ -148,19 +143,19 @@ class TestEveryPerturbation:
 
     def test_another_generator_state_gives_another_result(self, name: str) -> None:
         same = torch.equal(apply(make(name)).image, apply(make(name), seed=6).image)
-        assert same == (name in ("none", "color"))  # there is no colour here
+        assert same == (name in ("identity", "color"))  # there is no colour here
 
     def test_the_teacher_is_asked_once_and_sees_the_views_unperturbed(self, name: str) -> None:
         for logits in (False, True):
             teacher = CountingTeacher()
-            apply(make(name, logits=logits), teacher)
+            apply(make(name), teacher, logits=logits)
             (read,) = teacher.read
             whole = torch.cat([views(1).image, views(2).image])
             assert torch.equal(read, whole[: len(read)])
 
     def test_asked_apart_the_teacher_sees_each_view_alone_and_says_the_same(self, name: str) -> None:
         teacher = CountingTeacher()
-        apart = apply(make(name, together=False), teacher)
+        apart = apply(make(name), teacher, joint=False)
         for read, view in zip(teacher.read, (views(1), views(2)), strict=False):
             assert torch.equal(read, view.image)
         torch.testing.assert_close(apart.target, apply(make(name)).target)
@@ -169,13 +164,13 @@ class TestEveryPerturbation:
         """With every pixel labelled the teacher's word counts nowhere: what it says may change as it likes."""
         answers = []
         for seed in (1, 2):
-            teacher, perturbation = CountingTeacher(), make(name, labels=True)
+            teacher, perturbation = CountingTeacher(), make(name)
             teacher.weight = torch.randn(CLASSES, CHANNELS, generator=torch.Generator().manual_seed(seed))
-            answers.append(perturbation(seeded(), labelled(1), labelled(2), no_student, teacher).target)
+            answers.append(perturb(perturbation, seeded(), labelled(1), labelled(2), teacher, labels=True).target)
         assert torch.equal(*answers)
-        if name in [*MIXES, "none", "jitter", "cutout", "cowout", "color", "vat"]:
+        if name in [*MIXES, "identity", "jitter", "cutout", "cowout", "color", "vat"]:
             assert set(answers[0].unique().tolist()) == {0.0, 1.0}
-        unlabelled = apply(make(name, labels=True))
+        unlabelled = apply(make(name), labels=True)
         assert torch.equal(unlabelled.target, apply(make(name)).target)
 
     def test_empty_pixels_stay_empty(self, name: str) -> None:
@@ -189,7 +184,7 @@ class TestEveryPerturbation:
         with torch.no_grad():
             student[0].weight.mul_(1.5)
         before = copy.deepcopy(teacher.state_dict())
-        perturbed = make(name)(seeded(), views(1), views(2), student, teacher)
+        perturbed = perturb(make(name), seeded(), views(1), views(2), teacher)
         assert not perturbed.image.requires_grad
         assert not perturbed.target.requires_grad
         loss = consistency_loss(student(perturbed.image), perturbed.target, perturbed.valid, threshold=0.0)
@@ -200,18 +195,18 @@ class TestEveryPerturbation:
 
     def test_the_student_keeps_no_gradient_from_being_asked(self, name: str) -> None:
         student = network()
-        make(name)(seeded(), views(1), views(2), student, EmaTeacher(student))
+        perturb(make(name), seeded(), views(1), views(2), EmaTeacher(student))
         assert all(p.grad is None for p in student.parameters())
 
     @pytest.mark.parametrize("training", [True, False])
     def test_the_teachers_mode_stays(self, name: str, training: bool) -> None:
         teacher = EmaTeacher(network(), mode="train" if training else "eval")
-        make(name)(seeded(), views(1), views(2), no_student, teacher)
+        perturb(make(name), seeded(), views(1), views(2), teacher)
         assert all(module.training == training for module in teacher.network.modules())
 
     def test_views_are_left_alone(self, name: str) -> None:
         a, b = views(1), views(2)
-        make(name)(seeded(), a, b, no_student, CountingTeacher())
+        perturb(make(name), seeded(), a, b, CountingTeacher())
         for view, whole in ((a, views(1)), (b, views(2))):
             for field in ("image", "valid", "label"):
                 assert torch.equal(getattr(view, field), getattr(whole, field))
@@ -229,7 +224,7 @@ def test_student_and_target_agree_pixel_by_pixel(name: str) -> None:
 @pytest.mark.parametrize("name", MIXES)
 def test_every_pixel_comes_from_exactly_one_view_with_all_that_belongs_to_it(name: str) -> None:
     a, b, teacher = views(1), views(2), CountingTeacher()
-    perturbed = make(name)(seeded(), a, b, no_student, teacher)
+    perturbed = perturb(make(name), seeded(), a, b, teacher)
     from_a, from_b = ((perturbed.image == side.image).all(1) for side in (a, b))
     assert (from_a | from_b).all()
     assert (from_a ^ from_b)[a.valid | b.valid].all()  # both are 0 where both are empty
@@ -245,8 +240,8 @@ def test_every_pixel_comes_from_exactly_one_view_with_all_that_belongs_to_it(nam
 @pytest.mark.parametrize("name", BLIND_MIXES)
 def test_a_mix_and_the_mix_of_the_exchanged_views_share_out_both(name: str) -> None:
     a, b, teacher = views(1), views(2), CountingTeacher()
-    one = make(name)(seeded(), a, b, no_student, teacher)
-    other = make(name)(seeded(), b, a, no_student, teacher)
+    one = perturb(make(name), seeded(), a, b, teacher)
+    other = perturb(make(name), seeded(), b, a, teacher)
     assert torch.equal(one.image + other.image, a.image + b.image)
     assert torch.equal(one.valid.int() + other.valid.int(), a.valid.int() + b.valid.int())
     torch.testing.assert_close(one.target + other.target, teacher(a.image) + teacher(b.image))
@@ -265,8 +260,8 @@ def test_the_complement_is_the_mix_of_the_exchanged_views(name: str) -> None:
 def test_several_are_their_parts_one_after_another() -> None:
     rng, teacher = seeded(), CountingTeacher()
     parts = (CutMix(wrap=True), LaserMix(bands=(3,)), CutOut())
-    expected = [part(rng, views(1), views(2), no_student, CountingTeacher()) for part in parts]
-    made = Several(parts)(seeded(), views(1), views(2), no_student, teacher)
+    expected = [perturb(part, rng, views(1), views(2), CountingTeacher()) for part in parts]
+    made = perturb(AllOf(parts), seeded(), views(1), views(2), teacher)
     assert len(teacher.read) == 1
     for field in ("image", "valid"):
         assert torch.equal(getattr(made, field), torch.cat([getattr(one, field) for one in expected]))
@@ -278,10 +273,10 @@ class TestThings:
 
     COPIES, THINGS = 3, (0, 2)
 
-    def mixed(self, seed: int = 5, **context: Any) -> tuple[Perturbed, View, View]:
+    def mixed(self, seed: int = 5, **context: Any) -> tuple[PseudoLabelled, View, View]:
         a, b = self.scene(1), self.scene(2)
-        made = PolarMix(fraction=0.0, copies=self.COPIES, things=self.THINGS, wrap=True, labels=True, **context)
-        return made(torch.Generator().manual_seed(seed), a, b, no_student, CountingTeacher()), a, b
+        made = PolarMix(fraction=0.0, copies=self.COPIES, things=self.THINGS, wrap=True, **context)
+        return perturb(made, torch.Generator().manual_seed(seed), a, b, CountingTeacher(), labels=True), a, b
 
     def scene(self, seed: int) -> View:
         view = labelled(seed)
@@ -308,7 +303,9 @@ class TestThings:
             assert all(shifts)
         assert hits > 20
 
-    def explains(self, perturbed: Perturbed, a: View, b: View, one: int, shift: int, low: float, high: float) -> bool:
+    def explains(
+        self, perturbed: PseudoLabelled, a: View, b: View, one: int, shift: int, low: float, high: float
+    ) -> bool:
         """Whether the things of `b` turned by `shift` columns are nowhere behind what the mixed view shows."""
         if not low <= shift / WIDTH <= high:
             return False
@@ -333,8 +330,8 @@ class TestThings:
 
     def test_on_a_plane_they_stay_in_their_place(self) -> None:
         a, b = self.scene(1), self.scene(2)
-        made = PolarMix(fraction=0.0, copies=2, things=(0,), labels=True, channels=NAMED)
-        perturbed = made(seeded(), a, b, no_student, CountingTeacher())
+        made = PolarMix(fraction=0.0, copies=2, things=(0,), channels=NAMED)
+        perturbed = perturb(made, seeded(), a, b, CountingTeacher(), labels=True)
         nearer = (NAMED.read(b.image, "range") < NAMED.read(a.image, "range")) | ~a.valid
         expected = mix(a, b, (b.label == 0) & b.valid & nearer)
         assert torch.equal(perturbed.image, expected.image)
@@ -372,8 +369,8 @@ def test_frustummix_refuses_what_is_no_probability(vertical: float) -> None:
 
 
 def test_a_config_builds_sections_within_sections() -> None:
-    section = {"name": "combined", "first": {"name": "cutmix", "area": 0.3}, "then": [{"name": "cutout", "boxes": 2}]}
-    made = build(PERTURBATIONS, section, "perturbation", wrap=True, logits=False)
+    section = {"name": "compose", "first": {"name": "cutmix", "area": 0.3}, "then": [{"name": "cutout", "boxes": 2}]}
+    made = build(PERTURBATIONS, section, "perturbation", wrap=True)
     assert made.first == CutMix(area=0.3, wrap=True)
     assert made.then == (CutOut(boxes=2, wrap=True),)
 
@@ -381,13 +378,13 @@ def test_a_config_builds_sections_within_sections() -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"name": "combined", "first": {"name": "cutmix"}, "then": [{"name": "jiter"}]}, r"p\.then\[0\].*'jitter'"),
-        ({"name": "combined", "first": {"name": "cutmix"}, "then": [{"name": "cutmix"}]}, r"p: .*can only be first"),
-        ({"name": "combined", "first": {"name": "cutmix"}, "then": []}, r"p: .*is empty; give"),
-        ({"name": "combined", "first": {"name": "cutmix"}, "then": {"name": "jitter"}}, r"p\.then: expected tuple"),
-        ({"name": "combined", "first": "cutmix", "then": [{"name": "jitter"}]}, r"p: .*'cutmix'; give"),
-        ({"name": "combined", "first": {"name": "cutmix"}, "then": ["jitter"]}, r"p: .*'jitter'; give"),
-        ({"name": "combined", "first": {"name": "cutmix", "size": 3}, "then": []}, r"p\.first\.size: unknown key"),
+        ({"name": "compose", "first": {"name": "cutmix"}, "then": [{"name": "jiter"}]}, r"p\.then\[0\].*'jitter'"),
+        ({"name": "compose", "first": {"name": "cutmix"}, "then": [{"name": "cutmix"}]}, r"p: .*can only be first"),
+        ({"name": "compose", "first": {"name": "cutmix"}, "then": []}, r"p: .*is empty; give"),
+        ({"name": "compose", "first": {"name": "cutmix"}, "then": {"name": "jitter"}}, r"p\.then: expected tuple"),
+        ({"name": "compose", "first": "cutmix", "then": [{"name": "jitter"}]}, r"p: .*'cutmix'; give"),
+        ({"name": "compose", "first": {"name": "cutmix"}, "then": ["jitter"]}, r"p: .*'jitter'; give"),
+        ({"name": "compose", "first": {"name": "cutmix", "size": 3}, "then": []}, r"p\.first\.size: unknown key"),
         ({"name": "one_of", "parts": []}, r"p: .*is empty; give"),
         ({"name": "one_of", "parts": ["cutmix"]}, r"p: .*'cutmix'; give"),
     ],
@@ -398,7 +395,7 @@ def test_errors_of_nested_sections_say_where_and_what_to_do(section: dict[str, A
 
 
 def test_one_of_draws_all_alike() -> None:
-    parts = (NoPerturbation(), CutOut(area=0.0), CutOut(area=1.0))
+    parts = (Identity(), CutOut(area=0.0), CutOut(area=1.0))
     seen = [int(apply(OneOf(parts), seed=seed).valid.sum()) for seed in range(300)]
     whole, nothing = int(views(1).valid.sum()), 0
     assert set(seen) == {whole, nothing}  # `keep: inside` of an empty box erases everything
@@ -407,9 +404,9 @@ def test_one_of_draws_all_alike() -> None:
 
 def test_what_comes_on_top_changes_the_question_and_not_the_answer() -> None:
     rng = seeded()
-    question = CutMix(wrap=True)(rng, views(1), views(2), no_student, CountingTeacher())
+    question = perturb(CutMix(wrap=True), rng, views(1), views(2), CountingTeacher())
     box = box_mask(rng, BATCH, HEIGHT, WIDTH, area=0.3)
-    perturbed = apply(Combined(CutMix(wrap=True), (CutOut(area=0.3, keep="outside"),)))
+    perturbed = apply(Compose(CutMix(wrap=True), (CutOut(area=0.3, keep="outside"),)))
     assert torch.equal(perturbed.target, question.target)
     assert torch.equal(perturbed.valid, question.valid & ~box)
     assert torch.equal(perturbed.image, question.image * perturbed.valid[:, None])
@@ -419,7 +416,7 @@ def test_what_comes_on_top_changes_the_question_and_not_the_answer() -> None:
     "settings", [{}, {"area": (0.1, 0.3), "boxes": 3, "aspect": "fixed", "inside": False, "wrap": True}]
 )
 def test_cutmix_mixes_input_validity_and_answers_by_one_mask(settings: dict[str, Any]) -> None:
-    perturbed = apply(CutMix(**settings, logits=True))
+    perturbed = apply(CutMix(**settings), logits=True)
     mask = box_mask(seeded(), BATCH, HEIGHT, WIDTH, **settings)
     mixed, teacher = mix(views(1), views(2), mask), CountingTeacher()
     assert torch.equal(perturbed.image, mixed.image)
@@ -458,7 +455,7 @@ def test_erased_pixels_give_the_student_no_gradient() -> None:
 
 def test_none_leaves_the_view_as_it_is_and_draws_nothing() -> None:
     rng = seeded()
-    perturbed = NoPerturbation()(rng, views(1), views(2), no_student, CountingTeacher())
+    perturbed = perturb(Identity(), rng, views(1), views(2), CountingTeacher())
     assert torch.equal(perturbed.image, views(1).image)
     assert torch.equal(perturbed.valid, views(1).valid)
     assert torch.equal(rng.get_state(), seeded().get_state())

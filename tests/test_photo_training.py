@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from perturbing import perturb
 from PIL import Image
 from torch import nn
 
@@ -33,7 +35,7 @@ from rangeseg.engine.training import train
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.labels import LabelMap
 from rangeseg.losses import consistency_loss
-from rangeseg.perturbations import Channels
+from rangeseg.perturbations import Channels, Identity
 from rangeseg.photos.io import read_photo
 from rangeseg.photos.padded_image import PhotoPadding
 from rangeseg.photos.panels import photo_panels
@@ -69,14 +71,15 @@ def test_network_and_perturbation_know_a_photo_is_flat_and_coloured(photo_config
     assert perturbation.channels == Channels(("red", "green", "blue"), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-class Noted:
+@dataclass(frozen=True)
+class Noted(Identity):
     """What a perturbation is told."""
 
-    def __init__(self, wrap: bool, channels: Channels) -> None:
-        self.wrap, self.channels = wrap, channels
+    wrap: bool
+    channels: Channels
 
 
-@pytest.mark.parametrize("name", ["cutmix", "cutout", "none"])
+@pytest.mark.parametrize("name", ["cutmix", "cutout", "identity"])
 def test_photos_train_and_are_scored_on_their_own_pixels(photo_config: Config, name: str) -> None:
     photo_config.perturbation = {"name": name}
     result = train(photo_config)
@@ -90,9 +93,9 @@ def test_photos_train_and_are_scored_on_their_own_pixels(photo_config: Config, n
 
 
 NESTED = {
-    "combined": {"before": [{"name": "color"}], "first": {"name": "cutmix"}, "then": [{"name": "affine"}]},
+    "compose": {"before": [{"name": "color"}], "first": {"name": "cutmix"}, "then": [{"name": "affine"}]},
     "one_of": {"parts": [{"name": "cowmix"}, {"name": "classmix"}]},
-    "several": {"parts": [{"name": "cutmix"}, {"name": "polarmix", "copies": 2}]},
+    "all_of": {"parts": [{"name": "cutmix"}, {"name": "polarmix", "copies": 2}]},
 }
 
 
@@ -104,7 +107,7 @@ def test_every_perturbation_asks_about_photographs(photo_config: Config, name: s
     a, b = (View.stack([views.view(index, rng) for index in pair]) for pair in ((0, 1), (1, 0)))
     network = make_network(photo_config, 11)
     perturbation = make_perturbation(photo_config)
-    asked = perturbation(torch.Generator().manual_seed(0), a, b, network, EmaTeacher(network))
+    asked = perturb(perturbation, torch.Generator().manual_seed(0), a, b, EmaTeacher(network))
     assert asked.image.shape[1:] == (3, 16, 24)
     assert torch.isfinite(asked.image).all()
     assert (asked.image.movedim(1, -1)[~asked.valid] == 0).all()

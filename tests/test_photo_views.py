@@ -20,7 +20,7 @@ from rangeseg.photos.padded_image import PaddedImage, PhotoPadding
 from rangeseg.photos.views import IMAGENET_MEAN, IMAGENET_STD, PhotoViews
 from rangeseg.photos.window import COLORS, Window
 from rangeseg.resources import resource
-from rangeseg.types import IGNORE, Photo, View, ViewSpec
+from rangeseg.types import IGNORE, Photo, View
 
 K = 11
 PLAIN = {"scales": (1.0,), "flip_x": 0.0}
@@ -322,15 +322,6 @@ def test_a_perfect_network_scores_one_on_every_original_pixel(source: Photos, di
     assert matrix.mean_iou() == 1
     assert matrix.state.sum() == sum(photo.image[..., 0].size for photo in source.photos)
     assert all(sample.distance_m is None for sample in samples)
-
-
-def test_the_spec_says_what_the_views_are(source: Photos) -> None:
-    views = PhotoViews(source, channels=("blue", "red"), mean=(0, 0), std=(1, 1), augmentation=EVERYTHING)
-    assert views.spec == ViewSpec(2, 24, 24, wrap=False)
-    assert views.view(0, np.random.default_rng(0)).image.shape == (2, 24, 24)
-    assert len(views) == 3
-    with pytest.raises(ValueError, match="have no one size"):
-        _ = PhotoViews(source).spec
 
 
 @pytest.mark.parametrize(

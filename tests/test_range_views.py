@@ -17,7 +17,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.projection.beam import BeamProjection
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.resources import resource
-from rangeseg.types import IGNORE, Scan, ViewSpec
+from rangeseg.types import IGNORE, Scan
 
 PROJECTION = SphericalProjection(16, 128, 3.0, -25.0)
 MEAN, STD = (12.0, -0.1, 0.5, -1.0, 0.2), (12.0, 11.0, 9.0, 0.9, 0.15)
@@ -109,18 +109,9 @@ def test_a_sample_is_not_augmented_and_finds_back_to_its_points() -> None:
     assert (sample.raster.back_project(pixels) <= sample.distance_m + 1e-4).all()
 
 
-def test_the_spec_says_what_the_views_are() -> None:
-    made = views(channels=("z", "range"), mean=(0, 0), std=(1, 1))
-    spec = made.spec
-    assert spec == ViewSpec(channels=2, height=16, width=128, wrap=True)
-    assert made.sample(0).view.image.shape == (spec.channels, spec.height, spec.width)
-    assert len(made) == 3
-
-
 def test_a_part_of_the_azimuth_is_that_part_of_the_whole_view() -> None:
     whole = views(augmentation=Augmentation())
     part = views(augmentation=Augmentation(columns=48))
-    assert part.spec == ViewSpec(5, 16, 48, wrap=False)
     starts = set()
     for seed in range(40):
         expected = whole.view(1, np.random.default_rng(seed))

@@ -47,7 +47,7 @@ def write_scan(path: Path, points: int = 20, scale: float = 1.0) -> np.ndarray:
 @pytest.mark.parametrize("name", WITH_CLASSES)
 def test_every_dataset_has_classes_and_says_where_it_is_from(name: str) -> None:
     label_map = LabelMap.read(resource("datasets", name, "labels.yaml"))
-    readme = resource("datasets", name, "README.md").read_text()
+    readme = " ".join(resource("datasets", name, "README.md").read_text().split())
     assert all(heading in readme for heading in ("## Getting it", "## What is in this folder", "## Licence"))
     assert label_map.sensor is not None
     train = np.arange(label_map.num_classes)

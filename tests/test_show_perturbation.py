@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rangeseg.apps.show_perturbation import LabelTeacher
+from rangeseg.apps.show_perturbation import label_targets, untrained_network
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.engine.training import train
@@ -39,24 +39,20 @@ def view(seed: int) -> View:
 def test_sources_are_where_the_mask_says() -> None:
     a, b = view(1), view(2)
     perturbation = CutMix(wrap=True)
-    made = perturbation(torch.Generator().manual_seed(0), a, b, torch.nn.Identity(), LabelTeacher([a, b], K))
+    made = perturbation(torch.Generator().manual_seed(0), label_targets(a, K), label_targets(b, K))
     mask = perturbation.draw_mask(torch.Generator().manual_seed(0), b.valid, torch.empty(0))[0]
     picture = source_picture(made.image[0], made.valid[0], a.image[0], b.image[0])
     expected = np.where(mask[..., None], SOURCES["b"], SOURCES["a"]) * made.valid[0].numpy()[..., None]
     np.testing.assert_array_equal(picture, expected)
 
 
-def test_the_label_teacher_says_the_labels_of_what_it_knows() -> None:
-    a, b = view(1), view(2)
-    teacher = LabelTeacher([a, b], K)
-    said = teacher(torch.cat([b.image, a.image, a.image + 1]))
-    torch.testing.assert_close(said.sum(1), torch.ones(3, H, W), atol=1e-5, rtol=0)
-    for one, known in ((said[0], b), (said[1], a)):
-        there = known.label[0] != IGNORE
-        assert torch.equal(one.argmax(0)[there], known.label[0][there])
-        assert (one.amax(0)[~there] < 0.06).all()
-    assert (said[2].amax(0) < 0.06).all()
-    torch.testing.assert_close(teacher.logits(a.image).softmax(1), teacher(a.image), atol=1e-4, rtol=0)
+def test_labels_are_almost_certain_and_nothing_is_preferred_elsewhere() -> None:
+    known = view(1)
+    target = label_targets(known, K).target
+    torch.testing.assert_close(target.sum(1), torch.ones(1, H, W), atol=1e-5, rtol=0)
+    there = known.label[0] != IGNORE
+    assert torch.equal(target[0].argmax(0)[there], known.label[0][there])
+    assert (target[0].amax(0)[~there] < 0.06).all()
 
 
 def test_targets_have_their_classes_colours_and_fade_with_doubt() -> None:
@@ -86,23 +82,23 @@ def test_the_legend_names_only_classes_that_the_target_has() -> None:
     for last in (False, True):
         label = torch.where(a.label < 9, IGNORE, K - 1 if last else 0)
         known = View(a.image, a.valid, label)
-        made = CutOut()(torch.Generator().manual_seed(0), known, b, torch.nn.Identity(), LabelTeacher([known], K))
+        made = CutOut()(torch.Generator().manual_seed(0), label_targets(known, K), label_targets(b, K))
         sheet = perturbation_panels(known, b, made, channels=CHANNELS, label_map=label_map(), title="cutout")
         assert (sheet == label_map().colors[K - 1]).all(-1).any() == last
 
 
 def test_drawing_leaves_torchs_own_generator_alone() -> None:
     before = torch.get_rng_state()
-    LabelTeacher([view(1)], K)
+    untrained_network(view(1), K)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_several_views_are_all_drawn() -> None:
     a, b = view(1), view(2)
-    teacher = LabelTeacher([a, b], K)
+    targets = label_targets(a, K), label_targets(b, K)
     sheets = []
     for complement in (False, True):
-        made = CutMix(complement=complement)(torch.Generator().manual_seed(0), a, b, torch.nn.Identity(), teacher)
+        made = CutMix(complement=complement)(torch.Generator().manual_seed(0), *targets)
         sheets.append(perturbation_panels(a, b, made, channels=CHANNELS, label_map=label_map(), title="cutmix"))
     assert sheets[1].shape[0] > 1.4 * sheets[0].shape[0]
     assert sheets[0].shape[1] == 512
@@ -140,7 +136,7 @@ def test_a_runs_teacher_answers(tiny_config: Config, tmp_path: Path) -> None:
         (["perturbation", "cutmix"], "give --png"),
         (["perturbation", "cutmix", "a/cutmix.yaml", "--png", "x"], "Several pictures would be called cutmix.png"),
         (["one.bin", "two.bin"], "one scan at a time"),
-        (["perturbation", "combined", "--png", "x.png"], "first: missing"),
+        (["perturbation", "compose", "--png", "x.png"], "first: missing"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(

@@ -8,54 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config, read_config
 from rangeseg.engine.experiment import make_channels, make_perturbation, make_views, open_source, stride_of
 from rangeseg.inference.run import Run
-from rangeseg.perturbations import Teacher
 from rangeseg.registry import ConfigError, did_you_mean
 from rangeseg.resources import resource
-from rangeseg.teacher import NetworkTeacher
-from rangeseg.types import IGNORE, View
+from rangeseg.teacher import NetworkTeacher, pseudo_labels, with_labels
+from rangeseg.types import IGNORE, PseudoLabelled, View
 from rangeseg.vis.perturbation import perturbation_panels
 from rangeseg.vis.png import write_png
 
-
-class LabelTeacher:
-    """A teacher that knows the labels of the views it will be asked about, and is almost sure of them.
-
-    Args:
-        views: what it knows, each with a leading axis; views it does not know are answered with no preference.
-        classes: K.
-        sure: the probability of the label.
-    """
-
-    def __init__(self, views: Sequence[View], classes: int, sure: float = 0.95) -> None:
-        self.known = [(view.image[i], view.label[i]) for view in views for i in range(len(view.label))]
-        self.classes, self.sure = classes, sure
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.network: nn.Module = nn.Conv2d(views[0].image.shape[1], classes, 5, padding=2).requires_grad_(False)
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W) probabilities."""
-        return torch.stack([self._answer(one) for one in image])
-
-    def logits(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W) logits."""
-        return self(image).log()
-
-    def _answer(self, image: Tensor) -> Tensor:
-        flat = torch.full((self.classes, *image.shape[1:]), 1 / self.classes)
-        flat[-1] += 1e-6  # so that what has no label is not taken for the first class, often a thing
-        for known, label in self.known:
-            if torch.equal(known, image):
-                there = (label != IGNORE)[None]
-                rest = torch.full_like(flat, (1 - self.sure) / (self.classes - 1))
-                return torch.where(there, rest.scatter(0, label.where(there[0], 0)[None], self.sure), flat)
-        return flat
+SURE = 0.95
+"""The probability of a label where the labels are the targets."""
 
 
 def show_perturbations(
@@ -73,7 +40,7 @@ def show_perturbations(
         names: keys of `PERTURBATIONS`, ``module:Class``, or config files: their `perturbation` on their own data.
         png: the picture; with several names, the folder that holds one for each.
         config: whose data names are drawn on; the small SemanticKITTI's if not given.
-        run: a run whose teacher answers; the labels themselves answer if not given.
+        run: a run whose network's predictions are the targets; the labels are the targets if not given.
         seed: of the drawing.
         overrides: `key.path=value` above every config.
 
@@ -115,15 +82,34 @@ def _draw(name: str, config: Config, run: Path | None, seed: int) -> np.ndarray:
     views = make_views(config, source, stride=stride_of(loaded.network) if loaded else (1, 1))
     a, b = (View.stack([views.sample(index).view]) for index in (0, len(views) // 2))
     label_map = source.label_map
-    teacher: Teacher = NetworkTeacher(loaded.network) if loaded else LabelTeacher([a, b], label_map.num_classes)
-    perturbation = make_perturbation(config)
-    # Labels are an answer only to a perturbation that mixes labelled views in.
-    hidden = View(b.image, b.valid, torch.full_like(b.label, IGNORE))
-    made = perturbation(Generator().manual_seed(seed), a, hidden, _no_student, teacher)
-    title = f"{name} ({run.name if run else 'labels'} for a teacher)"
+    if loaded:
+        network, targets = loaded.network, pseudo_labels(NetworkTeacher(loaded.network), a, b)
+    else:
+        network, targets = (
+            untrained_network(a, label_map.num_classes),
+            [label_targets(view, label_map.num_classes) for view in (a, b)],
+        )
+    if config.consistency.pair == "labelled":  # the first of the pair is labelled
+        targets[0] = replace(targets[0], target=with_labels(targets[0].target, a.label))
+    perturbation = make_perturbation(config).with_network(network)
+    made = perturbation(Generator().manual_seed(seed), *targets)
+    title = f"{name} (targets: {run.name if run else 'labels'})"
     made = replace(made, image=made.image.detach())
     return perturbation_panels(a, b, made, channels=make_channels(config), label_map=label_map, title=title)
 
 
-def _no_student(image: Tensor) -> Tensor:
-    raise ConfigError("This perturbation asks the student, and there is none to draw with.")
+def untrained_network(view: View, classes: int) -> nn.Module:
+    """A small untrained network, for a perturbation that needs one and no run is given."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Conv2d(view.image.shape[1], classes, 5, padding=2).requires_grad_(False)
+
+
+def label_targets(view: View, classes: int) -> PseudoLabelled:
+    """The labels as targets, almost certain; without preference where there is none."""
+    flat = torch.full((len(view.label), classes, *view.label.shape[1:]), 1 / classes)
+    flat[:, -1] += 1e-6  # so that what has no label is not taken for the first class, often a thing
+    known = (view.label != IGNORE)[:, None]
+    rest = torch.full_like(flat, (1 - SURE) / (classes - 1))
+    target = torch.where(known, rest.scatter(1, view.label[:, None].where(known, 0), SURE), flat)
+    return PseudoLabelled(view.image, target, None, view.valid)

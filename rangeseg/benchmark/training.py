@@ -19,7 +19,7 @@ from rangeseg.config import Config, read_config
 from rangeseg.engine.experiment import make_method, make_network, make_perturbation, make_views, open_source
 from rangeseg.engine.trainer import Trainer
 from rangeseg.masks import box_mask
-from rangeseg.mix import where
+from rangeseg.mixing import where
 from rangeseg.resources import resource
 from rangeseg.types import View
 

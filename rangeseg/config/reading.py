@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,9 @@ RENAMED = {
 }
 """Keys of version 0.1 and what they are called now. A stored config is translated; a file of one's own is refused."""
 
+RENAMED_PERTURBATIONS = {"none": "identity", "combined": "compose", "several": "all_of"}
+"""The same for `perturbation.name`, also within others."""
+
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read an experiment, its `base:` (at most one level) beneath it and `key.path=value` overrides above it.
@@ -89,6 +92,10 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
         raise ConfigError(f"{missing[0]}: missing. Write it into the file or give {missing[0]}=VALUE.")
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
+    for section in _perturbations(config.perturbation):
+        if section["name"] in RENAMED_PERTURBATIONS:
+            old = section["name"]
+            raise ConfigError(f"perturbation.name: {old} is called {RENAMED_PERTURBATIONS[old]} since version 0.2.")
     check(config)
     return config
 
@@ -160,6 +167,20 @@ def _translate(layer: DictConfig) -> None:
         section = OmegaConf.select(layer, above) if above else layer
         if isinstance(section, DictConfig) and key in section:
             OmegaConf.update(layer, new, section.pop(key))
+    for perturbation in _perturbations(layer.get("perturbation")):
+        perturbation["name"] = RENAMED_PERTURBATIONS.get(perturbation["name"], perturbation["name"])
+
+
+def _perturbations(section: Any) -> Iterator[Any]:
+    """A perturbation's section and those within it."""
+    if isinstance(section, Mapping | DictConfig):
+        if "name" in section:
+            yield section
+        for value in section.values():
+            yield from _perturbations(value)
+    elif isinstance(section, Sequence) and not isinstance(section, str):
+        for value in section:
+            yield from _perturbations(value)
 
 
 def _names(owner: type) -> list[str]:

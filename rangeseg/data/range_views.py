@@ -15,7 +15,7 @@ from rangeseg.data.augment import Augmentation
 from rangeseg.data.source import ScanSource
 from rangeseg.projection.beam import BeamProjection
 from rangeseg.projection.range_image import CHANNELS, RangeImage, normalisation
-from rangeseg.types import Sample, Scan, View, ViewSpec
+from rangeseg.types import Sample, Scan, View
 
 
 class Projection(Protocol):
@@ -86,12 +86,6 @@ class RangeViews:
     def columns(self) -> int:
         """Width of the views to learn from."""
         return (self.augmentation and self.augmentation.columns) or self.projection.width
-
-    @property
-    def spec(self) -> ViewSpec:
-        """What a network must know of these views: a part of a cylinder is none."""
-        wrap = self.projection.wrap and self.columns == self.projection.width
-        return ViewSpec(len(self.channels), self.projection.height, self.columns, wrap)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -158,20 +158,27 @@ def make_channels(config: Config) -> Channels:
 
 
 def make_perturbation(config: Config) -> Perturbation:
-    """`perturbation`, told what the views are, what the loss needs, and what it owes to a preset."""
+    """`perturbation`, told what the views are and what it owes to a preset.
+
+    Raises:
+        ConfigError: the section does not fit the perturbation, or its class is not a `Perturbation`.
+    """
     reference = {"sampler": "reference", "xi": 1e-6} if config.preset == "reference" else {}
-    return build(
+    perturbation = build(
         PERTURBATIONS,
         config.perturbation,
         "perturbation",
         wrap=modality(config).wrap,
         channels=make_channels(config),
         things=lookup_label_map(config).things,
-        logits=config.consistency.kind.startswith("logits"),
-        labels=config.consistency.pair == "labelled",
-        together=config.teacher.together,
         **reference,
     )
+    if not isinstance(perturbation, Perturbation):
+        raise ConfigError(
+            f"perturbation.name: {config.perturbation.get('name')!r} makes a {type(perturbation).__name__}; a class of "
+            "your own derives from rangeseg.perturbations.Perturbation."
+        )
+    return perturbation
 
 
 def class_weights(config: Config, label_map: LabelMap) -> Tensor | None:

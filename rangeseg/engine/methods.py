@@ -1,10 +1,10 @@
-"""Ways to learn from unlabelled views. They share the loop, the perturbations and the loss; here is where they differ.
+"""Methods of semi-supervised training. They share the loop, the perturbations and the loss; here is where they differ.
 
-                who answers                  who learns        what counts
-    mean teacher the average of the student   the student       what the consistency loss takes
-    FixMatch    the student as it is         the student       the same; hard pseudo labels with `kind: ce`
-    CPS         each of two networks         the other one     the same; hard pseudo labels with `kind: ce`
-    CBST        the average of the student   the student       the surest share of each class, hard pseudo labels
+                 teacher                      student           pixels in the loss
+    mean teacher the average of the student   the student       as `consistency` says
+    FixMatch     the student as it is         the student       the same; hard pseudo-labels with `kind: ce`
+    CPS          each of two networks         the other one     the same; hard pseudo-labels with `kind: ce`
+    CBST         the average of the student   the student       the most confident share of each class, hard labels
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -18,17 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rangeseg.perturbations import Perturbed, Teacher
-from rangeseg.perturbations.bases import join
 from rangeseg.teacher import NetworkTeacher
-from rangeseg.types import View
-
-Pose = Callable[[Teacher], Perturbed]
-"""Makes this step's question with the answers of the teacher that it is given."""
+from rangeseg.types import PseudoLabelled, View
 
 
 class Method:
-    """The mean teacher, and what the others change of it.
+    """The mean teacher; the other methods override what they change.
 
     Source:
         Tarvainen and Valpola, NeurIPS 2017.
@@ -51,20 +46,23 @@ class Method:
         """
         return student(labelled.image), labelled.label
 
-    def unsupervised(
-        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
-    ) -> tuple[Tensor, Perturbed]:
-        """The student's logits of the questions it is asked, and the questions.
+    def teachers(self, network: nn.Module, average: NetworkTeacher) -> tuple[NetworkTeacher, ...]:
+        """Whose predictions are the targets: one teacher for each network that learns.
 
         Args:
-            pose: makes a question.
-            student: what learns, as the devices need it wrapped.
-            network: the same, bare.
-            teacher: its average.
+            network: what is trained, as `make_network` made it.
+            average: its exponential moving average.
+        """
+        return (average,)
+
+    def select(self, mixed: PseudoLabelled, progress: float) -> PseudoLabelled:
+        """The pixels and targets that the loss counts.
+
+        Args:
+            mixed: what the perturbation returned.
             progress: the share of the training that is done, in [0, 1).
         """
-        question = pose(teacher)
-        return student(question.image), question
+        return mixed
 
 
 class FixMatch(Method):
@@ -77,11 +75,9 @@ class FixMatch(Method):
         Sohn et al., NeurIPS 2020.
     """
 
-    def unsupervised(
-        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
-    ) -> tuple[Tensor, Perturbed]:
-        """As the mean teacher, with the student for a teacher."""
-        return super().unsupervised(pose, student, network, NetworkTeacher(network), progress)
+    def teachers(self, network: nn.Module, average: NetworkTeacher) -> tuple[NetworkTeacher, ...]:
+        """The student itself."""
+        return (NetworkTeacher(network),)
 
 
 class Pair(nn.Module):
@@ -136,16 +132,13 @@ class CPS(Method):
         """Both networks learn the labels: 2B views."""
         return student(labelled.image, labelled.image), torch.cat([labelled.label, labelled.label])
 
-    def unsupervised(
-        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
-    ) -> tuple[Tensor, Perturbed]:
-        """A question for the first with the second's answer, and one for the second with the first's."""
+    def teachers(self, network: nn.Module, average: NetworkTeacher) -> tuple[NetworkTeacher, ...]:
+        """The second network teaches the first, the first teaches the second."""
         if not isinstance(network, Pair):
             raise ValueError(
                 f"CPS trains a Pair, not {type(network).__name__}; make the network with its make_network."
             )
-        of_first, of_second = pose(NetworkTeacher(network.second)), pose(NetworkTeacher(network.first))
-        return student(of_first.image, of_second.image), join([of_first, of_second])
+        return NetworkTeacher(network.second), NetworkTeacher(network.first)
 
 
 @dataclass(frozen=True)
@@ -180,20 +173,16 @@ class CBST(Method):
         if self.bins < 1:
             raise ValueError(f"CBST got bins={self.bins}; give 1 or more, usually 1000.")
 
-    def unsupervised(
-        self, pose: Pose, student: nn.Module, network: nn.Module, teacher: Teacher, progress: float
-    ) -> tuple[Tensor, Perturbed]:
-        """As the mean teacher, with class-balanced pseudo labels for a target."""
-        share = self.start + (self.end - self.start) * progress
-        logits, question = super().unsupervised(pose, student, network, teacher, progress)
-        return logits, class_balanced(question, share, self.bins)
+    def select(self, mixed: PseudoLabelled, progress: float) -> PseudoLabelled:
+        """The most confident share of each class, as hard pseudo-labels."""
+        return class_balanced(mixed, self.start + (self.end - self.start) * progress, self.bins)
 
 
-def class_balanced(question: Perturbed, share: float, bins: int = 1000) -> Perturbed:
-    """The surest share of each class as hard pseudo labels; only there the question counts.
+def class_balanced(views: PseudoLabelled, share: float, bins: int = 1000) -> PseudoLabelled:
+    """The most confident share of each class as hard pseudo-labels; the loss counts only these pixels.
 
     Args:
-        question: of B views.
+        views: B views with targets.
         share: of the pixels with one pseudo label, those that count.
         bins: the confidences are counted in so many.
 
@@ -203,10 +192,10 @@ def class_balanced(question: Perturbed, share: float, bins: int = 1000) -> Pertu
     Source:
         Zou et al., ECCV 2018.
     """
-    threshold = class_thresholds(question.target, question.valid, share, bins)
-    balanced, label = (question.target / threshold[:, None, None]).max(1)
-    target = torch.zeros_like(question.target).scatter_(1, label[:, None], 1)
-    return replace(question, target=target, valid=question.valid & (balanced >= 1))
+    threshold = class_thresholds(views.target, views.valid, share, bins)
+    balanced, label = (views.target / threshold[:, None, None]).max(1)
+    target = torch.zeros_like(views.target).scatter_(1, label[:, None], 1)
+    return replace(views, target=target, valid=views.valid & (balanced >= 1))
 
 
 def class_thresholds(target: Tensor, valid: Tensor, share: float, bins: int = 1000) -> Tensor:

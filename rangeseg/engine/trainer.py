@@ -1,9 +1,9 @@
-"""The mean-teacher trainer: the student learns, the teacher follows, nothing else happens here.
+"""The trainer of every method: supervised and consistency loss, optimiser, teacher, checkpoints.
 
 One step, with a labelled view (x, y) and two unlabelled views a, b (French et al., BMVC 2020, section 3):
 
     L_s = ce * CE(S(x), y) + lovasz * Lovász(softmax S(x), y)            supervised_loss; more in supervision.py
-    x', q, v = perturbation(a, b)            q mixes T(a), T(b) as x' mixes a, b; another method asks another than T
+    x', q, v = perturbation(a, T(a), b, T(b))    q mixes T(a), T(b) as x' mixes a, b; a method may have another T
     L_c = weight * rampup(step) * consistency(S(x'), q, v)               consistency_loss
     S <- S - lr(step) * clip(dL_s + dL_c)    two backward passes, one graph in memory at a time
     T <- decay * T + (1 - decay) * S                                     teacher.update
@@ -14,7 +14,6 @@ Every random choice of step k on rank r is a function of (seed, k, r): a run tha
 from __future__ import annotations
 
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -29,23 +28,21 @@ from torch import Tensor, nn
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from rangeseg.engine.loss_guard import LossGuard
 from rangeseg.engine.methods import Method
 from rangeseg.engine.optimizer import make_optimizer
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.supervision import no_loss_of_heads, range_weight, supervised_loss
 from rangeseg.engine.update_bn import update_bn
 from rangeseg.losses import confidence_rate, consistency_loss
-from rangeseg.perturbations import Perturbation, Perturbed, Teacher
+from rangeseg.mixing import concat
+from rangeseg.perturbations import Perturbation
 from rangeseg.schedules import SCHEDULES, sigmoid_rampup
-from rangeseg.teacher import EmaTeacher
-from rangeseg.types import View
+from rangeseg.teacher import EmaTeacher, Teacher, pseudo_labels
+from rangeseg.types import PseudoLabelled, View
 
 Batches = tuple[Batch, Batch | None, Batch | None]
 """The labelled batch of a step and its two unlabelled ones; None where training is supervised only."""
-
-
-class NotFiniteError(RuntimeError):
-    """A loss became NaN or infinite; the message names the step, its scans and the last good checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,10 @@ class Trainer:
     Args:
         fabric: launched; gives devices, precision and processes.
         network: the student, (B, C, H, W) -> (B, K, H, W) logits.
-        perturbation: what turns unlabelled views into (student input, target).
+        perturbation: of unlabelled views and their targets.
         config: read are `supervised`, `consistency`, `teacher`, `optim` and `runtime`.
         class_weights: (K,) of the cross-entropy; None for 1.
-        method: who answers for unlabelled views and who learns from it; `network` is of its making.
+        method: whose predictions are the targets; it made `network`.
     """
 
     def __init__(
@@ -84,22 +81,18 @@ class Trainer:
         if config.runtime.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = fabric.to_device(network)
-        self.teacher = EmaTeacher(
-            self.network,
-            config.teacher.decay,
-            warmup=config.teacher.warmup,
-            buffers=config.teacher.buffers,
-            mode=config.teacher.mode,
-        )
+        ema = config.teacher
+        self.teacher = EmaTeacher(self.network, ema.decay, warmup=ema.warmup, buffers=ema.buffers, mode=ema.mode)
         if config.runtime.compile:
             self.network.compile()
             self.teacher.network.compile()
+        self.teachers = self.method.teachers(self.network, self.teacher)
+        self.perturbations = [perturbation.with_network(teacher.network) for teacher in self.teachers]
         self.student, self.optimizer = fabric.setup(self.network, make_optimizer(self.network, config.optim))
         self.class_weights = None if class_weights is None else fabric.to_device(class_weights)
         self.step = 0
         self.best = -1.0
-        self._first_bad_step = torch.full((), -1, device=fabric.device)
-        self._recent: deque[tuple[int, list[str]]] = deque(maxlen=config.runtime.log_every)
+        self._guard = LossGuard(fabric.device, config.runtime.log_every, lambda value: self._reduce(value, "max"))
 
     def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
         """One optimiser step.
@@ -118,17 +111,16 @@ class Trainer:
         parts = self.config.optim.accumulate
         losses: dict[str, Tensor] = {}
         for x in _chunks(labelled, parts):
-            _add(losses, self.supervised_loss(x), parts, self._backward)
+            _add(losses, self.supervised_loss(x), parts, self.fabric.backward)
         for a, b in zip(*(_chunks(view, parts) for view in unlabelled or ((), ())), strict=True):
-            _add(losses, self.consistency_loss(generator, a, b), parts, self._backward)
+            _add(losses, self.consistency_loss(generator, a, b), parts, self.fabric.backward)
         if self.config.optim.clip is not None:
-            self.fabric.clip_gradients(
-                self.student, self.optimizer, max_norm=self.config.optim.clip, error_if_nonfinite=False
-            )
+            norm = self.config.optim.clip
+            self.fabric.clip_gradients(self.student, self.optimizer, max_norm=norm, error_if_nonfinite=False)
         self.optimizer.step()
         self._average_buffers(self.network)
         self.teacher.update(self.network, self.step)
-        self._note_bad_step(losses)
+        self._guard.note(self.step, losses)
         return losses
 
     def supervised_loss(self, labelled: View) -> dict[str, Tensor]:
@@ -141,27 +133,43 @@ class Trainer:
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
         """The weighted loss on unlabelled views, and the share of pixels where the teacher is confident."""
-
-        def pose(teacher: Teacher) -> Perturbed:
-            with self.fabric.autocast():
-                return self.perturbation(generator, a, b, self.student, teacher)
-
-        settings, progress = self.config.consistency, self.step / self.config.optim.steps
-        logits, question = self.method.unsupervised(pose, self.student, self.network, self.teacher, progress)
+        settings = self.config.consistency
+        with self.fabric.autocast():
+            mixed = []
+            for teacher, perturbation in zip(self.teachers, self.perturbations, strict=True):  # of CPS two
+                target_a, target_b = self.targets(teacher, a, b)
+                mixed.append(perturbation(generator, target_a, target_b))
+        logits = self.student(*(views.image for views in mixed))
+        target = self.method.select(concat(mixed), self.step / self.config.optim.steps)
         loss = consistency_loss(
             logits.float(),
-            question.target.float(),
-            question.valid,
+            target.target.float(),
+            target.valid,
             kind=settings.kind,
             threshold=settings.threshold,
             confidence=settings.confidence,
             normalise=settings.normalise,
-            target_logits=question.target_logits,
+            target_logits=target.target_logits,
         )
         if self.fabric.world_size > 1:
             loss = loss + no_loss_of_heads(self.network)
-        rate = confidence_rate(question.target, question.valid, settings.threshold)
-        return {"consistency": settings.weight * sigmoid_rampup(self.step, settings.rampup) * loss, "confidence": rate}
+        weight = settings.weight * sigmoid_rampup(self.step, settings.rampup)
+        return {
+            "consistency": weight * loss,
+            "confidence": confidence_rate(target.target, target.valid, settings.threshold),
+        }
+
+    def targets(self, teacher: Teacher, a: View, b: View) -> tuple[PseudoLabelled, PseudoLabelled]:
+        """Both batches with the teacher's predictions; `a` twice where the perturbation does not use `b`."""
+        settings = self.config.consistency
+        labelled = pseudo_labels(
+            teacher,
+            *((a, b) if self.perturbation.uses_b else (a,)),
+            joint=self.config.teacher.together,
+            logits=settings.kind.startswith("logits"),
+            labels=settings.pair == "labelled",
+        )
+        return labelled[0], labelled[-1]
 
     def fit(self, batches: Iterator[Batches], logger: RunLogger, evaluate: Callable[[], Evaluated]) -> None:
         """Train until `optim.steps`, from wherever `step` stands.
@@ -178,7 +186,7 @@ class Trainer:
         with logger.progress(self.step, steps) as progress:
             while self.step < steps:
                 labelled, a, b = next(batches)
-                self._recent.append((self.step, [name for batch in (labelled, a, b) if batch for name in batch.names]))
+                self._guard.reading(self.step, (name for batch in (labelled, a, b) if batch for name in batch.names))
                 losses = self.train_step(
                     self._on_device(labelled), (self._on_device(a), self._on_device(b)) if a and b else None
                 )
@@ -187,12 +195,12 @@ class Trainer:
                 if last and self.config.teacher.update_bn:
                     self.update_bn(batches)
                 if last or self.step % runtime.log_every == 0:
-                    self._stop_if_not_finite(logger)
+                    self._guard.check(logger.last)
                     logger.scalars(self.step, {k: float(v) for k, v in losses.items()} | {"lr": self._learning_rate()})
                 if last or (self.config.evaluation.every and self.step % self.config.evaluation.every == 0):
                     self._evaluate(logger, evaluate)
                 if last or self.step % runtime.checkpoint_every == 0:
-                    self._stop_if_not_finite(logger)
+                    self._guard.check(logger.last)
                     self.save(logger.last)
                 progress(self.step, losses)
 
@@ -243,7 +251,7 @@ class Trainer:
         logger.scalars(self.step, result.metrics)
         if result.score > self.best:
             self.best = result.score
-            self._stop_if_not_finite(logger)
+            self._guard.check(logger.last)
             self.save(logger.best)
 
     def _seed(self) -> int:
@@ -252,9 +260,6 @@ class Trainer:
 
     def _on_device(self, batch: Batch) -> View:
         return batch.view.to(self.fabric.device)
-
-    def _backward(self, loss: Tensor) -> None:
-        self.fabric.backward(loss)
 
     def _learning_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
@@ -280,21 +285,6 @@ class Trainer:
             value if self.fabric.world_size == 1 else cast(Tensor, self.fabric.all_reduce(value, reduce_op=operation))
         )
 
-    def _note_bad_step(self, losses: dict[str, Tensor]) -> None:
-        bad = ~torch.isfinite(torch.stack(list(losses.values())).sum())
-        self._first_bad_step = torch.where(bad & (self._first_bad_step < 0), self.step, self._first_bad_step)
-
-    def _stop_if_not_finite(self, logger: RunLogger) -> None:
-        bad = int(self._reduce(self._first_bad_step, "max"))
-        if bad < 0:
-            return
-        names = next((names for step, names in self._recent if step == bad), [])
-        good = logger.last if logger.last.is_file() else "none yet"
-        raise NotFiniteError(
-            f"Step {bad}: a loss is not finite. Its scans: {', '.join(names)}. Last good checkpoint: {good}. "
-            "Lower optim.lr or consistency.weight, or set optim.clip, and go on with --resume."
-        )
-
 
 def _chunks(view: View | tuple[()], parts: int) -> Iterator[View]:
     if isinstance(view, View):
@@ -302,7 +292,7 @@ def _chunks(view: View | tuple[()], parts: int) -> Iterator[View]:
         yield from (View(*tensors) for tensors in zip(*fields, strict=True))
 
 
-def _add(losses: dict[str, Tensor], new: dict[str, Tensor], parts: int, backward: Callable[[Tensor], None]) -> None:
+def _add(losses: dict[str, Tensor], new: dict[str, Tensor], parts: int, backward: Callable[[Tensor], Any]) -> None:
     loss, *rates = new.items()
     backward(loss[1] / parts)
     for name, value in (loss, *rates):

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from rangeseg.perturbations.bases import OneView
-from rangeseg.perturbations.protocol import Perturbed, Teacher
+from rangeseg.perturbations.bases import SingleViewPerturbation
+from rangeseg.types import PseudoLabelled
 
 
 @dataclass(frozen=True)
-class Affine(OneView):
+class Affine(SingleViewPerturbation):
     """The student sees the view moved, scaled, turned and mirrored about its centre, the teacher as it is.
 
         source = M (pixel - centre) + centre + offset,   M = rotation(angle) diag(mirror, 1) / scale
@@ -31,9 +31,6 @@ class Affine(OneView):
         rotate_deg: largest angle, degrees, uniform to both sides.
         mirror: the probability of mirroring left to right.
         wrap: must be False: a cylinder has no centre.
-        logits: also give the teacher's logits, for a loss on logits.
-        labels: where a view has labels, they are the answer.
-        together: of no use here.
 
     Raises:
         ValueError: the views are cylinders, or a setting is out of its range.
@@ -61,11 +58,11 @@ class Affine(OneView):
                 "give pixels and degrees >= 0 and a probability in [0, 1]."
             )
 
-    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+    def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Everything warped by one map for each view."""
-        device = question.image.device
-        batch, height, width = question.valid.shape
-        return warp(question, self.draw(generator, batch, height, width).to(device, torch.float32, non_blocking=True))
+        device = views.image.device
+        batch, height, width = views.valid.shape
+        return warp(views, self.draw(generator, batch, height, width).to(device, torch.float32, non_blocking=True))
 
     def draw(self, generator: Generator, batch: int, height: int, width: int) -> Tensor:
         """(B, 2, 3) float64, where each pixel is read from, in units in which the view reaches from -1 to 1."""
@@ -83,21 +80,21 @@ class Affine(OneView):
         return torch.stack(rows, 1)
 
 
-def warp(question: Perturbed, source: Tensor) -> Perturbed:
-    """A question read at other places.
+def warp(views: PseudoLabelled, source: Tensor) -> PseudoLabelled:
+    """A views read at other places.
 
     Args:
-        question: of B views.
+        views: of B views.
         source: (B, 2, 3) affine maps, (x, y) of a pixel -> (x, y) it is read from, in units in which the centres of the
             outermost pixels lie half a pixel within -1 and 1.
     """
-    grid = F.affine_grid(source, list(question.image.shape), align_corners=False)
+    grid = F.affine_grid(source, list(views.image.shape), align_corners=False)
 
     def read(field: Tensor, outside: str = "border") -> Tensor:
         return F.grid_sample(field, grid.to(field.dtype), padding_mode=outside, align_corners=False)
 
-    valid = read(question.valid[:, None].to(question.image.dtype), "zeros")[:, 0] > 0.999
-    logits = question.target_logits
-    return Perturbed(
-        read(question.image) * valid[:, None], read(question.target), None if logits is None else read(logits), valid
+    valid = read(views.valid[:, None].to(views.image.dtype), "zeros")[:, 0] > 0.999
+    logits = views.target_logits
+    return PseudoLabelled(
+        read(views.image) * valid[:, None], read(views.target), None if logits is None else read(logits), valid
     )

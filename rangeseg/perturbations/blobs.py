@@ -18,7 +18,6 @@ class CowMix(Mixing):
         area: the blobs' share of the image, or (low, high) to draw it uniformly.
         sigma: how wide the noise is blurred, pixels, or (low, high) to draw it log-uniformly.
         wrap: the views are cylinders: column 0 touches column W-1.
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: a setting that `cow_mask` refuses.
@@ -31,7 +30,7 @@ class CowMix(Mixing):
     sigma: float | tuple[float, float] = (4.0, 16.0)
     wrap: bool = False
 
-    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """Blobs."""
         return _blobs(self, generator, valid)
 
@@ -45,7 +44,6 @@ class CowOut(Erasing):
         sigma: how wide the noise is blurred, pixels, or (low, high) to draw it log-uniformly.
         keep: "outside" erases the blobs, "inside" all around them.
         wrap: the views are cylinders: column 0 touches column W-1.
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: `keep` is neither "inside" nor "outside", or a setting that `cow_mask` refuses.

@@ -26,7 +26,6 @@ class CutMix(Mixing):
         by: `area` is the boxes' "area", or ("size") their sides.
         sampler: "rangeseg" (`box_mask`), or "reference": drawn as the paper's code draws them, mistakes included, never
             across a seam (`reference_box_mask`).
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: a setting that `box_mask` refuses.
@@ -43,7 +42,7 @@ class CutMix(Mixing):
     by: By = "area"
     sampler: Sampler = "rangeseg"
 
-    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """Boxes."""
         return _boxes(self, generator, valid)
 
@@ -63,7 +62,6 @@ class CutOut(Erasing):
         by: `area` is the boxes' "area", or ("size") their sides.
         sampler: "rangeseg" (`box_mask`), or "reference": drawn as the paper's code draws them, mistakes included, never
             across a seam (`reference_box_mask`).
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: `keep` is neither "inside" nor "outside", or a setting that `box_mask` refuses.

@@ -15,12 +15,11 @@ class ClassMix(Mixing):
     """Half of the classes that the teacher sees in `b` pasted into `a`: the only mask that depends on the answer.
 
     Args:
-        logits: also give the teacher's logits, for a loss on logits.
 
     Source:
         Olsson et al., WACV 2021.
     """
 
-    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """The pixels of half of the classes, by the pseudo labels of `b`."""
-        return class_mask(generator, answer.argmax(1), valid, answer.shape[1])
+        return class_mask(generator, target.argmax(1), valid, target.shape[1])

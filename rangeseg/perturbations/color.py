@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from rangeseg.perturbations.bases import OneView
+from rangeseg.perturbations.bases import SingleViewPerturbation
 from rangeseg.perturbations.channels import NAMELESS, Channels
-from rangeseg.perturbations.protocol import Perturbed, Teacher
+from rangeseg.types import PseudoLabelled
 
 RGB = ("red", "green", "blue")
 _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Color(OneView):
+class Color(SingleViewPerturbation):
     """Each view is jittered with one probability and then made grey with another; the student alone sees it.
 
     Brightness, contrast, saturation and hue are changed in random order, the first three by factors uniform in 1 +-
@@ -35,9 +35,6 @@ class Color(OneView):
         probability: that a view is jittered.
         grey: the probability that it is made grey.
         channels: which channels are red, green and blue, of values 0 to 1; the experiment knows.
-        logits: also give the teacher's logits, for a loss on logits.
-        labels: where a view has labels, they are the answer.
-        together: of no use here.
 
     Raises:
         ValueError: a probability is not within [0, 1], a change is negative, or `hue` above 0.5.
@@ -62,14 +59,14 @@ class Color(OneView):
             if not 0 <= getattr(self, name) <= (0.5 if name == "hue" else float("inf")):
                 raise ValueError(f"Color got {name}={getattr(self, name)}; give a change >= 0, of hue at most 0.5.")
 
-    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+    def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Other colours; target and validity stay."""
         if not all(name in self.channels for name in RGB):
-            return question
-        colors = torch.stack([self.channels.read(question.image, name) for name in RGB], 1)
-        changed = torch.stack([self._one(generator, *view) for view in zip(colors, question.valid, strict=True)])
+            return views
+        colors = torch.stack([self.channels.read(views.image, name) for name in RGB], 1)
+        changed = torch.stack([self._one(generator, *view) for view in zip(colors, views.valid, strict=True)])
         values = dict(zip(RGB, changed.unbind(1), strict=True))
-        return replace(question, image=self.channels.replace(question.image, values, question.valid))
+        return replace(views, image=self.channels.replace(views.image, values, views.valid))
 
     def _one(self, generator: Generator, color: Tensor, valid: Tensor) -> Tensor:
         """(3, H, W) and (H, W) -> (3, H, W), all but the random numbers on the device."""

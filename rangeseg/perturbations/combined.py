@@ -1,72 +1,78 @@
-"""Perturbations of perturbations: one before or on top of another, one of several, or several at once."""
+"""Perturbations made of others: one after another, one of several, or all of several."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self, cast
 
 import torch
-from torch import Generator
+from torch import Generator, nn
 
-from rangeseg.perturbations.bases import Asking, OneView, join
-from rangeseg.perturbations.protocol import Perturbed, Teacher
+from rangeseg.mixing import concat
+from rangeseg.perturbations.bases import Perturbation, SingleViewPerturbation
+from rangeseg.types import PseudoLabelled
 
 
 @dataclass(frozen=True)
-class Combined(Asking):
-    """Any perturbation, others of one view on each of its sources before it, and others on top of it, in their order.
+class Compose(Perturbation):
+    """A perturbation with others before it (on each of its two inputs) and after it (on its result), in their order.
 
-    In a config: ``{name: combined, before: [{name: color}], first: {name: cutmix}, then: [{name: cutout}]}``.
+    In a config: ``{name: compose, before: [{name: color}], first: {name: cutmix}, then: [{name: cutout}]}``.
 
     Args:
-        first: makes the question.
-        then: make it harder: CutOut, CowOut, Geometric, Jitter, VAT or a `OneView` of your own.
-        before: change `a` and `b`, each by a draw of its own, before they are mixed: the paper's code colours the two
-            photographs of a mix so. The teacher's answer is to the views as they were.
-        logits: also give the teacher's logits, for a loss on logits.
-        labels: where a view has labels, they are the answer.
-        together: ask about `a` and `b` in one forward pass.
+        first: any perturbation.
+        then: applied to the result: CutOut, CowOut, Geometric, Jitter, VAT or a `SingleViewPerturbation` of your own.
+        before: applied to `a` and to `b`, each with a draw of its own, before they are mixed. The paper's code colours
+            the two photographs of a mix in this way. The targets are those of the views as they were.
 
     Raises:
         ValueError: `first` is no perturbation, or neither `then` nor `before` holds one, or one of more than one view.
     """
 
-    first: Asking
-    then: tuple[OneView, ...] = ()
-    before: tuple[OneView, ...] = ()
+    first: Perturbation
+    then: tuple[SingleViewPerturbation, ...] = ()
+    before: tuple[SingleViewPerturbation, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("Combined.first", self.first)
+        _check("Compose.first", self.first)
         for name, parts in (("then", self.then), ("before", self.before)):
             for part in parts:
-                if not isinstance(part, OneView):
+                if not isinstance(part, SingleViewPerturbation):
                     raise ValueError(
-                        f"Combined.{name} holds {part!r}; give perturbations of one view, in a config as a list of "
+                        f"Compose.{name} holds {part!r}; give perturbations of one view, in a config as a list of "
                         "{name: jitter} and the like. What mixes two views can only be first."
                     )
         if not self.then + self.before:
-            raise ValueError("Combined.then is empty; give what comes on top, or use the first perturbation alone.")
+            raise ValueError("Compose.then is empty; give what comes on top, or use the first perturbation alone.")
 
     @property
-    def both(self) -> bool:  # type: ignore[override]
+    def uses_b(self) -> bool:  # type: ignore[override]
         """Whether the first needs `b`."""
-        return self.first.both
+        return self.first.uses_b
 
-    def pose(self, generator: Generator, a: Perturbed, b: Perturbed, teacher: Teacher) -> Perturbed:
-        """The first's question of changed sources, made harder by each of the others in turn."""
+    def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
+        """Apply `before`, `first` and `then`."""
         for part in self.before:
-            a = part.perturb(generator, a, teacher)
-            b = part.perturb(generator, b, teacher) if self.both else a
-        question = self.first.pose(generator, a, b, teacher)
+            a = part.perturb(generator, a)
+            b = part.perturb(generator, b) if self.uses_b else a
+        views = self.first(generator, a, b)
         for part in self.then:
-            question = part.perturb(generator, question, teacher)
-        return question
+            views = part.perturb(generator, views)
+        return views
+
+    def with_network(self, network: nn.Module) -> Compose:
+        """Every part with this network."""
+        first, *parts = _with_network((self.first, *self.then, *self.before), network)
+        then = cast(tuple[SingleViewPerturbation, ...], tuple(parts[: len(self.then)]))
+        return Compose(first, then, cast(tuple[SingleViewPerturbation, ...], tuple(parts[len(self.then) :])))
 
 
 @dataclass(frozen=True)
-class _Group(Asking):
+class _Group(Perturbation):
     """What holds several perturbations."""
 
-    parts: tuple[Asking, ...]
+    parts: tuple[Perturbation, ...]
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -76,9 +82,13 @@ class _Group(Asking):
             _check(f"{name}.parts", part)
 
     @property
-    def both(self) -> bool:  # type: ignore[override]
+    def uses_b(self) -> bool:  # type: ignore[override]
         """Whether any part needs `b`."""
-        return any(part.both for part in self.parts)
+        return any(part.uses_b for part in self.parts)
+
+    def with_network(self, network: nn.Module) -> Self:
+        """Every part with this network."""
+        return replace(self, parts=_with_network(self.parts, network))
 
 
 class OneOf(_Group):
@@ -88,40 +98,38 @@ class OneOf(_Group):
 
     Args:
         parts: what is drawn from.
-        logits: also give the teacher's logits, for a loss on logits.
-        labels: where a view has labels, they are the answer.
-        together: ask about `a` and `b` in one forward pass.
 
     Raises:
         ValueError: `parts` is empty or holds what is no perturbation.
     """
 
-    def pose(self, generator: Generator, a: Perturbed, b: Perturbed, teacher: Teacher) -> Perturbed:
-        """The question of the one that was drawn."""
+    def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
+        """Draw one and apply it."""
         drawn = int(torch.randint(len(self.parts), (), generator=generator))
-        return self.parts[drawn].pose(generator, a, b, teacher)
+        return self.parts[drawn](generator, a, b)
 
 
-class Several(_Group):
-    """All of several perturbations at every step, their questions in one batch; the teacher is asked once.
+class AllOf(_Group):
+    """All of several perturbations at every step, their results in one batch. The teacher runs once.
 
-    In a config: ``{name: several, parts: [{name: lasermix, bands: [3]}, {name: lasermix, bands: [6]}]}``.
+    In a config: ``{name: all_of, parts: [{name: lasermix, bands: [3]}, {name: lasermix, bands: [6]}]}``.
 
     Args:
         parts: with n of them the student reads n B views a step.
-        logits: also give the teacher's logits, for a loss on logits.
-        labels: where a view has labels, they are the answer.
-        together: ask about `a` and `b` in one forward pass.
 
     Raises:
         ValueError: `parts` is empty or holds what is no perturbation.
     """
 
-    def pose(self, generator: Generator, a: Perturbed, b: Perturbed, teacher: Teacher) -> Perturbed:
-        """The questions of all parts, one after another."""
-        return join([part.pose(generator, a, b, teacher) for part in self.parts])
+    def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
+        """The results of all parts, one after another."""
+        return concat([part(generator, a, b) for part in self.parts])
+
+
+def _with_network(parts: Sequence[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:
+    return tuple(part.with_network(network) for part in parts)
 
 
 def _check(name: str, part: object) -> None:
-    if not isinstance(part, Asking):
+    if not isinstance(part, Perturbation):
         raise ValueError(f"{name} holds {part!r}; give perturbations, in a config as {{name: cutmix}} and the like.")

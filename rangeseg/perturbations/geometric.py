@@ -11,13 +11,13 @@ from math import pi
 import torch
 from torch import Generator, Tensor
 
-from rangeseg.perturbations.bases import OneView
+from rangeseg.perturbations.bases import SingleViewPerturbation
 from rangeseg.perturbations.channels import NAMELESS, Channels
-from rangeseg.perturbations.protocol import Perturbed, Teacher
+from rangeseg.types import PseudoLabelled
 
 
 @dataclass(frozen=True)
-class Geometric(OneView):
+class Geometric(SingleViewPerturbation):
     """The student sees the scan turned about the sensor, and mirrored; the teacher's answer is moved alike.
 
     On a cylinder a turn by whole columns is a roll, with x and y turned along, and the mirror image a flip, with y of
@@ -29,7 +29,6 @@ class Geometric(OneView):
         wrap: the views are cylinders: column 0 touches column W-1.
         channels: which channels are x and y; the experiment knows. Views without both are rolled and flipped as
             they are.
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: `mirror` is not within [0, 1].
@@ -48,31 +47,31 @@ class Geometric(OneView):
         if not 0 <= self.mirror <= 1:
             raise ValueError(f"Geometric got mirror={self.mirror}; give the probability of mirroring, in [0, 1].")
 
-    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+    def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Everything moved: image, target, logits and validity."""
-        batch, _, width = question.valid.shape
+        batch, _, width = views.valid.shape
         columns = width if self.roll and self.wrap else 1
         shift = torch.randint(columns, (batch,), generator=generator)
         flip = torch.rand(batch, generator=generator) < self.mirror
-        drawn = torch.stack([shift, flip.long()]).to(question.valid.device, non_blocking=True)
-        return self.move(question, drawn[0], drawn[1].bool())
+        drawn = torch.stack([shift, flip.long()]).to(views.valid.device, non_blocking=True)
+        return self.move(views, drawn[0], drawn[1].bool())
 
-    def move(self, question: Perturbed, shift: Tensor, flip: Tensor) -> Perturbed:
-        """The question mirrored where `flip`, then rolled by `shift` columns to the right.
+    def move(self, views: PseudoLabelled, shift: Tensor, flip: Tensor) -> PseudoLabelled:
+        """The views mirrored where `flip`, then rolled by `shift` columns to the right.
 
         Args:
-            question: of B views.
+            views: of B views.
             shift: (B,) int64, columns; a turn by -2 pi shift / W about z.
             flip: (B,) bool.
         """
-        width = question.valid.shape[-1]
+        width = views.valid.shape[-1]
         columns = (torch.arange(width, device=shift.device) - shift[:, None]).remainder(width)
         source = torch.where(flip[:, None], width - 1 - columns, columns)
-        valid = _pick(question.valid[:, None], source)[:, 0]
-        image = self._turn(_pick(question.image, source), valid, -2 * pi * shift / width, flip)
-        logits = question.target_logits
-        return Perturbed(
-            image, _pick(question.target, source), None if logits is None else _pick(logits, source), valid
+        valid = _pick(views.valid[:, None], source)[:, 0]
+        image = self._turn(_pick(views.image, source), valid, -2 * pi * shift / width, flip)
+        logits = views.target_logits
+        return PseudoLabelled(
+            image, _pick(views.target, source), None if logits is None else _pick(logits, source), valid
         )
 
     def _turn(self, image: Tensor, valid: Tensor, angle: Tensor, flip: Tensor) -> Tensor:

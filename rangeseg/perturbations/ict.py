@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from rangeseg.noise import beta
-from rangeseg.perturbations.bases import Asking
-from rangeseg.perturbations.protocol import Perturbed, Teacher
+from rangeseg.perturbations.bases import Perturbation
+from rangeseg.types import PseudoLabelled
 
 
 @dataclass(frozen=True)
-class ICT(Asking):
+class ICT(Perturbation):
     """The student reads (1 - l) a + l b and should say (1 - l) T(a) + l T(b), l ~ Beta(alpha, alpha) for each pair.
 
     Probabilities are averaged, and logits, where asked for: their softmax is not the target. A pixel counts where
@@ -25,9 +25,6 @@ class ICT(Asking):
 
     Args:
         alpha: above 0; the smaller, the nearer is l to 0 or 1.
-        logits: also give the teacher's logits, for a loss on logits.
-        labels: where a view has labels, they are the answer.
-        together: ask about `a` and `b` in one forward pass.
 
     Raises:
         ValueError: `alpha` is not above 0.
@@ -42,13 +39,13 @@ class ICT(Asking):
         if not self.alpha > 0:
             raise ValueError(f"ICT got alpha={self.alpha}; give a number above 0, usually 0.1.")
 
-    def pose(self, generator: Generator, a: Perturbed, b: Perturbed, teacher: Teacher) -> Perturbed:
+    def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
         """The averaged view, and the teacher's answers to both views averaged alike."""
         share = beta(generator, (len(a.valid), 1, 1, 1), self.alpha).to(a.image.device, non_blocking=True)
         weight = _average(a.valid[:, None].float(), b.valid[:, None].float(), share)[:, 0]
         valid = weight >= 0.5
         logits = None if a.target_logits is None or b.target_logits is None else (a.target_logits, b.target_logits)
-        return Perturbed(
+        return PseudoLabelled(
             _average(a.image, b.image, share) * valid[:, None],
             _average(a.target, b.target, share),
             None if logits is None else _average(*logits, share),

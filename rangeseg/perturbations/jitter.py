@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
+from rangeseg.mixing import erase
 from rangeseg.noise import normal, uniform
-from rangeseg.perturbations.bases import OneView, drop
+from rangeseg.perturbations.bases import SingleViewPerturbation
 from rangeseg.perturbations.channels import NAMELESS, Channels
-from rangeseg.perturbations.protocol import Perturbed, Teacher
+from rangeseg.types import PseudoLabelled
 
 
 @dataclass(frozen=True)
-class Jitter(OneView):
+class Jitter(SingleViewPerturbation):
     """Another gain and more noise of the remission, noise of the range, and returns that are missing.
 
     The student alone sees it. What is missing is empty and does not count. Channels that the views do not have stay
@@ -31,7 +32,6 @@ class Jitter(OneView):
         drop_beams: the largest share of beams (rows) dropped; the share is uniform, the beams independent.
         drop_points: the largest share of points (pixels) dropped, likewise.
         channels: which channel is what; the experiment knows.
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: a share is not within [0, 1], or a noise is negative.
@@ -52,11 +52,11 @@ class Jitter(OneView):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Jitter got {name}={getattr(self, name)}; give a standard deviation >= 0.")
 
-    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+    def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Other values in the image, some of them gone; the target stays."""
-        image = self._remission(generator, question.image, question.valid)
-        image = self._range(generator, image, question.valid)
-        return drop(replace(question, image=image), self._missing(generator, question.valid))
+        image = self._remission(generator, views.image, views.valid)
+        image = self._range(generator, image, views.valid)
+        return erase(replace(views, image=image), self._missing(generator, views.valid))
 
     def _remission(self, generator: Generator, image: Tensor, valid: Tensor) -> Tensor:
         if "remission" not in self.channels:

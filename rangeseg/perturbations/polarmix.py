@@ -11,10 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from rangeseg.masks import sector_mask
-from rangeseg.perturbations.bases import Mixing, paste
+from rangeseg.mixing import mix
+from rangeseg.perturbations.bases import Mixing
 from rangeseg.perturbations.channels import NAMELESS, Channels
 from rangeseg.perturbations.geometric import Geometric
-from rangeseg.perturbations.protocol import Perturbed
+from rangeseg.types import PseudoLabelled
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,6 @@ class PolarMix(Mixing):
         wrap: the views are cylinders: column 0 touches column W-1, the sector starts anywhere.
         channels: which channels are range, x and y; the experiment knows.
         complement: also ask about the other half, `a`'s sector and things put into `b`.
-        logits: also give the teacher's logits, for a loss on logits.
-        labels: where a view has labels, they are the answer.
-        together: ask about `a` and `b` in one forward pass.
 
     Raises:
         ValueError: `fraction` is not within [0, 1], `copies` is negative, or there are copies and no things.
@@ -59,19 +57,19 @@ class PolarMix(Mixing):
         if self.copies and not self.things:
             raise ValueError("PolarMix pastes things and knows of none; give the train ids as things, or copies=0.")
 
-    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """One sector."""
         return sector_mask(generator, *valid.shape, fraction=self.fraction, wrap=self.wrap, device=valid.device)
 
-    def mix(self, generator: Generator, a: Perturbed, b: Perturbed, mask: Tensor) -> Perturbed:
+    def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
         """The sector, then each copy of the things of `b`."""
-        mixed = super().mix(generator, a, b, mask)
+        mixed = super().combine(generator, a, b, mask)
         for copy in range(self.copies):
             moved = self._turned(generator, b, copy)
-            mixed = paste(mixed, moved, self._in_front(moved, mixed))
+            mixed = mix(mixed, moved, self._in_front(moved, mixed))
         return mixed
 
-    def _turned(self, generator: Generator, b: Perturbed, copy: int) -> Perturbed:
+    def _turned(self, generator: Generator, b: PseudoLabelled, copy: int) -> PseudoLabelled:
         if copy == 0 or not self.wrap:
             return b
         batch, _, width = b.valid.shape
@@ -80,7 +78,7 @@ class PolarMix(Mixing):
         shift = (turn * width).long().to(b.valid.device, non_blocking=True)
         return Geometric(wrap=True, channels=self.channels).move(b, shift, torch.zeros_like(shift, dtype=torch.bool))
 
-    def _in_front(self, moved: Perturbed, scene: Perturbed) -> Tensor:
+    def _in_front(self, moved: PseudoLabelled, scene: PseudoLabelled) -> Tensor:
         """(B, H, W) bool: a thing of `moved` that nothing in the scene hides."""
         answer = moved.target.argmax(1)
         thing = torch.zeros_like(moved.valid)

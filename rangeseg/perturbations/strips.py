@@ -19,7 +19,6 @@ class LaserMix(Mixing):
         bands: numbers of bands to draw from.
         sectors: numbers of sectors to draw from; (1,) mixes whole bands, even numbers the paper's finest form.
         wrap: the views are cylinders: column 0 touches column W-1, sectors start anywhere.
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: `bands` or `sectors` is empty or holds a number below 1.
@@ -32,7 +31,7 @@ class LaserMix(Mixing):
     sectors: tuple[int, ...] = (1,)
     wrap: bool = False
 
-    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """Every other cell."""
         return grid_mask(
             generator, *valid.shape, bands=self.bands, sectors=self.sectors, wrap=self.wrap, device=valid.device
@@ -48,7 +47,6 @@ class FrustumMix(Mixing):
         fraction: the sector's share of the turn.
         vertical: the probability of bands.
         wrap: the views are cylinders: column 0 touches column W-1, the sector starts anywhere.
-        logits: also give the teacher's logits, for a loss on logits.
 
     Raises:
         ValueError: `bands` is empty or holds a number below 1, `fraction` or `vertical` is not within [0, 1].
@@ -67,7 +65,7 @@ class FrustumMix(Mixing):
         if not 0 <= self.vertical <= 1:
             raise ValueError(f"FrustumMix got vertical={self.vertical}; give the probability of bands, in [0, 1].")
 
-    def draw_mask(self, generator: Generator, valid: Tensor, answer: Tensor) -> Tensor:
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """Bands or a sector."""
         vertical = (torch.rand(len(valid), generator=generator) < self.vertical).to(valid.device, non_blocking=True)
         bands = beam_mask(generator, *valid.shape, bands=self.bands, device=valid.device)

@@ -5,7 +5,7 @@ Shapes: B views, C channels, K classes, H rows, W columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,12 +13,12 @@ from torch import Generator, Tensor, nn
 from rangeseg.losses import CONSISTENCY_KINDS
 from rangeseg.networks.modes import evaluating
 from rangeseg.noise import normal
-from rangeseg.perturbations.bases import OneView
-from rangeseg.perturbations.protocol import Perturbed, Teacher
+from rangeseg.perturbations.bases import SingleViewPerturbation
+from rangeseg.types import PseudoLabelled
 
 
 @dataclass(frozen=True)
-class VAT(OneView):
+class VAT(SingleViewPerturbation):
     """The student reads x + r d and should say T(x): d by one power iteration, of norm 1 in each view.
 
         e = xi H W / 1000 * n / |n|, n normal      g = gradient by e of sum D(T(x + e), T(x))      d = g / |g|
@@ -34,7 +34,7 @@ class VAT(OneView):
         kind: D, one of the consistency losses that have a gradient: "kld", "var", "bce", or one on logits.
         xi: the length of the first step. The paper's code has 1e-6: in float32 rounding then decides the direction.
         wrap: the views are cylinders: central differences go on across the seam.
-        logits: also give the teacher's logits, for a loss on logits.
+        network: the teacher's; the trainer gives it by `with_network`.
 
     Raises:
         ValueError: `radius` or `xi` is not above 0, or `kind` is unknown.
@@ -48,6 +48,7 @@ class VAT(OneView):
     kind: str = "kld"
     xi: float = 1e-3
     wrap: bool = False
+    network: nn.Module | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("radius", "xi"):
@@ -57,12 +58,18 @@ class VAT(OneView):
             kinds = ", ".join(kind for kind in CONSISTENCY_KINDS if kind != "ce")
             raise ValueError(f"VAT got kind={self.kind!r}; choose one of {kinds}.")
 
-    def perturb(self, generator: Generator, question: Perturbed, teacher: Teacher) -> Perturbed:
+    def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """The image moved; target and validity stay."""
-        image, valid = question.image.detach(), question.valid[:, None]
+        if self.network is None:
+            raise ValueError("VAT needs the teacher's network; call with_network first.")
+        image, valid = views.image.detach(), views.valid[:, None]
         noise = normal(generator, image.shape, image.device).to(image.dtype)
-        direction = self._direction(image, valid, noise, teacher.network)
-        return replace(question, image=image + self._reach(image, valid) * direction)
+        direction = self._direction(image, valid, noise, self.network)
+        return replace(views, image=image + self._reach(image, valid) * direction)
+
+    def with_network(self, network: nn.Module) -> VAT:
+        """The same, which looks for the direction in this network."""
+        return replace(self, network=network)
 
     def _direction(self, image: Tensor, valid: Tensor, noise: Tensor, network: nn.Module) -> Tensor:
         """(B, C, H, W), of norm 1 in each view."""

@@ -16,7 +16,7 @@ from rangeseg.photos.cache import Memory
 from rangeseg.photos.padded_image import PhotoPadding
 from rangeseg.photos.window import COLORS
 from rangeseg.projection.range_image import normalisation
-from rangeseg.types import Sample, View, ViewSpec
+from rangeseg.types import Sample, View
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -60,17 +60,6 @@ class PhotoViews:
         self.augmentation = augmentation
         self.labelled = labelled
         self._memory = Memory(memory_mb)
-
-    @property
-    def spec(self) -> ViewSpec:
-        """What a network must know of these views.
-
-        Raises:
-            ValueError: photographs are shown whole, each of its own size.
-        """
-        if self.augmentation is None:
-            raise ValueError("Photographs shown whole have no one size; give an augmentation, whose crop has.")
-        return ViewSpec(len(self.channels), *self.augmentation.crop, wrap=False)
 
     def __len__(self) -> int:
         return len(self.source)

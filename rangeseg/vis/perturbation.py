@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from rangeseg.labels import LabelMap
-from rangeseg.perturbations import Channels, Perturbed
+from rangeseg.perturbations import Channels
 from rangeseg.perturbations.color import RGB
-from rangeseg.types import View
+from rangeseg.types import PseudoLabelled, View
 from rangeseg.vis.panels import Picture, caption, colorise, enlarge, legend, present, range_picture
 
 SOURCES = {"a": (58, 120, 190), "b": (226, 130, 40), "both": (120, 120, 120), "changed": (150, 70, 160)}
@@ -78,7 +78,7 @@ def target_picture(target: Tensor, valid: Tensor, label_map: LabelMap) -> Pictur
 
 
 def perturbation_panels(
-    a: View, b: View, made: Perturbed, *, channels: Channels, label_map: LabelMap, title: str, rows: int = 128
+    a: View, b: View, made: PseudoLabelled, *, channels: Channels, label_map: LabelMap, title: str, rows: int = 128
 ) -> Picture:
     """Both inputs, and for each view that the student reads: sources, view and target.
 
@@ -113,7 +113,7 @@ def perturbation_panels(
 
 
 def _strips(
-    a: View, b: View, made: Perturbed, channels: Channels, label_map: LabelMap, title: str
+    a: View, b: View, made: PseudoLabelled, channels: Channels, label_map: LabelMap, title: str
 ) -> list[tuple[str, Picture]]:
     strips = [
         (f"{title}: a", view_picture(a.image[0], a.valid[0], channels)),

@@ -5,22 +5,28 @@ Shapes: B views, C channels, F fields of any kind, K classes, H rows, W columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from rangeseg.kernels.mix import select
-from rangeseg.types import IGNORE, View
+from rangeseg.types import IGNORE, PseudoLabelled, View
+
+Batch = TypeVar("Batch", View, PseudoLabelled)
 
 _INTEGERS = {1: np.int8, 4: np.int32, 8: np.int64}
 """Bytes of a value -> the integers that stand for its bits."""
 
 
-def mix(a: View, b: View, mask: Tensor, *, out: View | None = None) -> View:
-    """CutMix: pixels of `b` where the mask is True, of `a` elsewhere: image, valid and label alike.
+def mix(a: Batch, b: Batch, mask: Tensor, *, out: Batch | None = None) -> Batch:
+    """CutMix: pixels of `b` where the mask is True, of `a` elsewhere: every field alike.
 
     Args:
-        a: B views.
+        a: B views, with labels or with targets.
         b: B views of the same size.
         mask: (B, H, W) bool, True = taken from `b`.
         out: B views to write to, so that no memory is allocated; None for new ones.
@@ -34,16 +40,19 @@ def mix(a: View, b: View, mask: Tensor, *, out: View | None = None) -> View:
     Source:
         French et al., BMVC 2020: x = (1 - m) a + m b.
     """
-    fields = ((b.image, a.image), (b.valid, a.valid), (b.label, a.label))
-    outs = (None, None, None) if out is None else (out.image, out.valid, out.label)
-    return View(*(where(mask, *pair, out=to) for pair, to in zip(fields, outs, strict=True)))
+    mixed: dict[str, Any] = {}
+    for name in (field.name for field in fields(a)):
+        ours, theirs = getattr(a, name), getattr(b, name)
+        missing = ours is None or theirs is None
+        mixed[name] = None if missing else where(mask, theirs, ours, out=None if out is None else getattr(out, name))
+    return type(a)(**mixed)
 
 
-def erase(a: View, mask: Tensor) -> View:
+def erase(a: Batch, mask: Tensor) -> Batch:
     """CutOut: where the mask is True nothing is there: image 0, not valid (so that no loss counts it), label IGNORE.
 
     Args:
-        a: B views.
+        a: B views, with labels or with targets; targets stay.
         mask: (B, H, W) bool, True = erased.
 
     Returns:
@@ -56,7 +65,26 @@ def erase(a: View, mask: Tensor) -> View:
         French et al., BMVC 2020; 0 is the mean of a normalised channel.
     """
     _check_mask(mask, a.valid.shape)
-    return View(a.image.masked_fill(mask[:, None], 0), a.valid & ~mask, a.label.masked_fill(mask, IGNORE))
+    image, valid = a.image.masked_fill(mask[:, None], 0), a.valid & ~mask
+    label: dict[str, Any] = {"label": a.label.masked_fill(mask, IGNORE)} if isinstance(a, View) else {}
+    return replace(a, image=image, valid=valid, **label)
+
+
+def concat(batches: Sequence[PseudoLabelled]) -> PseudoLabelled:
+    """Several batches as one.
+
+    Args:
+        batches: at least one, of B views each; all with logits or all without.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    logits = [batch.target_logits for batch in batches if batch.target_logits is not None]
+    return PseudoLabelled(
+        torch.cat([batch.image for batch in batches]),
+        torch.cat([batch.target for batch in batches]),
+        torch.cat(logits) if logits else None,
+        torch.cat([batch.valid for batch in batches]),
+    )
 
 
 def mix_probabilities(a: Tensor, b: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:

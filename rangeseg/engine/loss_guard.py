@@ -1,0 +1,57 @@
+"""Noticing a loss that is not finite, without waiting for the device at each step."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+class NotFiniteError(RuntimeError):
+    """A loss became NaN or infinite; the message names the step, its scans and the last good checkpoint."""
+
+
+class LossGuard:
+    """Remembers on the device the first step whose loss is not finite; read only where a run waits anyway.
+
+    Args:
+        device: of the losses.
+        steps: how many steps' names are remembered, at least as many as lie between two calls of `check`.
+        reduce_max: the largest of a value over all processes.
+    """
+
+    def __init__(self, device: torch.device, steps: int, reduce_max: Callable[[Tensor], Tensor]) -> None:
+        self._first_bad = torch.full((), -1, device=device)
+        self._names: deque[tuple[int, list[str]]] = deque(maxlen=steps)
+        self._reduce_max = reduce_max
+
+    def reading(self, step: int, names: Iterable[str]) -> None:
+        """Remember what a step reads."""
+        self._names.append((step, list(names)))
+
+    def note(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        """Look at the losses of a step, on the device."""
+        bad = ~torch.isfinite(torch.stack(list(losses.values())).sum())
+        self._first_bad = torch.where(bad & (self._first_bad < 0), step, self._first_bad)
+
+    def check(self, last: Path) -> None:
+        """Stop if a loss was not finite.
+
+        Args:
+            last: the newest checkpoint, if it is there.
+
+        Raises:
+            NotFiniteError: in all processes, if it was so in one.
+        """
+        bad = int(self._reduce_max(self._first_bad))
+        if bad < 0:
+            return
+        names = next((names for step, names in self._names if step == bad), [])
+        raise NotFiniteError(
+            f"Step {bad}: a loss is not finite. Its scans: {', '.join(names)}. Last good checkpoint: "
+            f"{last if last.is_file() else 'none yet'}. Lower optim.lr or consistency.weight, or set optim.clip, and "
+            "go on with --resume."
+        )
