@@ -1,23 +1,6 @@
 """The `rangeseg` command. Each subcommand is a thin shell over the library; `python -m rangeseg` is the same.
 
-rangeseg demo [--out DIR] [--real DATA]
-rangeseg train CONFIG [key.path=value ...] [--resume]
-rangeseg evaluate RUN [key.path=value ...] [--official] [--json FILE]
-rangeseg predict RUN [INPUT ...] --out DIR [--split test] [--zip FILE]
-rangeseg export RUN [INPUT ...] --out FILE.onnx
-rangeseg import-weights FILE ... --config CONFIG --out RUN [--network NAME]
-rangeseg show SCAN [--labels FILE] [--run RUN | --prediction FILE] [--png FILE]
-rangeseg show perturbation NAME|CONFIG ... --png FILE|DIR
-rangeseg report RUN ... [--out FILE.html]
-rangeseg split --out DIR [--by frame|block|permutation] [--seed N]
-rangeseg stats CONFIG [--out FILE.yaml]
-rangeseg validate DATASET|CONFIG [--root DIR]
-rangeseg synthesise --out DIR [--sequences 00 01 ...] [--sensor NAME]
-rangeseg unpack RECORDING --out DIR [--topic NAME]
-rangeseg analyse patch-distance CONFIG --out DIR
-rangeseg fit-head RUN [--out FILE] [--steps N] [--scans N] [--window N] [--seed N]
-rangeseg fit-sensor SCAN ... --out FILE.yaml [--png FILE] [--beside SENSOR ...]
-rangeseg benchmark DATA [--configs CONFIG ... | --inference RUN|CONFIG ...] | --photos CONFIG [--json FILE]
+Nothing heavy is imported before a command runs: help, version and mistakes answer at once.
 """
 
 from __future__ import annotations
@@ -26,56 +9,114 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
-
-from rich.console import Console
+from typing import NoReturn
 
 from rangeseg.commands import COMMANDS
-from rangeseg.config import Config
+from rangeseg.registry import did_you_mean
 from rangeseg.version import __version__
 
-OVERRIDE = re.compile(rf"([a-z_]+(\.[a-z_]+)+|{'|'.join(field.name for field in fields(Config))})=")
-"""`key.path=value`, or a whole section: ``perturbation={name: cutmix, area: 0.3}``."""
+SECTIONS = (
+    *("preset", "data", "network", "supervised", "perturbation", "method", "consistency", "teacher", "optim"),
+    *("evaluation", "runtime"),
+)
+"""The keys of a config, which may be overridden as a whole: ``perturbation={name: cutmix, area: 0.3}``."""
+
+OVERRIDE = re.compile(rf"([a-z_]+(\.[a-z_]+)+|{'|'.join(SECTIONS)})=")
+"""`key.path=value`."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0, or 1 after an error the user can mend, said in one line on standard error.
+        0; 1 after an error that the user can mend, said in one line on standard error; 130 after Ctrl-C. Wrong usage
+        exits with 2.
     """
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        make_parser().print_help()
+        return 0
+    arguments = parse(words)
     try:
         arguments.run_command(arguments)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         if arguments.debug:
             raise
-        Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
-        return 1
+        return _say(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        return _say("stopped", INTERRUPTED)
     return 0
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """What a command line asks for: the command's arguments, and `key.path=value` words as `overrides`."""
     overrides = [word for word in words if OVERRIDE.match(word)]
-    arguments = _parser().parse_args([word for word in words if word not in overrides])
+    rest = [word for word in words if word not in overrides]
+    command = next((word for word in rest if not word.startswith("-")), None)
+    if command is not None and command not in COMMANDS:
+        sys.exit(_say(f"error: no command {command!r}. {did_you_mean(command, list(COMMANDS))}", 2))
+    arguments = make_parser().parse_args(rest)
     arguments.overrides = overrides
     return arguments
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rangeseg", description="Semi-supervised LiDAR segmentation in the range view."
+class _Parser(argparse.ArgumentParser):
+    """Says which config key an unknown option was meant for."""
+
+    def error(self, message: str) -> NoReturn:
+        if unknown := re.match(r"unrecognized arguments: --([a-z_-]+)", message):
+            from rangeseg.config import keys
+
+            name = unknown[1].replace("-", "_")
+            if meant := [key for key in keys() if key.rpartition(".")[2] == name]:
+                written = " or ".join(f"{key}=VALUE" for key in meant)
+                message = f"no option --{unknown[1]}. A key of the config is written {written}"
+        super().error(message)
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Each option says its default, unless it has none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        shown = default is not None and default is not False and default != [] and default is not argparse.SUPPRESS
+        return f"{action.help} (default: {_plain(default)})" if shown and action.option_strings else action.help
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(
+        prog="rangeseg",
+        description="Semi-supervised LiDAR segmentation in the range view.",
+        epilog="rangeseg COMMAND --help tells what a command takes. key.path=value overrides a key of the config.",
     )
     parser.add_argument("--version", action="version", version=f"rangeseg {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, command in COMMANDS.items():
         said = command.run.__doc__
-        added = commands.add_parser(name, help=said.splitlines()[0], description=said)
+        examples = "\n".join(["examples:", *(f"  {example}" for example in command.EXAMPLES)])
+        added = commands.add_parser(
+            name, help=said.splitlines()[0], description=said, epilog=examples, formatter_class=_Help
+        )
         command.add_arguments(added)
-        added.set_defaults(run_command=command.run)
+        added.set_defaults(run_command=command.run, parser=parser)
     return parser
+
+
+def _say(words: str, code: int) -> int:
+    """Print one line to standard error and return the exit code."""
+    from rangeseg.commands.console import console
+
+    console(stderr=True).print(words, style="red", soft_wrap=True)
+    return code
 
 
 if __name__ == "__main__":

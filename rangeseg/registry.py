@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 Component = dict[str, Any]
@@ -38,6 +41,20 @@ class Table(Mapping[str, Callable[..., Any]]):
         module, _, attribute = self.places[name].partition(":")
         found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
         return found
+
+    def summary(self, name: str) -> str:
+        """The first sentence of a component's docstring, read from its source: nothing is imported.
+
+        Raises:
+            KeyError: no such name.
+        """
+        module, _, attribute = self.places[name].partition(":")
+        source = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+        for node in ast.parse(source.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
+                paragraph = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+                return re.split(r"(?<=\.) ", paragraph)[0]
+        return ""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)

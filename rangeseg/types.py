@@ -1,4 +1,4 @@
-"""The values everything else passes around. Beams and metres stop at `View`.
+"""The values everything else passes around. Beams and metres stop at `View`. Torch is imported by who makes one.
 
 Shapes: N points (or photo pixels), C channels, H rows (beams), W columns (azimuth), B views in a batch.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 IGNORE: int = 255
 """The label of whatever has none: counted in no loss and no metric."""
@@ -108,12 +110,16 @@ class View:
 
     def part(self, start: int, columns: int) -> View:
         """Some columns from `start` on; after the last one comes the first."""
+        import torch
+
         chosen = torch.arange(start, start + columns) % self.valid.shape[-1]
         return View(*(field.index_select(-1, chosen) for field in (self.image, self.valid, self.label)))
 
     @staticmethod
     def stack(views: Sequence[View]) -> View:
         """B views of equal size as one batch."""
+        import torch
+
         fields = ("image", "valid", "label")
         return View(*(torch.stack([getattr(view, name) for view in views]) for name in fields))
 

@@ -7,12 +7,14 @@ from types import ModuleType
 from rangeseg.commands import (
     analyse,
     benchmark,
+    completion,
     demo,
     evaluate,
     export,
     fit_head,
     fit_sensor,
     import_weights,
+    list_components,
     predict,
     repeat,
     report,
@@ -44,5 +46,7 @@ COMMANDS: dict[str, ModuleType] = {
     "fit-head": fit_head,
     "fit-sensor": fit_sensor,
     "benchmark": benchmark,
+    "list": list_components,
+    "completion": completion,
 }
 """Every command by its name, in the order of the help."""

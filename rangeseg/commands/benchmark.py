@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+EXAMPLES = (
+    "rangeseg benchmark /data/semantic_kitti",
+    "rangeseg benchmark /data/semantic_kitti --inference runs/quick --json times.json",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Time each stage beside a plain implementation of it."""
@@ -39,5 +44,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="of --inference")
     parser.add_argument("--plot", type=Path, help="draw accuracy against time of --inference's runs")
     parser.add_argument("--scores", type=Path, help="a folder of rangeseg repeat with scores for --inference")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--repeats", type=int, default=20, help="runs of each part, of which the median counts")

@@ -1,15 +1,45 @@
-"""What commands say, and how."""
+"""Output of the commands. Rich is imported when something is printed, so that help costs no time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
-OUT = Console(highlight=False, markup=False)
+
+@cache
+def console(*, stderr: bool = False) -> Console:
+    """The terminal. Names of files and classes are printed as they are: nothing in them is markup or an emoji."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+class Output:
+    """Standard output."""
+
+    def print(self, *words: object, **options: Any) -> None:
+        """Print as `rich.console.Console.print` does."""
+        console().print(*words, **options)
+
+
+OUT = Output()
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table to add rows to, and to print.
+
+    Args:
+        columns: headings.
+        title: above the table.
+    """
+    from rich.table import Table
+
+    return Table(*columns, title=title)
 
 
 def progress(items: Iterable, words: str, total: int | None) -> Iterable:
@@ -20,15 +50,17 @@ def progress(items: Iterable, words: str, total: int | None) -> Iterable:
         words: what is being done.
         total: how many items there will be, if that is known.
     """
-    return track(items, words, total=total, console=Console(stderr=True))
+    from rich.progress import track
+
+    return track(items, words, total=total, console=console(stderr=True))
 
 
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     """Per class, by distance, and the means."""
-    table = Table("class", "IoU %", title=title)
+    rows = table("class", "IoU %", title=title)
     for name, value in result["iou"].items():
-        table.add_row(name, "absent" if value is None else f"{100 * value:.2f}")
-    OUT.print(table)
+        rows.add_row(name, "absent" if value is None else f"{100 * value:.2f}")
+    OUT.print(rows)
     for distance, values in result["by_distance"].items():
         shown = "none" if values["mean_iou"] is None else f"{100 * values['mean_iou']:.2f}"
         OUT.print(f"{distance:>10}: mIoU {shown}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.table import Table
+from rangeseg.commands.console import OUT, progress, table
 
-from rangeseg.commands.console import OUT, progress
+EXAMPLES = (
+    "rangeseg demo",
+    "rangeseg demo --real /data/semantic_kitti --out runs/demo_real",
+)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -21,10 +24,10 @@ def run(arguments: argparse.Namespace) -> None:
             numbers.append(said)
         else:
             OUT.print(said, soft_wrap=True)
-    table = Table("", "mIoU %", "accuracy %", title="every point of scans that nobody trained on")
+    rows = table("", "mIoU %", "accuracy %", title="every point of scans that nobody trained on")
     for one in numbers:
-        table.add_row(one.method, f"{100 * one.mean_iou:.1f}", f"{100 * one.accuracy:.1f}")
-    OUT.print(table)
+        rows.add_row(one.method, f"{100 * one.mean_iou:.1f}", f"{100 * one.accuracy:.1f}")
+    OUT.print(rows)
     OUT.print(verdict(*numbers), soft_wrap=True)
     OUT.print(
         f"Open {arguments.out / 'report.html'}; then train on your own scans: docs/your_own_sensor.md", soft_wrap=True
@@ -35,5 +38,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of all that it makes")
     parser.add_argument("--real", type=Path, help="on the scans of this SemanticKITTI folder instead of streets")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
     parser.add_argument("--scans", type=int, default=20, help="synthetic scans in each of six sequences")

@@ -9,6 +9,11 @@ from pathlib import Path
 from rangeseg.commands.console import print_report, progress
 from rangeseg.files import write_atomically
 
+EXAMPLES = (
+    "rangeseg evaluate runs/quick",
+    "rangeseg evaluate runs/quick --split val --official --json val.json",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Score a run's teacher on the points of a split, or on the original pixels of photographs."""
@@ -41,4 +46,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"
     )
     parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

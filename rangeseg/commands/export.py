@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
 
+EXAMPLES = (
+    "rangeseg export runs/quick --out net.onnx",
+    "rangeseg export runs/quick scans/ --out net.pt2",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Write a run as one file, if that agrees with the run on real scans; or its weights alone as a checkpoint."""

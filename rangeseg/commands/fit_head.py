@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
 
+EXAMPLES = (
+    "rangeseg fit-head runs/quick",
+    "rangeseg fit-head runs/quick --steps 300 --out head.pt",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit a small network that labels points by what the run says of the pixels around them, in the place of KNN."""
@@ -24,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
     parser.add_argument("--out", type=Path, help="the head's file; RUN/point_head.pt if not given")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=600, help="of the optimiser")
     parser.add_argument("--scans", type=int, default=100, help="learn from so many of the run's labelled scans")
     parser.add_argument("--window", type=int, default=5, help="side of the window of neighbours, pixels, odd")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")

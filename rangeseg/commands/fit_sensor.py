@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.table import Table
+from rangeseg.commands.console import OUT, table
 
-from rangeseg.commands.console import OUT
+EXAMPLES = (
+    "rangeseg fit-sensor scans/ --out my_sensor.yaml --png my_sensor.png",
+    "rangeseg fit-sensor a.bin b.bin --out my_sensor.yaml --beside hdl64e",
+)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -21,14 +24,14 @@ def run(arguments: argparse.Namespace) -> None:
     projections = candidates(fitted, arguments.beside)
     lines = compare(projections, scans, labels)
     speed = points_per_ms({line.name: projections[line.name] for line in lines}, scans)
-    table = Table("projection", "size", "filled %", "hidden %", "points/ms", "ceiling %", title=fitted.model.sensor)
+    rows = table("projection", "size", "filled %", "hidden %", "points/ms", "ceiling %", title=fitted.model.sensor)
     for line in lines:
         ceiling = "no labels" if line.ceiling is None else f"{100 * line.ceiling:.2f}"
         size = f"{line.height} x {line.width}"
         shares = (f"{100 * line.filled:.1f}", f"{100 * line.hidden:.2f}")
-        table.add_row(line.name, size, *shares, f"{speed[line.name]:,.0f}", ceiling)
+        rows.add_row(line.name, size, *shares, f"{speed[line.name]:,.0f}", ceiling)
     OUT.print("\n".join(fitted.words), soft_wrap=True)
-    OUT.print(table)
+    OUT.print(rows)
     OUT.print(f"sensor: {arguments.out}, by default through {fitted.model.projection}. In a config:", soft_wrap=True)
     OUT.print(f"  data: {{projection: {{name: sensor, sensor: {arguments.out}}}}}", soft_wrap=True)
 

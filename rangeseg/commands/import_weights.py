@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT
 
+EXAMPLES = (
+    "rangeseg import-weights rangenet53/ --config configs/semantic_kitti/rangenet53_full.yaml --out runs/rangenet53",
+    "rangeseg import-weights cenet.pt --config configs/semantic_kitti/cenet_512.yaml --out runs/cenet --new-classifier",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Make a run folder of published weights, which evaluate, predict, show and export take."""

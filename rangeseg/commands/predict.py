@@ -13,6 +13,11 @@ FIRST = (
 )
 """What is said where no run is named."""
 
+EXAMPLES = (
+    "rangeseg predict 000000.bin --out labels",
+    "rangeseg predict runs/quick --split test --out predictions --zip submission.zip",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Write labels for files, folders or a split, in the dataset's own form; under torchrun each process its share."""
@@ -43,5 +48,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="threads: on a CPU for a scan each, on a GPU before it and behind it; see torchrun too",
     )
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
     parser.add_argument("--compile", action="store_true", help="by torch.compile: worth its half minute on many scans")

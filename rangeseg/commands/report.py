@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
 
+EXAMPLES = (
+    "rangeseg report runs/quick",
+    "rangeseg report runs/seeds/cutmix_seed0 runs/seeds/supervised_seed0 --out both.html",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Score runs and write one HTML file: tables, curves, confusion matrix, worst and best scans to turn."""
@@ -25,4 +30,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scans", type=int, default=4, help="draw so many of the worst and best")
     parser.add_argument("--split", help="train, val or test; that of the configs if not given")
     parser.add_argument("--title", help="of the page")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

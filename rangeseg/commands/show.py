@@ -11,6 +11,11 @@ from rangeseg.commands.console import OUT, progress
 if TYPE_CHECKING:
     from rangeseg.vis.explorer import Explorer
 
+EXAMPLES = (
+    "rangeseg show 000000.bin --png picture.png",
+    "rangeseg show perturbation cutmix lasermix --png pictures data.root=/data/semantic_kitti",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw a scan: range, label, prediction, error, and from above; or a photograph with the same."""

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT
 
+EXAMPLES = (
+    "rangeseg split --out lists --fractions 0.1 0.2",
+    "rangeseg split --out lists --dataset camvid --root /data/camvid --counts 46",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw nested lists of labelled scans or photographs."""
@@ -28,12 +33,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--dataset", default="semantic_kitti")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the lists")
+    parser.add_argument("--dataset", default="semantic_kitti", help="whose scans or photographs")
     parser.add_argument("--root", type=Path, help="folder of the dataset; of scans the official counts if not given")
-    parser.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5])
+    parser.add_argument(
+        "--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5], help="shares of the training split"
+    )
     parser.add_argument("--counts", type=int, nargs="+", default=[], help="how many, instead of fractions")
-    parser.add_argument("--by", choices=["frame", "block", "scene", "permutation"], default="frame")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--by", choices=["frame", "block", "scene", "permutation"], default="frame", help="what is drawn"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
     parser.add_argument("--order", type=Path, help="by permutation: a published one, .npy or .txt, not the seed's")
     parser.add_argument("--options", nargs="+", default=[], help="of the dataset, e.g. train_list=train_aug")

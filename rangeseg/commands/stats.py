@@ -10,6 +10,11 @@ from pathlib import Path
 from rangeseg.commands.console import OUT, progress
 from rangeseg.files import write_atomically
 
+EXAMPLES = (
+    "rangeseg stats configs/mini_kitti/base.yaml data.root=/data/semantic_kitti",
+    "rangeseg stats my.yaml --split train --out statistics.yaml",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure a dataset's channels and classes: means, standard deviations, frequencies, loss weights."""
@@ -32,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
     parser.add_argument("config", type=Path, help="whose views are measured; key.path=value after it overrides")
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", default="train", help="train, val or test")
     parser.add_argument("--frames", help="only this list of the split: a file, or the name of a shipped one")
     parser.add_argument(
         "--of", choices=["elements", "pixels"], default="elements", help="whose frequencies weigh classes"

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
 
+EXAMPLES = (
+    "rangeseg synthesise --out streets",
+    "rangeseg synthesise --out streets --sensor vlp16 --sequences 00 08 --scans 50",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Write scans of synthetic streets in SemanticKITTI's layout, or compare them with real ones."""

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT, print_report
 
+EXAMPLES = (
+    "rangeseg train configs/mini_kitti/quick.yaml data.root=/data/semantic_kitti",
+    "rangeseg train configs/semantic_kitti/cutmix_10pct.yaml data.root=/data/semantic_kitti --resume",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Train a config in its run folder."""

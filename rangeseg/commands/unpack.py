@@ -7,6 +7,11 @@ from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
 
+EXAMPLES = (
+    "rangeseg unpack drive.mcap --out scans",
+    "rangeseg unpack drive.bag --topic /points --fields remission=reflectivity/255 --out scans",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the point clouds of a ROS bag, an MCAP file or a sensor's capture as single scans."""

@@ -7,10 +7,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.table import Table
-
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, progress, table
 from rangeseg.files import write_atomically
+
+EXAMPLES = (
+    "rangeseg validate semantic_kitti --root /data/semantic_kitti",
+    "rangeseg validate my.yaml --split val --json problems.json",
+)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -21,15 +24,15 @@ def run(arguments: argparse.Namespace) -> None:
 
     config = dataset_config(arguments.dataset, arguments.root, arguments.overrides)
     name = lookup_label_map(config).dataset
-    table = Table("split", "files", "elements", "no returns", "labelled %", "problems", title=name)
+    rows = table("split", "files", "elements", "no returns", "labelled %", "problems", title=name)
     reports = []
     for one in work(config, arguments.split, partial=arguments.partial, workers=arguments.workers, watch=progress):
         reports.append(one)
         share = f"{100 * one.labelled / max(one.elements, 1):.1f}"
         counts = (f"{count:,}" for count in (one.things, one.elements, one.no_returns))
-        table.add_row(one.split, *counts, share, str(len(one.problems)))
+        rows.add_row(one.split, *counts, share, str(len(one.problems)))
     problems = [what for one in reports for what in one.problems]
-    OUT.print(table)
+    OUT.print(rows)
     if arguments.json:
         result = {"dataset": name, "root": config.data.root, "splits": [asdict(one) for one in reports]}
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())

@@ -1,5 +1,6 @@
 """Experiments as typed values, read strictly from YAML."""
 
+from rangeseg.config.checks import keys
 from rangeseg.config.reading import PRESETS, config_from, config_from_yaml, read_config, write_config
 from rangeseg.config.schema import (
     Config,
@@ -26,6 +27,7 @@ __all__ = [
     "TeacherConfig",
     "config_from",
     "config_from_yaml",
+    "keys",
     "read_config",
     "write_config",
 ]

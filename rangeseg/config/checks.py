@@ -47,6 +47,13 @@ def _check_supervised(config: Config) -> None:
         raise ConfigError("supervised.range_weight_m: data.channels have no range to weigh pixels by. Set it to 0.")
 
 
+def keys() -> list[str]:
+    """The path of every key of a config."""
+    from rangeseg.config.schema import Config
+
+    return [path for path, _, _ in _keys(Config())]
+
+
 def _keys(section: Any, above: str = "") -> Iterator[tuple[str, Mapping[str, Any], Any]]:
     """The path, metadata and value of every key."""
     for key in fields(section):

@@ -12,7 +12,7 @@ from rangeseg.perturbations.bases import Erasing, Keep, Mixing
 
 @dataclass(frozen=True)
 class CowMix(Mixing):
-    """Blobs of `b` pasted into `a`, and of the teacher's answer to `b` into its answer to `a`.
+    """Blobs of `b`, and of its target, pasted into `a`.
 
     Args:
         area: the blobs' share of the image, or (low, high) to draw it uniformly.
@@ -37,7 +37,7 @@ class CowMix(Mixing):
 
 @dataclass(frozen=True)
 class CowOut(Erasing):
-    """Blobs of `a` erased; `b` is not used.
+    """Blobs of `a` erased. `b` is not used.
 
     Args:
         area: the blobs' share of the image, or (low, high) to draw it uniformly.

@@ -15,7 +15,7 @@ Sampler = Literal["rangeseg", "reference"]
 
 @dataclass(frozen=True)
 class CutMix(Mixing):
-    """A box of `b` pasted into `a`, and of the teacher's answer to `b` into its answer to `a`.
+    """A box of `b`, and of its target, pasted into `a`.
 
     Args:
         area: the boxes' share of the image, or (low, high) to draw it uniformly.
@@ -49,7 +49,7 @@ class CutMix(Mixing):
 
 @dataclass(frozen=True)
 class CutOut(Erasing):
-    """Part of `a` erased; `b` is not used.
+    """Part of `a` erased: inside or outside a box. `b` is not used.
 
     Args:
         area: the box's share of the image, or (low, high) to draw it uniformly.

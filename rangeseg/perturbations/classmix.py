@@ -12,7 +12,7 @@ from rangeseg.perturbations.bases import Mixing
 
 @dataclass(frozen=True)
 class ClassMix(Mixing):
-    """Half of the classes that the teacher sees in `b` pasted into `a`: the only mask that depends on the answer.
+    """Half of the classes that the teacher predicts in `b`, pasted into `a`. Only this mask depends on the target.
 
     Args:
 
@@ -21,5 +21,5 @@ class ClassMix(Mixing):
     """
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """The pixels of half of the classes, by the pseudo labels of `b`."""
+        """The pixels of half of the classes, by the pseudo-labels of `b`."""
         return class_mask(generator, target.argmax(1), valid, target.shape[1])

@@ -40,7 +40,7 @@ class ICT(Perturbation):
             raise ValueError(f"ICT got alpha={self.alpha}; give a number above 0, usually 0.1.")
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
-        """The averaged view, and the teacher's answers to both views averaged alike."""
+        """Average views and targets alike."""
         share = beta(generator, (len(a.valid), 1, 1, 1), self.alpha).to(a.image.device, non_blocking=True)
         weight = _average(a.valid[:, None].float(), b.valid[:, None].float(), share)[:, 0]
         valid = weight >= 0.5

@@ -1,0 +1,26 @@
+"""Completion of commands and options in a shell."""
+
+from __future__ import annotations
+
+import argparse
+
+from rangeseg.commands.console import OUT
+
+EXAMPLES = (
+    "rangeseg completion bash > ~/.local/share/bash-completion/completions/rangeseg",
+    "rangeseg completion zsh > ~/.zfunc/_rangeseg",
+)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write a script that completes commands and options in bash, zsh or tcsh."""
+    try:
+        import shtab
+    except ImportError as error:
+        raise ImportError('Completion needs shtab: pip install "rangeseg[completion]".') from error
+    OUT.print(shtab.complete(arguments.parser, shell=arguments.shell), soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="whose script")
