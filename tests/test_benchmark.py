@@ -22,7 +22,6 @@ from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.engine.experiment import make_views, open_source
 from rangeseg.photos.pairs import PhotoPairs
-from rangeseg.resources import resource
 
 
 def test_candidates_take_turns() -> None:
@@ -96,11 +95,10 @@ def test_the_command_times_every_stage(kitti_root: Path, tmp_path: Path, monkeyp
 
 
 def test_steps_of_configs_are_timed_in_turns(kitti_root: Path) -> None:
-    folder = resource("configs", "mini_kitti", "perturbations")
     small = ["network.width=8", "network.blocks=[1,1]", "network.stem=[8]", "data.projection.width=64"]
-    paths = [folder / f"{name}.yaml" for name in ("supervised", "cutmix", "cutmix_labelled", "cps")]
-    rows = benchmark_configs(kitti_root, paths, overrides=small, repeats=1)
-    assert [row.name for row in rows] == ["supervised", "cutmix", "cutmix_labelled", "cps"]
+    names = ["mini_kitti+supervised", "mini_kitti+cutmix", "mini_kitti+labelled_pairs+cutmix", "mini_kitti+cps"]
+    rows = benchmark_configs(kitti_root, names, overrides=small, repeats=1)
+    assert [row.name for row in rows] == names
     assert all(row.min_ms > 0 for row in rows)
 
 
@@ -112,11 +110,11 @@ def test_mixes_are_compared_with_the_full_blend_and_with_copying() -> None:
 
 
 def test_networks_at_work_are_timed_and_scored(tiny_kitti: Path, tmp_path: Path) -> None:
-    small = ["network.width=8", "data.projection.width=64", "data.labelled=null", "optim.steps=1"]
+    small = ["network.width=8", "data.projection.width=64", "data.labelled=all", "optim.steps=1"]
     run = tmp_path / "run_seed0"
-    config = str(resource("configs", "mini_kitti", "quick.yaml"))
+    config = "mini_kitti/quick"
     assert main(["train", config, f"data.root={tiny_kitti}", f"runtime.out={run}", *small]) == 0
-    subjects = [str(run), str(run), str(resource("configs", "mini_kitti", "networks", "foldnet.yaml"))]
+    subjects = [str(run), str(run), "mini_kitti/networks+foldnet"]
     table, picture = tmp_path / "table.json", tmp_path / "plot.png"
     reduced = ["network.widths=[8,8]", "network.blocks=[1,1]", "network.hidden=[8,8]", "data.projection.width=64"]
     words = ["benchmark", str(tiny_kitti), "--repeats", "1", "--json", str(table), "--plot", str(picture)]
@@ -126,13 +124,13 @@ def test_networks_at_work_are_timed_and_scored(tiny_kitti: Path, tmp_path: Path)
     assert len(line["scores"]) == 2
     assert picture.exists()
     picture.unlink()
-    (tmp_path / "repeated" / "foldnet_seed7").mkdir(parents=True)
-    (tmp_path / "repeated" / "foldnet_seed7" / "evaluation.json").write_text('{"mean_iou": 0.125}')
+    (tmp_path / "repeated" / "networks+foldnet_seed7").mkdir(parents=True)
+    (tmp_path / "repeated" / "networks+foldnet_seed7" / "evaluation.json").write_text('{"mean_iou": 0.125}')
     others = ["--scores", str(tmp_path / "repeated")]
     assert main([*words[:-2], "--inference", subjects[2], *others, *reduced]) == 0
     (line,) = json.loads(table.read_text())["networks"]
     assert line["scores"] == [0.125]
-    assert line["name"] == "foldnet"
+    assert line["name"] == "networks+foldnet"
     assert all(
         line[key] > 0 for key in ("gflop", "forward_ms", "onnx_ms", "gemm_share", "latency_ms", "per_s", "share")
     )

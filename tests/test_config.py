@@ -75,13 +75,10 @@ def test_files_that_are_no_config(tmp_path: Path, text: str, message: str) -> No
         read_config(tmp_path / "absent.yaml")
 
 
-def test_a_base_lies_beneath_and_has_none_itself(minimal: Path, tmp_path: Path) -> None:
+def test_a_base_lies_beneath(minimal: Path, tmp_path: Path) -> None:
     (tmp_path / "child.yaml").write_text("base: minimal.yaml\noptim: {lr: 0.5}\n")
     config = read_config(tmp_path / "child.yaml")
     assert (config.optim.lr, config.optim.steps) == (0.5, 10)
-    (tmp_path / "grandchild.yaml").write_text("base: child.yaml\n")
-    with pytest.raises(ConfigError, match="One level is allowed"):
-        read_config(tmp_path / "grandchild.yaml")
 
 
 def test_a_component_of_another_name_starts_from_its_own_defaults() -> None:
@@ -217,3 +214,57 @@ def test_a_perturbation_of_version_0_1_is_refused_in_a_file_and_translated_in_a_
         read_config(minimal, [nested])
     stored = config_from_yaml(MINIMAL + nested.replace("=", ": ", 1))
     assert stored.perturbation["parts"] == [{"name": "cutmix"}, {"name": new}]
+
+
+def test_configs_are_found_by_name_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = read_config("configs/semantic_kitti.yaml", ["data.root=x"])
+    assert read_config("semantic_kitti", ["data.root=x"]) == whole
+    assert read_config("quick", ["data.root=x"]) == read_config("mini_kitti/quick", ["data.root=x"])
+    with pytest.raises(ConfigError, match=r"semantic_kiti: no such file, .*Did you mean 'semantic_kitti'"):
+        read_config("semantic_kiti")
+
+
+def test_configs_and_components_are_joined_by_plus(minimal: Path, tmp_path: Path) -> None:
+    top = tmp_path / "top.yaml"
+    top.write_text("optim: {lr: 0.5}\n")
+    config = read_config(f"{minimal}+fixmatch+classmix+salsanext+{top}")
+    assert config.method == {"name": "fixmatch"}
+    assert config.consistency.kind == "ce"
+    assert (config.perturbation, config.network) == ({"name": "classmix"}, {"name": "salsanext"})
+    assert config.optim.lr == 0.5
+
+
+def test_a_name_that_two_configs_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = {"a/same": Path("a/same.yaml"), "b/same": Path("b/same.yaml")}
+    monkeypatch.setattr("rangeseg.config.shipped.shipped_configs", lambda: twice)
+    with pytest.raises(ConfigError, match="'same' is the name of several configs: a/same, b/same"):
+        read_config("same")
+
+
+def test_bases_may_have_bases_but_not_themselves(tmp_path: Path) -> None:
+    for name, text in {"a": MINIMAL, "b": "base: a.yaml\noptim: {lr: 0.1}\n", "c": "base: [b.yaml]\n"}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert read_config(tmp_path / "c.yaml").optim.lr == 0.1
+    (tmp_path / "a.yaml").write_text("base: c.yaml\n")
+    with pytest.raises(ConfigError, match=r"is a base of itself: .*c\.yaml -> .*b\.yaml -> .*a\.yaml"):
+        read_config(tmp_path / "c.yaml")
+
+
+def test_the_run_folder_is_named_by_what_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("data: {root: x, labelled: lists/train_1pct.txt}\noptim: {steps: 1}\n")
+    assert read_config(path).runtime.out == "runs/x/fidnet_cutmix_1pct"
+    assert read_config(path, ["consistency.weight=0"]).runtime.out == "runs/x/fidnet_supervised_1pct"
+    more = ["perturbation.name=identity", "runtime.seed=2", "network.name=mine:Net", "data.labelled=all"]
+    ring = read_config("nuscenes/ring+cutmix", ["data.root=x"]).runtime.out
+    assert ring == "runs/nuscenes/ring/fidnet_cutmix_10pct_uniform"
+    assert read_config(path, more).runtime.out == "runs/x/mine.Net_mean_teacher_all_seed2"
+
+
+@pytest.mark.parametrize("key", ["labelled", "unlabelled"])
+def test_null_labels_are_refused_in_a_file_and_translated_in_a_stored_config(key: str, minimal: Path) -> None:
+    with pytest.raises(ConfigError, match=f"data.{key}: null is called all since version 0.2"):
+        read_config(minimal, [f"data.{key}=null"])
+    stored = config_from_yaml(f"data: {{root: x, {key}: null}}\noptim: {{steps: 1}}\nruntime: {{out: x}}\n")
+    assert getattr(stored.data, key) == "all"

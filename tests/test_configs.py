@@ -11,6 +11,7 @@ from test_nuscenes import SWEEPS_BETWEEN, TRAINVAL, write_nuscenes
 
 from rangeseg.catalog import DATASETS
 from rangeseg.config import Config, read_config
+from rangeseg.config.shipped import shipped_configs
 from rangeseg.engine.experiment import (
     class_weights,
     is_photo_dataset,
@@ -29,20 +30,23 @@ from rangeseg.resources import resource
 from rangeseg.types import View
 
 PAPER = {"pascal_voc", "cityscapes", "isic2017", "ade20k"}
-FOLDER = resource("configs")
-CONFIGS = sorted(path for path in FOLDER.rglob("*.yaml") if PAPER.isdisjoint(path.relative_to(FOLDER).parts))
+PARTS = ("methods/", "networks/")
+"""Configs that are joined to a dataset's; they are tried on the small SemanticKITTI."""
+CONFIGS = [name if not name.startswith(PARTS) else f"mini_kitti+{name}" for name in shipped_configs()]
+CONFIGS = [words for words in CONFIGS if words.partition("/")[0] not in PAPER]
+METHODS = ("supervised", "mean_teacher", "cutout", "cutmix")
 TO_BE_DRAWN = {f"train_{share}pct_uniform" for share in (1, 10, 20, 50)}
 """Lists of nuScenes that need its tables, which are not ours to ship."""
 SHARES = {"1": 191, "10": 1913, "20": 3826, "50": 9565}
 
 
-def read(path: Path) -> Config:
-    return read_config(path, ["data.root=somewhere"])
+def read(words: str, *overrides: str) -> Config:
+    return read_config(words, ["data.root=somewhere", *overrides])
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_config_builds(path: Path) -> None:
-    config = read(path)
+@pytest.mark.parametrize("words", CONFIGS)
+def test_a_config_builds(words: str) -> None:
+    config = read(words)
     label_map = lookup_label_map(config)
     with torch.device("meta"):
         make_network(config, label_map.num_classes)
@@ -53,7 +57,7 @@ def test_a_config_builds(path: Path) -> None:
     make_perturbation(config)
     class_weights(config, label_map)
     make_optimizer(torch.nn.Linear(1, 1), config.optim)
-    if config.data.labelled not in (None, "none"):
+    if config.data.labelled not in ("all", "none"):
         name, listed = config.data.dataset["name"], config.data.labelled
         if name == "nuscenes" and listed in TO_BE_DRAWN:
             listed = listed.replace("uniform", "scenes")
@@ -61,15 +65,12 @@ def test_a_config_builds(path: Path) -> None:
         assert resource("datasets", folder, "splits", f"{listed}.txt").is_file()
 
 
-CAMVID = [path for path in CONFIGS if path.parent.name == "camvid"]
-
-
-@pytest.mark.parametrize("path", CAMVID, ids=lambda path: path.stem)
-def test_a_config_of_photographs_takes_two_real_steps(path: Path, data_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["supervised", "cutout", "cutmix", "cutmix_color"])
+def test_a_config_of_photographs_takes_two_real_steps(method: str, data_root: Path, tmp_path: Path) -> None:
     small = ["network.width=4", "data.batch_labelled=2"]
     small += ["data.batch_unlabelled=2", "optim.steps=2", "evaluation.every=0", "runtime.log_every=1"]
     small += [f"data.root={data_root / 'camvid'}", f"runtime.out={tmp_path / 'run'}", "runtime.accelerator=cpu"]
-    config = read_config(path, small)
+    config = read_config(f"camvid+{method}", small)
     data = TrainingData.open(config)
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (46, 367, 101)
     trainer = Trainer(make_fabric(config), make_network(config, 11), make_perturbation(config), config)
@@ -82,47 +83,40 @@ def test_a_config_of_photographs_takes_two_real_steps(path: Path, data_root: Pat
         trainer.step = step
         losses = trainer.train_step(views[0], None if config.consistency.weight == 0 else (views[1], views[2]))
         assert all(torch.isfinite(loss) for loss in losses.values())
-    assert ("consistency" in losses) == (path.stem != "eighth_supervised")
+    assert ("consistency" in losses) == (method != "supervised")
 
 
-def test_methods_on_camvid_differ_in_nothing_but_the_method() -> None:
-    base, *others = (read(path) for path in CAMVID)
-    for other in others:
-        for section in ("data", "network", "optim", "teacher", "supervised", "evaluation"):
-            assert getattr(other, section) == getattr(base, section)
+def test_no_config_names_a_folder_of_one_machine() -> None:
+    assert not [name for name, path in shipped_configs().items() if "shared" in path.read_text()]
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in CONFIGS if p.stem != "base"], ids=lambda path: f"{path.parent.name}/{path.stem}"
-)
-def test_runs_do_not_share_a_folder(path: Path) -> None:
-    assert Path(read(path).runtime.out).name == path.stem
+@pytest.mark.parametrize("dataset", ["semantic_kitti", "scribble_kitti", "nuscenes", "mini_kitti"])
+def test_runs_of_other_methods_and_labels_do_not_share_a_folder(dataset: str) -> None:
+    runs = [
+        read(f"{dataset}+{method}", f"data.labelled=train_{share}pct_uniform", f"runtime.seed={seed}").runtime.out
+        for method in METHODS
+        for share in SHARES
+        for seed in (0, 1)
+    ]
+    assert len(set(runs)) == len(METHODS) * len(SHARES) * 2
+    assert read("semantic_kitti+cutmix").runtime.out == "runs/semantic_kitti/fidnet_cutmix_10pct_uniform"
+    assert read("mini_kitti+fixmatch+classmix", "data.label_fraction=0.002").runtime.out.endswith("fixmatch_all_0.002")
 
 
-@pytest.mark.parametrize("dataset", ["semantic_kitti", "scribble_kitti", "nuscenes"])
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("method", ["supervised", "mean_teacher", "cutout", "cutmix"])
-def test_methods_differ_in_nothing_but_the_method(dataset: str, method: str, share: str) -> None:
-    folder = resource("configs", dataset)
-    one, base = read(folder / f"{method}_{share}pct.yaml"), read(folder / f"cutmix_{share}pct.yaml")
-    assert one.data.labelled == f"train_{share}pct_uniform"
-    for section in ("data", "network", "optim", "teacher", "supervised", "evaluation"):
-        assert getattr(one, section) == getattr(base, section)
+NUSCENES = [f"nuscenes+{method}" for method in METHODS]
+NUSCENES += ["nuscenes/ring+cutmix", "nuscenes/ring+supervised", "nuscenes/sweeps+cutmix"]
 
 
-NUSCENES = sorted((FOLDER / "nuscenes").glob("*_10pct*.yaml"))
-
-
-@pytest.mark.parametrize("path", NUSCENES, ids=lambda path: path.stem)
-def test_a_config_of_nuscenes_takes_two_steps(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", NUSCENES)
+def test_a_config_of_nuscenes_takes_two_steps(words: str, tmp_path: Path) -> None:
     root = write_nuscenes(tmp_path / "nuscenes", "v1.0-trainval", TRAINVAL)
     (tmp_path / "list.txt").write_text("scene-0002\n")
     small = ["network.width=4", "network.blocks=[1,1,1,1]", "data.batch_labelled=2", "data.batch_unlabelled=2"]
     small += ["optim.steps=2", f"data.labelled={tmp_path / 'list.txt'}", f"data.root={root}"]
     small += [f"runtime.out={tmp_path / 'run'}", "runtime.accelerator=cpu", "runtime.precision=32-true"]
-    config = read_config(path, small)
+    config = read_config(words, small)
     data = TrainingData.open(config)
-    sweeps = 1 + SWEEPS_BETWEEN if path.stem.endswith("_sweeps") else 1
+    sweeps = 1 + SWEEPS_BETWEEN if "sweeps" in words else 1
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (2, 5 * sweeps, 3)
     trainer = Trainer(make_fabric(config), make_network(config, 16), make_perturbation(config), config)
     rng = np.random.default_rng(0)
@@ -132,17 +126,16 @@ def test_a_config_of_nuscenes_takes_two_steps(path: Path, tmp_path: Path) -> Non
         trainer.step = step
         losses = trainer.train_step(views[0], None if config.consistency.weight == 0 else (views[1], views[2]))
         assert all(torch.isfinite(loss) for loss in losses.values())
-    assert ("consistency" in losses) == (not path.stem.startswith("supervised"))
+    assert ("consistency" in losses) == (not words.endswith("supervised"))
 
 
 def test_a_list_that_must_be_drawn_says_so() -> None:
     with pytest.raises(ConfigError, match=r"is neither a file nor a list shipped for nuscenes: .*nuscenes/README\.md"):
-        TrainingData.open(read(FOLDER / "nuscenes" / "cutmix_10pct.yaml"))
+        TrainingData.open(read("nuscenes+cutmix"))
 
 
 def test_cenets_stages_follow_each_other() -> None:
-    folder = resource("configs", "semantic_kitti")
-    stages = [read(folder / f"cenet_{width}.yaml") for width in (512, 1024, 2048)]
+    stages = [read(f"semantic_kitti/cenet_{width}") for width in (512, 1024, 2048)]
     assert [stage.data.projection["width"] for stage in stages] == [512, 1024, 2048]
     assert [stage.runtime.initialise_from for stage in stages] == [None, *(s.runtime.out for s in stages[:2])]
     epochs = [stage.optim.steps * stage.data.batch_labelled / 19130 for stage in stages]
@@ -173,17 +166,17 @@ FULL = {
 
 @pytest.mark.parametrize("name", FULL)
 def test_supervised_configs_are_the_published_networks_for_as_many_epochs(name: str) -> None:
-    config = read(FOLDER / "semantic_kitti" / f"{name}.yaml")
+    config = read(f"semantic_kitti/{name}")
     parameters, epochs, mean, std = FULL[name]
     with torch.device("meta"):
         count = sum(p.numel() for p in make_network(config, 20).parameters())
     assert parameters in (None, count)
     assert config.optim.steps * config.data.batch_labelled / 19130 == pytest.approx(epochs, abs=0.05)
-    assert (config.data.mean, config.data.std, config.data.labelled) == (mean, std, None)
+    assert (config.data.mean, config.data.std, config.data.labelled) == (mean, std, "all")
     assert config.consistency.weight == 0
 
 
 def test_the_full_network_is_the_published_one_but_for_the_class_of_the_unlabelled() -> None:
-    config = read(resource("configs", "semantic_kitti") / "base.yaml")
+    config = read("semantic_kitti")
     count = sum(p.numel() for p in make_network(config, 20).parameters())
     assert count == 6_054_420

@@ -11,7 +11,6 @@ pytest.importorskip("open3d", reason="the extra view is not installed")
 from rangeseg.apps.demo import LABELLED, METHODS, TRAIN, Numbers, demo, verdict
 from rangeseg.cli import main
 from rangeseg.config import read_config
-from rangeseg.resources import resource
 
 TINY = [
     "optim.steps=2",
@@ -72,7 +71,7 @@ def test_too_few_scans_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_methods_differ_in_the_weight_alone() -> None:
-    supervised, cutmix = (read_config(resource("configs", "demo", f"{method}.yaml")) for method in METHODS)
+    supervised, cutmix = (read_config(f"demo+{method}") for method in METHODS)
     assert (supervised.consistency.weight, cutmix.consistency.weight) == (0, 1)
     supervised.consistency.weight, supervised.runtime.out = cutmix.consistency.weight, cutmix.runtime.out
     assert supervised == cutmix

@@ -15,11 +15,11 @@ from published import checkpoint
 from rangeseg import Segmenter
 from rangeseg.cli import main
 from rangeseg.config import Config, config_from_yaml, read_config, write_config
+from rangeseg.config.shipped import shipped_configs
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.inference.import_weights import import_weights, read_published, read_tensors
 from rangeseg.inference.run import Run
 from rangeseg.networks.published import PARTS
-from rangeseg.resources import resource
 
 CONFIGS = {
     "cenet_aux": "cenet_512",
@@ -34,7 +34,7 @@ LAYOUT = "rangenet_squeezesegV2"
 
 
 def shipped(layout: str) -> Path:
-    return resource("configs", "semantic_kitti", f"{CONFIGS[layout]}.yaml")
+    return shipped_configs()[f"semantic_kitti/{CONFIGS[layout]}"]
 
 
 def errors(capsys: pytest.CaptureFixture[str], *words: object) -> str:

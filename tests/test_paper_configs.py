@@ -1,7 +1,4 @@
-"""The paper's table: every published row has its config, says what is published, and takes real steps.
-
-The numbers, and the settings of the published runs, stand here a second time, as they were published.
-"""
+"""The paper's table: every row of docs/paper_table.md has its command, which builds and takes real steps."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from rangeseg.config import Config, read_config
+from rangeseg.config.shipped import shipped_configs
 from rangeseg.engine.experiment import (
     lookup_label_map,
     make_back_projection,
@@ -27,70 +25,54 @@ from rangeseg.engine.experiment import (
 )
 from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training_data import TrainingData
-from rangeseg.resources import resource
 from rangeseg.types import View
 
-Numbers = dict[str, str]
+PAGE = (Path(__file__).parents[1] / "docs" / "paper_table.md").read_text(encoding="utf-8")
+TABLE = re.compile(
+    r"^`rangeseg train ([\w/]+)\+METHOD data\.root=\w+ data\.labelled=(\S+)`\n\n((?:\|.*\n)+)", re.MULTILINE
+)
+"""Above each table stands the command of its cells."""
 
-PUBLISHED: dict[str, tuple[str, Numbers]] = {
-    "pascal_voc/deeplab_v2": (
-        "106 212 529 1323 all",
-        {
-            "supervised": "33.09 43.15 52.05 60.56 72.59",
-            "affine": "32.40 42.81 53.37 60.66 72.24",
-            "vat": "38.81 48.55 58.50 62.93 72.18",
-            "ict": "35.82 46.28 53.17 59.63 71.50",
-            "cutout": "48.73 58.26 64.37 66.79 72.03",
-            "cutmix": "53.79 64.81 66.48 67.60 72.54",
-        },
-    ),
-    "pascal_voc/deeplab_v3plus": (
-        "106 212 529 1323 all",
-        {
-            "supervised": "37.95 48.35 59.19 66.58 76.70",
-            "cutout": "none none none none none",
-            "cutmix": "59.52 67.05 69.57 72.45 76.73",
-        },
-    ),
-    "pascal_voc/unet": (
-        "106 212 529 1323 all",
-        {"supervised": "29.22 39.92 50.31 60.65 72.30", "cutmix": "54.19 63.81 66.57 66.78 72.02"},
-    ),
-    "pascal_voc/pspnet": (
-        "106 212 529 1323 all",
-        {"supervised": "36.69 46.96 59.02 66.67 77.59", "cutmix": "67.20 68.80 73.33 74.11 77.42"},
-    ),
-    "cityscapes": (
-        "100 372 744 all",
-        {
-            "supervised": "44.41±1.11 55.25±0.66 60.57±1.13 67.53±0.35",
-            "cutout": "47.21±1.74 57.72±0.83 61.96±0.99 67.47±0.68",
-            "cutmix": "51.20±2.29 60.34±1.24 63.87±0.71 67.68±0.37",
-        },
-    ),
-    "isic2017": (
-        "50 all",
-        {
-            "supervised": "67.64±1.83 78.61±0.36",
-            "affine": "71.40±2.34",
-            "vat": "69.09±1.38",
-            "ict": "65.45±3.50",
-            "cutout": "68.76±4.30",
-            "cutmix": "74.57±1.03",
-        },
-    ),
-    "ade20k": ("16th 8th", {"supervised": "none none", "cutmix": "26.2 29.8"}),
-}
-"""Folder of configs -> labels, and what each method scored with them. ADE20K's rows are not the paper's."""
 
-ROWS: dict[str, str] = {
-    f"{folder}/{method}_{label}": number
-    for folder, (labels, methods) in PUBLISHED.items()
-    for method, numbers in methods.items()
-    for label, number in zip(labels.split(), numbers.split(), strict=False)
-}
+def cells(table: str) -> list[list[str]]:
+    """The cells of a table in Markdown, without the line under its head."""
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines()]
+    return [row for row in rows if not set("".join(row)) <= set("- ")]
+
+
+def further() -> dict[tuple[str, str], list[str]]:
+    """(column, method) -> words that a method needs beside its row's command, as the page says."""
+    head, *rows = cells(PAGE.split("beside its row's command:\n\n")[1].split("\n\n")[0])
+    return {
+        (name, row[0]): row[column].strip("`").split()
+        for row in rows
+        for column, name in enumerate(head)
+        if column and row[column]
+    }
+
+
+DATASETS = {"pascal_voc": "Pascal VOC", "isic2017": "ISIC 2017"}
+
+
+def rows() -> dict[str, tuple[str, list[str]]]:
+    """Every cell of the page: ``FOLDER METHOD LABELS`` -> what is joined, and the overrides."""
+    found = {}
+    for folder, labelled, table in TABLE.findall(PAGE):
+        head, *lines = cells(table)
+        for line in lines:
+            for label, number in zip(head[1:-1], line[1:-1], strict=False):
+                if not number:
+                    continue
+                words = [] if label == "all" else [f"data.labelled={labelled.replace('LABELS', label)}"]
+                words += further().get((DATASETS.get(folder.partition("/")[0], ""), line[0]), [])
+                found[f"{folder} {line[0]} {label}"] = (f"{folder}+{line[0]}", words)
+    return found
+
+
+ROWS = rows()
+FOLDERS = sorted({row.split()[0] for row in ROWS})
 every_row = pytest.mark.parametrize("row", ROWS)
-every_folder = pytest.mark.parametrize("folder", PUBLISHED)
+every_folder = pytest.mark.parametrize("folder", FOLDERS)
 
 ADAM: dict[str, Any] = {"name": "adam", "weight_decay": 0.0, "schedule": "constant", "steps": 40_000, "clip": None}
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], int, list[int]]] = {
@@ -140,57 +122,23 @@ SIZES = {
 """Parameters of each folder's network, the U-nets' with timm 1.0."""
 
 
-def file_of(row: str) -> Path:
-    return resource("configs", *f"{row}.yaml".split("/"))
-
-
 @cache
-def read(row: str, *overrides: str) -> Config:
-    return read_config(file_of(row), ["data.root=somewhere", *overrides])
-
-
-def parts(row: str) -> tuple[str, str, str]:
-    folder, _, name = row.rpartition("/")
-    return folder, *name.split("_")
+def read(words: str, *overrides: str) -> Config:
+    return read_config(words, ["data.root=somewhere", *overrides])
 
 
 class TestFiles:
-    """What the files say."""
+    """What the configs hold."""
 
-    def test_every_row_has_its_file_and_every_file_its_row(self) -> None:
-        top = {folder.partition("/")[0] for folder in PUBLISHED}
-        files = {path for name in top for path in resource("configs", name).rglob("*.yaml") if path.stem != "base"}
-        assert files == {file_of(row) for row in ROWS}
-
-    @every_row
-    def test_a_head_names_the_published_number_and_who_measured_it(self, row: str) -> None:
-        head = [line for line in file_of(row).read_text().splitlines() if line.startswith("#")]
-        said = re.fullmatch(
-            r"# Published: (none|([\d.]+)(?: \+- ([\d.]+))? (?:mIoU|IoU of the lesion) \((.+)\)).*", head[1]
-        )
-        assert said is not None
-        folder, _, label = parts(row)
-        number = ROWS[row]
-        if number == "none":
-            assert said[1] == "none"
-        else:
-            assert "±".join(part for part in said.groups()[1:3] if part) == number
-            assert "not here" in said[4] or "not measured here" in said[4]
-            assert ("third party" in said[4]) == (folder == "ade20k")
-        count = {"16th": "1,263", "8th": "2,526", "1323": "1,323"}.get(label, label)
-        assert re.search(rf", {count}\b.* photographs labelled", head[0])
+    def test_the_page_has_every_row_of_the_paper(self) -> None:
+        assert len(ROWS) == 30 + 15 + 10 + 10 + 12 + 7 + 4
+        assert set(FOLDERS) == set(SIZES)
 
     @every_row
     def test_methods_differ_in_nothing_but_the_method(self, row: str) -> None:
-        folder, method, label = parts(row)
-        one, base = read(row), deepcopy(read(f"{folder}/base"))
-        labelled = {
-            "pascal_voc": f"splits/train_{label}_split_0.txt",
-            "cityscapes": f"splits/train_{label}_seed12345.txt",
-            "isic2017": f"splits/train_{label}_seed12345.txt",
-            "ade20k": {"16th": "train_6.25pct_uniform", "8th": "train_12.5pct_uniform"}.get(label),
-        }[folder.partition("/")[0]]
-        assert one.data.labelled == (None if label == "all" else labelled)
+        folder, method, label = row.split()
+        one, base = read(ROWS[row][0], *ROWS[row][1]), deepcopy(read(folder))
+        assert (one.data.labelled == "all") == (label == "all")
         nesterov = folder == "isic2017" and method not in ("cutout", "cutmix")
         assert one.optim.nesterov == nesterov
         base.data.labelled, base.optim.nesterov = one.data.labelled, nesterov
@@ -200,18 +148,20 @@ class TestFiles:
         assert one.consistency.weight == (0.0 if method == "supervised" else weight)
         assert one.consistency.kind == ("kld" if method == "vat" else "var")
         assert one.perturbation["name"] == ("cutmix" if method == "supervised" else method)
-        assert one.runtime.out == f"runs/{row}"
+
+    def test_every_row_has_a_run_folder_of_its_own(self) -> None:
+        assert len({read(words, *further).runtime.out for words, further in ROWS.values()}) == len(ROWS)
 
     @pytest.mark.parametrize("folder", SETTINGS)
     def test_settings_are_those_of_the_published_runs(self, folder: str) -> None:
         optim, network, batch, crop = SETTINGS[folder]
-        config = read(f"{folder}/cutmix_all" if folder != "isic2017" else "isic2017/cutmix_50")
+        config = read(f"{folder}+cutmix")
         assert {name: getattr(config.optim, name) for name in optim} == optim
         assert {name: config.network[name] for name in network} == network
         assert config.network["weights"] == "imagenet"
         assert (config.data.batch_labelled, config.data.batch_unlabelled) == (batch, batch)
         assert config.data.augmentation["crop"] == crop
-        assert config.data.unlabelled is None
+        assert config.data.unlabelled == "all"
         assert (config.teacher.decay, config.teacher.mode, config.teacher.together) == (0.99, "train", False)
         loss = config.consistency
         assert (loss.threshold, loss.confidence, loss.normalise, loss.rampup) == (0.97, "mean", "all", 0)
@@ -219,37 +169,18 @@ class TestFiles:
 
     @every_folder
     def test_lists_that_are_not_shipped_come_with_their_command(self, folder: str) -> None:
-        text = file_of(f"{folder}/base").read_text()
+        text = shipped_configs()[folder].read_text()
         command = re.search(r"rangeseg split --out splits .*", text)
         assert (command is not None) == (folder != "ade20k")
         if command is not None:
-            dataset, counts = folder.partition("/")[0], PUBLISHED[folder][0].removesuffix(" all")
-            assert f"--dataset {dataset} " in command[0]
+            counts = [row.split()[2] for row in ROWS if row.startswith(f"{folder} supervised ")]
+            assert f"--dataset {folder.partition('/')[0]} " in command[0]
             assert "--by permutation" in command[0]
-            assert f"--counts {counts}" in command[0]
+            assert f"--counts {' '.join(counts).removesuffix(' all')}" in command[0]
 
-
-class TestPage:
-    """docs/paper_table.md."""
-
-    def page(self) -> str:
-        path = Path(__file__).parents[1] / "docs" / "paper_table.md"
-        return path.read_text(encoding="utf-8")
-
-    @every_folder
-    def test_the_page_has_the_same_numbers(self, folder: str) -> None:
-        labels, methods = PUBLISHED[folder]
-        table = self.page().split(f"`{folder}`, ")[1].split("\n\n")[1]
-        head, _, *rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()]
-        assert head == ["method", *labels.split(), "measured here"]
-        cells = [[cell.replace(" ", "").replace("\u2013", "none") for cell in row[:-1] if cell] for row in rows]
-        assert cells == [[method, *numbers.split()] for method, numbers in methods.items()]
-
-    def test_its_words_for_colour_make_a_config(self) -> None:
-        override = re.search(r"'(perturbation=\{.*compose.*\})'", self.page())
-        assert override is not None
-        config = read("pascal_voc/deeplab_v2/cutmix_106", override[1])
-        assert make_perturbation(config).first.area == 0.5
+    def test_the_page_names_a_config_for_colour(self) -> None:
+        assert "+cutmix_color " in PAGE
+        assert make_perturbation(read("pascal_voc/deeplab_v2+cutmix_color")).first.area == 0.5
 
 
 def write_isic(root: Path) -> Path:
@@ -323,11 +254,11 @@ FEW += ["consistency.threshold=0", "evaluation.split=train", "runtime.accelerato
 
 @every_row
 def test_a_row_takes_two_real_steps(row: str, small: dict[str, list[str]]) -> None:
-    folder, method, label = parts(row)
+    folder, method, label = row.split()
     dataset = folder.partition("/")[0]
-    network = str(read(f"{folder}/base").network["name"])
+    network = str(read(folder).network["name"])
     overrides = [part for part in small[dataset] if label != "all" or not part.startswith("data.labelled=")]
-    config = read_config(file_of(row), [*FEW, *REDUCED[network], *overrides])
+    config = read_config(ROWS[row][0], [*ROWS[row][1], *FEW, *REDUCED[network], *overrides])
     data = TrainingData.open(config)
     everything = {"cityscapes": 6}.get(dataset, 4)
     assert (len(data.labelled), len(data.unlabelled)) == (everything if label == "all" else 2, everything)
@@ -358,7 +289,7 @@ def count(module: nn.Module) -> int:
 
 @every_folder
 def test_the_full_network_has_its_size_and_gives_logits(folder: str) -> None:
-    config = read(f"{folder}/base", "network.weights=none")
+    config = read(folder, "network.weights=none")
     if str(config.network.get("trunk", "")).startswith("timm:"):
         pytest.importorskip("timm", reason="the trunk is timm's, which is not installed", exc_type=ImportError)
     classes = lookup_label_map(config).num_classes

@@ -114,10 +114,8 @@ def test_a_run_is_given_a_head_and_scored_with_it(
     tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, head = tmp_path / "run", tmp_path / "run" / "point_head.pt"
-    small = ["network.width=8", "data.projection.width=64", "data.labelled=null", "optim.steps=2", "evaluation.every=0"]
-    assert (
-        main(["train", "configs/mini_kitti/quick.yaml", f"data.root={tiny_kitti}", f"runtime.out={run}", *small]) == 0
-    )
+    small = ["network.width=8", "data.projection.width=64", "data.labelled=all", "optim.steps=2", "evaluation.every=0"]
+    assert main(["train", "mini_kitti/quick", f"data.root={tiny_kitti}", f"runtime.out={run}", *small]) == 0
     assert main(["fit-head", str(run), "--steps", "5"]) == 0
     first = head.read_bytes()
     assert main(["fit-head", str(run), "--steps", "5"]) == 0

@@ -101,7 +101,7 @@ run() {
     fi
     scan=$(find -L "$data/sequences/08/velodyne" -name '*.bin' | sort | sed -n 1p)
     [ ! -e "$out/last.pt" ] || resume=(--resume)
-    "$rangeseg" train configs/mini_kitti/quick.yaml "data.root=$data" "runtime.out=$out" "${resume[@]}"
+    "$rangeseg" train mini_kitti/quick "data.root=$data" "runtime.out=$out" "${resume[@]}"
     "$rangeseg" evaluate "$out" "data.root=$data" --json "$out/val.json"
     "$rangeseg" predict "$out" "data.root=$data" --split val --out "$out/predictions" --overwrite
     "$rangeseg" show "$scan" --run "$out" --png "$out/first.png"

@@ -26,7 +26,6 @@ from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.synthesise import synthesise
 from rangeseg.engine.run_logger import read_metrics
 from rangeseg.files import write_atomically
-from rangeseg.resources import resource
 
 METHODS = ("supervised", "cutmix")
 """Files of `configs/demo`, trained side by side."""
@@ -88,7 +87,7 @@ def demo(
         root = out / "streets"
     labelled = _choose_labelled(root, out / "labelled.txt")
     keys = [f"data.root={root}", f"data.labelled={out / 'labelled.txt'}", *overrides]
-    jobs = make_jobs([resource("configs", "demo", f"{method}.yaml") for method in METHODS], [seed], out)
+    jobs = make_jobs([f"demo+{method}" for method in METHODS], [seed], out)
     began = time.perf_counter()
     steps = len(jobs) * read_config(jobs[0].config, keys).optim.steps
     for _ in watch(_train(jobs, keys), "training both", steps):
@@ -99,7 +98,7 @@ def demo(
     yield f"predicted, drawn and reported{_took(began)}"
     for job in jobs:
         found = json.loads(job.report.read_text())
-        yield Numbers(job.config.stem, found["mean_iou"], found["accuracy"])
+        yield Numbers(str(job.config).rpartition("+")[2], found["mean_iou"], found["accuracy"])
 
 
 def verdict(supervised: Numbers, cutmix: Numbers) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from rangeseg.config.shipped import experiment_name
 from rangeseg.engine.run_logger import read_metrics
 
 
@@ -20,7 +21,7 @@ from rangeseg.engine.run_logger import read_metrics
 class Job:
     """One config with one seed, and its run folder."""
 
-    config: Path
+    config: str | Path
     seed: int
     folder: Path
 
@@ -30,9 +31,9 @@ class Job:
         return self.folder / "evaluation.json"
 
 
-def make_jobs(configs: Sequence[Path], seeds: Sequence[int], out: Path) -> list[Job]:
+def make_jobs(configs: Sequence[str | Path], seeds: Sequence[int], out: Path) -> list[Job]:
     """Every config with every seed, seed by seed, so that a half-done table compares like with like."""
-    return [Job(config, seed, out / f"{config.stem}_seed{seed}") for seed in seeds for config in configs]
+    return [Job(config, seed, out / f"{experiment_name(config)}_seed{seed}") for seed in seeds for config in configs]
 
 
 def run_jobs(jobs: Sequence[Job], overrides: Sequence[str], *, parallel: int = 1) -> Iterator[Job]:
@@ -81,7 +82,7 @@ def table(jobs: Sequence[Job]) -> str:
         spread = f"± {stdev(scores):.2f}" if len(scores) > 1 else ""
         single = ", ".join(f"{seed}: {100 * report['mean_iou']:.2f}" for seed, report in mine.items())
         accuracy = mean(100 * report["accuracy"] for report in mine.values())
-        lines.append(f"| {config.stem} | {mean(scores):.2f} | {spread} | {single} | {accuracy:.2f} |")
+        lines.append(f"| {experiment_name(config)} | {mean(scores):.2f} | {spread} | {single} | {accuracy:.2f} |")
     return "\n".join([*lines, "", _classes(list(reports.values()))])
 
 
@@ -104,7 +105,7 @@ def curves(jobs: Sequence[Job], name: str = "mean_iou") -> dict[str, tuple[list[
         ]
         seeds = [values for values in seeds if values]
         if steps := sorted(set.intersection(*map(set, seeds))) if seeds else []:
-            lines[config.stem] = (steps, [100 * mean(values[step] for values in seeds) for step in steps])
+            lines[experiment_name(config)] = (steps, [100 * mean(values[step] for values in seeds) for step in steps])
     return lines
 
 

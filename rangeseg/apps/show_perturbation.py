@@ -15,7 +15,6 @@ from rangeseg.config import Config, read_config
 from rangeseg.engine.experiment import make_channels, make_perturbation, make_views, open_source, stride_of
 from rangeseg.inference.run import Run
 from rangeseg.registry import ConfigError, did_you_mean
-from rangeseg.resources import resource
 from rangeseg.teacher import NetworkTeacher, pseudo_labels, with_labels
 from rangeseg.types import IGNORE, PseudoLabelled, View
 from rangeseg.vis.perturbation import perturbation_panels
@@ -29,7 +28,7 @@ def show_perturbations(
     names: Sequence[str],
     png: Path,
     *,
-    config: Path | None = None,
+    config: str | Path | None = None,
     run: Path | None = None,
     seed: int = 0,
     overrides: Sequence[str] = (),
@@ -56,14 +55,14 @@ def show_perturbations(
             f"Several pictures would be called {twice[0]}.png. Draw them one by one, to names of their own."
         )
     written = []
-    for name, experiment in _experiments(names, config or resource("configs", "mini_kitti") / "base.yaml", overrides):
+    for name, experiment in _experiments(names, config or "mini_kitti", overrides):
         path = png if len(names) == 1 else png / f"{name}.png"
         write_png(path, _draw(name, experiment, run, seed))
         written.append(path)
     return written
 
 
-def _experiments(names: Sequence[str], config: Path, overrides: Sequence[str]) -> Iterator[tuple[str, Config]]:
+def _experiments(names: Sequence[str], config: str | Path, overrides: Sequence[str]) -> Iterator[tuple[str, Config]]:
     for name in names:
         if name in PERTURBATIONS or ":" in name:
             yield name, read_config(config, [f"perturbation.name={name}", "runtime.out=.", *overrides])

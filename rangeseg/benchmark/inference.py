@@ -143,7 +143,7 @@ def _name(path: Path) -> str:
 def _load(path: Path, root: Path, overrides: Sequence[str], device: str) -> Run:
     """A run, or what a config would train."""
     overrides = [*overrides, f"data.root={root}"]
-    if path.suffix not in (".yaml", ".yml"):
+    if path.exists() and path.suffix not in (".yaml", ".yml"):
         return Run.load(path, device=device, overrides=overrides)
     config = read_config(path, overrides)
     label_map = lookup_label_map(config)

@@ -37,7 +37,7 @@ def benchmark_photos(path: Path, overrides: list[str], *, repeats: int = 20) -> 
     config: Config = read_config(path, [*overrides, "runtime.out=."])
     source = open_source(config, "train")
     if not isinstance(source, PhotoPairs):
-        raise ValueError(f"{path}: is not of photographs in files; name a config such as configs/camvid/base.yaml.")
+        raise ValueError(f"{path}: is not of photographs in files; name a config such as camvid.")
     views = make_views(config, source, augment=True)
     config.data.memory_mb = 0
     reading: Any = make_views(config, source, augment=True)

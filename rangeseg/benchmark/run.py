@@ -87,7 +87,7 @@ def _table_of_networks(lines: Sequence[Inference]) -> Table:
     return table
 
 
-def run(root: Path, *, configs: Sequence[Path] = (), json_path: Path | None = None, repeats: int = 20) -> list[Row]:
+def run(root: Path, *, configs: Sequence[str] = (), json_path: Path | None = None, repeats: int = 20) -> list[Row]:
     """Time each stage beside a plain implementation of it, in turns, in this process, on one thread.
 
     Args:

@@ -20,7 +20,6 @@ from rangeseg.engine.experiment import make_method, make_network, make_perturbat
 from rangeseg.engine.trainer import Trainer
 from rangeseg.masks import box_mask
 from rangeseg.mixing import where
-from rangeseg.resources import resource
 from rangeseg.types import View
 
 
@@ -126,7 +125,7 @@ def _forget(network: nn.Module) -> None:
 
 
 def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 20, warm_up: int = 2) -> list[Row]:
-    """One CutMix step of configs/mini_kitti beside its networks alone.
+    """One CutMix step of mini_kitti beside its networks alone.
 
     Args:
         root: SemanticKITTI's folder.
@@ -137,7 +136,7 @@ def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 
     Returns:
         The table's lines; a ratio of 0.9 says that a tenth of the step is spent outside student and teacher.
     """
-    path = resource("configs", "mini_kitti") / "few_scenes_cutmix.yaml"
+    path = "mini_kitti+cutmix"
     parts = StepParts.of(read_config(path, [f"data.root={root}", *overrides]))
     weights = sum(p.numel() for p in parts.trainer.network.parameters())
     size = "x".join(str(length) for length in parts.labelled.valid.shape)
@@ -146,18 +145,18 @@ def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 
 
 
 def benchmark_configs(
-    root: Path, paths: Sequence[Path], *, overrides: Sequence[str] = (), repeats: int = 10
+    root: Path, words: Sequence[str | Path], *, overrides: Sequence[str] = (), repeats: int = 10
 ) -> list[Row]:
     """One training step of each of several configs, in turns, on the same scans.
 
     Args:
         root: SemanticKITTI's folder.
-        paths: YAML files; the first is what the others are compared with.
+        words: experiments, as `read_config` takes them; the first is what the others are compared with.
         overrides: `key.path=value` for all.
         repeats: rounds.
 
     Returns:
         The table's lines.
     """
-    steps = {path.stem: StepParts.of(read_config(path, [f"data.root={root}", *overrides])).step for path in paths}
+    steps = {str(one): StepParts.of(read_config(one, [f"data.root={root}", *overrides])).step for one in words}
     return compare(steps, repeats).rows("training step")

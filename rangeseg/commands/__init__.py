@@ -8,6 +8,7 @@ from rangeseg.commands import (
     analyse,
     benchmark,
     completion,
+    configs,
     demo,
     evaluate,
     export,
@@ -46,6 +47,7 @@ COMMANDS: dict[str, ModuleType] = {
     "fit-head": fit_head,
     "fit-sensor": fit_sensor,
     "benchmark": benchmark,
+    "configs": configs,
     "list": list_components,
     "completion": completion,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from rangeseg.commands.console import OUT, table
 
 EXAMPLES = (
-    "rangeseg analyse patch-distance configs/mini_kitti/base.yaml --out distances data.root=/data/semantic_kitti",
+    "rangeseg analyse patch-distance mini_kitti --out distances data.root=/data/semantic_kitti",
     "rangeseg analyse patch-distance my.yaml --patches 3 7 --every 2 --out distances",
 )
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
     parser.add_argument("what", choices=["patch-distance"], help="what is measured")
-    parser.add_argument("config", type=Path, help="whose views are measured; key.path=value after it overrides")
+    parser.add_argument("config", help="whose views are measured; key.path=value after it overrides")
     parser.add_argument("--out", type=Path, required=True, help="folder for JSON and PNG")
     parser.add_argument("--split", default="train", help="train, val or test")
     parser.add_argument("--patches", type=int, nargs="+", default=[3, 7, 15], help="sides of the patches, pixels, odd")

@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="the folder that holds SemanticKITTI's sequences/; of --inference, that of the configs' dataset",
     )
-    parser.add_argument("--photos", type=Path, help="the loading of this config's photographs instead")
-    parser.add_argument("--configs", type=Path, nargs="+", default=[], help="a training step of each of these instead")
+    parser.add_argument("--photos", help="the loading of this config's photographs instead")
+    parser.add_argument("--configs", nargs="+", default=[], help="a training step of each of these instead")
     parser.add_argument("--inference", type=Path, nargs="+", default=[], help="these runs and configs at work instead")
     parser.add_argument("--device", default="cpu", help="of --inference")
     parser.add_argument("--plot", type=Path, help="draw accuracy against time of --inference's runs")

@@ -8,8 +8,8 @@ from pathlib import Path
 from rangeseg.commands.console import OUT
 
 EXAMPLES = (
-    "rangeseg import-weights rangenet53/ --config configs/semantic_kitti/rangenet53_full.yaml --out runs/rangenet53",
-    "rangeseg import-weights cenet.pt --config configs/semantic_kitti/cenet_512.yaml --out runs/cenet --new-classifier",
+    "rangeseg import-weights rangenet53/ --config semantic_kitti/rangenet53_full --out runs/rangenet53",
+    "rangeseg import-weights cenet.pt --config semantic_kitti/cenet_512 --out runs/cenet --new-classifier",
 )
 
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
     parser.add_argument("files", nargs="+", type=Path, help="checkpoint; or lidar-bonnetal's three, or their folder")
-    parser.add_argument("--config", type=Path, required=True, help="whose channels, means and projection they fit")
+    parser.add_argument("--config", required=True, help="whose channels, means and projection they fit")
     parser.add_argument("--network", help="the network, with its defaults, if not that of the config")
     parser.add_argument("--out", type=Path, required=True, help="run folder to make")
     parser.add_argument(

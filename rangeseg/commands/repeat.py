@@ -9,8 +9,8 @@ from rangeseg.commands.console import OUT, progress
 from rangeseg.files import write_atomically
 
 EXAMPLES = (
-    "rangeseg repeat configs/mini_kitti/quick.yaml --out runs/seeds data.root=/data/semantic_kitti",
-    "rangeseg repeat configs/demo/cutmix.yaml configs/demo/supervised.yaml --seeds 0 1 --jobs 2 --out runs/both",
+    "rangeseg repeat mini_kitti/quick --out runs/seeds data.root=/data/semantic_kitti",
+    "rangeseg repeat semantic_kitti+cutmix semantic_kitti+supervised --seeds 0 1 --jobs 2 --out runs/both",
 )
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("configs", nargs="+", type=Path, help="YAMLs of configs/; key.path=value overrides in all")
+    parser.add_argument("configs", nargs="+", help="as train takes them; key.path=value overrides in all")
     parser.add_argument("--out", type=Path, required=True, help="holds one run folder for each config and seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one run for each")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")

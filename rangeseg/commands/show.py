@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="a file, a run or a dataset's folder; or the word perturbation, then names or configs to draw",
     )
-    parser.add_argument("--config", type=Path, help="of a perturbation: whose data it is drawn on")
+    parser.add_argument("--config", help="of a perturbation: whose data it is drawn on")
     parser.add_argument("--seed", type=int, default=0, help="of a perturbation's drawing")
     parser.add_argument("--labels", type=Path, help="its label file; a scan's is found in the official layout")
     parser.add_argument("--run", type=Path, help="predict with this run")

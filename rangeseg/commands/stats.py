@@ -11,7 +11,7 @@ from rangeseg.commands.console import OUT, progress
 from rangeseg.files import write_atomically
 
 EXAMPLES = (
-    "rangeseg stats configs/mini_kitti/base.yaml data.root=/data/semantic_kitti",
+    "rangeseg stats mini_kitti data.root=/data/semantic_kitti",
     "rangeseg stats my.yaml --split train --out statistics.yaml",
 )
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("config", type=Path, help="whose views are measured; key.path=value after it overrides")
+    parser.add_argument("config", help="whose views are measured; key.path=value after it overrides")
     parser.add_argument("--split", default="train", help="train, val or test")
     parser.add_argument("--frames", help="only this list of the split: a file, or the name of a shipped one")
     parser.add_argument(

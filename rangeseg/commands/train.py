@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rangeseg.commands.console import OUT, print_report
 
 EXAMPLES = (
-    "rangeseg train configs/mini_kitti/quick.yaml data.root=/data/semantic_kitti",
-    "rangeseg train configs/semantic_kitti/cutmix_10pct.yaml data.root=/data/semantic_kitti --resume",
+    "rangeseg train mini_kitti/quick data.root=/data/semantic_kitti",
+    "rangeseg train semantic_kitti+cutmix data.root=/data/semantic_kitti --resume",
 )
 
 
@@ -27,5 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("config", type=Path, help="a YAML of configs/; key.path=value after it overrides")
+    parser.add_argument(
+        "config", help="a YAML, or shipped configs by name: semantic_kitti+cutmix; key.path=value overrides"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")

@@ -13,7 +13,9 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from rangeseg.config.checks import check
+from rangeseg.config.naming import default_folder
 from rangeseg.config.schema import Config
+from rangeseg.config.shipped import find_layers, place_of
 from rangeseg.registry import ConfigError, did_you_mean
 
 COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")
@@ -55,30 +57,40 @@ RENAMED_PERTURBATIONS = {"none": "identity", "combined": "compose", "several": "
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read an experiment, its `base:` (at most one level) beneath it and `key.path=value` overrides above it.
+    """Read an experiment: files, their bases beneath them, and `key.path=value` overrides above them.
 
     Args:
-        path: a YAML file; `base:` in it is another, relative to it, or a list of some, later ones above.
+        path: a YAML file, the name of a shipped config, or several of these joined by ``+``, later ones above:
+            ``semantic_kitti+cutmix``. `base:` in a file is another one, relative to it, or a list of some.
         overrides: as ``optim.lr=1e-3`` or ``perturbation.name=cutout``. A component whose name changes starts
             from its own defaults.
 
     Raises:
         ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices.
     """
-    path = Path(path)
-    layers = [_read_yaml(path)]
-    bases = layers[0].pop("base", None) or []
-    for base in reversed([bases] if isinstance(bases, str) else bases):
-        below = _read_yaml(path.parent / base)
-        if "base" in below:
-            raise ConfigError(f"{path}: its base {base} has a base too. One level is allowed: fold one into the other.")
-        layers.insert(0, below)
-    layers.append(_overrides(overrides))
-    return config_from(layers)
+    layers: list[DictConfig | Mapping[str, Any]] = []
+    for found in find_layers(path):
+        layers += _layers(found) if isinstance(found, Path) else [found]
+    return config_from([*layers, _overrides(overrides)], place=place_of(path))
 
 
-def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
+def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig]:
+    """A file's bases, lowest first, and the file."""
+    if path.resolve() in above:
+        chain = " -> ".join(str(file) for file in (*above, path.resolve()))
+        raise ConfigError(f"{path}: is a base of itself: {chain}. Take one of these out.")
+    layer = _read_yaml(path)
+    bases = layer.pop("base", None) or []
+    names = [bases] if isinstance(bases, str) else bases
+    return [low for name in names for low in _layers(path.parent / name, (*above, path.resolve()))] + [layer]
+
+
+def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str | None = None) -> Config:
     """Merge layers over the defaults, later ones above, and check the result.
+
+    Args:
+        layers: sections of a config, lowest first.
+        place: what the run folder is named by, see `default_folder`.
 
     Raises:
         ConfigError: as `read_config`.
@@ -87,6 +99,8 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]]) -> Config:
     for layer in layers:
         layer = layer if isinstance(layer, DictConfig) else OmegaConf.create(dict(layer))
         merged = _merge(_merge(merged, OmegaConf.create(PRESETS.get(layer.get("preset"), {}))), layer)
+    if OmegaConf.is_missing(merged.runtime, "out"):
+        merged.runtime.out = default_folder(merged, place)
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
         raise ConfigError(f"{missing[0]}: missing. Write it into the file or give {missing[0]}=VALUE.")
@@ -155,6 +169,8 @@ def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
     except ConfigKeyError as error:
         raise ConfigError(_unknown_key(str(error.full_key))) from error
     except OmegaConfBaseException as error:
+        if error.full_key in ("data.labelled", "data.unlabelled"):
+            raise ConfigError(f"{error.full_key}: null is called all since version 0.2. Write all, or none.") from error
         raise ConfigError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
     return merged
@@ -162,6 +178,9 @@ def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
 
 def _translate(layer: DictConfig) -> None:
     """Give the keys of an older version their present names."""
+    for key in ("labelled", "unlabelled"):
+        if "data" in layer and layer.data.get(key, "all") is None:
+            layer.data[key] = "all"
     for old, new in RENAMED.items():
         above, _, key = old.rpartition(".")
         section = OmegaConf.select(layer, above) if above else layer

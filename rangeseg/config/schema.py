@@ -68,10 +68,10 @@ class DataConfig:
     root: str = text(MISSING)
     """Folder of the dataset, in its official layout."""
     dataset: Component = field(default_factory=lambda: dict(name="semantic_kitti"))
-    labelled: str | None = text(None)
-    """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); null: the whole training split;
+    labelled: str = text("all")
+    """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); all: the whole training split;
     none: only those of `labelled_from`."""
-    unlabelled: str | None = text(None)
+    unlabelled: str = text("all")
     """The same for the unlabelled scans; none: only those of `unlabelled_from`."""
     unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
     """More unlabelled scans, of other datasets or sensors: {root, dataset, split, frames, projection} each; the last
@@ -195,6 +195,7 @@ class RuntimeConfig:
     """
 
     out: str = text(MISSING)
+    """Run folder; named by what is run if not given: runs/CONFIG/NETWORK_METHOD_LABELS."""
     initialise_from: str | None = text(None)
     """Run folder or checkpoint whose teacher's weights student and teacher start from; null: fresh ones."""
     seed: int = number(0, least=0)

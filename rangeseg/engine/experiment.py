@@ -34,6 +34,9 @@ from rangeseg.types import Sample
 Network = Callable[[Tensor], Tensor]
 """(B, C, H, W) -> (B, K, H, W) logits."""
 
+ALL = "all"
+"""The whole split, where a list may be named."""
+
 SMALL = 16
 """Rows and columns, or a network's stride, of the image with which a copy of it is compared."""
 
@@ -61,13 +64,13 @@ def open_source(config: Config, split: str, frames: str | None = None, *, labels
     Args:
         config: `data.dataset` and `data.root` are read.
         split: train, val or test.
-        frames: a list file, or the name of a list shipped for the dataset; None for the whole split.
+        frames: a list file, or the name of a list shipped for the dataset; None or "all" for the whole split.
         labels: read labels; False leaves label files alone.
 
     Raises:
         ConfigError: unknown dataset, split, list or folder.
     """
-    listed = None if frames is None else str(_list_file(frames, str(config.data.dataset.get("name"))))
+    listed = None if frames in (None, ALL) else str(_list_file(frames, str(config.data.dataset.get("name"))))
     return build(
         DATASETS, config.data.dataset, "data.dataset", root=config.data.root, split=split, frames=listed, labels=labels
     )

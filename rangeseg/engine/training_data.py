@@ -40,7 +40,7 @@ class TrainingData:
 
 def _open(config: Config, kind: str, classes: LabelMap | None = None) -> Views:
     """The training split, or the list of it, and what `data.<kind>_from` adds; labelled where there are classes."""
-    listed: str | None = getattr(config.data, kind)
+    listed: str = getattr(config.data, kind)
     parts: list[Any] = [] if listed == NOTHING else [_views(config, "train", listed, classes)]
     for number, section in enumerate(getattr(config.data, f"{kind}_from")):
         parts.append(_open_other(config, section, f"data.{kind}_from[{number}]", classes))

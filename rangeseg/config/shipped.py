@@ -1,0 +1,81 @@
+"""Finding configs: files of one's own, and the shipped ones by name from any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rangeseg.catalog import METHODS, NETWORKS, PERTURBATIONS
+from rangeseg.registry import ConfigError, did_you_mean
+from rangeseg.resources import resource
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Every shipped config by its name: its path below `configs/` without the suffix, e.g. ``methods/cutmix``."""
+    folder = resource("configs")
+    paths = sorted(folder.rglob("*.yaml"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+
+
+def find_config(word: str) -> Path:
+    """The file that a word stands for.
+
+    Args:
+        word: a path, or the name of a shipped config or its end: ``cutmix``, ``methods/cutmix``,
+            ``configs/methods/cutmix.yaml``.
+
+    Raises:
+        ConfigError: no such file and no such config, or several.
+    """
+    if Path(word).is_file():
+        return Path(word)
+    name = word.removeprefix("configs/").removesuffix(".yaml")
+    configs = shipped_configs()
+    if name in configs:
+        return configs[name]
+    found = [full for full in configs if full.endswith(f"/{name}")]
+    if len(found) == 1:
+        return configs[found[0]]
+    if found:
+        raise ConfigError(f"{word!r} is the name of several configs: {', '.join(found)}. Give one of these names.")
+    if word.endswith((".yaml", ".yml")) and not word.startswith("configs/"):
+        raise ConfigError(f"{word}: no such config file.")
+    known = sorted({*(full.rpartition("/")[2] for full in configs), *METHODS, *NETWORKS, *PERTURBATIONS})
+    hint = did_you_mean(name.rpartition("/")[2], known)
+    hint = f"{hint} " if hint.startswith("Did") else ""
+    raise ConfigError(f"{word}: no such file, and no shipped config of this name. {hint}rangeseg configs lists them.")
+
+
+def find_layers(words: str | Path) -> list[Path | dict[str, Any]]:
+    """The layers of an experiment, lowest first: files, and components as sections of a config.
+
+    Args:
+        words: a file; or configs joined by ``+``, each as `find_config` takes it, or the name of a method, a network
+            or a perturbation: ``semantic_kitti+cutmix``, ``mini_kitti+fixmatch+classmix``.
+
+    Raises:
+        ConfigError: as `find_config`.
+    """
+    if Path(words).is_file():
+        return [Path(words)]
+    return [_component(word) or find_config(word) for word in str(words).split("+")]
+
+
+def _component(word: str) -> dict[str, Any] | None:
+    """The section of a component that no config is named after."""
+    if Path(word).is_file() or any(name == word or name.endswith(f"/{word}") for name in shipped_configs()):
+        return None
+    tables = {"method": METHODS, "network": NETWORKS, "perturbation": PERTURBATIONS}
+    return next(({section: {"name": word}} for section, table in tables.items() if word in table), None)
+
+
+def experiment_name(words: str | Path) -> str:
+    """What an experiment is called in tables and folders: ``semantic_kitti+cutmix``, or a file's name."""
+    return "+".join(Path(word).stem for word in str(words).split("+"))
+
+
+def place_of(words: str | Path) -> str:
+    """What run folders of an experiment lie below: the name of its first config, ``nuscenes/ring``."""
+    first = Path(str(words).split("+")[0]) if not Path(words).is_file() else Path(words)
+    path = first if first.is_file() else find_config(str(first))
+    return next((name for name, shipped in shipped_configs().items() if shipped == path), path.stem)
