@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import street
 import torch
 from PIL import Image
+from torch import nn
 
 from rangeseg.config import Config, config_from
+from rangeseg.networks.base import Network
 from rangeseg.types import Scan
 
 DATA = Path(os.environ.get("RANGESEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -29,6 +32,18 @@ def kitti_root(data_root: Path) -> Path:
     return data_root / "semantickitti"
 
 
+@pytest.fixture(scope="session")
+def shipped_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scan that ships with the tests, in SemanticKITTI's layout."""
+    return street.unpack(tmp_path_factory.mktemp("street"))
+
+
+@pytest.fixture(scope="session", params=["shipped", "real"])
+def scans_root(request: pytest.FixtureRequest) -> Path:
+    """SemanticKITTI's layout twice: with the shipped scan, so that its laws run everywhere, and with real ones."""
+    return request.getfixturevalue("shipped_root" if request.param == "shipped" else "kitti_root")
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Weights and numbers that a test draws without a generator are the same in any order and choice of tests."""
@@ -43,6 +58,10 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+class Layers(nn.Sequential, Network):
+    """A network of layers."""
 
 
 def random_scan(rng: np.random.Generator, points: int = 2000, classes: int = 19) -> Scan:

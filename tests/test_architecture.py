@@ -78,7 +78,7 @@ SCANS_FOR_PHOTOS = {
     "rangeseg.data.lists",
     "rangeseg.data.patterns",
     "rangeseg.data.prediction_files",
-    "rangeseg.data.source",
+    "rangeseg.data.dataset",
     "rangeseg.vis.panels",
 }
 """All that `photos` imports from the rooms of the range view."""
@@ -183,6 +183,18 @@ def test_photographs_meet_the_range_view_in_listed_modules() -> None:
         or (within(name, {"rangeseg.photos"}) and not within(name, PHOTOS_FOR_OTHERS.get(room, set())))
     ]
     assert not wrong
+
+
+def test_capabilities_are_declared() -> None:
+    """No class is asked whether it has an attribute: its base declares it, with a default."""
+    probes = [
+        f"{place}:{node.lineno}"
+        for place, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr")
+        if node.func.id == "hasattr" or len(node.args) == 3 or isinstance(node.args[1], ast.Constant)
+    ]
+    assert not probes
 
 
 def test_imports_are_written_in_full() -> None:

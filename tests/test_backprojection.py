@@ -147,8 +147,8 @@ def test_knn_equals_its_oracle(
 
 @pytest.mark.parametrize("noise", ["clean", "blobs", "salt", "random"])
 @pytest.mark.parametrize("width", [512, 2048])
-def test_knn_on_a_real_scan_equals_its_oracle_and_the_original(kitti_root: Path, width: int, noise: str) -> None:
-    image, clean = real(kitti_root, width)
+def test_knn_on_a_real_scan_equals_its_oracle_and_the_original(scans_root: Path, width: int, noise: str) -> None:
+    image, clean = real(scans_root, width)
     rng = np.random.default_rng(0)
     prediction = {
         "clean": lambda: clean,
@@ -163,8 +163,8 @@ def test_knn_on_a_real_scan_equals_its_oracle_and_the_original(kitti_root: Path,
 
 
 @pytest.mark.parametrize(("k", "window", "cutoff_m"), [(7, 7, 2.0), (11, 11, 5.0)])
-def test_other_published_settings_equal_the_original(kitti_root: Path, k: int, window: int, cutoff_m: float) -> None:
-    image, clean = real(kitti_root, 512, "07")
+def test_other_published_settings_equal_the_original(scans_root: Path, k: int, window: int, cutoff_m: float) -> None:
+    image, clean = real(scans_root, 512, "07")
     prediction = salt_noise(np.random.default_rng(0), clean, CLASSES, 0.05)
     original = unfold_knn(*tensors(image, prediction), CLASSES, k=k, window=window, cutoff_m=cutoff_m).numpy()
     voted = knn_vote(
@@ -261,8 +261,8 @@ def test_nla_equals_its_oracle(seed: int, window: int, wrap: bool, border_is_ran
 
 
 @pytest.mark.parametrize("width", [512, 2048])
-def test_nla_on_a_real_scan_equals_the_original(kitti_root: Path, width: int) -> None:
-    image, prediction = real(kitti_root, width)
+def test_nla_on_a_real_scan_equals_the_original(scans_root: Path, width: int) -> None:
+    image, prediction = real(scans_root, width)
     original = loop_nearest_label(*tensors(image, prediction)).numpy()
     assert np.array_equal(nearest_label(image, prediction), original)
     assert np.array_equal(nearest_label(image, prediction, border_is_range_0=True), original)
@@ -360,8 +360,8 @@ def test_an_even_nla_window_is_an_error() -> None:
 # --- the baseline is the real thing
 
 
-def test_the_argsort_baseline_makes_the_same_image(kitti_root: Path) -> None:
-    image, _ = real(kitti_root, 2048)
+def test_the_argsort_baseline_makes_the_same_image(scans_root: Path) -> None:
+    image, _ = real(scans_root, 2048)
     baseline = argsort_projection(image.scan.xyz, image.scan.remission, 64, 2048, 3.0, -25.0)
     assert np.count_nonzero((baseline.row != image.row) | (baseline.col != image.col)) < 20  # float32 at the borders
     assert np.count_nonzero(baseline.point_index != image.point_index) < 30

@@ -20,7 +20,7 @@ from rangeseg.benchmark.timing import Timing, compare
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
-from rangeseg.engine.experiment import make_views, open_source
+from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.pairs import PhotoPairs
 
 
@@ -66,9 +66,9 @@ def test_photographs_are_loaded_beside_pillow_and_numpy(photo_config: Config, tm
 
 def test_the_plain_loader_shows_the_same(photo_config: Config) -> None:
     photo_config.data.augmentation = {"crop": [30, 44], "scales": [1.0], "flip_x": 0.0}  # whole photographs
-    source = open_source(photo_config, "train")
+    source = Experiment(photo_config).open("train")
     assert isinstance(source, PhotoPairs)
-    views: Any = make_views(photo_config, source, augment=True)
+    views: Any = Experiment(photo_config).views(source, augment=True)
     table = np.full(256, 255, np.int64)
     table[list(source.label_map.learning_map)] = list(source.label_map.learning_map.values())
     line = np.float32(photo_config.data.mean), np.float32(photo_config.data.std)

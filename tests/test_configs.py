@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,9 @@ from test_nuscenes import SWEEPS_BETWEEN, TRAINVAL, write_nuscenes
 from rangeseg.catalog import DATASETS
 from rangeseg.config import Config, read_config
 from rangeseg.config.shipped import shipped_configs
-from rangeseg.engine.experiment import (
-    class_weights,
-    is_photo_dataset,
-    lookup_label_map,
-    make_back_projection,
-    make_fabric,
-    make_network,
-    make_perturbation,
-    make_projection,
-)
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.fabric import make_fabric
+from rangeseg.engine.inputs import ScanInput
 from rangeseg.engine.optimizer import make_optimizer
 from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training_data import TrainingData
@@ -47,16 +41,16 @@ def read(words: str, *overrides: str) -> Config:
 @pytest.mark.parametrize("words", CONFIGS)
 def test_a_config_builds(words: str) -> None:
     config = read(words)
-    label_map = lookup_label_map(config)
+    experiment = Experiment(config)
     with torch.device("meta"):
-        make_network(config, label_map.num_classes)
-    projection = make_projection(config)
-    if not is_photo_dataset(config.data.dataset["name"]):
-        assert projection.width == config.data.projection["width"]
-    make_back_projection(config)
-    make_perturbation(config)
-    class_weights(config, label_map)
-    make_optimizer(torch.nn.Linear(1, 1), config.optim)
+        network = experiment.make_network()
+    if isinstance(experiment.input, ScanInput):
+        assert experiment.input.size[1] == config.data.projection["width"]
+    assert experiment.back_projection is experiment.back_projection
+    assert experiment.perturbation is experiment.perturbation
+    weights = experiment.class_weights
+    assert weights is None or len(weights) == experiment.label_map.num_classes
+    make_optimizer(network, replace(config.optim, lr_multipliers={}))
     if config.data.labelled not in ("all", "none"):
         name, listed = config.data.dataset["name"], config.data.labelled
         if name == "nuscenes" and listed in TO_BE_DRAWN:
@@ -71,9 +65,11 @@ def test_a_config_of_photographs_takes_two_real_steps(method: str, data_root: Pa
     small += ["data.batch_unlabelled=2", "optim.steps=2", "evaluation.every=0", "runtime.log_every=1"]
     small += [f"data.root={data_root / 'camvid'}", f"runtime.out={tmp_path / 'run'}", "runtime.accelerator=cpu"]
     config = read_config(f"camvid+{method}", small)
-    data = TrainingData.open(config)
+    data = TrainingData.open(Experiment(config))
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (46, 367, 101)
-    trainer = Trainer(make_fabric(config), make_network(config, 11), make_perturbation(config), config)
+    trainer = Trainer(
+        make_fabric(config.runtime), Experiment(config).make_network(11), Experiment(config).perturbation, config
+    )
     rng = np.random.default_rng(0)
     for step in range(2):
         views = [
@@ -115,10 +111,12 @@ def test_a_config_of_nuscenes_takes_two_steps(words: str, tmp_path: Path) -> Non
     small += ["optim.steps=2", f"data.labelled={tmp_path / 'list.txt'}", f"data.root={root}"]
     small += [f"runtime.out={tmp_path / 'run'}", "runtime.accelerator=cpu", "runtime.precision=32-true"]
     config = read_config(words, small)
-    data = TrainingData.open(config)
+    data = TrainingData.open(Experiment(config))
     sweeps = 1 + SWEEPS_BETWEEN if "sweeps" in words else 1
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (2, 5 * sweeps, 3)
-    trainer = Trainer(make_fabric(config), make_network(config, 16), make_perturbation(config), config)
+    trainer = Trainer(
+        make_fabric(config.runtime), Experiment(config).make_network(16), Experiment(config).perturbation, config
+    )
     rng = np.random.default_rng(0)
     for step in range(2):
         parts = (data.labelled, data.unlabelled, data.unlabelled)
@@ -131,7 +129,7 @@ def test_a_config_of_nuscenes_takes_two_steps(words: str, tmp_path: Path) -> Non
 
 def test_a_list_that_must_be_drawn_says_so() -> None:
     with pytest.raises(ConfigError, match=r"is neither a file nor a list shipped for nuscenes: .*nuscenes/README\.md"):
-        TrainingData.open(read("nuscenes+cutmix"))
+        TrainingData.open(Experiment(read("nuscenes+cutmix")))
 
 
 def test_cenets_stages_follow_each_other() -> None:
@@ -147,7 +145,7 @@ def test_cenets_stages_follow_each_other() -> None:
             stages[0].teacher,
         )
         assert (stage.data.channels, stage.data.mean) == (stages[0].data.channels, stages[0].data.mean)
-    assert sum(p.numel() for p in make_network(stages[0], 20).parameters()) == 6_781_968
+    assert sum(p.numel() for p in Experiment(stages[0]).make_network(20).parameters()) == 6_781_968
 
 
 FULL = {
@@ -169,7 +167,7 @@ def test_supervised_configs_are_the_published_networks_for_as_many_epochs(name: 
     config = read(f"semantic_kitti/{name}")
     parameters, epochs, mean, std = FULL[name]
     with torch.device("meta"):
-        count = sum(p.numel() for p in make_network(config, 20).parameters())
+        count = sum(p.numel() for p in Experiment(config).make_network(20).parameters())
     assert parameters in (None, count)
     assert config.optim.steps * config.data.batch_labelled / 19130 == pytest.approx(epochs, abs=0.05)
     assert (config.data.mean, config.data.std, config.data.labelled) == (mean, std, "all")
@@ -178,5 +176,5 @@ def test_supervised_configs_are_the_published_networks_for_as_many_epochs(name: 
 
 def test_the_full_network_is_the_published_one_but_for_the_class_of_the_unlabelled() -> None:
     config = read("semantic_kitti")
-    count = sum(p.numel() for p in make_network(config, 20).parameters())
+    count = sum(p.numel() for p in Experiment(config).make_network(20).parameters())
     assert count == 6_054_420

@@ -19,7 +19,8 @@ from test_perturbations import network as small_network
 
 from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config
-from rangeseg.engine.experiment import make_fabric, make_network, make_perturbation
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
@@ -116,7 +117,9 @@ def test_a_step_moves_student_and_teacher_alike(tiny_config: Config) -> None:
         config = copy.deepcopy(tiny_config)
         config.runtime.accelerator = accelerator
         config.network |= {"azimuth_stride": 1}
-        trainer = Trainer(make_fabric(config), make_network(config, 4), make_perturbation(config), config)
+        trainer = Trainer(
+            make_fabric(config.runtime), Experiment(config).make_network(4), Experiment(config).perturbation, config
+        )
         put = [view.to(trainer.fabric.device) for view in (labelled, views(1), views(2))]
         losses = trainer.train_step(put[0], (put[1], put[2]))
         ends.append((losses, trainer.network.state_dict(), trainer.teacher.network.state_dict()))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rangeseg.config import OptimConfig
 from rangeseg.engine.optimizer import make_optimizer, parameter_groups
 from rangeseg.networks import create_network
+from rangeseg.networks.base import Network
 from rangeseg.networks.pretrained import load_trunk
 from rangeseg.networks.resnet import Bottleneck, ResNet
 from rangeseg.registry import ConfigError
@@ -201,6 +202,12 @@ class TestWeights:
             make("deeplab_v2", weights="imagenet")
 
 
+class Bare(Network):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+
 class TestGroups:
     """Learning rates of parts."""
 
@@ -235,6 +242,6 @@ class TestGroups:
 
     @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
     def test_optimizers_are_those_of_their_names(self, name: str, kind: type) -> None:
-        made = make_optimizer(nn.Linear(2, 2), OptimConfig(name=name, steps=1))
+        made = make_optimizer(Bare(), OptimConfig(name=name, steps=1))
         assert type(made) is kind
         assert all(group["multiplier"] == 1.0 for group in made.param_groups)

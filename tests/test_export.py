@@ -19,7 +19,7 @@ from rangeseg import Segmenter
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.engine.experiment import lookup_label_map, make_network
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference import export as exporting
 from rangeseg.inference.export import Agreement, Normalising, compare, export, to_onnx, write_weights
 from rangeseg.inference.run import Run
@@ -48,14 +48,14 @@ ON_SCANS = {"fidnet", "cenet", "rangenet", "rangevit", "salsanext", "squeezeseg"
 
 def make_run(config: Config, name: str) -> Run:
     config.network = {"name": name} | SMALL.get(name, {})
-    label_map = lookup_label_map(config)
-    network = make_network(config, label_map.num_classes).eval()
+    experiment = Experiment(config)
+    network = experiment.make_network().eval()
     with torch.no_grad():
         for module in network.modules():  # statistics as after some training, so that a lost one shows
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.uniform_(-0.1, 0.1)
                 module.running_var.uniform_(0.5, 2)
-    return Run(config, label_map, network, torch.device("cpu"))
+    return Run(experiment, network, torch.device("cpu"))
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_a_file_that_disagrees_is_not_written(
 ) -> None:
     run = make_run(tiny_config, "fidnet")
     scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
-    content = to_onnx(replace(run, config=tiny_config, network=make_run(tiny_config, "fidnet").network))
+    content = to_onnx(make_run(tiny_config, "fidnet"))
     with torch.no_grad():
         run.network.head.classify.bias.add_(torch.arange(run.label_map.num_classes))  # type: ignore[union-attr, operator]
     monkeypatch.setitem(exporting.FORMATS, ".onnx", lambda run: content)

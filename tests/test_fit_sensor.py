@@ -246,8 +246,8 @@ def test_the_command_writes_a_sensor_that_a_config_takes(
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
 
 
-def test_the_ceiling_is_what_perfect_pixels_give(kitti_root: Path) -> None:
-    path = kitti_root / "sequences/08/velodyne/000000.bin"
+def test_the_ceiling_is_what_perfect_pixels_give(scans_root: Path) -> None:
+    path = scans_root / "sequences/08/velodyne/000000.bin"
     scan = read(path)
     raw = labels_beside(path, len(scan))
     assert raw is not None

@@ -183,11 +183,11 @@ def test_missing_resource_says_what_there_is() -> None:
         resource("datasets", "semantic_kitty", "labels.yaml")
 
 
-def test_every_raw_id_of_the_real_files_is_known(kitti_root: Path) -> None:
+def test_every_raw_id_of_the_real_files_is_known(scans_root: Path) -> None:
     found: set[int] = set()
-    for path in kitti_root.glob("sequences/*/labels/*.label"):
+    for path in scans_root.glob("sequences/*/labels/*.label"):
         found |= set(np.unique(np.fromfile(path, "<u4") & 0xFFFF).tolist())
-    assert len(found) > 20
+    assert len(found) > 10
     assert found <= set(CLASSES.raw_names)
 
 

@@ -17,7 +17,7 @@ from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import make_network, make_perturbation, make_views, open_source, segment_views
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.loss_guard import NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import in_precision, usable_precision
@@ -26,6 +26,7 @@ from rangeseg.engine.trainer import Batches, Evaluated, Trainer
 from rangeseg.engine.training import train
 from rangeseg.evaluation.evaluate import score
 from rangeseg.inference.run import Run
+from rangeseg.networks.base import Network
 from rangeseg.perturbations import CutMix, Identity, Perturbation
 from rangeseg.registry import ConfigError
 from rangeseg.types import IGNORE, View
@@ -42,7 +43,7 @@ def random_view(seed: int, batch: int = 2, *, labelled: bool = True) -> View:
 
 def trainer(config: Config, perturbation: Perturbation | None = None, network: nn.Module | None = None) -> Trainer:
     fabric = Fabric(accelerator="cpu", devices=1)
-    return Trainer(fabric, network or make_network(config, K), perturbation or CutMix(), config)
+    return Trainer(fabric, network or Experiment(config).make_network(K), perturbation or CutMix(), config)
 
 
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -87,10 +88,10 @@ def test_every_perturbation_of_a_config_trains_the_student_and_can_be_replayed(
     tiny_config.consistency.kind = kind
     tiny_config.perturbation = {"name": name} | SECTIONS.get(name, {})
     torch.manual_seed(0)
-    network = make_network(tiny_config, K)
+    network = Experiment(tiny_config).make_network(K)
     results = []
     for _ in range(2):
-        made = trainer(tiny_config, make_perturbation(tiny_config), copy.deepcopy(network))
+        made = trainer(tiny_config, Experiment(tiny_config).perturbation, copy.deepcopy(network))
         with torch.no_grad():  # a student that disagrees with its teacher
             made.network.get_parameter(next(n for n, _ in made.network.named_parameters())).mul_(1.5)
         before, teacher = weights(made.network), weights(made.teacher.network)
@@ -139,7 +140,7 @@ def test_empty_pixels_get_no_gradient(tiny_config: Config) -> None:
 def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny_config: Config) -> None:
     """With equally many labelled pixels per view and no BatchNorm, parts of a batch add up to it."""
 
-    class Pixelwise(nn.Module):
+    class Pixelwise(Network):
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(5, K, 1)
@@ -172,7 +173,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny_config: Config)
 
 
 def test_norms_and_biases_do_not_decay(tiny_config: Config) -> None:
-    decayed, free = parameter_groups(make_network(tiny_config, K), 0.01)
+    decayed, free = parameter_groups(Experiment(tiny_config).make_network(K), 0.01)
     assert all(p.ndim > 1 for p in decayed["params"])
     assert all(p.ndim <= 1 for p in free["params"])
     assert free["weight_decay"] == 0 < decayed["weight_decay"]
@@ -234,8 +235,10 @@ def test_a_teacher_is_scored_in_eval_mode_and_not_changed_by_it(tiny_config: Con
         states.append(read_checkpoint(tmp_path / str(every) / "last.pt")["teacher"])
     assert same(states[0], states[1])
     run = Run.load(tmp_path / "1", device="cpu")
-    views = make_views(run.config, open_source(run.config, "val"))
-    again = score(segment_views(run.config, run.network, views, range(len(views)), "cpu"), run.label_map.num_classes)
+    views = Experiment(run.config).views(Experiment(run.config).open("val"))
+    again = score(
+        Experiment(run.config).segment(run.network, views, range(len(views)), "cpu"), run.label_map.num_classes
+    )
     assert again.overall.mean_iou() == trained["mean_iou"]
 
 

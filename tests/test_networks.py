@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from rangeseg.networks import NETWORKS, create_network
 from rangeseg.networks.azimuth import circular_pad_width, upsample_align_corners, upsample_width
+from rangeseg.networks.base import Network
 
 CHANNELS, CLASSES = 5, 7
 REDUCED: dict[str, dict[str, Any]] = {
@@ -210,7 +211,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_right_one() -> None:
         create_network("fidnte", in_channels=5, num_classes=20)
 
 
-class Classes(nn.Module):
+class Classes(Network):
     """A user's own network."""
 
     def __init__(self, in_channels: int, num_classes: int, *, wrap: bool, gain: float = 1.0) -> None:

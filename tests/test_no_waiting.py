@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Layers
 from perturbing import perturb
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from rangeseg.catalog import METHODS, PERTURBATIONS
 from rangeseg.engine.methods import CPS
 from rangeseg.losses import CONSISTENCY_KINDS, confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.mixing import concat
+from rangeseg.networks.base import Network
 from rangeseg.perturbations import Channels
 from rangeseg.registry import build
 from rangeseg.teacher import EmaTeacher, pseudo_labels
@@ -49,8 +51,8 @@ def view() -> View:
         return View(torch.empty(B, C, H, W), torch.empty(B, H, W, dtype=torch.bool), label)
 
 
-def network(_: int = 0) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(C, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, K, 1)).to("meta")
+def network(_: int = 0) -> Network:
+    return Layers(nn.Conv2d(C, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, K, 1)).to("meta")
 
 
 @pytest.mark.parametrize("kind", CONSISTENCY_KINDS)

@@ -16,7 +16,7 @@ from rangeseg.cli import main
 from rangeseg.config import Config, config_from, write_config
 from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.nuscenes_predictions import META, NuScenesPredictions, read_predictions
-from rangeseg.engine.experiment import modality, open_source
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training_data import TrainingData
 from rangeseg.inference.predict import check_predictions, find_tasks, write_zip
 from rangeseg.inference.submission import check_zip
@@ -63,7 +63,7 @@ def wrong(out: Path, source: NuScenes) -> list[str]:
 
 
 def test_a_split_is_predicted_as_the_benchmark_takes_it(config: Config, run: str, root: Path, tmp_path: Path) -> None:
-    out, source = tmp_path / "out", open_source(config, "val", labels=False)
+    out, source = tmp_path / "out", Experiment(config).open("val", labels=False)
     assert isinstance(source, NuScenes)
     arguments = ["predict", run, "--split", "val", "--out", str(out), "--device", "cpu"]
     assert main([*arguments, "--zip", str(tmp_path / "s.zip")]) == 0
@@ -121,11 +121,11 @@ def test_foreign_files_beside_predictions_are_told(
 
 
 def test_sweeps_are_unlabelled_data(config: Config) -> None:
-    data = TrainingData.open(config)
+    data = TrainingData.open(Experiment(config))
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (2, 2, 3)
     config.data.unlabelled = "none"
     config.data.unlabelled_from = [{"root": config.data.root, "dataset": {"name": "nuscenes"}, "split": "train_sweeps"}]
-    data = TrainingData.open(config)
+    data = TrainingData.open(Experiment(config))
     assert (len(data.labelled), len(data.unlabelled), len(data.validation)) == (2, 2 * (1 + SWEEPS_BETWEEN), 3)
     view = data.unlabelled.view(1, np.random.default_rng(0))
     assert (view.label == IGNORE).all()
@@ -138,7 +138,7 @@ def test_other_files_keep_their_place(config: Config, run: str, root: Path, tmp_
     scans = sorted((root / "sweeps" / "LIDAR_TOP").iterdir())
     written = sorted((out / "LIDAR_TOP").iterdir())
     assert [path.name for path in written] == [p.name.replace(".pcd.bin", "_lidarseg.bin") for p in scans]
-    assert isinstance(modality(config).files(NuScenes.read_label_map()), NuScenesPredictions)
+    assert isinstance(Experiment(config).prediction_files, NuScenesPredictions)
     source, picture = NuScenes(root, "mini_val"), tmp_path / "p.png"
     keyframe = ["show", str(source.scan_path(0)), "--labels", str(source.pair(0).label), "--dataset", "nuscenes"]
     assert main([*keyframe, "--png", str(tmp_path / "labels.png")]) == 0

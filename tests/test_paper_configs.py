@@ -16,13 +16,8 @@ from torch import nn
 
 from rangeseg.config import Config, read_config
 from rangeseg.config.shipped import shipped_configs
-from rangeseg.engine.experiment import (
-    lookup_label_map,
-    make_back_projection,
-    make_fabric,
-    make_network,
-    make_perturbation,
-)
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training_data import TrainingData
 from rangeseg.types import View
@@ -180,7 +175,7 @@ class TestFiles:
 
     def test_the_page_names_a_config_for_colour(self) -> None:
         assert "+cutmix_color " in PAGE
-        assert make_perturbation(read("pascal_voc/deeplab_v2+cutmix_color")).first.area == 0.5
+        assert Experiment(read("pascal_voc/deeplab_v2+cutmix_color")).perturbation.first.area == 0.5
 
 
 def write_isic(root: Path) -> Path:
@@ -259,12 +254,12 @@ def test_a_row_takes_two_real_steps(row: str, small: dict[str, list[str]]) -> No
     network = str(read(folder).network["name"])
     overrides = [part for part in small[dataset] if label != "all" or not part.startswith("data.labelled=")]
     config = read_config(ROWS[row][0], [*ROWS[row][1], *FEW, *REDUCED[network], *overrides])
-    data = TrainingData.open(config)
+    data = TrainingData.open(Experiment(config))
     everything = {"cityscapes": 6}.get(dataset, 4)
     assert (len(data.labelled), len(data.unlabelled)) == (everything if label == "all" else 2, everything)
-    make_back_projection(config)
-    made = make_network(config, data.label_map.num_classes)
-    trainer = Trainer(make_fabric(config), made, make_perturbation(config), config)
+    experiment = Experiment(config)
+    assert experiment.back_projection is not None
+    trainer = Trainer(make_fabric(config.runtime), experiment.make_network(), experiment.perturbation, config)
     before = {name: value.clone() for name, value in trainer.network.named_parameters()}
     rng = np.random.default_rng(0)
     labelled = View.stack([data.labelled.view(index, rng) for index in (0, 1)])
@@ -292,10 +287,10 @@ def test_the_full_network_has_its_size_and_gives_logits(folder: str) -> None:
     config = read(folder, "network.weights=none")
     if str(config.network.get("trunk", "")).startswith("timm:"):
         pytest.importorskip("timm", reason="the trunk is timm's, which is not installed", exc_type=ImportError)
-    classes = lookup_label_map(config).num_classes
+    classes = Experiment(config).label_map.num_classes
     with torch.device("meta"):
-        assert count(make_network(config, classes)) == SIZES[folder]
-    network = make_network(config, classes).eval()
+        assert count(Experiment(config).make_network(classes)) == SIZES[folder]
+    network = Experiment(config).make_network(classes).eval()
     side = 65 if network.stride == (1, 1) else 64
     with torch.inference_mode():
         logits = network(torch.zeros(1, 3, side, side))

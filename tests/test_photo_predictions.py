@@ -16,15 +16,8 @@ from test_pascal_voc import REAL, palette, real_voc, voc_files  # noqa: F401 - t
 
 from rangeseg.cli import main
 from rangeseg.config import Config, config_from, write_config
-from rangeseg.engine.experiment import (
-    class_weights,
-    lookup_label_map,
-    make_fabric,
-    make_network,
-    make_perturbation,
-    modality,
-    open_source,
-)
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training_data import TrainingData
 from rangeseg.inference.predict import find_tasks
@@ -52,9 +45,11 @@ def cityscapes(data_root: Path, tmp_path: Path) -> Path:
 
 def two_steps(config: Config) -> None:
     """Take two training steps on a config's own data, and go through every part of it."""
-    data = TrainingData.open(config)
-    classes = lookup_label_map(config).num_classes
-    trainer = Trainer(make_fabric(config), make_network(config, classes), make_perturbation(config), config)
+    data = TrainingData.open(Experiment(config))
+    classes = Experiment(config).label_map.num_classes
+    trainer = Trainer(
+        make_fabric(config.runtime), Experiment(config).make_network(classes), Experiment(config).perturbation, config
+    )
     rng = np.random.default_rng(0)
     for step in range(2):
         views = [
@@ -77,7 +72,7 @@ def test_cityscapes_takes_two_real_steps_at_half_resolution(photo_config: Config
     data = {"root": str(cityscapes), "dataset": {"name": "cityscapes", "half": True}}
     config = changed(photo_config, data=data | {"augmentation": {"crop": [64, 128]}})
     two_steps(config)
-    assert open_source(config, "val").photo(0).image.shape == (512, 1024, 3)  # type: ignore[union-attr]
+    assert Experiment(config).open("val").photo(0).image.shape == (512, 1024, 3)  # type: ignore[union-attr]
 
 
 def train_small(config: Config, tmp_path: Path, *changes: str, steps: int = 1) -> str:
@@ -115,7 +110,7 @@ def test_voc_predictions_are_palette_pngs(photo_config: Config, real_voc: Path, 
 
 def score(prediction: Path, config: Config) -> np.ndarray:
     """IoU of each class in written PNGs against the label files, counted pixel by pixel in NumPy."""
-    label_map, matrix = lookup_label_map(config), np.zeros((256, 256))
+    label_map, matrix = Experiment(config).label_map, np.zeros((256, 256))
     source = Cityscapes(config.data.root, "val")
     for path in prediction.iterdir():
         name = path.name.removesuffix("_pred_labelIds.png")
@@ -166,13 +161,13 @@ def test_cityscapes_predictions_score_the_same_when_read_by_others(
     # a run of halved photographs is scored halved anyway
     assert np.array_equal(sizes[False], sizes[True], equal_nan=True) == half
     official, present = official_score(out, cityscapes), np.flatnonzero(~np.isnan(mine))
-    known = lookup_label_map(config).names
+    known = Experiment(config).label_map.names
     np.testing.assert_allclose([official[known[train]] for train in present], mine[present], atol=1e-9)
 
 
 def test_predictions_of_half_photographs_have_their_files_size(photo_config: Config, tmp_path: Path) -> None:
     config = changed(photo_config, data={"dataset": {"name": "cityscapes", "half": True}})
-    files = modality(config).files(lookup_label_map(config))
+    files = Experiment(config).prediction_files
     write_photos(tmp_path / "in", (6, 8), ("ulm_000000_000019_leftImg8bit.png",))
     (task,) = find_tasks([tmp_path / "in"], files)
     photo = files.read(task.file)
@@ -180,7 +175,7 @@ def test_predictions_of_half_photographs_have_their_files_size(photo_config: Con
     labels = np.arange(12) % 19
     files.write(tmp_path / task.target, labels, photo, task.file)
     raw = read_label_image(tmp_path / task.target)
-    expected = lookup_label_map(config).to_raw(labels).reshape(3, 4).repeat(2, axis=0).repeat(2, axis=1)
+    expected = Experiment(config).label_map.to_raw(labels).reshape(3, 4).repeat(2, axis=0).repeat(2, axis=1)
     np.testing.assert_array_equal(raw, expected)
     assert files.problem(tmp_path / task.target, task.file) is None
 
@@ -215,7 +210,7 @@ def test_predictions_of_folders_are_mended_and_refused(
 
 
 def test_problems_of_predictions_are_named(photo_config: Config, tmp_path: Path) -> None:
-    files = modality(photo_config).files(lookup_label_map(photo_config))
+    files = Experiment(photo_config).prediction_files
     write_photos(tmp_path, (5, 6), ("photo.png",))
     target, file = tmp_path / "t.png", tmp_path / "photo.png"
     assert files.problem(target, file) == "missing"
@@ -260,6 +255,6 @@ raw: {1: {name: x, class: x}, 2: {name: y, class: y}}
     )
     config.supervised.class_weights = "inverse"
     with pytest.raises(ConfigError, match=r"supervised\.class_weights: mine's labels\.yaml has no frequencies"):
-        class_weights(config, lookup_label_map(config))
+        assert Experiment(config).class_weights is None
     with pytest.raises(ConfigError, match=r"neither a file nor a list shipped for photo_folder: there are none"):
-        open_source(config, "train", "train_10pct")
+        Experiment(config).open("train", "train_10pct")

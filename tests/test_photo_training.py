@@ -19,22 +19,14 @@ from rangeseg.catalog import PERTURBATIONS
 from rangeseg.cli import main
 from rangeseg.config import Config, config_from, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import (
-    make_network,
-    make_perturbation,
-    make_projection,
-    make_views,
-    modality,
-    open_source,
-    segment_views,
-    stride_of,
-)
-from rangeseg.engine.modality import Photos, Scans
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.inputs import PhotoInput, ScanInput
 from rangeseg.engine.run_logger import read_metrics
 from rangeseg.engine.training import train
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.labels import LabelMap
 from rangeseg.losses import consistency_loss
+from rangeseg.networks.base import Network
 from rangeseg.perturbations import Channels, Identity
 from rangeseg.photos.io import read_photo
 from rangeseg.photos.padded_image import PhotoPadding
@@ -47,26 +39,26 @@ from rangeseg.vis.panels import colorise
 
 
 def test_the_dataset_decides_which_of_the_two_it_is(photo_config: Config, tiny_config: Config) -> None:
-    photos, scans = modality(photo_config), modality(tiny_config)
-    assert isinstance(photos, Photos)
-    assert isinstance(scans, Scans)
+    photos, scans = Experiment(photo_config).input, Experiment(tiny_config).input
+    assert isinstance(photos, PhotoInput)
+    assert isinstance(scans, ScanInput)
     assert (photos.wrap, scans.wrap) == (False, True)
-    assert make_projection(photo_config, (4, 8)) == PhotoPadding(divisor=(4, 8))
+    assert photos.rasteriser((4, 8)) == PhotoPadding(divisor=(4, 8))
 
 
 def test_a_sensor_that_sees_a_part_of_the_turn_is_no_cylinder(tiny_config: Config) -> None:
     tiny_config.data.projection |= {"fov_left_deg": 60.0, "fov_right_deg": -60.0}
-    assert modality(tiny_config).wrap is False
-    assert make_network(tiny_config, 5).wrap is False
-    assert make_perturbation(tiny_config).wrap is False
+    assert Experiment(tiny_config).input.wrap is False
+    assert Experiment(tiny_config).make_network(5).wrap is False
+    assert Experiment(tiny_config).perturbation.wrap is False
 
 
 def test_network_and_perturbation_know_a_photo_is_flat_and_coloured(photo_config: Config) -> None:
-    network = make_network(photo_config, 11)
+    network = Experiment(photo_config).make_network(11)
     assert network.in_channels == 3
     assert network.wrap is False
     photo_config.perturbation = {"name": f"{__name__}:Noted"}
-    perturbation = make_perturbation(photo_config)
+    perturbation = Experiment(photo_config).perturbation
     assert perturbation.wrap is False
     assert perturbation.channels == Channels(("red", "green", "blue"), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -102,11 +94,11 @@ NESTED = {
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_every_perturbation_asks_about_photographs(photo_config: Config, name: str) -> None:
     photo_config.perturbation = {"name": name} | NESTED.get(name, {})
-    views = make_views(photo_config, open_source(photo_config, "train"), augment=True)
+    views = Experiment(photo_config).views(Experiment(photo_config).open("train"), augment=True)
     rng = np.random.default_rng(0)
     a, b = (View.stack([views.view(index, rng) for index in pair]) for pair in ((0, 1), (1, 0)))
-    network = make_network(photo_config, 11)
-    perturbation = make_perturbation(photo_config)
+    network = Experiment(photo_config).make_network(11)
+    perturbation = Experiment(photo_config).perturbation
     asked = perturb(perturbation, torch.Generator().manual_seed(0), a, b, EmaTeacher(network))
     assert asked.image.shape[1:] == (3, 16, 24)
     assert torch.isfinite(asked.image).all()
@@ -124,7 +116,7 @@ def test_a_replayed_run_ends_with_the_same_bits_for_any_number_of_workers(photo_
     assert all(torch.equal(a["teacher"][key], b["teacher"][key]) for key in a["teacher"])
 
 
-class Perfect(nn.Module):
+class Perfect(Network):
     """Reads the class from the redness, and only images its stride divides."""
 
     stride = (8, 16)
@@ -137,9 +129,9 @@ class Perfect(nn.Module):
 
 def test_perfect_predictions_score_one(photo_config: Config) -> None:
     network = Perfect()
-    views = make_views(photo_config, open_source(photo_config, "test"), stride=stride_of(network))
+    views = Experiment(photo_config).views(Experiment(photo_config).open("test"), stride=network.stride)
     matrix = ConfusionMatrix(11)
-    for one in segment_views(photo_config, network, views, range(len(views)), "cpu"):
+    for one in Experiment(photo_config).segment(network, views, range(len(views)), "cpu"):
         assert one.sample.label is not None
         matrix.update(one.elements, one.sample.label)
     assert matrix.mean_iou() == 1
@@ -147,7 +139,7 @@ def test_perfect_predictions_score_one(photo_config: Config) -> None:
 
 def test_photographs_may_be_read_smaller_than_they_are_scored(photo_config: Config, tiny_config: Config) -> None:
     photo_config.evaluation.scale = 0.5
-    views = make_views(photo_config, open_source(photo_config, "test"))
+    views = Experiment(photo_config).views(Experiment(photo_config).open("test"))
     sample = views.sample(0)
     assert sample.view.image.shape[1:] == (15, 22)
     assert sample.label is not None
@@ -156,7 +148,7 @@ def test_photographs_may_be_read_smaller_than_they_are_scored(photo_config: Conf
     np.testing.assert_array_equal(places, np.arange(15 * 22).reshape(15, 22).repeat(2, 0).repeat(2, 1))
     tiny_config.evaluation.scale = 0.5
     with pytest.raises(ConfigError, match=r"evaluation\.scale: 0\.5 makes photographs smaller"):
-        modality(tiny_config)
+        assert Experiment(tiny_config).input is None
 
 
 def test_windows_change_no_run_of_a_network_of_single_pixels(photo_config: Config, tmp_path: Path) -> None:
@@ -169,7 +161,7 @@ def test_windows_change_no_run_of_a_network_of_single_pixels(photo_config: Confi
     assert results[0] == results[1]
 
 
-class Pixelwise(nn.Module):
+class Pixelwise(Network):
     """A linear map of each pixel's channels."""
 
     stride = (1, 1)

@@ -78,9 +78,9 @@ def assert_equals_oracle(scan: Scan, size: tuple[int, int, float, float]) -> Ran
 
 
 @pytest.mark.parametrize("sequence", ["00", "01", "02", "04", "06", "07", "08", "09"])
-def test_every_point_of_the_real_scans_equals_float64(kitti_root: Path, sequence: str) -> None:
-    paths = sorted((kitti_root / "sequences" / sequence / "velodyne").glob("*.bin"))
-    assert len(paths) == 5
+def test_every_point_of_the_real_scans_equals_float64(scans_root: Path, sequence: str) -> None:
+    paths = sorted((scans_root / "sequences" / sequence / "velodyne").glob("*.bin"))
+    assert len(paths) in (1, 5)
     for path in paths:
         scan = read(path)
         for width in (512, 1024, 2048):
@@ -89,10 +89,10 @@ def test_every_point_of_the_real_scans_equals_float64(kitti_root: Path, sequence
         assert np.array_equal(image.range, norm)
 
 
-def test_winners_of_a_real_scan_are_the_nearest_points(kitti_root: Path) -> None:
-    image = SphericalProjection(*HDL64)(read(kitti_root / "sequences/00/velodyne/000000.bin"))
+def test_winners_of_a_real_scan_are_the_nearest_points(scans_root: Path) -> None:
+    image = SphericalProjection(*HDL64)(read(scans_root / "sequences/00/velodyne/000000.bin"))
     assert np.array_equal(image.point_index, oracle_winners(image))
-    assert image.hidden.sum() > 20_000
+    assert image.hidden.mean() > 0.05
 
 
 def test_nuscenes_sweep_equals_float64(data_root: Path) -> None:

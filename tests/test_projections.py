@@ -391,15 +391,15 @@ def test_a_plain_misfit_warns_once_with_the_cure(kitti_root: Path, projection: C
     projection(scan)  # and not again
 
 
-def test_a_blind_sensor_in_a_full_turn_warns(kitti_root: Path) -> None:
-    scan = big_scan(kitti_root)
+def test_a_blind_sensor_in_a_full_turn_warns(scans_root: Path) -> None:
+    scan = big_scan(scans_root)
     ahead = bare(scan.xyz[scan.xyz[:, 0] > 0.6 * np.abs(scan.xyz[:, 1])])
     with pytest.warns(UserWarning, match="columns are empty.*fov_left_deg"):
         SphericalProjection(64, 1024, 3.0, -25.0)(ahead)
 
 
-def test_what_fits_does_not_warn(kitti_root: Path) -> None:
-    scan = ring_of(big_scan(kitti_root))
+def test_what_fits_does_not_warn(scans_root: Path) -> None:
+    scan = ring_of(big_scan(scans_root))
     for projection in (SphericalProjection(64, 2048, 3.0, -25.0), RingProjection(64, 2048), ScanUnfolding(64, 2048)):
         projection(scan)
     PROJECTIONS["sensor"]("hdl64e", projection="beam")(scan)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import Layers
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
 from rangeseg.config import Config, config_from, config_from_yaml, read_config, write_config
-from rangeseg.engine.experiment import make_perturbation
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.trainer import Trainer
 from rangeseg.masks import reference_box_mask
 from rangeseg.types import IGNORE, View
@@ -123,9 +124,9 @@ def view(seed: int, *, labelled: bool) -> View:
     return View(torch.randn(B, C, H, W, generator=rng) * valid[:, None], valid, label)
 
 
-def network() -> nn.Sequential:
+def network() -> Layers:
     torch.manual_seed(0)
-    made = nn.Sequential(nn.Conv2d(C, F, 1, bias=False), nn.BatchNorm2d(F), nn.ReLU(), nn.Conv2d(F, K, 1, bias=False))
+    made = Layers(nn.Conv2d(C, F, 1, bias=False), nn.BatchNorm2d(F), nn.ReLU(), nn.Conv2d(F, K, 1, bias=False))
     with torch.no_grad():
         made[3].weight.mul_(6)  # so that the teacher is sure of some pixels and unsure of others
     return made
@@ -148,7 +149,7 @@ def config(**perturbation: Any) -> Config:
 
 def made(chosen: Config) -> Trainer:
     """A trainer whose student disagrees with its teacher."""
-    trainer = Trainer(Fabric(accelerator="cpu", devices=1), network(), make_perturbation(chosen), chosen)
+    trainer = Trainer(Fabric(accelerator="cpu", devices=1), network(), Experiment(chosen).perturbation, chosen)
     with torch.no_grad():
         for weight in trainer.network.parameters():
             weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(4)), alpha=0.5)

@@ -69,8 +69,8 @@ def test_las_rounds_by_its_scale_and_nothing_else(name: str, tmp_path: Path) -> 
 
 
 @every_exact
-def test_a_real_scan_is_the_same_in_every_format(name: str, kitti_root: Path, tmp_path: Path) -> None:
-    scan = SemanticKitti(kitti_root, "val", labels=False).scan(0)
+def test_a_real_scan_is_the_same_in_every_format(name: str, scans_root: Path, tmp_path: Path) -> None:
+    scan = SemanticKitti(scans_root, "val", labels=False).scan(0)
     few = Scan(scan.xyz[::25], scan.remission[::25])
     read = read_scan(write(tmp_path, name, few))
     np.testing.assert_array_equal(read.xyz, few.xyz)

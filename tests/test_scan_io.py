@@ -262,9 +262,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert path.read_bytes() == b"new"
 
 
-def test_every_real_scan_reads_as_numpy_reads_it(kitti_root: Path) -> None:
-    files = sorted(kitti_root.glob("sequences/*/velodyne/*.bin"))
-    assert len(files) == 40
+def test_every_real_scan_reads_as_numpy_reads_it(scans_root: Path) -> None:
+    files = sorted(scans_root.glob("sequences/*/velodyne/*.bin"))
+    assert len(files) in (8, 40)
     for path in files:
         labels = path.parents[1] / "labels" / f"{path.stem}.label"
         scan = read_scan(path, labels=labels, label_map=CLASSES)

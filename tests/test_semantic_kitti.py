@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import random_scan
 
+from rangeseg.data.dataset import ScanSource
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
-from rangeseg.data.source import ScanSource
 from rangeseg.data.sparse import SparseLabels
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection

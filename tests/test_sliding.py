@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rangeseg.config import Config
-from rangeseg.engine.experiment import inference_model, make_network
+from rangeseg.engine.experiment import Experiment
 from rangeseg.networks.sliding import SlidingWindow
 from rangeseg.registry import ConfigError
 
@@ -56,13 +56,13 @@ def test_bad_windows_are_refused(size: tuple[int, ...], overlap: float) -> None:
 
 
 def test_a_config_opens_windows_on_photographs_alone(photo_config: Config, tiny_config: Config) -> None:
-    network = make_network(photo_config, 11)
-    assert inference_model(photo_config, network) is network
+    network = Experiment(photo_config).make_network(11)
+    assert Experiment(photo_config).inference_model(network) is network
     photo_config.evaluation.window = {"size": [32, 48], "overlap": 0.25}
-    assert inference_model(photo_config, network) == SlidingWindow(network, (32, 48), 0.25)
+    assert Experiment(photo_config).inference_model(network) == SlidingWindow(network, (32, 48), 0.25)
     photo_config.evaluation.window = {"sizes": [32, 48]}
     with pytest.raises(ConfigError, match=r"evaluation\.window"):
-        inference_model(photo_config, network)
+        Experiment(photo_config).inference_model(network)
     tiny_config.evaluation.window = {"size": [32, 48]}
     with pytest.raises(ConfigError, match="cut the cylinder"):
-        inference_model(tiny_config, make_network(tiny_config, 5))
+        Experiment(tiny_config).inference_model(Experiment(tiny_config).make_network(5))

@@ -17,7 +17,8 @@ from rangeseg.apps.stats import plain_views, tallies
 from rangeseg.cli import main
 from rangeseg.config import Config, read_config, write_config
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.engine.experiment import class_weights, lookup_label_map, make_views, open_source
+from rangeseg.engine.class_weights import class_weights
+from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.camvid import CamVid
 from rangeseg.projection.range_image import CHANNELS
 from rangeseg.projection.spherical import SphericalProjection
@@ -118,7 +119,7 @@ def test_a_config_takes_what_is_written(kind: str, request: pytest.FixtureReques
     assert main(["stats", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "stats.yaml")]) == 0
     (tmp_path / "new.yaml").write_text("base: [config.yaml, stats.yaml]\nsupervised: {class_weights: inverse}\n")
     new = read_config(tmp_path / "new.yaml")
-    views = make_views(new, open_source(new, "train"))
+    views = Experiment(new).views(Experiment(new).open("train"))
     values = np.concatenate(
         [
             view.image.numpy()[:, view.valid.numpy()].astype(np.float64)
@@ -129,8 +130,8 @@ def test_a_config_takes_what_is_written(kind: str, request: pytest.FixtureReques
     np.testing.assert_allclose(values.mean(1), 0, atol=1e-6)
     np.testing.assert_allclose(values.std(1), [0 if std == 1 else 1 for std in new.data.std], rtol=1e-6)
     assert sum(std == 1 for std in new.data.std) == (kind == "photo_config")  # green is the same everywhere
-    label_map = lookup_label_map(new)
-    weights = class_weights(new, label_map)
+    label_map = Experiment(new).label_map
+    weights = class_weights(new.supervised, label_map)
     shares = total(config).frequencies(label_map.num_classes)
     assert weights is not None
     np.testing.assert_allclose(weights.numpy(), 1 / (shares + 1e-3), rtol=1e-6)
@@ -194,19 +195,19 @@ def test_a_file_that_cannot_be_read_is_named_and_nothing_is_written(
 
 
 def test_frequencies_of_other_classes_are_refused(tiny_config: Config) -> None:
-    label_map = lookup_label_map(tiny_config)
+    label_map = Experiment(tiny_config).label_map
     shares = dict.fromkeys(label_map.names, 0.05)
 
     def weights(frequencies: dict[str, float]) -> None:
         supervised = replace(tiny_config.supervised, class_weights="root", frequencies=frequencies)
-        class_weights(replace(tiny_config, supervised=supervised), label_map)
+        class_weights(supervised, label_map)
 
     weights(shares)
     with pytest.raises(ConfigError, match="cat: each class of SemanticKITTI"):
         weights(shares | {"cat": 0.1})
     with pytest.raises(ConfigError, match="car: each class"):
         weights({name: share for name, share in shares.items() if name != "car"})
-    with pytest.raises(ConfigError, match=r"car: no shares .* 0 to 1"):
+    with pytest.raises(ConfigError, match=r"car: not a share .* 0 to 1"):
         weights(shares | {"car": float("nan")})
 
 
@@ -222,16 +223,16 @@ def test_a_base_of_a_list_has_its_later_entries_above(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_camvid_frequencies_are_those_shipped(data_root: Path) -> None:
     config = read_config("camvid", [f"data.root={data_root / 'camvid'}"])
-    shipped = lookup_label_map(config).frequencies
+    shipped = Experiment(config).label_map.frequencies
     np.testing.assert_allclose(total(config).frequencies(11), shipped, rtol=1e-8)
 
 
 @pytest.mark.slow
-def test_real_scans_agree_with_numpy(data_root: Path, kitti_root: Path) -> None:
+def test_real_scans_agree_with_numpy(data_root: Path, scans_root: Path) -> None:
     """Every point of every file, hidden ones too; and all pixels at once."""
-    config = read_config("mini_kitti", [f"data.root={kitti_root}"])
-    counted, label_map = total(config), lookup_label_map(config)
-    files = [path for path in sorted(kitti_root.glob("sequences/*/labels/*.label")) if path.parts[-3] != "08"]
+    config = read_config("mini_kitti", [f"data.root={scans_root}"])
+    counted, label_map = total(config), Experiment(config).label_map
+    files = [path for path in sorted(scans_root.glob("sequences/*/labels/*.label")) if path.parts[-3] != "08"]
     raw = np.concatenate([np.fromfile(path, "<u4") & 0xFFFF for path in files])
     shares = [(label_map.to_train(raw) == train_id).mean() for train_id in range(19)]
     np.testing.assert_allclose(counted.frequencies(19), shares, rtol=1e-12)

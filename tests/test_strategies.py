@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import Layers
 from torch import Tensor, nn
 
 from rangeseg.catalog import METHODS
 from rangeseg.config import Config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import make_method, make_network
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.methods import CBST, CPS, FixMatch, Pair, class_balanced, class_thresholds
 from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
+from rangeseg.networks.base import Network
 from rangeseg.registry import ConfigError
 from rangeseg.teacher import EmaTeacher, pseudo_labels
 from rangeseg.types import PseudoLabelled, View
@@ -28,9 +30,9 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def network(seed: int) -> nn.Module:
+def network(seed: int) -> Network:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(5, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(6, K, 1))
+    return Layers(nn.Conv2d(5, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(6, K, 1))
 
 
 def image(seed: int = 1) -> Tensor:
@@ -78,7 +80,7 @@ def test_cps_crosses_the_predictions() -> None:
 
 
 def test_cps_of_a_single_network_says_what_it_needs() -> None:
-    with pytest.raises(ValueError, match="CPS trains a Pair, not Sequential"):
+    with pytest.raises(ValueError, match="CPS trains a Pair, not Layers"):
         CPS().teachers(network(0), EmaTeacher(network(1)))
 
 
@@ -133,7 +135,7 @@ def test_the_share_grows_with_the_training() -> None:
 def test_bad_settings_show_when_the_config_is_read(tiny_config: Config, bad: dict[str, Any]) -> None:
     tiny_config.method = {"name": "cbst"} | bad
     with pytest.raises(ConfigError, match=r"method: CBST got .*; give"):
-        make_method(tiny_config)
+        assert Experiment(tiny_config).method is None
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "mean_teacher"])
@@ -155,7 +157,7 @@ def test_every_method_trains_resumes_and_is_read_back(tiny_config: Config, tmp_p
         states.append(read_checkpoint(tmp_path / str(stop) / "last.pt")["teacher"])
     if name != "cbst":  # whose share depends on how long the training is to be
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    start = make_network(tiny_config, 19).state_dict()
+    start = Experiment(tiny_config).make_network(19).state_dict()
     assert any(not torch.equal(start[key], value) for key, value in states[0].items())
     run = Run.load(tmp_path / "False", device="cpu")
     assert run.network(torch.zeros(1, 5, 16, 64)).shape == (1, 19, 16, 64)
@@ -169,7 +171,7 @@ def test_labelled_views_are_mixed_with_unlabelled_ones(tiny_config: Config, name
     assert np.isfinite(result["mean_iou"])
 
 
-class Bare(nn.Module):
+class Bare(Network):
     """A network of a user's own that declares nothing."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:

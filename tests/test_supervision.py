@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from rangeseg.config import Config, config_from_yaml, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import class_weights, lookup_label_map, make_method, make_network
+from rangeseg.engine.class_weights import class_weights
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.methods import Pair
 from rangeseg.engine.supervision import range_weight, supervised_loss
 from rangeseg.engine.trainer import Trainer
@@ -81,9 +82,9 @@ def test_the_teacher_averages_the_heads_too(deep_config: Config) -> None:
 
 def test_without_a_weight_heads_stay_as_they_were_and_change_nothing(deep_config: Config) -> None:
     deep_config.supervised.auxiliary = 0.0
-    with_heads = make_network(deep_config, K)
+    with_heads = Experiment(deep_config).make_network(K)
     deep_config.network["auxiliary"] = False
-    without = make_network(deep_config, K)
+    without = Experiment(deep_config).make_network(K)
     without.load_state_dict({name: v for name, v in with_heads.state_dict().items() if "auxiliary" not in name})
     before, results = head_weights(with_heads), []
     for network in (with_heads, without):
@@ -101,14 +102,16 @@ def test_a_weight_without_heads_is_refused_with_the_cure(tiny_config: Config) ->
     with pytest.raises(
         ConfigError, match=r"supervised\.auxiliary: 1\.0 .* this FIDNet has none\. Set it to 0, or take"
     ):
-        make_network(tiny_config, K)
+        Experiment(tiny_config).make_network(K)
 
 
 def test_cps_supervises_the_heads_of_both_networks(deep_config: Config) -> None:
     deep_config.method, deep_config.consistency.kind = {"name": "cps"}, "ce"
-    network = make_network(deep_config, K)
+    network = Experiment(deep_config).make_network(K)
     assert isinstance(network, Pair)
-    made = Trainer(Fabric(accelerator="cpu", devices=1), network, CutMix(), deep_config, None, make_method(deep_config))
+    made = Trainer(
+        Fabric(accelerator="cpu", devices=1), network, CutMix(), deep_config, None, Experiment(deep_config).method
+    )
     before = head_weights(network)
     made.train_step(random_view(1), views())
     assert len(before) == 8
@@ -148,7 +151,7 @@ def test_a_compiled_network_is_asked_with_and_without_its_heads(
         compile(self, backend="aot_eager")  # all of the compiler but its code, which another test has
 
     monkeypatch.setattr(nn.Module, "compile", traced)
-    network, results = make_network(deep_config, K), []
+    network, results = Experiment(deep_config).make_network(K), []
     for compiled in (False, True):
         deep_config.runtime.compile = compiled
         made = trainer(deep_config, network=copy.deepcopy(network))
@@ -210,7 +213,7 @@ def test_two_processes_train_heads_alike(
 
 
 def test_the_consistency_loss_leaves_the_heads_gradient_as_the_labels_made_it(deep_config: Config) -> None:
-    network, results = make_network(deep_config, K), []
+    network, results = Experiment(deep_config).make_network(K), []
     for unlabelled in (None, views()):
         deep_config.optim.clip = None
         made = trainer(deep_config, network=copy.deepcopy(network))
@@ -249,9 +252,9 @@ def test_each_key_chooses_its_loss(tiny_config: Config) -> None:
 
 def test_far_pixels_count_by_their_range(tiny_config: Config) -> None:
     data, view = tiny_config.data, random_view(1)
-    assert range_weight(tiny_config, view) is None
+    assert range_weight(tiny_config.supervised, Experiment(tiny_config).channels, view) is None
     tiny_config.supervised.range_weight_m = 100.0
-    factor = range_weight(tiny_config, view)
+    factor = range_weight(tiny_config.supervised, Experiment(tiny_config).channels, view)
     assert factor is not None
     index = data.channels.index("range")
     metres = view.image[:, index].double().numpy() * data.std[index] + data.mean[index]
@@ -259,11 +262,11 @@ def test_far_pixels_count_by_their_range(tiny_config: Config) -> None:
 
 
 def test_log_weights_grow_slower_than_inverse_ones(tiny_config: Config) -> None:
-    label_map = lookup_label_map(tiny_config)
+    label_map = Experiment(tiny_config).label_map
     made = {}
     for kind in ("inverse", "log"):
         tiny_config.supervised.class_weights = kind
-        weight = class_weights(tiny_config, label_map)
+        weight = class_weights(tiny_config.supervised, label_map)
         assert weight is not None
         made[kind] = weight.double().numpy()
     np.testing.assert_allclose(made["inverse"], 1 / (label_map.frequencies + 0.001), rtol=1e-6)

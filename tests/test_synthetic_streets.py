@@ -16,7 +16,7 @@ from rangeseg.config import Config
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.synthesise import synthesise
 from rangeseg.data.synthetic import SyntheticStreets
-from rangeseg.engine.experiment import make_views, open_source
+from rangeseg.engine.experiment import Experiment
 from rangeseg.projection.unfolding import ScanUnfolding
 from rangeseg.scan_io import read_labels
 from rangeseg.sensors import read_sensor
@@ -164,9 +164,9 @@ def test_every_row_of_the_sensors_own_projection_is_filled(sensor: str) -> None:
 def test_it_is_a_dataset_of_a_config(tiny_config: Config) -> None:
     tiny_config.data.dataset = {"name": "synthetic", "scans": 2, "scans_per_street": 1, "sensor": "vlp16"}
     tiny_config.data.projection |= {"fov_up_deg": 16.0, "fov_down_deg": -17.0}
-    opened = open_source(tiny_config, "val")
+    opened = Experiment(tiny_config).open("val")
     assert [opened.name(index) for index in range(len(opened))] == ["08/000000", "08/000001"]
-    view = make_views(tiny_config, opened, stride=(1, 1)).sample(0).view
+    view = Experiment(tiny_config).views(opened, stride=(1, 1)).sample(0).view
     assert view.valid.any()
     assert (view.label != IGNORE).any()
     assert isinstance(opened, DATASETS["synthetic"])  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import numpy as np
 
 from rangeseg.analysis.patch_distance import Anchors, draw_anchors, nearest, neighbours, separability
 from rangeseg.config import Config
-from rangeseg.engine.experiment import lookup_label_map, make_views, modality, open_source
+from rangeseg.engine.experiment import Experiment
 from rangeseg.files import write_atomically
 from rangeseg.registry import ConfigError
 from rangeseg.types import IGNORE, View
@@ -39,7 +39,8 @@ def config_views(config: Config, split: str, *, every: int = 1) -> Iterator[tupl
         split: train, val or test.
         every: only every n-th.
     """
-    views = make_views(config, open_source(config, split))
+    experiment = Experiment(config)
+    views = experiment.views(experiment.open(split))
     for index in range(0, len(views), every):
         yield views.name(index), views.sample(index).view
 
@@ -73,7 +74,8 @@ def patch_distance(
         ValueError: a patch is even or larger than a view.
     """
     named = list(config_views(config, split, every=every))
-    wrap, names = modality(config).wrap, lookup_label_map(config).names
+    experiment = Experiment(config)
+    wrap, names = experiment.input.wrap, experiment.label_map.names
     result: dict[str, Any] = {
         "dataset": str(config.data.dataset["name"]),
         "split": split,

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.catalog import DATASETS
-from rangeseg.data.scan_pairs import ScanPairs
-from rangeseg.engine.experiment import open_source
-from rangeseg.engine.modality import dataset_method
+from rangeseg.data.dataset import Dataset, ScanDataset
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.projection.range_image import RangeImage
@@ -39,8 +37,7 @@ def explore_run(
         ValueError: no such run or split, or one of photographs.
     """
     segmenter = Segmenter.load(run, overrides=overrides)
-    config = segmenter.run.config
-    source: Any = open_source(config, split or config.evaluation.split)
+    source = segmenter.run.experiment.open(split or segmenter.run.config.evaluation.split)
     return explore_source(source, segmenter=segmenter, predictions=predictions)
 
 
@@ -56,7 +53,9 @@ def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions
     Raises:
         ValueError: no such dataset or split.
     """
-    source: Any = build(DATASETS, {"name": dataset}, "dataset", root=str(root), split=split, frames=None, labels=True)
+    source: Dataset = build(
+        DATASETS, {"name": dataset}, "dataset", root=str(root), split=split, frames=None, labels=True
+    )
     return explore_source(source, predictions=predictions)
 
 
@@ -78,13 +77,13 @@ def explore_file(
     label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
     beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
     labels = beside if beside.is_file() else None
-    read: Any = dataset_method(segmenter.run.config, "read") if segmenter else ScanPairs.read
+    read: Any = segmenter.run.experiment.read if segmenter else ScanDataset.read
     points = read(scan, labels, label_map=label_map)
     frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter)
     return Explorer(lambda index: frame, 1, label_map)
 
 
-def explore_source(source: Any, *, segmenter: Segmenter | None = None, predictions: Path | None = None) -> Explorer:
+def explore_source(source: Dataset, *, segmenter: Segmenter | None = None, predictions: Path | None = None) -> Explorer:
     """Scans of an opened dataset.
 
     Args:
@@ -95,7 +94,7 @@ def explore_source(source: Any, *, segmenter: Segmenter | None = None, predictio
     Raises:
         ValueError: it is of photographs, or names no sensor to draw it by.
     """
-    if not hasattr(source, "scan"):
+    if not isinstance(source, ScanDataset):
         raise ValueError("Photographs are no scans to turn; draw them with --png FILE.")
     project = projection_of(segmenter, source.label_map)
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rangeseg.engine.experiment import modality, open_source
+from rangeseg.engine.inputs import ScanInput
 from rangeseg.evaluation.point_head import PointHead, neighbours, undecided, write_head
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import Segmenter
@@ -71,13 +71,13 @@ def fit_head(
     Raises:
         ValueError: the run is of photographs, or none of its training points are undecided.
     """
-    if modality(run.config).things != "scans":
+    if not isinstance(run.experiment.input, ScanInput):
         raise ValueError(
             "A point head labels points behind pixels; photographs have none. Use back_projection nearest."
         )
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    wrap = bool(modality(run.config).projection((1, 1)).wrap)
+    wrap = run.experiment.input.full_turn
     lessons = _lessons(run, scans, window, wrap, watch)
     if not lessons:
         raise ValueError("No labelled point of the training scans has two classes around it; train the run first.")
@@ -100,7 +100,7 @@ def fit_head(
 
 def _lessons(run: Run, most: int, window: int, wrap: bool, watch: Watch) -> list[TrainingExample]:
     segmenter, data = Segmenter(run), run.config.data
-    source: Any = open_source(run.config, "train", data.labelled)
+    source: Any = run.experiment.open("train", data.labelled)
     chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
     lessons = []
     for index in watch(chosen, "reading", len(chosen)):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rangeseg.apps.validate import count_problems
-from rangeseg.engine.experiment import modality, open_source
 from rangeseg.inference.distributed import Rank
 from rangeseg.inference.predict import Task, check_predictions, find_tasks, predict, write_zip
 from rangeseg.inference.segmenter import Segmenter
@@ -61,15 +60,15 @@ def predict_inputs(
     try:
         segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides, compile=compile)
         workers = segmenter.workers if workers is None else workers
-        kind = modality(segmenter.run.config)
-        files = kind.files(segmenter.label_map)
-        source = open_source(segmenter.run.config, split, labels=False) if split else None
+        experiment = segmenter.run.experiment
+        files, samples = experiment.prediction_files, f"{experiment.dataset.kind}s"
+        source = experiment.open(split, labels=False) if split else None
         if source is not None and split and zip and not partial:  # hours before it would be packed
             names = [source.name(index) for index in range(len(source))]
-            problems = count_problems(segmenter.label_map, getattr(source, "split", split), names)
+            problems = count_problems(segmenter.label_map, source.split or split, names)
             refuse(zip, problems, cure="Pack a part with --partial.")
         if not inputs and source is None:
-            raise ValueError(f"There is nothing to predict. Give files or folders of {kind.things}, or --split test.")
+            raise ValueError(f"There is nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
         share = rank.share(tasks)
         done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, overwrite=overwrite, workers=workers)
@@ -80,9 +79,9 @@ def predict_inputs(
         beside = files.finish(out, source) if source is not None else []
         problems = check_predictions(tasks, out, files, workers=workers)
         if problems := problems + (files.problems(out, source) if source is not None else []):
-            raise ValueError(f"Predictions do not fit their {kind.things}:\n" + "\n".join(problems))
+            raise ValueError(f"Predictions do not fit their {samples}:\n" + "\n".join(problems))
         now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
-        yield f"{len(tasks)} {kind.things} labelled below {out} ({now}); counts and values checked."
+        yield f"{len(tasks)} {samples} labelled below {out} ({now}); counts and values checked."
         if zip:
 
             def check(packed: Path) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rangeseg.data.dataset import ScanSource
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.data.source import ScanSource
 from rangeseg.data.synthetic import SyntheticStreets
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap

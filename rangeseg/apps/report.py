@@ -14,14 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from rangeseg.config import write_config
-from rangeseg.engine.experiment import modality, segment_views
+from rangeseg.engine.drawing import draw
 from rangeseg.engine.run_logger import flatten, read_metrics
 from rangeseg.evaluation.evaluate import Scores, Segmented
 from rangeseg.files import write_atomically
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import Watch, open_views, score_run
 from rangeseg.projection.range_image import RangeImage
-from rangeseg.vis.panels import Picture
 from rangeseg.vis.plots import Axes, plot
 from rangeseg.vis.report import ReportSample, confusion, folded, heading, page, paragraph, pictures, scans, table
 
@@ -124,9 +123,9 @@ def _comparison(groups: Mapping[str, Sequence[RunReport]]) -> list[str]:
         seeds = ", ".join(f"{one.run.config.runtime.seed}: {value:.1f}" for one, value in zip(group, iou, strict=True))
         rows.append((name, _spread(iou), _spread(accuracy), seeds))
     first = next(iter(groups.values()))[0]
-    kind = modality(first.run.config)
+    kind = first.run.experiment.dataset
     words = (
-        f"Of all labelled {kind.elements} of {len(first.views)} {kind.things}, the mean over the classes present; "
+        f"Of all labelled {kind.element}s of {len(first.views)} {kind.kind}s, the mean over the classes present; "
         "several seeds as mean ± sample standard deviation."
     )
     return [heading("Result", words), table(("", "mIoU %", "accuracy %", "mIoU % by seed"), rows)]
@@ -193,7 +192,6 @@ def _draw(main: RunReport, others: Sequence[RunReport], count: int) -> list[Repo
     chosen = ranked[: count - count // 2] + ranked[len(ranked) - count // 2 :]
     asked = [*others, main]
     answers = [_segment(one, chosen) for one in asked]
-    kind = modality(main.run.config)
     shown = []
     for place, segmented in enumerate(answers[-1]):
         sample = segmented.sample
@@ -206,19 +204,19 @@ def _draw(main: RunReport, others: Sequence[RunReport], count: int) -> list[Repo
         xyz = sample.raster.scan.xyz if isinstance(sample.raster, RangeImage) else None
         colorings: dict[str, Any] = {"label": sample.label}
         colorings |= {one.name: given[place].elements for one, given in zip(asked, answers, strict=True)}
-        panel: Picture = kind.draw(segmented, main.run.label_map)
+        panel = draw(segmented, main.run.label_map)
         shown.append(ReportSample(sample.name, words, panel, xyz, colorings if xyz is not None else {}))
     return shown
 
 
 def _segment(one: RunReport, indices: Sequence[int]) -> list[Segmented]:
-    return list(segment_views(one.run.config, one.run.network, one.views, indices, one.run.device))
+    return list(one.run.experiment.segment(one.run.network, one.views, indices, one.run.device))
 
 
 def _scans(drawn: Sequence[ReportSample], main: RunReport) -> list[str]:
     if not drawn:
         return []
-    things = modality(main.run.config).things
+    things = f"{main.run.experiment.dataset.kind}s"
     words = "Points turn as the mouse drags them, move with shift, and grow with the wheel; buttons choose the colours."
     first = heading(f"The worst and the best {things}", words if drawn[0].xyz is not None else "")
     return [first, scans(drawn, main.run.label_map)]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rangeseg.apps.explore import make_frame, projection_of
-from rangeseg.catalog import DATASETS
 from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
-from rangeseg.data.scan_pairs import ScanPairs
-from rangeseg.engine.experiment import is_photo_dataset
-from rangeseg.engine.modality import dataset_method
+from rangeseg.engine.experiment import dataset_class
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
+from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.photos.io import read_label_image
-from rangeseg.photos.pairs import PhotoPairs
 from rangeseg.photos.panels import photo_panels
-from rangeseg.registry import lookup
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
-from rangeseg.types import Scan
+from rangeseg.types import Photo, Scan
 from rangeseg.vis.explorer import Explorer
 from rangeseg.vis.png import write_png
 from rangeseg.vis.show import show_scan
@@ -54,13 +50,11 @@ def show(
     """
     segmenter = Segmenter.load(run, overrides=overrides) if run else None
     label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
-    if is_photo_dataset(segmenter.run.config.data.dataset.get("name") if segmenter else dataset):
-        _show_photo(scan, labels, prediction, segmenter, label_map, png)
+    shown = segmenter.run.experiment.dataset if segmenter else dataset_class(dataset)
+    read: Any = segmenter.run.experiment.read if segmenter else shown.read
+    if issubclass(shown, PhotoDataset):
+        _show_photo(scan, labels, prediction, segmenter, label_map, png, read)
     else:
-        shown = lookup(DATASETS, dataset, "dataset")
-        read: Any = (
-            dataset_method(segmenter.run.config, "read") if segmenter else getattr(shown, "read", ScanPairs.read)
-        )
         beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
         points = read(scan, labels or (beside if beside.is_file() else None), label_map=label_map)
         _show_scan(scan, points, prediction, segmenter, label_map, png)
@@ -73,10 +67,10 @@ def _show_photo(
     segmenter: Segmenter | None,
     label_map: LabelMap,
     png: Path | None,
+    read: Callable[..., Photo],
 ) -> None:
     if png is None:
         raise ValueError(f"{path}: a photograph is drawn to a file; give --png FILE.")
-    read = dataset_method(segmenter.run.config, "read") if segmenter else PhotoPairs.read
     photo = read(path, labels, label_map=label_map)
     predicted = segmenter(photo).reshape(photo.image.shape[:2]) if segmenter else None
     if prediction is not None:

@@ -12,7 +12,7 @@ from torch import Generator, nn
 
 from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config, read_config
-from rangeseg.engine.experiment import make_channels, make_perturbation, make_views, open_source, stride_of
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.run import Run
 from rangeseg.registry import ConfigError, did_you_mean
 from rangeseg.teacher import NetworkTeacher, pseudo_labels, with_labels
@@ -55,14 +55,14 @@ def show_perturbations(
             f"Several pictures would be called {twice[0]}.png. Draw them one by one, to names of their own."
         )
     written = []
-    for name, experiment in _experiments(names, config or "mini_kitti", overrides):
+    for name, chosen in _configs(names, config or "mini_kitti", overrides):
         path = png if len(names) == 1 else png / f"{name}.png"
-        write_png(path, _draw(name, experiment, run, seed))
+        write_png(path, _draw(name, chosen, run, seed))
         written.append(path)
     return written
 
 
-def _experiments(names: Sequence[str], config: str | Path, overrides: Sequence[str]) -> Iterator[tuple[str, Config]]:
+def _configs(names: Sequence[str], config: str | Path, overrides: Sequence[str]) -> Iterator[tuple[str, Config]]:
     for name in names:
         if name in PERTURBATIONS or ":" in name:
             yield name, read_config(config, [f"perturbation.name={name}", "runtime.out=.", *overrides])
@@ -76,25 +76,25 @@ def _experiments(names: Sequence[str], config: str | Path, overrides: Sequence[s
 
 def _draw(name: str, config: Config, run: Path | None, seed: int) -> np.ndarray:
     """Two views of different scenes, the second from halfway through the split."""
-    source = open_source(config, "train")
+    experiment = Experiment(config)
+    source = experiment.open("train")
     loaded = Run.load(run, device="cpu") if run else None
-    views = make_views(config, source, stride=stride_of(loaded.network) if loaded else (1, 1))
+    views = experiment.views(source, stride=loaded.network.stride if loaded else (1, 1))
     a, b = (View.stack([views.sample(index).view]) for index in (0, len(views) // 2))
     label_map = source.label_map
     if loaded:
-        network, targets = loaded.network, pseudo_labels(NetworkTeacher(loaded.network), a, b)
+        network: nn.Module = loaded.network
+        targets = pseudo_labels(NetworkTeacher(network), a, b)
     else:
-        network, targets = (
-            untrained_network(a, label_map.num_classes),
-            [label_targets(view, label_map.num_classes) for view in (a, b)],
-        )
+        network = untrained_network(a, label_map.num_classes)
+        targets = [label_targets(view, label_map.num_classes) for view in (a, b)]
     if config.consistency.pair == "labelled":  # the first of the pair is labelled
         targets[0] = replace(targets[0], target=with_labels(targets[0].target, a.label))
-    perturbation = make_perturbation(config).with_network(network)
+    perturbation = experiment.perturbation.with_network(network)
     made = perturbation(Generator().manual_seed(seed), *targets)
     title = f"{name} (targets: {run.name if run else 'labels'})"
     made = replace(made, image=made.image.detach())
-    return perturbation_panels(a, b, made, channels=make_channels(config), label_map=label_map, title=title)
+    return perturbation_panels(a, b, made, channels=experiment.channels, label_map=label_map, title=title)
 
 
 def untrained_network(view: View, classes: int) -> nn.Module:

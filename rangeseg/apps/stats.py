@@ -12,8 +12,9 @@ import numpy as np
 
 from rangeseg.analysis.running_stats import RunningStats, tally
 from rangeseg.config import Config
-from rangeseg.engine.experiment import loss_weights, make_views, modality, open_source
-from rangeseg.engine.modality import WholeViews
+from rangeseg.engine.class_weights import loss_weights
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.inputs import WholeViews
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_order
 
@@ -34,7 +35,8 @@ def plain_views(config: Config, split: str, frames: str | None = None) -> WholeV
     """
     channels = len(config.data.channels)
     data = replace(config.data, mean=[0.0] * channels, std=[1.0] * channels)
-    return make_views(replace(config, data=data), open_source(config, split, frames))
+    experiment = Experiment(replace(config, data=data))
+    return experiment.views(experiment.open(split, frames))
 
 
 def tallies(views: WholeViews, *, workers: int = 2) -> Iterator[RunningStats]:
@@ -50,21 +52,19 @@ def tallies(views: WholeViews, *, workers: int = 2) -> Iterator[RunningStats]:
     return in_order(lambda index: tally(views.sample(index)), range(len(views)), workers=workers)
 
 
-def statistics_yaml(config: Config, total: RunningStats, label_map: LabelMap, *, of: str, words: Sequence[str]) -> str:
+def statistics_yaml(experiment: Experiment, total: RunningStats, *, of: str, words: Sequence[str]) -> str:
     """Statistics as a part of a config: data's channels, means and deviations, supervised's frequencies.
 
     Args:
-        config: that was measured.
+        experiment: that was measured.
         total: of all its views.
-        label_map: the classes.
         of: elements or pixels, whose frequencies the config is to weigh classes by; a comment has both.
         words: the command's, for the head.
     """
-    kind = modality(config)
-    number, channels = kind.things.removesuffix("s"), list(config.data.channels)
+    kind, channels = experiment.dataset, list(experiment.config.data.channels)
     lines = [
         f"# {shlex.join(['rangeseg', 'stats', *words])}",
-        f"# {total.views} {number}s, {total.pixels} valid pixels. A config takes this file as one of its bases:",
+        f"# {total.views} {kind.kind}s, {total.pixels} valid pixels. A config takes this file as one of its bases:",
         "#   base: [base.yaml, stats.yaml]",
         "data:",
         f"  channels: {json.dumps(channels)}",
@@ -77,7 +77,7 @@ def statistics_yaml(config: Config, total: RunningStats, label_map: LabelMap, *,
             f"  # {', '.join(flat)}: the same everywhere; 1 leaves it unscaled, and it tells a network nothing"
         )
     if total.labelled:
-        lines += _frequency_lines(total, label_map, of, kind.elements)
+        lines += _frequency_lines(total, experiment.label_map, of, f"{kind.element}s")
     return "\n".join(lines) + "\n"
 
 

@@ -9,14 +9,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rangeseg.catalog import DATASETS
 from rangeseg.config import Config, config_from_yaml, read_config
-from rangeseg.data.source import Source
-from rangeseg.engine.experiment import lookup_label_map, open_source
+from rangeseg.data.dataset import Dataset
+from rangeseg.engine.experiment import Experiment
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_order
 from rangeseg.registry import ConfigError, lookup
@@ -61,7 +60,7 @@ class Finding:
     problems: tuple[str, ...]
 
 
-def examine(source: Source, *, workers: int = 2) -> Iterator[Finding]:
+def examine(source: Dataset, *, workers: int = 2) -> Iterator[Finding]:
     """Read everything in a source, with its labels.
 
     Args:
@@ -71,10 +70,10 @@ def examine(source: Source, *, workers: int = 2) -> Iterator[Finding]:
     return in_order(lambda index: _examine(source, index), range(len(source)), workers=workers)
 
 
-def _examine(source: Any, index: int) -> Finding:
+def _examine(source: Dataset, index: int) -> Finding:
     name = source.name(index)
     try:
-        thing = source.photo(index) if hasattr(source, "photo") else source.scan(index)
+        thing = source.item(index)
     except ValueError as error:
         return Finding(name, 0, 0, 0, (str(error),))
     except Exception as error:  # one's own dataset may let out anything; the others are to be looked at all the same
@@ -172,18 +171,19 @@ def validate(
     Raises:
         ConfigError: the dataset has no such split.
     """
-    label_map = lookup_label_map(config)
+    experiment = Experiment(config)
+    label_map = experiment.label_map
     if unknown := [split for split in splits if split not in label_map.splits]:
         raise ConfigError(f"{label_map.dataset} has no split {', '.join(unknown)}; use {', '.join(label_map.splits)}.")
     for split in splits or label_map.splits:
         try:
-            source = open_source(config, split)
+            source = experiment.open(split)
         except ValueError as error:
             yield SplitReport(split, 0, 0, 0, 0, (f"split {split}: {error}",))
             continue
         names = [source.name(index) for index in range(len(source))]
         found = list(watch(examine(source, workers=workers), f"reading {split}", len(source)))
-        problems = [] if partial else count_problems(label_map, getattr(source, "split", split), names)
+        problems = [] if partial else count_problems(label_map, source.split or split, names)
         elements, no_returns, labelled = (
             sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")
         )

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rangeseg.benchmark.timing import compare
 from rangeseg.config import read_config
-from rangeseg.engine.experiment import inference_model, lookup_label_map, make_network, open_source
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.precision import in_precision
 from rangeseg.inference.export import to_onnx
 from rangeseg.inference.run import Run
@@ -115,9 +114,8 @@ def benchmark_inference(
         groups.setdefault(json.dumps([config.network, config.data.projection], sort_keys=True), []).append(path)
     for paths in groups.values():
         run = _load(paths[0], root, overrides, device)
-        source: Any = open_source(run.config, "val", labels=False)
-        read: Callable[[int], Thing] = getattr(source, "scan", None) or source.photo
-        things = [read(index) for index in range(len(source))]
+        source = run.experiment.open("val", labels=False)
+        things: list[Thing] = [source.item(index) for index in range(len(source))]
         if not things:
             raise ValueError(f"{root}: its validation split is empty; give a folder with scans to time.")
         name = _name(paths[0])
@@ -146,9 +144,8 @@ def _load(path: Path, root: Path, overrides: Sequence[str], device: str) -> Run:
     if path.exists() and path.suffix not in (".yaml", ".yml"):
         return Run.load(path, device=device, overrides=overrides)
     config = read_config(path, overrides)
-    label_map = lookup_label_map(config)
-    network = make_network(config, label_map.num_classes)
-    return Run.of(config, label_map, network, torch.device(device))
+    experiment = Experiment(config)
+    return Run.of(experiment, experiment.make_network(), torch.device(device))
 
 
 def _scores(paths: Sequence[Path]) -> tuple[float, ...]:
@@ -165,7 +162,7 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         run.network(next(views))
-    network = inference_model(run.config, run.network)
+    network = run.experiment.inference_model(run.network)
     product = in_precision(lambda pair: pair[0] @ pair[1], run.config.runtime.precision)
     gemm = torch.randn(2, SGEMM, SGEMM, device=run.device)
     candidates: dict[str, Callable[[], object]] = {

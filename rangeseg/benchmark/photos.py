@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from rangeseg.benchmark.timing import Row, compare
 from rangeseg.config import Config, read_config
-from rangeseg.engine.experiment import make_views, open_source
+from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.augment import PhotoAugmentation
 from rangeseg.photos.pairs import PhotoPairs
 
@@ -35,12 +36,13 @@ def benchmark_photos(path: Path, overrides: list[str], *, repeats: int = 20) -> 
         ValueError: the config is of scans.
     """
     config: Config = read_config(path, [*overrides, "runtime.out=."])
-    source = open_source(config, "train")
+    experiment = Experiment(config)
+    source = experiment.open("train")
     if not isinstance(source, PhotoPairs):
         raise ValueError(f"{path}: is not of photographs in files; name a config such as camvid.")
-    views = make_views(config, source, augment=True)
-    config.data.memory_mb = 0
-    reading: Any = make_views(config, source, augment=True)
+    views = experiment.views(source, augment=True)
+    without = Experiment(replace(config, data=replace(config.data, memory_mb=0)))
+    reading: Any = without.views(source, augment=True)
     number, rng, turn = min(MOST, len(source)), np.random.default_rng(0), count()
     table = np.full(256, 255, np.int64)
     table[list(source.label_map.learning_map)] = list(source.label_map.learning_map.values())

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from rangeseg.benchmark.timing import Comparison, Row, compare
 from rangeseg.config import Config, read_config
-from rangeseg.engine.experiment import make_method, make_network, make_perturbation, make_views, open_source
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.trainer import Trainer
 from rangeseg.masks import box_mask
 from rangeseg.mixing import where
@@ -86,8 +86,8 @@ class StepParts:
         Args:
             config: an experiment; its data must be there.
         """
-        source = open_source(config, "train")
-        views, rng = make_views(config, source), np.random.default_rng(0)
+        experiment = Experiment(config)
+        views, rng = experiment.views(experiment.open("train")), np.random.default_rng(0)
         counts = (config.data.batch_labelled, config.data.batch_unlabelled, config.data.batch_unlabelled)
         numbers = iter(range(sum(counts)))
         labelled, a, b = (
@@ -95,10 +95,10 @@ class StepParts:
         )
         trainer = Trainer(
             Fabric(accelerator="cpu", devices=1),
-            make_network(config, source.label_map.num_classes),
-            make_perturbation(config),
+            experiment.make_network(),
+            experiment.perturbation,
             config,
-            method=make_method(config),
+            method=experiment.method,
         )
         pair = (labelled if config.consistency.pair == "labelled" else a, b)
         return StepParts(trainer, labelled, pair if config.consistency.weight else None)

@@ -17,7 +17,6 @@ EXAMPLES = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Score a run's teacher on the points of a split, or on the original pixels of photographs."""
-    from rangeseg.engine.experiment import modality
     from rangeseg.evaluation.evaluate import report
     from rangeseg.inference.run import Run
     from rangeseg.inference.scoring import open_views, score_run
@@ -25,11 +24,11 @@ def run(arguments: argparse.Namespace) -> None:
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
     run = Run.load(arguments.run, device=arguments.device, overrides=[*half, *arguments.overrides])
     split = arguments.split or run.config.evaluation.split
-    kind = modality(run.config)
+    kind = run.experiment.dataset
     views = open_views(run, split)
     scores = score_run(run, views, watch=progress)
-    result = {"split": split, kind.things: len(views)} | report(scores, run.label_map.names)
-    title = f"{split}, {len(views)} {kind.things}, every {kind.elements.removesuffix('s')}"
+    result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
+    title = f"{split}, {len(views)} {kind.kind}s, every {kind.element}"
     print_report(result, title, official=arguments.official)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())

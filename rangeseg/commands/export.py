@@ -15,7 +15,6 @@ EXAMPLES = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Write a run as one file, if that agrees with the run on real scans; or its weights alone as a checkpoint."""
-    from rangeseg.engine.experiment import modality, open_source
     from rangeseg.inference.export import export as work
     from rangeseg.inference.export import write_weights
     from rangeseg.inference.predict import find_tasks
@@ -26,15 +25,14 @@ def run(arguments: argparse.Namespace) -> None:
         write_weights(loaded, arguments.out)
         OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
         return
-    files = modality(loaded.config).files(loaded.label_map)
-    config = loaded.config
-    source = None if arguments.inputs else open_source(config, config.evaluation.split, labels=False)
+    experiment = loaded.experiment
+    files, kind = experiment.prediction_files, experiment.dataset
+    source = None if arguments.inputs else experiment.open(loaded.config.evaluation.split, labels=False)
     chosen = [files.read(task.file) for task in find_tasks(arguments.inputs, files, source)[: arguments.most]]
     found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)))
-    kind = modality(loaded.config)
     OUT.print(
-        f"{arguments.out}: on {found.things} {kind.things} logits differ by at most {found.largest_difference:.1e}, "
-        f"{found.differing} of {found.elements} {kind.elements} get another label.",
+        f"{arguments.out}: on {found.things} {kind.kind}s logits differ by at most {found.largest_difference:.1e}, "
+        f"{found.differing} of {found.elements} {kind.element}s get another label.",
         soft_wrap=True,
     )
 

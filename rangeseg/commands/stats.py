@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure a dataset's channels and classes: means, standard deviations, frequencies, loss weights."""
     from rangeseg.apps.stats import plain_views, statistics_yaml, tallies
     from rangeseg.config import read_config
-    from rangeseg.engine.experiment import lookup_label_map
+    from rangeseg.engine.experiment import Experiment
 
     config = read_config(arguments.config, [*arguments.overrides, "runtime.out=.", "optim.steps=1"])
     views = plain_views(config, arguments.split, arguments.frames)
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     words = [str(arguments.config), *arguments.overrides, "--split", arguments.split]
     words += ["--frames", arguments.frames] if arguments.frames else []
     words += ["--of", arguments.of] if arguments.of != "elements" else []
-    text = statistics_yaml(config, reduce(add, parts), lookup_label_map(config), of=arguments.of, words=words)
+    text = statistics_yaml(Experiment(config), reduce(add, parts), of=arguments.of, words=words)
     if arguments.out:
         write_atomically(arguments.out, text.encode())
     OUT.print(text if not arguments.out else f"{text}written: {arguments.out}", soft_wrap=True)

@@ -20,10 +20,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Check a whole dataset on the disk: official counts, readable files, sizes, raw ids, finite values."""
     from rangeseg.apps.validate import dataset_config
     from rangeseg.apps.validate import validate as work
-    from rangeseg.engine.experiment import lookup_label_map
+    from rangeseg.engine.experiment import Experiment
 
     config = dataset_config(arguments.dataset, arguments.root, arguments.overrides)
-    name = lookup_label_map(config).dataset
+    name = Experiment(config).label_map.dataset
     rows = table("split", "files", "elements", "no returns", "labelled %", "problems", title=name)
     reports = []
     for one in work(config, arguments.split, partial=arguments.partial, workers=arguments.workers, watch=progress):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
+from rangeseg.data.dataset import Dataset
 from rangeseg.data.lists import keep_listed, read_names
 from rangeseg.labels import LabelMap
-from rangeseg.resources import resource
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Pair:
     label: Path | None
 
 
-class FilePairs(ABC):
+class FilePairs(Dataset):
     """The scans or photographs of one split, in the order in which a dataset's `find` gives them.
 
     Args:
@@ -38,15 +39,14 @@ class FilePairs(ABC):
         split: train, val or test.
         frames: only these: their names, or a list file of them.
         labels: read labels. Without them no label file is needed (and nobody can peek).
+        label_map: the classes; those of the dataset if not given.
 
     Raises:
         ValueError: a folder, split, scan or photograph that is asked for is not there.
     """
 
-    folder: ClassVar[str]
-    """The dataset's folder in `datasets/`."""
-    thing: ClassVar[str]
-    """What a pair is, for errors: scan or photograph."""
+    labels_in: ClassVar[str] = "them"
+    """Where the labels come from, for errors."""
 
     def __init__(
         self,
@@ -55,22 +55,19 @@ class FilePairs(ABC):
         *,
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
+        label_map: LabelMap | None = None,
     ) -> None:
-        self._label_map = self.read_label_map(**self.classes_by())
+        self._label_map = label_map or self.read_label_map(**self.classes_by())
         self._labelled = labels
+        self.split, self._root = split, Path(root)
         if split not in self._label_map.splits:
             known = ", ".join(self._label_map.splits)
             raise ValueError(f"{self._label_map.dataset} has no split {split!r}; use {known}.")
         self._pairs = tuple(self.find(Path(root), split))
         if not self._pairs:
-            raise ValueError(f"{root}: holds no {self.thing}s of split {split}; see datasets/{self.folder}/README.md.")
+            raise ValueError(f"{root}: holds no {self.kind}s of split {split}; see datasets/{self.folder}/README.md.")
         if frames is not None:
-            example = self._pairs[0].name
-            if isinstance(frames, str | Path):
-                frames = read_names(frames, pattern=r"\S+", what=self.thing, form="NAME", example=example)
-            cure = f"Name {self.thing}s of split {split}, e.g. {example}."
-            kept = set(keep_listed(self.names, frames, root, what=self.thing, cure=cure))
-            self._pairs = tuple(pair for pair in self._pairs if pair.name in kept)
+            self._pairs = self._keep(self.read_list(frames) if isinstance(frames, str | Path) else frames)
 
     @abstractmethod
     def find(self, root: Path, split: str) -> Sequence[Pair]:
@@ -88,10 +85,13 @@ class FilePairs(ABC):
         """The constructor's arguments that `read` takes, where a dataset's files can be read in several ways."""
         return {}
 
-    @classmethod
-    def read_label_map(cls) -> LabelMap:
-        """The dataset's classes, without opening its files."""
-        return LabelMap.read(resource("datasets", cls.folder, "labels.yaml"))
+    def read_list(self, path: str | Path) -> tuple[str, ...]:
+        """Read a list of names, one a line.
+
+        Raises:
+            ValueError: the file cannot be read or lists none.
+        """
+        return read_names(path, pattern=r"\S+", what=self.kind, form="NAME", example=self._pairs[0].name)
 
     @property
     def label_map(self) -> LabelMap:
@@ -110,6 +110,27 @@ class FilePairs(ABC):
         """What number `index` is called."""
         return self._pairs[index].name
 
+    def select(self, names: Iterable[str]) -> Self:
+        """The same, with only these, still in their own order.
+
+        Raises:
+            ValueError: a name that is not there.
+        """
+        selection = copy(self)
+        selection._pairs = self._keep(names)
+        return selection
+
+    def label_path(self, index: int) -> Path:
+        """The file of number `index`'s labels, which need not be there.
+
+        Raises:
+            ValueError: the split has no labels.
+        """
+        pair = self._pairs[index]
+        if pair.label is None:
+            raise ValueError(f"{pair.name}: split {self.split} has no labels.")
+        return pair.label
+
     def pair(self, index: int) -> Pair:
         """The files of number `index`."""
         return self._pairs[index]
@@ -121,7 +142,12 @@ class FilePairs(ABC):
             return read(pair.file, **self.read_by())
         if not pair.label.exists():
             raise ValueError(
-                f"{pair.label}: missing, the labels of {pair.file}. Unpack them there, or open the {self.thing}s with "
-                "labels=False."
+                f"{pair.label}: missing, the labels of {pair.file}. Unpack {self.labels_in} there, or open the "
+                f"{self.kind}s with labels=False."
             )
         return read(pair.file, pair.label, label_map=self._label_map, **self.read_by())
+
+    def _keep(self, names: Iterable[str]) -> tuple[Pair, ...]:
+        cure = f"Name {self.kind}s of split {self.split}, e.g. {self._pairs[0].name}."
+        kept = set(keep_listed(self.names, names, self._root, what=self.kind, cure=cure))
+        return tuple(pair for pair in self._pairs if pair.name in kept)

@@ -62,7 +62,7 @@ class NuScenes(ScanPairs):
     """
 
     folder: ClassVar[str] = "nuscenes"
-    predictions: ClassVar[type[NuScenesPredictions]] = NuScenesPredictions
+    predictions = NuScenesPredictions
     """How predictions are written."""
 
     def __init__(
@@ -79,9 +79,10 @@ class NuScenes(ScanPairs):
             version = version or _find_version(Path(root), wanted)
             wanted = f"mini_{wanted}" if version == "v1.0-mini" and wanted in ("train", "val") else wanted
         self.version = version or ""
-        self.split = wanted + ending
+        self._sweeps = bool(ending)
         self._tokens: dict[str, str] = {}
         super().__init__(root, wanted, frames=frames, labels=labels)
+        self.split = wanted + ending
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
         """The files of a split, with its sweeps where they are asked for; scenes that are not there are left out.
@@ -92,7 +93,7 @@ class NuScenes(ScanPairs):
         tables, scenes = root / self.version, set(self.label_map.splits[split])
         if self._labelled and split != HIDDEN_SPLIT:
             _check_categories(tables / "category.json", self.label_map)
-        records = [one for one in read_records(tables, sweeps=split != self.split) if one.scene in scenes]
+        records = [one for one in read_records(tables, sweeps=self._sweeps) if one.scene in scenes]
         if not records:
             raise ValueError(
                 f"{tables}: its tables have no {LIDAR} scan of split {split}. Leave `version` out, or name the one "

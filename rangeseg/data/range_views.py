@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from rangeseg.data.augment import Augmentation
-from rangeseg.data.source import ScanSource
+from rangeseg.data.dataset import ScanSource
 from rangeseg.projection.beam import BeamProjection
 from rangeseg.projection.range_image import CHANNELS, RangeImage, normalisation
 from rangeseg.types import Sample, Scan, View

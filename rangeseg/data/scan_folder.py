@@ -64,7 +64,7 @@ class ScanFolder(OwnClasses, ScanPairs):
         Raises:
             ValueError: the patterns do not tell splits apart, or two files would have one name.
         """
-        return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.thing)
+        return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.kind)
 
     def read_by(self) -> dict[str, Any]:
         """`label_dtype`."""

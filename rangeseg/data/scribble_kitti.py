@@ -22,10 +22,9 @@ class ScribbleKitti(SemanticKitti):
 
     labels_in: ClassVar[str] = "scribbles.zip (of the training split), data_odometry_labels.zip (of the others)"
 
-    def label_path(self, index: int) -> Path:
-        """Where the labels of scan `index` belong: scribbles in the training split."""
-        if self._split != "train":
-            return super().label_path(index)
-        sequence, frame = self._names[index].split("/")
-        apart = self._folder / "scribbles" / sequence / f"{frame}.label"
-        return apart if apart.is_file() else self._folder / sequence / "scribbles" / f"{frame}.label"
+    def label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
+        """Where the labels of a scan belong: scribbles in the training split."""
+        if split != "train":
+            return super().label_file(folder, split, sequence, frame)
+        apart = folder / "scribbles" / sequence / f"{frame}.label"
+        return apart if apart.is_file() else folder / sequence / "scribbles" / f"{frame}.label"

@@ -8,22 +8,19 @@ A scan is called ``SS/FFFFFF`` everywhere: in lists, reports and predictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from copy import copy
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from rangeseg.data.lists import keep_listed, read_names
+from rangeseg.data.lists import read_names
+from rangeseg.data.scan_pairs import Pair, ScanPairs
 from rangeseg.labels import LabelMap
-from rangeseg.resources import resource
-from rangeseg.scan_io import read_scan
-from rangeseg.types import Scan
 
 HIDDEN_SPLIT = "test"
 """The split whose labels are the benchmark's secret."""
 
 
-class SemanticKitti:
+class SemanticKitti(ScanPairs):
     """The scans of one split, in the order of their names.
 
     Args:
@@ -40,9 +37,7 @@ class SemanticKitti:
     """
 
     folder: ClassVar[str] = "semantic_kitti"
-    """Of the classes and lists, in `datasets/`."""
     labels_in: ClassVar[str] = "data_odometry_labels.zip"
-    """Where the labels come from, for errors."""
 
     def __init__(
         self,
@@ -54,96 +49,41 @@ class SemanticKitti:
         labels: bool = True,
         label_map: LabelMap | None = None,
     ) -> None:
-        self._label_map = label_map or self.read_label_map()
-        self._folder = _sequences_folder(Path(root))
-        self._split = split
-        self._labelled = labels and split != HIDDEN_SPLIT
-        chosen = self._choose_sequences(split, sequences)
-        self._names = [name for sequence in chosen for name in self._list_scans(sequence)]
-        if not self._names:
-            raise ValueError(
-                f"{self._folder}: sequences {', '.join(chosen)} hold no scans in velodyne/; unpack them again."
-            )
-        if frames is not None:
-            self._names = self._keep(read_list(frames) if isinstance(frames, str | Path) else frames)
+        self._sequences = sequences
+        super().__init__(root, split, frames=frames, labels=labels, label_map=label_map)
 
-    @classmethod
-    def read_label_map(cls) -> LabelMap:
-        """The dataset's classes, without opening its files."""
-        return LabelMap.read(resource("datasets", cls.folder, "labels.yaml"))
-
-    @staticmethod
-    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
-        """A scan's file, and its labels' where given, as the dataset has them.
+    def find(self, root: Path, split: str) -> Sequence[Pair]:
+        """The files of a split, sequence by sequence.
 
         Raises:
-            ValueError: a file is missing, damaged, or does not fit.
+            ValueError: a folder or sequence is not there, or not of the split.
         """
-        return read_scan(scan, labels=label, label_map=label_map)
+        folder = _sequences_folder(root)
+        chosen = self._choose_sequences(folder, split)
+        pairs = [
+            Pair(f"{sequence}/{scan.stem}", scan, self.label_file(folder, split, sequence, scan.stem))
+            for sequence in chosen
+            for scan in sorted((folder / sequence / "velodyne").glob("[0-9]*.bin"))
+        ]
+        if not pairs:
+            raise ValueError(f"{folder}: sequences {', '.join(chosen)} hold no scans in velodyne/; unpack them again.")
+        return pairs
 
-    @property
-    def label_map(self) -> LabelMap:
-        """The classes."""
-        return self._label_map
+    def label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
+        """Where the labels of a scan belong, below the folder of sequences; None where they are hidden."""
+        return None if split == HIDDEN_SPLIT else folder / sequence / "labels" / f"{frame}.label"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of all scans, in order."""
-        return tuple(self._names)
+    def read_list(self, path: str | Path) -> tuple[str, ...]:
+        """Read a list of scans, see the function `read_list`."""
+        return read_list(path)
 
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def name(self, index: int) -> str:
-        """What scan `index` is called, e.g. ``08/000123``."""
-        return self._names[index]
-
-    def scan_path(self, index: int) -> Path:
-        """The file of scan `index`."""
-        sequence, frame = self._names[index].split("/")
-        return self._folder / sequence / "velodyne" / f"{frame}.bin"
-
-    def label_path(self, index: int) -> Path:
-        """Where the labels of scan `index` belong; the file need not be there."""
-        sequence, frame = self._names[index].split("/")
-        return self._folder / sequence / "labels" / f"{frame}.label"
-
-    def scan(self, index: int) -> Scan:
-        """Scan `index`, with labels unless the split or the caller keeps them hidden.
-
-        Raises:
-            ValueError: a file is missing, damaged, or does not fit.
-        """
-        path = self.scan_path(index)
-        if not self._labelled:
-            return self.read(path)
-        labels = self.label_path(index)
-        if not labels.exists():
-            raise ValueError(
-                f"{labels}: missing, the labels of {path}. Unpack {self.labels_in} beside the scans, "
-                "or open the scans with labels=False."
-            )
-        return self.read(path, labels, label_map=self._label_map)
-
-    def select(self, names: Iterable[str]) -> SemanticKitti:
-        """The same, with only these scans (still in the order of their names).
-
-        Raises:
-            ValueError: a name that is not among the scans.
-        """
-        selection = copy(self)
-        selection._names = self._keep(names)
-        return selection
-
-    def _choose_sequences(self, split: str, sequences: Iterable[str | int] | None) -> list[str]:
-        splits = self._label_map.splits
-        if split not in splits:
-            raise ValueError(f"{self._label_map.dataset} has no split {split!r}; use {', '.join(splits)}.")
-        there = [sequence for sequence in splits[split] if (self._folder / sequence / "velodyne").is_dir()]
+    def _choose_sequences(self, folder: Path, split: str) -> list[str]:
+        splits, sequences = self.label_map.splits, self._sequences
+        there = [sequence for sequence in splits[split] if (folder / sequence / "velodyne").is_dir()]
         if sequences is None and not there:
             looked_for = ", ".join(splits[split])
             raise ValueError(
-                f"{self._folder}: no sequence of split {split} is there; looked for SS/velodyne with SS {looked_for}."
+                f"{folder}: no sequence of split {split} is there; looked for SS/velodyne with SS {looked_for}."
             )
         wanted = there if sequences is None else sorted({str(sequence).zfill(2) for sequence in sequences})
         if foreign := [sequence for sequence in wanted if sequence not in splits[split]]:
@@ -151,17 +91,8 @@ class SemanticKitti:
                 f"Sequences {', '.join(foreign)} are not in split {split}; use {', '.join(splits[split])}."
             )
         if missing := [sequence for sequence in wanted if sequence not in there]:
-            raise ValueError(
-                f"{self._folder}: sequences {', '.join(missing)} have no velodyne/ folder; unpack them there."
-            )
+            raise ValueError(f"{folder}: sequences {', '.join(missing)} have no velodyne/ folder; unpack them there.")
         return wanted
-
-    def _list_scans(self, sequence: str) -> list[str]:
-        return sorted(f"{sequence}/{path.stem}" for path in (self._folder / sequence / "velodyne").glob("[0-9]*.bin"))
-
-    def _keep(self, names: Iterable[str]) -> list[str]:
-        cure = "Name scans of this split and these sequences as SS/FFFFFF."
-        return keep_listed(self._names, names, self._folder, what="scan", cure=cure)
 
 
 def read_list(path: str | Path) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.data.source import ScanSource
+from rangeseg.data.dataset import ScanSource
 from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 

@@ -11,9 +11,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
+from typing import ClassVar
 
 import numpy as np
 
+from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.lists import keep_listed
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.labels import LabelMap
@@ -23,7 +25,7 @@ from rangeseg.synthetic.street import Street, build_street, check_drive
 from rangeseg.types import Scan
 
 
-class SyntheticStreets:
+class SyntheticStreets(ScanDataset):
     """Scans of streets that nobody has seen, labelled to the last point. Needs Open3D (extra `view`).
 
     Args:
@@ -44,6 +46,8 @@ class SyntheticStreets:
     Raises:
         ValueError: an unknown split, sequence, sensor, kind or scan, or a count that is none.
     """
+
+    folder: ClassVar[str] = "synthetic"
 
     def __init__(
         self,
@@ -80,8 +84,8 @@ class SyntheticStreets:
         self._kept, self._lock = streets_kept, Lock()
         check_drive(self._drive, kind)
 
-    @staticmethod
-    def read_label_map() -> LabelMap:
+    @classmethod
+    def read_label_map(cls) -> LabelMap:
         """SemanticKITTI's classes."""
         return SemanticKitti.read_label_map()
 
@@ -89,11 +93,6 @@ class SyntheticStreets:
     def label_map(self) -> LabelMap:
         """The classes."""
         return self._label_map
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of all scans, in order."""
-        return tuple(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -125,7 +124,7 @@ class SyntheticStreets:
             ValueError: always; says how to get files.
         """
         raise ValueError(
-            f"Scan {self.name(index)} is no file; write streets with `rangeseg synthesise` and name those."
+            f"Scan {self.name(index)} is not a file; write streets with `rangeseg synthesise` and name those."
         )
 
     def street(self, index: int) -> Street:

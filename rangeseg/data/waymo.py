@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.lists import keep_listed, read_names
 from rangeseg.labels import LabelMap
-from rangeseg.resources import resource
 from rangeseg.types import Scan
 
 TOP = 1
@@ -33,7 +33,7 @@ CALIBRATION = "[LiDARCalibrationComponent]"
 SEGMENTATION = "lidar_segmentation"
 
 
-class Waymo:
+class Waymo(ScanDataset):
     """The scans of one split, segment by segment, by time.
 
     Args:
@@ -61,7 +61,7 @@ class Waymo:
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
-        self._label_map = self.read_label_map()
+        self._label_map, self.split = self.read_label_map(), split
         if split not in self._label_map.splits:
             raise ValueError(f"Waymo Open has no split {split!r}; use {', '.join(self._label_map.splits)}.")
         self._home = Path(root) / self._label_map.splits[split][0]
@@ -78,11 +78,6 @@ class Waymo:
             cure = f"Name scans of split {split}, e.g. {self._names[0]}."
             self._names = keep_listed(self._names, frames, self._home, what="scan", cure=cure)
 
-    @classmethod
-    def read_label_map(cls) -> LabelMap:
-        """Waymo's classes, without opening its files."""
-        return LabelMap.read(resource("datasets", cls.folder, "labels.yaml"))
-
     @property
     def label_map(self) -> LabelMap:
         """The classes."""
@@ -94,14 +89,6 @@ class Waymo:
     def name(self, index: int) -> str:
         """What scan `index` is called."""
         return self._names[index]
-
-    def scan_path(self, index: int) -> Path:
-        """There is none.
-
-        Raises:
-            ValueError: always; a file holds all scans of a segment.
-        """
-        raise ValueError("Waymo's scans are rows of parquet files: they cannot be predicted as files. Use evaluate.")
 
     def scan(self, index: int) -> Scan:
         """Scan `index`: the first return of every pixel, with train ids where its frame has them.

@@ -6,24 +6,25 @@ from pathlib import Path
 
 from torch import nn
 
-from rangeseg.config import Config, config_from_yaml
+from rangeseg.config import config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import lookup_label_map
+from rangeseg.engine.experiment import Experiment
 from rangeseg.registry import ConfigError
 
 KEY = "runtime.initialise_from"
 
 
-def initialise(network: nn.Module, config: Config) -> None:
+def initialise(network: nn.Module, experiment: Experiment) -> None:
     """Give a network the weights of the teacher of the run that `runtime.initialise_from` names, if it names one.
 
     Args:
-        network: as the config builds it.
-        config: its channels and classes must be those of the run; sizes, losses and all else may differ.
+        network: as the experiment makes it.
+        experiment: its channels and classes must be those of the run; sizes, losses and all else may differ.
 
     Raises:
         ConfigError: there is no such checkpoint, or it has other channels, classes or another network.
     """
+    config = experiment.config
     if config.runtime.initialise_from is None:
         return
     path = Path(config.runtime.initialise_from)
@@ -31,13 +32,13 @@ def initialise(network: nn.Module, config: Config) -> None:
         state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
     except ValueError as error:
         raise ConfigError(f"{KEY}: {error}") from error
-    other = config_from_yaml(state["config"])
-    channels, classes = other.data.channels, lookup_label_map(other).names
+    other = Experiment(config_from_yaml(state["config"]))
+    channels, classes = other.config.data.channels, other.label_map.names
     if channels != config.data.channels:
         raise ConfigError(
             f"{KEY}: {path} reads {channels}, and data.channels are {config.data.channels}. Use one list."
         )
-    if classes != lookup_label_map(config).names:
+    if classes != experiment.label_map.names:
         raise ConfigError(f"{KEY}: {path} tells the classes {', '.join(classes)} apart, not those of this dataset.")
     try:
         network.load_state_dict(state["teacher"])

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rangeseg.networks.base import Network
 from rangeseg.teacher import NetworkTeacher
 from rangeseg.types import PseudoLabelled, View
 
@@ -29,7 +30,7 @@ class Method:
         Tarvainen and Valpola, NeurIPS 2017.
     """
 
-    def make_network(self, make: Callable[[int], nn.Module]) -> nn.Module:
+    def make_network(self, make: Callable[[int], Network]) -> Network:
         """What is trained.
 
         Args:
@@ -80,7 +81,7 @@ class FixMatch(Method):
         return (NetworkTeacher(network),)
 
 
-class Pair(nn.Module):
+class Pair(Network):
     """Two networks that learn side by side; the first is the one that is used.
 
     Args:
@@ -88,15 +89,14 @@ class Pair(nn.Module):
         second: of the same kind, with other initial weights.
     """
 
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+    def __init__(self, first: Network, second: Network) -> None:
         super().__init__()
         self.first, self.second = first, second
-        self.stride = getattr(first, "stride", (1, 1))
+        self.stride = first.stride
 
-    @property
-    def auxiliary(self) -> list[nn.Module]:
+    def auxiliary_heads(self) -> list[nn.Module]:
         """The auxiliary heads of both."""
-        return [*getattr(self.first, "auxiliary", ()), *getattr(self.second, "auxiliary", ())]
+        return [*self.first.auxiliary_heads(), *self.second.auxiliary_heads()]
 
     def forward(self, image: Tensor, other: Tensor | None = None, auxiliary: bool = False) -> Any:
         """The first network's logits of `image`; with `other`, followed by the second network's of `other`.
@@ -124,7 +124,7 @@ class CPS(Method):
         Chen et al., CVPR 2021.
     """
 
-    def make_network(self, make: Callable[[int], nn.Module]) -> nn.Module:
+    def make_network(self, make: Callable[[int], Network]) -> Network:
         """Two networks with different initial weights."""
         return Pair(make(0), make(1))
 

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from rangeseg.config import OptimConfig
+from rangeseg.networks.base import Network
 from rangeseg.registry import ConfigError, did_you_mean
 
 
 def parameter_groups(
-    network: nn.Module, weight_decay: float, multipliers: Mapping[str, float] | None = None
+    network: Network, weight_decay: float, multipliers: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
     """The trained parameters; those of one dimension (biases, norms) do not decay.
 
     Args:
-        network: its `parameter_groups()`, if it has any, names its parts; else all it has is one part.
+        network: its `parameter_groups()` names its parts.
         weight_decay: of the others.
         multipliers: part -> what its learning rate is multiplied by; 1 if not named.
 
@@ -30,7 +30,7 @@ def parameter_groups(
         ValueError: a parameter is in two parts, twice in one, or in none.
     """
     trained = [p for p in network.parameters() if p.requires_grad]
-    parts: dict[str, list[nn.Parameter]] = getattr(network, "parameter_groups", lambda: {"network": trained})()
+    parts = network.parameter_groups()
     multipliers = multipliers or {}
     for name in multipliers:
         if name not in parts:
@@ -53,7 +53,7 @@ def parameter_groups(
     return groups
 
 
-def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+def make_optimizer(network: Network, config: OptimConfig) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD."""
     groups = parameter_groups(network, config.weight_decay, config.lr_multipliers)
     if config.name == "adamw":

@@ -1,8 +1,8 @@
 """The loss on labelled views, and the auxiliary heads that only it asks (deep supervision).
 
-A network with such heads has them in `.auxiliary` and takes `network(image, auxiliary=True)`, which gives (logits,
-[logits of each head]), all of the image's size; without the word it gives logits alone. So evaluation, export, the
-consistency loss and the teacher never ask them, and `supervised.auxiliary` is the one key of deep supervision.
+A network with such heads lists them in `auxiliary_heads()`. `network(image, auxiliary=True)` returns (logits, [logits
+of each head]), all of the image's size; `network(image)` returns the logits alone. So evaluation, export, the
+consistency loss and the teacher never use the heads, and `supervised.auxiliary` is the one key of deep supervision.
 
     L_s = loss(logits, y) + auxiliary * sum over heads of loss(logits of the head, y)
     loss = ce * CE + lovasz * Lovász + boundary * boundary loss
@@ -12,19 +12,19 @@ Shapes: B views, K classes, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from rangeseg.config import Config, SupervisedConfig
+from rangeseg.config import SupervisedConfig
 from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, lovasz_softmax, ohem_cross_entropy
+from rangeseg.networks.base import Network
 from rangeseg.perturbations import Channels
 from rangeseg.registry import ConfigError
 from rangeseg.types import View
 
 
-def prepare_heads(network: nn.Module, weight: float) -> None:
+def prepare_heads(network: Network, weight: float) -> None:
     """Check that a network has the auxiliary heads that a config trains; those that it does not train are frozen.
 
     Args:
@@ -34,8 +34,8 @@ def prepare_heads(network: nn.Module, weight: float) -> None:
     Raises:
         ConfigError: there is a weight, and nothing that it weighs.
     """
-    heads: Sequence[nn.Module] = getattr(network, "auxiliary", ())
-    if weight and not len(heads):
+    heads = network.auxiliary_heads()
+    if weight and not heads:
         raise ConfigError(
             f"supervised.auxiliary: {weight} is a weight of auxiliary heads, and this {type(network).__name__} has "
             "none. Set it to 0, or take a network that has them, as {name: cenet, auxiliary: true}."
@@ -44,9 +44,9 @@ def prepare_heads(network: nn.Module, weight: float) -> None:
         head.requires_grad_(weight > 0)  # else several processes would wait for a gradient of it
 
 
-def no_loss_of_heads(network: nn.Module) -> Tensor | int:
+def no_loss_of_heads(network: Network) -> Tensor | int:
     """0, with a gradient of 0 for the auxiliary heads: of several processes each waits until every weight has one."""
-    heads: Sequence[nn.Module] = getattr(network, "auxiliary", ())
+    heads = network.auxiliary_heads()
     return 0 * sum((weight.sum() for head in heads for weight in head.parameters() if weight.requires_grad), start=0)
 
 
@@ -78,13 +78,11 @@ def supervised_loss(
     return loss
 
 
-def range_weight(config: Config, labelled: View) -> Tensor | None:
+def range_weight(settings: SupervisedConfig, channels: Channels, labelled: View) -> Tensor | None:
     """(B, H, W) range / `supervised.range_weight_m`, or None where that is 0."""
-    if not config.supervised.range_weight_m:
+    if not settings.range_weight_m:
         return None
-    data = config.data
-    channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
-    return channels.read(labelled.image, "range").clamp(min=0) / config.supervised.range_weight_m
+    return channels.read(labelled.image, "range").clamp(min=0) / settings.range_weight_m
 
 
 def _loss(

@@ -36,7 +36,8 @@ from rangeseg.engine.supervision import no_loss_of_heads, range_weight, supervis
 from rangeseg.engine.update_bn import update_bn
 from rangeseg.losses import confidence_rate, consistency_loss
 from rangeseg.mixing import concat
-from rangeseg.perturbations import Perturbation
+from rangeseg.networks.base import Network
+from rangeseg.perturbations import Channels, Perturbation
 from rangeseg.schedules import SCHEDULES, sigmoid_rampup
 from rangeseg.teacher import EmaTeacher, Teacher, pseudo_labels
 from rangeseg.types import PseudoLabelled, View
@@ -60,7 +61,7 @@ class Trainer:
         fabric: launched; gives devices, precision and processes.
         network: the student, (B, C, H, W) -> (B, K, H, W) logits.
         perturbation: of unlabelled views and their targets.
-        config: read are `supervised`, `consistency`, `teacher`, `optim` and `runtime`.
+        config: all of it but the sources of `data` and the sections of components is read.
         class_weights: (K,) of the cross-entropy; None for 1.
         method: whose predictions are the targets; it made `network`.
     """
@@ -68,7 +69,7 @@ class Trainer:
     def __init__(
         self,
         fabric: Fabric,
-        network: nn.Module,
+        network: Network,
         perturbation: Perturbation,
         config: Config,
         class_weights: Tensor | None = None,
@@ -77,10 +78,10 @@ class Trainer:
         self.fabric, self.config, self.perturbation = fabric, config, perturbation
         self.method = method or Method()
         if config.runtime.sync_batchnorm and fabric.world_size > 1:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            network = cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(network))
         if config.runtime.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = fabric.to_device(network)
+        self.network = cast(Network, fabric.to_device(network))
         ema = config.teacher
         self.teacher = EmaTeacher(self.network, ema.decay, warmup=ema.warmup, buffers=ema.buffers, mode=ema.mode)
         if config.runtime.compile:
@@ -90,8 +91,9 @@ class Trainer:
         self.perturbations = [perturbation.with_network(teacher.network) for teacher in self.teachers]
         self.student, self.optimizer = fabric.setup(self.network, make_optimizer(self.network, config.optim))
         self.class_weights = None if class_weights is None else fabric.to_device(class_weights)
-        self.step = 0
-        self.best = -1.0
+        data = config.data
+        self.channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
+        self.step, self.best = 0, -1.0
         self._guard = LossGuard(fabric.device, config.runtime.log_every, lambda value: self._reduce(value, "max"))
 
     def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
@@ -128,7 +130,7 @@ class Trainer:
         settings = self.config.supervised
         student = partial(self.student, auxiliary=True) if settings.auxiliary else self.student
         answer, label = self.method.supervised(student, labelled)
-        factor = range_weight(self.config, labelled)
+        factor = range_weight(settings, self.channels, labelled)
         return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
@@ -281,9 +283,8 @@ class Trainer:
 
     def _reduce(self, value: Tensor, operation: str) -> Tensor:
         """One value for all processes."""
-        return (
-            value if self.fabric.world_size == 1 else cast(Tensor, self.fabric.all_reduce(value, reduce_op=operation))
-        )
+        alone = self.fabric.world_size == 1
+        return value if alone else cast(Tensor, self.fabric.all_reduce(value, reduce_op=operation))
 
 
 def _chunks(view: View | tuple[()], parts: int) -> Iterator[View]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,9 @@ from lightning_fabric import Fabric
 
 from rangeseg.config import Config
 from rangeseg.data.loading import Stream, Views
-from rangeseg.engine.experiment import (
-    class_weights,
-    make_fabric,
-    make_method,
-    make_network,
-    make_perturbation,
-    make_views,
-    modality,
-    segment_views,
-    stride_of,
-)
+from rangeseg.engine.drawing import colored_points, draw
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.initialise import initialise
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.trainer import Batches, Evaluated, Trainer
@@ -37,6 +29,16 @@ from rangeseg.registry import ConfigError
 from rangeseg.vis.confusion import confusion_picture
 
 LABELLED, UNLABELLED_A, UNLABELLED_B = 0, 1, 2  # stream ids: which shuffling each loader draws
+
+
+@dataclass(frozen=True)
+class Validation:
+    """An evaluation during training."""
+
+    report: dict[str, Any]
+    scores: Scores
+    drawn: list[Segmented]
+    """The first few samples."""
 
 
 def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
@@ -52,49 +54,33 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
     Raises:
         ConfigError: the config does not fit the data, or the run folder is in use.
     """
-    fabric = make_fabric(config)
+    fabric = make_fabric(config.runtime)
     folder = Path(config.runtime.out)
     if not resume and (folder / "last.pt").exists():
         raise ConfigError(f"runtime.out: {folder} already holds a run. Go on with --resume, or choose another folder.")
-    data = TrainingData.open(config)
-    network = make_network(config, data.label_map.num_classes)
+    experiment = Experiment(config)
+    data = TrainingData.open(experiment)
+    network = experiment.make_network()
     if not resume:
-        initialise(network, config)
+        initialise(network, experiment)
     trainer = Trainer(
-        fabric,
-        network,
-        make_perturbation(config),
-        config,
-        class_weights(config, data.label_map),
-        make_method(config),
-    )
+        fabric, network, experiment.perturbation, config, experiment.class_weights, experiment.method
+    )  # fmt: skip
     if resume:
         trainer.resume(folder / "last.pt")
     logger = RunLogger(folder, enabled=fabric.is_global_zero, step=trainer.step)
     logger.start(config)
     reports: list[dict[str, Any]] = []
-    kind = modality(config)
 
     def evaluate() -> Evaluated:
-        result, scores, drawn = _validate(config, trainer, data)
-        step, last = trainer.step, trainer.step == config.optim.steps
-        for one in drawn:
-            logger.picture(step, f"validation/{one.sample.name}", kind.draw(one, data.label_map))
-            for what, (xyz, colors) in kind.points(one, data.label_map).items() if last else ():
-                logger.points(step, f"{one.sample.name}/{what}", xyz, colors)
-        if fabric.is_global_zero:
-            logger.picture(step, "confusion", confusion_picture(scores.overall.state, data.label_map.names))
-        reports.append(result)
-        per_class = {f"iou/{name}": value for name, value in result["iou"].items() if value is not None}
-        metrics = {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]} | per_class
-        if last:
-            logger.hyperparameters(asdict(config), {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]})
-        return Evaluated(result["mean_iou"], metrics)
+        validation = _validate(experiment, trainer, data)
+        reports.append(validation.report)
+        return _log_validation(logger, trainer, experiment, validation)
 
     with ExitStack() as stack:
         stack.callback(logger.close)
         trainer.fit(_batches(stack, config, fabric, data, trainer.step), logger, evaluate)
-    result = reports[-1] if reports else _validate(config, trainer, data)[0]
+    result = reports[-1] if reports else _validate(experiment, trainer, data).report
     if not fabric.is_global_zero:
         return None
     write_atomically(folder / "evaluation.json", json.dumps(result, indent=2).encode())
@@ -120,25 +106,44 @@ def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingDat
     return zip(labelled, a, b, strict=True)
 
 
-def _validate(config: Config, trainer: Trainer, data: TrainingData) -> tuple[dict[str, Any], Scores, list[Segmented]]:
+def _validate(experiment: Experiment, trainer: Trainer, data: TrainingData) -> Validation:
     """Score the teacher on this process's share of the samples, add up over processes, keep the first few to draw."""
-    fabric, label_map = trainer.fabric, data.label_map
-    views = make_views(config, data.validation, stride=stride_of(trainer.network))
+    fabric, label_map = trainer.fabric, experiment.label_map
+    views = experiment.views(data.validation, stride=trainer.network.stride)
     drawn: list[Segmented] = []
     mine = range(fabric.global_rank, len(views), fabric.world_size)
     teacher = trainer.teacher.network
 
-    def watched() -> Iterator[Segmented]:
-        for one in segment_views(config, teacher, views, mine, fabric.device):
-            if len(drawn) < config.runtime.log_images and fabric.is_global_zero:
+    def segmented() -> Iterator[Segmented]:
+        for one in experiment.segment(teacher, views, mine, fabric.device):
+            if len(drawn) < experiment.config.runtime.log_images and fabric.is_global_zero:
                 drawn.append(one)
             yield one
 
     scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # of a process without a share of few samples
     with evaluating(teacher):
         if mine:
-            scores = score(watched(), label_map.num_classes)
+            scores = score(segmented(), label_map.num_classes)
     if fabric.world_size > 1:
         counts = torch.as_tensor(scores.overall.state, device=fabric.device)
         scores.overall.state[...] = torch.as_tensor(fabric.all_reduce(counts, reduce_op="sum")).cpu().numpy()
-    return report(scores, label_map.names), scores, drawn
+    return Validation(report(scores, label_map.names), scores, drawn)
+
+
+def _log_validation(
+    logger: RunLogger, trainer: Trainer, experiment: Experiment, validation: Validation
+) -> Evaluated:  # fmt: skip
+    """Log pictures, numbers and, at the last step, points and hyperparameters."""
+    step, last, label_map = trainer.step, trainer.step == trainer.config.optim.steps, experiment.label_map
+    for one in validation.drawn:
+        logger.picture(step, f"validation/{one.sample.name}", draw(one, label_map))
+        for what, (xyz, colors) in colored_points(one, label_map).items() if last else ():
+            logger.points(step, f"{one.sample.name}/{what}", xyz, colors)
+    if trainer.fabric.is_global_zero:
+        logger.picture(step, "confusion", confusion_picture(validation.scores.overall.state, label_map.names))
+    result = validation.report
+    overall = {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]}
+    if last:
+        logger.hyperparameters(asdict(experiment.config), overall)
+    per_class = {f"iou/{name}": value for name, value in result["iou"].items() if value is not None}
+    return Evaluated(result["mean_iou"], overall | per_class)

@@ -9,9 +9,10 @@ Shapes: N points, H rows, W columns, K classes, S the window's side.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -153,19 +154,19 @@ def nearest_label(
     return nearest_points(points, padded, window).astype(prediction.dtype, copy=False)
 
 
-class BackProjection(Protocol):
-    """What turns a prediction into the labels of points, its settings bound.
+class BackProjection(ABC):
+    """The base of what turns a prediction of pixels into the labels of elements, with its settings bound."""
 
-    One whose `reads_logits` is true is given the (K, H, W) logits instead.
-    """
+    reads_logits: ClassVar[bool] = False
+    """`prediction` is (K, H, W) logits, not (H, W) train ids."""
 
-    def __call__(self, image: RangeImage, prediction: NDArray[np.integer], num_classes: int) -> NDArray[np.integer]:
+    @abstractmethod
+    def __call__(self, image: Any, prediction: NDArray[Any], num_classes: int) -> NDArray[Any]:
         """(H, W) train ids -> (N,) train ids."""
-        ...
 
 
 @dataclass(frozen=True)
-class NearestPixel:
+class NearestPixel(BackProjection):
     """`nearest_pixel` as a setting."""
 
     def __call__(
@@ -176,7 +177,7 @@ class NearestPixel:
 
 
 @dataclass(frozen=True)
-class KnnVote:
+class KnnVote(BackProjection):
     """`knn_vote` with its arguments bound; see there."""
 
     k: int = 5
@@ -193,7 +194,7 @@ class KnnVote:
 
 
 @dataclass(frozen=True)
-class NearestLabel:
+class NearestLabel(BackProjection):
     """`nearest_label` with its arguments bound; see there."""
 
     window: int = 5
@@ -206,7 +207,7 @@ class NearestLabel:
 
 
 @dataclass(frozen=True)
-class FillHoles:
+class FillHoles(BackProjection):
     """Every element takes the label of its pixel, after the holes in one class have been filled with it.
 
     Args:

@@ -15,14 +15,10 @@ import torch
 from torch import Tensor
 
 from rangeseg.evaluation.argmax import argmax_uint8
+from rangeseg.evaluation.backprojection import BackProjection
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.parallel import in_groups
 from rangeseg.types import Sample
-
-BackProjection = Callable[[Any, np.ndarray, int], np.ndarray]
-"""(raster, (H, W) train ids, K) -> (N,) train ids: an entry of `rangeseg.evaluation.backprojection.BACK_PROJECTIONS`.
-
-One whose `reads_logits` is true reads (K, H, W) logits in the place of the train ids."""
 
 DISTANCE_EDGES_M = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, np.inf)
 
@@ -66,19 +62,14 @@ def segment(
         with torch.inference_mode():
             logits = network(images)
         predictions = argmax_uint8(logits)
-        answers = answer(logits, back_projection) if reads_logits(back_projection) else predictions
+        answers = answer(logits, back_projection) if back_projection.reads_logits else predictions
         for sample, pixels, each in zip(group, predictions, answers, strict=True):
             yield Segmented(sample, pixels, back_projection(sample.raster, each, num_classes))
 
 
-def reads_logits(back_projection: BackProjection) -> bool:
-    """It is given (K, H, W) logits, where others are given (H, W) train ids."""
-    return bool(getattr(back_projection, "reads_logits", False))
-
-
 def answer(logits: Tensor, back_projection: BackProjection) -> np.ndarray:
     """(B, K, H, W) logits as this back-projection reads them: as they are, or (B, H, W) uint8 train ids."""
-    return logits.float().cpu().numpy() if reads_logits(back_projection) else argmax_uint8(logits)
+    return logits.float().cpu().numpy() if back_projection.reads_logits else argmax_uint8(logits)
 
 
 def evaluate(

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rangeseg.evaluation.backprojection import BackProjection
 from rangeseg.files import write_atomically
 from rangeseg.projection.range_image import RangeImage
 
@@ -170,7 +171,7 @@ def read_head(path: Path) -> PointHead:
 
 
 @dataclass(frozen=True)
-class HeadLabels:
+class HeadLabels(BackProjection):
     """A `PointHead` as a back-projection. Points whose whole window is of one class keep it.
 
     Args:

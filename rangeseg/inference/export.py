@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from rangeseg.config import write_config
 from rangeseg.engine.checkpoint import write_checkpoint
-from rangeseg.engine.experiment import make_projection, modality
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.inputs import ScanInput
 from rangeseg.files import write_atomically
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import Segmenter, Thing
@@ -104,7 +105,8 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
         draft = Path(folder) / path.name
         draft.write_bytes(FORMATS[path.suffix](run))
         exported = read_exported(draft, device="cpu" if run.device.type == "cpu" else "auto")
-        full = replace(run, config=replace(run.config, runtime=replace(run.config.runtime, precision="32-true")))
+        runtime = replace(run.config.runtime, precision="32-true")
+        full = replace(run, experiment=Experiment(replace(run.config, runtime=runtime)))
         agreement = compare(Segmenter(full), Segmenter(replace(full, network=exported)), things)
         if agreement.things == 0:
             raise ValueError(
@@ -190,12 +192,12 @@ FORMATS = {".onnx": to_onnx, ".pt2": to_package}
 
 def _program(run: Run) -> tuple[nn.Module, tuple[Tensor, Tensor], dict[str, dict[int, Any]]]:
     """What is exported, inputs to try it on, and which of their sizes are free."""
-    data, (rows, columns) = run.config.data, getattr(run.network, "stride", (1, 1))
+    data, (rows, columns) = run.config.data, run.network.stride
     model = Normalising(run.network, data.mean, data.std).to(run.device).eval()
-    scans = modality(run.config).things == "scans"
+    scans = isinstance(run.experiment.input, ScanInput)
     height, width = (-(-64 // step) * step for step in (rows, columns))  # large enough for every network to shrink
-    if scans:
-        height = make_projection(run.config).height
+    if isinstance(run.experiment.input, ScanInput):
+        height = run.experiment.input.size[0]
     example = (
         torch.randn(2, len(data.channels), height, width, device=run.device),
         torch.ones(2, height, width, dtype=torch.bool, device=run.device),
@@ -222,8 +224,8 @@ def describe(run: Run) -> dict[str, Any]:
         "channels": list(config.data.channels),
         "mean": list(config.data.mean),
         "std": list(config.data.std),
-        "stride": list(getattr(run.network, "stride", (1, 1))),
-        "projection": dict(config.data.projection) if modality(config).things == "scans" else None,
+        "stride": list(run.network.stride),
+        "projection": dict(config.data.projection) if isinstance(run.experiment.input, ScanInput) else None,
         "config": write_config(config),
     }
 

@@ -10,7 +10,6 @@ import json
 import pickle
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 
 from rangeseg.config import Config, write_config
 from rangeseg.engine.checkpoint import write_checkpoint
-from rangeseg.engine.experiment import lookup_label_map, make_network
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.run_logger import versions
 from rangeseg.files import write_atomically
 from rangeseg.networks.published import PARTS, import_state_dict
@@ -56,8 +55,7 @@ def import_weights(files: Sequence[Path], config: Config, *, new_classifier: boo
     folder = Path(config.runtime.out)
     if (folder / "last.pt").exists():
         raise ConfigError(f"{folder} already holds a run. Choose another folder.")
-    start = {key: value for key, value in config.network.items() if key != "weights"}  # all of them come from the files
-    network = make_network(replace(config, network=start), lookup_label_map(config).num_classes)
+    network = Experiment(config).make_network(weights=False)  # all of them come from the files
     state = read_published(files)
     try:
         import_state_dict(network, state, classifier="new" if new_classifier else "import")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.engine.experiment import lookup_label_map, make_network
+from rangeseg.engine.experiment import Experiment
 from rangeseg.labels import LabelMap
+from rangeseg.networks.base import Network
 from rangeseg.networks.exported import EXPORTED, read_exported
 from rangeseg.resources import resource
 
@@ -24,10 +24,19 @@ FIRST_ANSWER = ("datasets", "semantic_kitti", "first_answer.pt")
 class Run:
     """A trained run: its config and its teacher, which is what is evaluated, exported and shown."""
 
-    config: Config
-    label_map: LabelMap
-    network: nn.Module
+    experiment: Experiment
+    network: Network
     device: torch.device
+
+    @property
+    def config(self) -> Config:
+        """Of the training, with the overrides."""
+        return self.experiment.config
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes."""
+        return self.experiment.label_map
 
     @staticmethod
     def load(path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
@@ -44,20 +53,19 @@ class Run:
         path = resource(*FIRST_ANSWER) if path is None else Path(path)
         if path.suffix in EXPORTED:
             exported = read_exported(path, device=device)
-            config = config_from_yaml(exported.description["config"], overrides)
-            return Run(config, lookup_label_map(config), exported, exported.device)
+            return Run(
+                Experiment(config_from_yaml(exported.description["config"], overrides)), exported, exported.device
+            )
         state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
-        config = config_from_yaml(state["config"], overrides)
-        label_map = lookup_label_map(config)
-        start = {key: value for key, value in config.network.items() if key != "weights"}  # the run has its own
-        network = make_network(replace(config, network=start), label_map.num_classes)
+        experiment = Experiment(config_from_yaml(state["config"], overrides))
+        network = experiment.make_network(weights=False)
         network.load_state_dict(state["teacher"])
         chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        return Run.of(config, label_map, network, chosen)
+        return Run.of(experiment, network, chosen)
 
     @staticmethod
-    def of(config: Config, label_map: LabelMap, network: nn.Module, device: torch.device) -> Run:
-        """A network made ready to label, and to learn no more."""
+    def of(experiment: Experiment, network: Network, device: torch.device) -> Run:
+        """A network made ready for inference."""
         network = network.to(device).eval()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster forwards
-        return Run(config, label_map, network, device)
+        return Run(experiment, network, device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rangeseg.engine.experiment import make_views, open_source, segment_views, stride_of
 from rangeseg.evaluation.evaluate import Scores, score
 from rangeseg.inference.run import Run
 
@@ -23,8 +22,8 @@ def open_views(run: Run, split: str | None = None) -> Any:
     Raises:
         ConfigError: no such split.
     """
-    source = open_source(run.config, split or run.config.evaluation.split)
-    return make_views(run.config, source, stride=stride_of(run.network))
+    source = run.experiment.open(split or run.config.evaluation.split)
+    return run.experiment.views(source, stride=run.network.stride)
 
 
 def score_run(run: Run, views: Any, *, watch: Watch = lambda indices, word, total: indices) -> Scores:
@@ -39,5 +38,5 @@ def score_run(run: Run, views: Any, *, watch: Watch = lambda indices, word, tota
         ValueError: a sample has no labels, or there are none.
     """
     indices = watch(range(len(views)), "evaluating", len(views))
-    segmented = segment_views(run.config, run.network, views, indices, run.device)
+    segmented = run.experiment.segment(run.network, views, indices, run.device)
     return score(segmented, run.label_map.num_classes, distances=True)

@@ -19,9 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rangeseg.engine.experiment import inference_model, make_back_projection, make_projection, stride_of
 from rangeseg.evaluation.argmax import argmax_on_device
-from rangeseg.evaluation.evaluate import answer, reads_logits
+from rangeseg.evaluation.evaluate import answer
 from rangeseg.inference.run import Run
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_groups, in_order
@@ -63,9 +62,10 @@ class Segmenter:
 
     def __init__(self, run: Run, *, compile: bool = False) -> None:
         self.run = run
-        self._projection: Any = make_projection(run.config, stride_of(run.network))
-        self._back_projection = make_back_projection(run.config)
-        self._network = inference_model(run.config, run.network, compile=compile)
+        experiment = run.experiment
+        self._projection: Any = experiment.input.rasteriser(run.network.stride)
+        self._back_projection = experiment.back_projection
+        self._network = experiment.inference_model(run.network, compile=compile)
 
     @staticmethod
     def load(
@@ -180,7 +180,7 @@ class Segmenter:
         if logits.device.type != "cuda":
             answers = answer(logits, self._back_projection)
             return lambda: answers
-        wanted = logits.float() if reads_logits(self._back_projection) else argmax_on_device(logits)
+        wanted = logits.float() if self._back_projection.reads_logits else argmax_on_device(logits)
         here = torch.empty(wanted.shape, dtype=wanted.dtype, pin_memory=True)
         here.copy_(wanted, non_blocking=True)
         arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from rangeseg.networks.azimuth import upsample_align_corners
+from rangeseg.networks.base import Network
 from rangeseg.networks.layers import ActivationName, Conv3x3NormAct, check_input, stage
 
 
-class CENet(nn.Module):
+class CENet(Network):
     """The published CENet at the defaults, and its smaller relatives.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.
@@ -78,6 +79,10 @@ class CENet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def auxiliary_heads(self) -> Sequence[nn.Module]:
+        """One for every stage after the first, unless the network was made without them."""
+        return list(self.auxiliary)
 
     def forward(self, image: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """(B, C, H, W) -> (B, K, H, W) logits; with `auxiliary`, and as many of each head."""

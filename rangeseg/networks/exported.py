@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from rangeseg.networks.base import Network
 
 PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -24,7 +26,7 @@ KEY = "rangeseg"
 """The entry of the file's metadata that says, as JSON, all there is to know; see `rangeseg.inference.export`."""
 
 
-class ExportedNetwork(nn.Module):
+class ExportedNetwork(Network):
     """(B, C, H, W) normalised images -> (B, K, H, W) logits, as the network that was exported.
 
     The file's graph normalises by itself, for the sake of other programs; here its input is made from the normalised

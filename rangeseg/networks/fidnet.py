@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rangeseg.networks.azimuth import upsample_align_corners, upsample_width
+from rangeseg.networks.base import Network
 from rangeseg.networks.layers import SLOPE, Conv3x3NormAct, ConvNormAct, check_input, stage
 
 DILATIONS = (3, 6, 9)
@@ -127,7 +128,7 @@ def _stem(in_channels: int, channels: Sequence[int], azimuth_stride: int) -> nn.
     return nn.Sequential(*layers, *(ConvNormAct(before, after) for before, after in pairwise(channels)))
 
 
-class FIDNet(nn.Module):
+class FIDNet(Network):
     """The published FIDNet (ResNet34_point) at the defaults, and its smaller relatives.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.

@@ -20,11 +20,12 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from rangeseg.networks.base import Network
 from rangeseg.networks.fidnet import Head
 from rangeseg.networks.layers import ConvNormAct, check_input, stage
 
 
-class FoldNet(nn.Module):
+class FoldNet(Network):
     """12.5 GFLOP for a range image of 64 x 2048 at the defaults, 1.9 million parameters.
 
     Args:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rangeseg.networks.base import Network
 from rangeseg.networks.columns import MOMENTUM, DoubleColumns
 from rangeseg.networks.layers import Conv1x1, Conv3x3, check_input
 
@@ -74,7 +75,7 @@ class Stage(nn.Module):
         return self.units(F.leaky_relu(self.norm(self.conv(image)), SLOPE, inplace=True))
 
 
-class RangeNet(nn.Module):
+class RangeNet(Network):
     """The published RangeNet++ without its softmax at the defaults, and its smaller relatives.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.

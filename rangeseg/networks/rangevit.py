@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rangeseg.networks.base import Network
 from rangeseg.networks.layers import check_input
 from rangeseg.networks.pretrained import load_vit
 from rangeseg.networks.salsanext_blocks import Context, ConvActNorm, Residual
@@ -133,7 +134,7 @@ def resize_positions(positions: Tensor, grid: tuple[int, int], size: tuple[int, 
     return F.interpolate(image, size, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
 
 
-class RangeViT(nn.Module):
+class RangeViT(Network):
     """The published RangeViT on ViT-S without its point refiner (KPConv) at the defaults, and its smaller relatives.
 
     Args:

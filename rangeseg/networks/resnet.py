@@ -11,6 +11,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rangeseg.networks.base import Network
 from rangeseg.networks.layers import Conv1x1
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -155,7 +156,7 @@ class ResNet(Trunk):
         return stages
 
 
-class WithEncoder(nn.Module):
+class WithEncoder(Network):
     """A network on a trunk: two groups of weights, and BatchNorm that may be frozen.
 
     Args:
@@ -167,8 +168,6 @@ class WithEncoder(nn.Module):
     Raises:
         ValueError: the views are cylinders, or `freeze_batchnorm` is unknown.
     """
-
-    stride = (1, 1)
 
     def __init__(self, trunk: Trunk, freeze_batchnorm: Freeze, wrap: bool) -> None:
         super().__init__()

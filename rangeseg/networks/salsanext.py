@@ -21,11 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rangeseg.networks.azimuth import pad_azimuth
+from rangeseg.networks.base import Network
 from rangeseg.networks.layers import check_input
 from rangeseg.networks.salsanext_blocks import Branches, Context, Residual
 
 
-class SalsaNext(nn.Module):
+class SalsaNext(Network):
     """The published SalsaNext at the defaults, without its softmax and its uncertainty.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rangeseg.networks.base import Network
 from rangeseg.networks.columns import MOMENTUM, DoubleColumns, MaxPool
 from rangeseg.networks.layers import Conv3x3, check_input
 
@@ -105,7 +106,7 @@ class Fire(nn.Module):
         return F.relu(torch.cat((self.expand1x1(hidden), self.expand3x3(hidden)), dim=1), inplace=True)
 
 
-class SqueezeSegV2(nn.Module):
+class SqueezeSegV2(Network):
     """The published SqueezeSegV2 without its softmax and its CRF at the defaults, and its smaller relatives.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.

@@ -62,7 +62,7 @@ class PhotoFolder(OwnClasses, PhotoPairs):
         Raises:
             ValueError: the patterns do not tell splits apart, or two files would have one name.
         """
-        return self._patterns.find(root, split, self.label_map.splits, IMAGE_SUFFIXES, self.thing)
+        return self._patterns.find(root, split, self.label_map.splits, IMAGE_SUFFIXES, self.kind)
 
     @staticmethod
     def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:

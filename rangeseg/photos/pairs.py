@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from rangeseg.data.file_pairs import FilePairs, Pair
 from rangeseg.data.lists import read_names
-from rangeseg.labels import LabelMap
-from rangeseg.photos.io import IMAGE_SUFFIXES, read_photo
+from rangeseg.photos.dataset import PhotoDataset
+from rangeseg.photos.io import IMAGE_SUFFIXES
 from rangeseg.types import Photo
 
 __all__ = ["Pair", "PhotoPairs", "list_images", "read_photo_list"]
 
 
-class PhotoPairs(FilePairs):
+class PhotoPairs(FilePairs, PhotoDataset):
     """The photographs of one split, in the order in which a dataset's `find` gives them; arguments as `FilePairs`."""
-
-    thing: ClassVar[str] = "photograph"
-    palette: ClassVar[bool] = False
-    """Predictions are palette PNGs in the classes' colours; the ids in the file are the same."""
-
-    @staticmethod
-    def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:
-        """A photograph's file, and its labels' where given, as the dataset has them.
-
-        Raises:
-            ValueError: a file is missing, damaged, or does not fit.
-        """
-        return read_photo(image, labels=label, label_map=label_map)
-
-    @staticmethod
-    def prediction_name(image: Path) -> str:
-        """The file name that a photograph's prediction has in the dataset's own form."""
-        return f"{image.stem}.png"
 
     def photo(self, index: int) -> Photo:
         """Photograph `index`, with labels unless the split or the caller keeps them hidden.

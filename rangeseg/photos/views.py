@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from rangeseg.data.source import PhotoSource
 from rangeseg.photos.augment import PhotoAugmentation
 from rangeseg.photos.cache import Memory
+from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.photos.padded_image import PhotoPadding
 from rangeseg.photos.window import COLORS
 from rangeseg.projection.range_image import normalisation
@@ -41,7 +41,7 @@ class PhotoViews:
 
     def __init__(
         self,
-        source: PhotoSource,
+        source: PhotoDataset,
         padding: PhotoPadding | None = None,
         *,
         mean: Sequence[float] = IMAGENET_MEAN,

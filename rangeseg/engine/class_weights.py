@@ -1,0 +1,62 @@
+"""Weights of the classes in the cross-entropy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rangeseg.config import SupervisedConfig
+from rangeseg.labels import LabelMap
+from rangeseg.registry import ConfigError
+
+
+def class_weights(settings: SupervisedConfig, label_map: LabelMap) -> Tensor | None:
+    """(K,) float32 weights of the cross-entropy, or None.
+
+    Args:
+        settings: `supervised.class_weights` and `supervised.frequencies` are read.
+        label_map: the classes, and their frequencies where the config gives none.
+
+    Raises:
+        ConfigError: weights are asked for, and the dataset's frequencies are not known or not those of its classes.
+    """
+    if settings.class_weights == "none":
+        return None
+    if shares := settings.frequencies:
+        if odd := sorted(set(shares) ^ set(label_map.names)):
+            raise ConfigError(
+                f"supervised.frequencies: {', '.join(odd)}: each class of {label_map.dataset} needs one, and nothing "
+                "else has one. Count them with rangeseg stats."
+            )
+        if wrong := [name for name, share in shares.items() if not 0 <= share <= 1]:
+            raise ConfigError(f"supervised.frequencies: {', '.join(wrong)}: not a share of a whole; give 0 to 1.")
+        label_map = replace(label_map, frequencies=np.array([shares[name] for name in label_map.names]))
+    try:
+        weights = loss_weights(label_map, settings.class_weights)
+    except ValueError as error:
+        raise ConfigError(f"supervised.class_weights: {error}") from error
+    return torch.as_tensor(weights, dtype=torch.float32)
+
+
+def loss_weights(label_map: LabelMap, kind: str) -> NDArray[np.float64]:
+    """(K,) weights of a dataset's classes.
+
+    Args:
+        label_map: its frequencies are read.
+        kind: inverse, root or log, as `supervised.class_weights` has it.
+
+    Raises:
+        ValueError: the dataset's frequencies are not known.
+    """
+    weights = label_map.class_weights()
+    if kind == "root":
+        weights = np.sqrt(weights)
+        weights = weights / weights.mean()
+    if kind == "log":
+        weights = np.log1p(weights)
+        weights = weights / weights.max()
+    return weights

@@ -1,0 +1,34 @@
+"""Devices and processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from rangeseg.config import RuntimeConfig
+from rangeseg.engine.precision import usable_precision
+
+
+def make_fabric(runtime: RuntimeConfig) -> Fabric:
+    """Devices, processes and precision, launched; precision falls back, with a warning, to what the hardware has."""
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    torch.backends.cudnn.benchmark = not runtime.deterministic  # sizes do not change, so trying kernels pays
+    if runtime.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    precision: Any = usable_precision(runtime.precision, runtime.accelerator)
+    several = runtime.devices * runtime.num_nodes > 1
+    # our own mean of the buffers replaces DDP's broadcast: see Trainer._average_buffers
+    strategy = DDPStrategy(broadcast_buffers=False) if several else "auto"
+    fabric = Fabric(
+        accelerator=runtime.accelerator,
+        devices=runtime.devices,
+        num_nodes=runtime.num_nodes,
+        precision=precision,
+        strategy=strategy,
+    )
+    fabric.launch()
+    return fabric

@@ -1,0 +1,50 @@
+"""The base of datasets of photographs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rangeseg.data.dataset import Dataset
+from rangeseg.labels import LabelMap
+from rangeseg.photos.io import IMAGE_SUFFIXES, read_photo
+from rangeseg.photos.prediction_files import PhotoFiles
+from rangeseg.types import Photo
+
+
+class PhotoDataset(Dataset):
+    """The base of datasets of photographs."""
+
+    kind: ClassVar[str] = "photograph"
+    element: ClassVar[str] = "pixel"
+    suffixes: ClassVar[tuple[str, ...]] = IMAGE_SUFFIXES
+    palette: ClassVar[bool] = False
+    """Predictions are palette PNGs in the classes' colours; the ids in the file are the same."""
+
+    @staticmethod
+    def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:
+        """A photograph's file, and its labels' where given, as the dataset has them.
+
+        Raises:
+            ValueError: a file is missing, damaged, or does not fit.
+        """
+        return read_photo(image, labels=label, label_map=label_map)
+
+    @staticmethod
+    def prediction_name(image: Path) -> str:
+        """The file name that a photograph's prediction has in the dataset's own form."""
+        return f"{image.stem}.png"
+
+    @classmethod
+    def prediction_files(cls, label_map: LabelMap, options: dict[str, Any]) -> PhotoFiles:
+        """PNGs in the dataset's own form."""
+        return PhotoFiles(label_map, cls.prediction_name, cls.reader(options), palette=cls.palette)
+
+    @abstractmethod
+    def photo(self, index: int) -> Photo:
+        """Photograph `index`, with train-id labels where the files have them."""
+
+    def item(self, index: int) -> Photo:
+        """Photograph `index`."""
+        return self.photo(index)

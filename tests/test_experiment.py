@@ -1,0 +1,103 @@
+"""An experiment makes each part of its config once, and takes only classes that declare what is asked of them."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from torch import nn
+
+from rangeseg.catalog import BACK_PROJECTIONS, DATASETS, NETWORKS
+from rangeseg.config import Config
+from rangeseg.data.dataset import Dataset, ScanDataset
+from rangeseg.engine import experiment, inputs
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.training import train
+from rangeseg.evaluation.backprojection import BackProjection
+from rangeseg.networks.base import Network
+from rangeseg.photos.dataset import PhotoDataset
+from rangeseg.registry import ConfigError, build
+
+
+class Plain:
+    """A dataset, a back-projection and a perturbation that derives from nothing."""
+
+    def __init__(self, **anything: Any) -> None: ...
+
+
+class PlainNetwork(nn.Module):
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(in_channels, num_classes, 1)
+
+
+def test_training_builds_each_component_once(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: Counter[str] = Counter()
+
+    def counting(table: Any, section: Any, path: str, **context: Any) -> Any:
+        built[path] += 1
+        return build(table, section, path, **context)
+
+    for module in (experiment, inputs):
+        monkeypatch.setattr(module, "build", counting)
+    train(tiny_config)
+    sources = built.pop("data.dataset")
+    views = built.pop("data.augmentation")
+    assert sources == 3  # labelled, unlabelled, validation
+    assert views == 2  # labelled, unlabelled
+    assert set(built) == {"data.projection", "network", "method", "perturbation", "evaluation.back_projection"}
+    assert set(built.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("section", "base"),
+    [
+        ("data.dataset", "ScanDataset"),
+        ("network", "Network"),
+        ("perturbation", "Perturbation"),
+        ("evaluation.back_projection", "BackProjection"),
+    ],
+)
+def test_a_class_without_its_base_is_refused(tiny_config: Config, section: str, base: str) -> None:
+    *way, last = section.split(".")
+    holder: Any = tiny_config
+    for part in way:
+        holder = getattr(holder, part)
+    plain = "PlainNetwork" if section == "network" else "Plain"
+    setattr(holder, last, {"name": f"{__name__}:{plain}"})
+    made = Experiment(tiny_config)
+    use = {
+        "data.dataset": lambda: made.label_map,
+        "network": lambda: made.make_network(5),
+        "perturbation": lambda: made.perturbation,
+        "evaluation.back_projection": lambda: made.back_projection,
+    }
+    with pytest.raises(ConfigError, match=rf"{section}\.name: .*{plain}.* derives from .*{base}"):
+        use[section]()
+
+
+@pytest.mark.parametrize("name", list(DATASETS))
+def test_datasets_declare_their_kind(name: str) -> None:
+    found: Any = DATASETS[name]
+    assert issubclass(found, Dataset)
+    assert (found.kind, found.element) in {("scan", "point"), ("photograph", "pixel")}
+    assert issubclass(found, PhotoDataset if found.kind == "photograph" else ScanDataset)
+    assert found.suffixes
+    assert found.folder
+
+
+def test_networks_and_back_projections_derive_from_their_bases() -> None:
+    assert all(issubclass(NETWORKS[name], Network) for name in NETWORKS)  # type: ignore[arg-type]
+    assert all(issubclass(BACK_PROJECTIONS[name], BackProjection) for name in BACK_PROJECTIONS)  # type: ignore[arg-type]
+
+
+def test_a_network_declares_nothing_by_default() -> None:
+    class Bare(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trained, self.frozen = nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
+
+    network = Bare()
+    assert network.stride == (1, 1)
+    assert network.auxiliary_heads() == ()
+    (part,) = network.parameter_groups().values()
+    assert {id(p) for p in part} == {id(p) for p in network.trained.parameters()}
