@@ -1,4 +1,4 @@
-"""Every shipped component by its name in a config, and where it is: one line adds one.
+"""The location of every shipped component by its config name; one line adds a component.
 
 Nothing is imported before it is asked for. A class of your own needs no line: ``module:Class`` in a YAML reaches it.
 """

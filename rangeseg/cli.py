@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 after an error that the user can mend, said in one line on standard error; 130 after Ctrl-C. Wrong usage
+        0; 1 after an error that the user can fix, printed in one line on standard error; 130 after Ctrl-C. Wrong usage
         exits with 2.
     """
     words = sys.argv[1:] if argv is None else list(argv)
@@ -52,19 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """What a command line asks for: the command's arguments, and `key.path=value` words as `overrides`."""
+    """Parse a command line: the command's arguments, with `key.path=value` words as `overrides`."""
     overrides = [word for word in words if OVERRIDE.match(word)]
     rest = [word for word in words if word not in overrides]
     command = next((word for word in rest if not word.startswith("-")), None)
     if command is not None and command not in COMMANDS:
-        sys.exit(_say(f"error: no command {command!r}. {did_you_mean(command, list(COMMANDS))}", 2))
+        sys.exit(_say(f"error: unknown command {command!r}. {did_you_mean(command, list(COMMANDS))}", 2))
     arguments = make_parser().parse_args(rest)
     arguments.overrides = overrides
     return arguments
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says which config key an unknown option was meant for."""
+    """A parser that suggests the config key for an unknown option."""
 
     def error(self, message: str) -> NoReturn:
         if unknown := re.match(r"unrecognized arguments: --([a-z_-]+)", message):
@@ -73,12 +73,12 @@ class _Parser(argparse.ArgumentParser):
             name = unknown[1].replace("-", "_")
             if meant := [key for key in keys() if key.rpartition(".")[2] == name]:
                 written = " or ".join(f"{key}=VALUE" for key in meant)
-                message = f"no option --{unknown[1]}. A key of the config is written {written}"
+                message = f"unknown option --{unknown[1]}. Write the config key as {written}"
         super().error(message)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Each option says its default, unless it has none."""
+    """A help formatter that adds the default of each option, if it has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default
@@ -91,11 +91,11 @@ def _plain(value: object) -> str:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """The parser of all commands."""
     parser = _Parser(
         prog="rangeseg",
         description="Semi-supervised LiDAR segmentation in the range view.",
-        epilog="rangeseg COMMAND --help tells what a command takes. key.path=value overrides a key of the config.",
+        epilog="rangeseg COMMAND --help shows the options of a command. key.path=value overrides a config key.",
     )
     parser.add_argument("--version", action="version", version=f"rangeseg {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Atomic writing: a file never appears incomplete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write a file that is either wholly there or as it was before, however the program ends.
+    """Write a file atomically: after a crash it is either complete or unchanged.
 
     The content goes to a temporary file in the same folder (a dot, the name, ``.tmp``), is flushed to the disk and then
     takes the name. Missing parent folders are made.

@@ -32,7 +32,7 @@ class Sensor(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """A dataset's classes. Train ids are the places in `names`; what has no class is IGNORE.
+    """A dataset's classes. A train id is an index into `names`; raw ids without a class are IGNORE.
 
     Args:
         dataset: what the dataset is called.
@@ -77,12 +77,16 @@ class LabelMap:
             raise ValueError(f"{self.dataset}: raw ids {outside} do not fit 16 bits; use 0 to {_RAW_IDS - 1}.")
         if set(self.raw_names) != set(self.learning_map):
             odd = sorted(set(self.raw_names) ^ set(self.learning_map))
-            raise ValueError(f"{self.dataset}: raw ids {odd} have a name or a class, but not both; give both.")
+            raise ValueError(
+                f"{self.dataset}: raw ids {odd} have a name without a class, or a class without a name; give both."
+            )
         for train, raw in enumerate(self.raw_ids):
             if self.learning_map.get(raw) != train:
                 raise ValueError(f"{self.dataset}: raw id {raw} of class {self.names[train]!r} is not mapped to it.")
         if self.learning_map.get(self.ignore_raw, IGNORE) != IGNORE:
-            raise ValueError(f"{self.dataset}: raw id {self.ignore_raw} has a class; name a raw id of none as ignore.")
+            raise ValueError(
+                f"{self.dataset}: raw id {self.ignore_raw} has a class; set ignore to a raw id without a class."
+            )
 
     @classmethod
     def read(cls, path: str | Path) -> LabelMap:
@@ -153,8 +157,8 @@ class LabelMap:
         wrong = ((train < 0) | (train >= self.num_classes)) & (train != IGNORE)
         if wrong.any():
             raise ValueError(
-                f"{np.count_nonzero(wrong)} labels are no train ids of {self.dataset}: "
-                f"{_few(np.unique(train[wrong]))}. Give 0 to {self.num_classes - 1}, or {IGNORE} for none."
+                f"{np.count_nonzero(wrong)} labels are not train ids of {self.dataset}: "
+                f"{_few(np.unique(train[wrong]))}. Give 0 to {self.num_classes - 1}, or {IGNORE} for no label."
             )
         return self._raw_of_train[train]
 
@@ -168,8 +172,8 @@ class LabelMap:
         """
         if self.frequencies is None:
             raise ValueError(
-                f"{self.dataset}'s labels.yaml has no frequencies to weigh classes by; write class_weights: none, or "
-                "count them with `rangeseg stats CONFIG --out stats.yaml` and make that a base of the config."
+                f"{self.dataset}'s labels.yaml has no class frequencies; set class_weights: none, or "
+                "run `rangeseg stats CONFIG --out stats.yaml` and include that file in base."
             )
         return 1.0 / (self.frequencies + epsilon)
 
@@ -196,7 +200,7 @@ def _few(ids: NDArray[np.integer], most: int = 8) -> str:
 def _colors(colors: list[list[int]]) -> NDArray[np.uint8]:
     for color in colors:
         if len(color) != 3 or not all(0 <= value <= 255 for value in color):
-            raise ValueError(f"color {color} is no [red, green, blue] of 0 to 255")
+            raise ValueError(f"color {color} is not [red, green, blue] with values from 0 to 255")
     return np.array(colors, np.uint8).reshape(-1, 3)
 
 
@@ -204,10 +208,10 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
     classes, raw = content["classes"], content["raw"]
     train_of_name = {entry["name"]: train for train, entry in enumerate(classes)}
     if len(train_of_name) != len(classes):
-        raise ValueError("two classes have the same name; give each its own")
+        raise ValueError("two classes have the same name; give each a different name")
     if stray := [entry["class"] for entry in raw.values() if entry["class"] not in (*train_of_name, "ignore")]:
         raise ValueError(
-            f"raw ids belong to {sorted(set(stray))}, which are no classes; use ignore or {[*train_of_name]}"
+            f"raw ids belong to {sorted(set(stray))}, which are not classes; use ignore or {[*train_of_name]}"
         )
     return LabelMap(
         dataset=content["dataset"],
@@ -235,7 +239,7 @@ def _frequencies(classes: list[dict[str, Any]]) -> NDArray[np.float64] | None:
 
 
 def _raw_colors(classes: list[dict[str, Any]], raw: dict[int, dict[str, Any]]) -> dict[int, tuple[int, int, int]]:
-    """A raw id's own colour, or else its class's where the class is written as this id."""
+    """The colour of each raw id: its own, or that of its class if the class is written as this id."""
     colors = {entry["raw"]: entry["color"] for entry in classes}
     colors |= {raw_id: entry["color"] for raw_id, entry in raw.items() if "color" in entry}
     return {

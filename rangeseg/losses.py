@@ -268,7 +268,7 @@ def consistency_loss(
 
 
 def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97) -> Tensor:
-    """The share of valid pixels whose target is confident: a threshold never or always reached selects nothing.
+    """The share of valid pixels with a confident target; a threshold that all or no pixels reach has no effect.
 
     Args:
         target: (B, K, H, W) probabilities.

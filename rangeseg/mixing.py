@@ -1,4 +1,4 @@
-"""Put two batches of views together by a mask. True is taken from `b`; every pixel comes from exactly one of the two.
+"""Mixing of two batches of views by a mask. True selects `b`; every pixel comes from exactly one of the two.
 
 Shapes: B views, C channels, F fields of any kind, K classes, H rows, W columns.
 """
@@ -23,7 +23,7 @@ _INTEGERS = {1: np.int8, 4: np.int32, 8: np.int64}
 
 
 def mix(a: Batch, b: Batch, mask: Tensor, *, out: Batch | None = None) -> Batch:
-    """CutMix: pixels of `b` where the mask is True, of `a` elsewhere: every field alike.
+    """CutMix: pixels of `b` where the mask is True, of `a` elsewhere, for every field.
 
     Args:
         a: B views, with labels or with targets.
@@ -49,7 +49,7 @@ def mix(a: Batch, b: Batch, mask: Tensor, *, out: Batch | None = None) -> Batch:
 
 
 def erase(a: Batch, mask: Tensor) -> Batch:
-    """CutOut: where the mask is True nothing is there: image 0, not valid (so that no loss counts it), label IGNORE.
+    """CutOut: where the mask is True, image is 0, valid is False (so that no loss counts it) and label is IGNORE.
 
     Args:
         a: B views, with labels or with targets; targets stay.
@@ -88,7 +88,7 @@ def concat(batches: Sequence[PseudoLabelled]) -> PseudoLabelled:
 
 
 def mix_probabilities(a: Tensor, b: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """What the teacher says of `mix(a, b, mask)`, from what it says of `a` and of `b`; for logits as for probabilities.
+    """The teacher's prediction for `mix(a, b, mask)` from its predictions for `a` and `b`; also for logits.
 
     Args:
         a: (B, K, H, W).
@@ -133,11 +133,11 @@ def where(mask: Tensor, yes: Tensor, no: Tensor, *, out: Tensor | None = None) -
 
 def _check_mask(mask: Tensor, *shapes: torch.Size) -> None:
     if mask.dtype != torch.bool:
-        raise ValueError(f"The mask has dtype {mask.dtype}; give bool, True = taken from b (or erased).")
+        raise ValueError(f"The mask has dtype {mask.dtype}; give bool (True: taken from b, or erased).")
     for shape in shapes:
         if mask.shape != shape:
             raise ValueError(
-                f"The mask has shape {tuple(mask.shape)} beside views of {tuple(shape)}; give one bool for each pixel."
+                f"The mask has shape {tuple(mask.shape)} for views of {tuple(shape)}; give one bool for each pixel."
             )
 
 

@@ -1,4 +1,4 @@
-"""Noise the size of an image, drawn on the device it is for, and the same for the same state of a generator.
+"""Image-sized noise drawn on its device, reproducible from the state of a generator.
 
 One integer is drawn on the CPU and seeds a generator there, so that nothing large is copied. Devices of one kind draw
 the same numbers; a CPU and a GPU do not.
@@ -42,7 +42,7 @@ def uniform(generator: Generator, shape: Sequence[int], device: torch.device | s
 
 
 def beta(generator: Generator, shape: Sequence[int], alpha: float) -> Tensor:
-    """Numbers of the distribution Beta(alpha, alpha), drawn on the CPU: torch's own takes no generator.
+    """Samples of Beta(alpha, alpha), drawn on the CPU, because torch's sampler accepts no generator.
 
     Args:
         generator: a CPU generator; one integer is drawn.

@@ -1,4 +1,4 @@
-"""Open3D, which is heavy and optional: imported when something is to be shown or ray-cast."""
+"""Open3D, a large optional dependency, imported only for viewing and ray-casting."""
 
 from __future__ import annotations
 

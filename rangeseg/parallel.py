@@ -1,4 +1,4 @@
-"""One function over many things in threads: kernels, file reads and NumPy's large operations release the GIL."""
+"""Map a function over items in threads: kernels, file reads and large NumPy operations release the GIL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def in_order(
         ValueError: fewer than no workers; and whatever `function` or the items themselves raise, in its turn.
     """
     if workers < 0:
-        raise ValueError(f"There are {workers} workers; give 0 or more.")
+        raise ValueError(f"Got {workers} workers; give 0 or more.")
     if workers == 0:
         yield from map(function, items)
         return

@@ -1,4 +1,4 @@
-"""Components by name: a dict in plain sight, `module:Name` for the user's own, constructor arguments as the schema."""
+"""Components by name: plain dicts, `module:Name` for a user's class, constructor arguments as the schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Component = dict[str, Any]
 
 
 class ConfigError(ValueError):
-    """A config that cannot be run: names the key's path, what it holds, and what to write instead."""
+    """An invalid config: the message names the key's path, its value and the fix."""
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -70,8 +70,8 @@ def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], p
         table: name -> class; ``module:Name`` reaches a class of the user's own.
         section: `name` and constructor arguments.
         path: the section's path in the config, for errors.
-        context: what the experiment knows (in_channels, wrap, ...): given to a constructor that takes it, unless the
-            section has it.
+        context: values of the experiment (in_channels, wrap, ...), passed to constructors that accept them, unless the
+            section has them.
 
     Raises:
         ConfigError: unknown name or argument, missing argument, wrong type, or the constructor's own ValueError.
@@ -123,7 +123,7 @@ def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Cal
 
 
 def accepted_kwargs(function: Callable[..., Any], section: Mapping[str, Any]) -> dict[str, Any]:
-    """Those keys of a section that a function takes."""
+    """The keys of a section that a function accepts."""
     parameters = inspect.signature(function).parameters
     return {key: value for key, value in section.items() if key in parameters}
 

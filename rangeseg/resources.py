@@ -1,4 +1,4 @@
-"""Where `configs/` and `datasets/` are: beside `rangeseg/` in a checkout, in `rangeseg/_data/` when installed."""
+"""The location of `configs/` and `datasets/`: next to `rangeseg/` in a checkout, `rangeseg/_data/` when installed."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def resource(*parts: str) -> Path:
     if path.exists():
         return path
     folder = next(parent for parent in path.parents if parent.is_dir())
-    there = ", ".join(sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))) or "nothing"
-    raise ValueError(f"rangeseg ships no {'/'.join(parts)}. In {folder} there is: {there}.")
+    entries = ", ".join(sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))) or "nothing"
+    raise ValueError(f"rangeseg ships no {'/'.join(parts)}. In {folder} there is: {entries}.")

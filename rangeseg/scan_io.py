@@ -1,4 +1,4 @@
-"""Reading scans and labels, writing labels. Every error names the file and says what to do.
+"""Reading scans and labels, and writing labels. Errors name the file and the fix.
 
 `rangeseg.scan_formats` has a reader for each format. Labels of points without a return are taken as the file has them.
 Shapes: N points.
@@ -50,7 +50,7 @@ def read_scan(
     label_dtype: str | None = None,
     fields: AskedFields | None = None,
 ) -> Scan:
-    """Read one scan, and its labels where asked.
+    """Read one scan, and its labels if requested.
 
     Args:
         path: a file that ends as one of `READERS`. KITTI's ``.bin`` (float32 x, y, z in metres, remission) and ``.npy``
@@ -74,20 +74,24 @@ def read_scan(
     named = next((read for ending, read in NAMED.items() if path.name.endswith(ending)), None)
     if nameless is not None:
         if fields:
-            raise ValueError(f"{path}: its columns have no names; fields are for {', '.join(NAMED)}.")
+            raise ValueError(f"{path}: the columns of this format have no names; fields works for {', '.join(NAMED)}.")
         scan = nameless(path)
     elif named is not None:
         scan = named(path, fields or {})
     else:
-        raise ValueError(f"{path}: scans end in {' or '.join(READERS)}, not in {path.suffix!r}; convert the file.")
+        raise ValueError(
+            f"{path}: unknown extension {path.suffix!r}; scans end in {' or '.join(READERS)}. Convert the file."
+        )
     if labels is None:
         return scan
     if label_map is None:
-        raise ValueError(f"{labels}: labels need a label_map; give LabelMap.read('datasets/<name>/labels.yaml').")
+        raise ValueError(
+            f"{labels}: reading labels needs a label_map; give LabelMap.read('datasets/<name>/labels.yaml')."
+        )
     semantic = _read_raw_ids(Path(labels), label_dtype)
     if len(semantic) != len(scan):
         raise ValueError(
-            f"{labels}: {len(semantic)} labels for the {len(scan)} points of {path}; give the labels of the same scan."
+            f"{labels}: {len(semantic)} labels for {len(scan)} points of {path}; give the labels of the same scan."
         )
     try:
         return replace(scan, label=label_map.to_train(semantic))
@@ -106,7 +110,7 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16
     """
     path = Path(path)
     if path.suffix != ".label":
-        raise ValueError(f"{path}: labels end in .label, not in {path.suffix!r}; give a KITTI label file.")
+        raise ValueError(f"{path}: unknown extension {path.suffix!r}; give a KITTI label file, .label.")
     raw = np.frombuffer(records_of(path, 4), "<u4")
     return raw.astype(np.uint16), (raw >> 16).astype(np.uint16)
 
@@ -119,7 +123,9 @@ def _read_raw_ids(path: Path, dtype: str | None) -> NDArray[np.integer]:
     form = np.dtype(dtype).newbyteorder("<")
     raw = np.frombuffer(records_of(path, form.itemsize), form)
     if raw.size and raw.max() > 0xFFFF:
-        raise ValueError(f"{path}: raw ids up to {raw.max()} do not fit 16 bits; is its label_dtype {dtype}?")
+        raise ValueError(
+            f"{path}: raw ids up to {raw.max()} do not fit in 16 bits; check label_dtype, which is {dtype}."
+        )
     return raw.astype(np.uint16)
 
 
@@ -135,9 +141,9 @@ def write_labels(path: str | Path, raw_ids: ArrayLike) -> None:
     """
     path, raw = Path(path), np.asarray(raw_ids)
     if path.suffix != ".label":
-        raise ValueError(f"{path}: labels end in .label, not in {path.suffix!r}; name the file so.")
+        raise ValueError(f"{path}: unknown extension {path.suffix!r}; the name must end in .label.")
     if raw.ndim != 1 or not np.issubdtype(raw.dtype, np.integer):
         raise ValueError(f"{path}: labels are {raw.dtype} of shape {raw.shape}; give (N,) integers.")
     if raw.size and (raw.min() < 0 or raw.max() > 0xFFFFFFFF):
-        raise ValueError(f"{path}: labels run from {raw.min()} to {raw.max()}; give 0 to {0xFFFFFFFF}.")
+        raise ValueError(f"{path}: labels range from {raw.min()} to {raw.max()}; give 0 to {0xFFFFFFFF}.")
     write_atomically(path, raw.astype("<u4").tobytes())

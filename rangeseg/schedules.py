@@ -1,4 +1,4 @@
-"""Numbers that change with the step: the consistency loss's ramp-up, and multipliers of the learning rate.
+"""Schedules over the steps: the ramp-up of the consistency loss, and learning rate multipliers.
 
 All take (step, length) in the same unit, steps of the optimiser, and stay at their last value beyond `length`.
 """

@@ -36,7 +36,7 @@ class SensorModel:
         source: where the numbers are from.
         height: rows.
         width: columns.
-        projection: the section that is used where nobody chooses.
+        projection: the default section.
         sections: projection -> its arguments besides height and width.
 
     Raises:
@@ -53,7 +53,7 @@ class SensorModel:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.sections if name not in KINDS]:
             raise ValueError(
-                f"{self.sensor}: {', '.join(unknown)} are no projections of a sensor; use {', '.join(KINDS)}."
+                f"{self.sensor}: {', '.join(unknown)} are not projections of a sensor; use {', '.join(KINDS)}."
             )
         if self.projection not in self.sections:
             raise ValueError(
@@ -95,7 +95,9 @@ def read_sensor(name: str | Path) -> SensorModel:
         facts = {key: content.pop(key) for key in ("sensor", "source", "height", "width", "projection")}
         return SensorModel(**facts, sections=content)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); give a sensor's name or YAML file.") from error
+        raise ValueError(
+            f"{path}: cannot be read ({error.strerror}); give the name of a sensor or a YAML file."
+        ) from error
     except KeyError as error:
         raise ValueError(f"{path}: lacks {error}; see datasets/sensors/hdl64e.yaml.") from error
     except (TypeError, AttributeError, ValueError, yaml.YAMLError) as error:

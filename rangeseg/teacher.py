@@ -1,4 +1,4 @@
-"""Teachers of unlabelled views and their pseudo-labels: a network as it is, or the student's moving average.
+"""Teachers and their pseudo-labels of unlabelled views: a network itself, or the student's moving average.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -67,7 +67,7 @@ def _predict(teacher: Teacher, image: Tensor, keep_logits: bool) -> tuple[Tensor
 
 
 def with_labels(target: Tensor, label: Tensor) -> Tensor:
-    """The target, replaced by the label with certainty wherever there is one.
+    """The target, replaced by the label with probability 1 where there is a label.
 
     Args:
         target: (B, K, H, W) probabilities.
@@ -82,7 +82,7 @@ def with_labels(target: Tensor, label: Tensor) -> Tensor:
 
 
 class NetworkTeacher:
-    """Answers with a network as it is at the moment, in eval mode: no copy, no average (FixMatch, CPS).
+    """Predicts with a network's current weights in eval mode, without a copy or an average (FixMatch, CPS).
 
     Args:
         network: (B, C, H, W) -> (B, K, H, W) logits; its mode and its statistics stay as they are.
@@ -92,7 +92,7 @@ class NetworkTeacher:
         self.network = network
 
     def __call__(self, image: Tensor) -> Tensor:
-        """What the teacher thinks.
+        """Predict the views.
 
         Args:
             image: (B, C, H, W).
@@ -121,7 +121,7 @@ class NetworkTeacher:
 
 
 class EmaTeacher(NetworkTeacher):
-    """Answers with the average of the student's past: t <- decay t + (1 - decay) s after every step of the optimiser.
+    """Predicts with the average of the student's past weights: t <- decay t + (1 - decay) s after every optimiser step.
 
     Args:
         student: what is copied; the copy never asks for a gradient. Low-precision weights round small differences away:
@@ -151,7 +151,7 @@ class EmaTeacher(NetworkTeacher):
     ) -> None:
         if not 0 <= decay <= 1:
             raise ValueError(
-                f"EmaTeacher got decay={decay}; give the share of the old teacher, in [0, 1], usually 0.99 or 0.999."
+                f"EmaTeacher got decay={decay}; give the weight of the old teacher in [0, 1], usually 0.99 or 0.999."
             )
         if buffers not in ("ema", "copy", "own"):
             raise ValueError(f"EmaTeacher got buffers={buffers!r}; choose 'ema', 'copy' or 'own'.")
@@ -178,8 +178,8 @@ class EmaTeacher(NetworkTeacher):
         missing = own.keys() - other.keys()
         if missing:
             raise ValueError(
-                f"The student's state has no {sorted(missing)[0]!r} (and {len(missing) - 1} keys more); "
-                "give the module the teacher was made from: unwrap torch.compile or DistributedDataParallel first."
+                f"The student's state has no {sorted(missing)[0]!r} (and {len(missing) - 1} more keys); "
+                "give the module that the teacher was made from; unwrap torch.compile or DistributedDataParallel first."
             )
         decay = min(self.decay, 1 - 1 / (step + 1)) if self.warmup else self.decay
         # One fused call per dtype and device instead of one per tensor.
@@ -195,7 +195,7 @@ class EmaTeacher(NetworkTeacher):
         return self.network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave; every key must be there."""
+        """Load the result of `state_dict`; every key must exist."""
         self.network.load_state_dict(state)
 
     def _split_state(self) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""The values everything else passes around. Beams and metres stop at `View`. Torch is imported by who makes one.
+"""The types that all rooms share. Beams and metres stop at `View`. Torch is imported only by code that makes tensors.
 
 Shapes: N points (or photo pixels), C channels, H rows (beams), W columns (azimuth), B views in a batch.
 """
@@ -47,7 +47,7 @@ class Scan:
         for name in ("remission", "ring", "label"):
             value = getattr(self, name)
             if value is not None and value.shape != (len(self.xyz),):
-                raise ValueError(f"Scan.{name} has shape {value.shape} beside {len(self.xyz)} points; give (N,).")
+                raise ValueError(f"Scan.{name} has shape {value.shape} for {len(self.xyz)} points; give (N,).")
 
     def __len__(self) -> int:
         return len(self.xyz)
@@ -76,14 +76,14 @@ class Photo:
             raise ValueError(f"Photo.image of shape {image.shape} has no pixels; leave empty photographs out.")
         if label is not None and (label.shape != image.shape[:2] or label.dtype.kind not in "iu"):
             raise ValueError(
-                f"Photo.label is {label.dtype} of shape {label.shape} beside an image of {image.shape[0]} x "
-                f"{image.shape[1]} pixels; give integers, one a pixel."
+                f"Photo.label is {label.dtype} of shape {label.shape} for an image of {image.shape[0]} x "
+                f"{image.shape[1]} pixels; give one integer per pixel."
             )
 
 
 @dataclass(frozen=True)
 class View:
-    """What a network reads: one image, or a batch of them with a leading B on every field.
+    """The input of a network: one image, or a batch with a leading B on every field.
 
     Args:
         image: (C, H, W) float32, normalised, zero where not valid.
@@ -126,7 +126,7 @@ class View:
 
 @dataclass(frozen=True)
 class PseudoLabelled:
-    """Unlabelled views with the target that the student should match: what a perturbation reads and what it returns.
+    """Views with the target that the student should match: the input and output of perturbations.
 
     Args:
         image: (B, C, H, W), normalised, 0 where not valid.
@@ -142,7 +142,7 @@ class PseudoLabelled:
 
 
 class Raster(Protocol):
-    """What knows which pixel each element was drawn to: `RangeImage` (points), `PaddedImage` (photo pixels)."""
+    """Maps pixels back to elements: `RangeImage` (points), `PaddedImage` (pixels of a photograph)."""
 
     def back_project(self, pixels: np.ndarray) -> np.ndarray:
         """(..., H, W) values of pixels -> (..., N) values of elements."""
@@ -151,7 +151,7 @@ class Raster(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One thing to evaluate: its view, the way back to its elements, and their truth.
+    """One sample to evaluate: its view, the way back to its elements, and their labels.
 
     Args:
         name: what reports call it, e.g. ``08/000123``.

@@ -103,7 +103,7 @@ def test_labels_are_read_only_where_asked(root: Path) -> None:
     (root / "trainannot" / "v_0001.png").unlink()
     assert CamVid(root, labels=False).photo(1).label is None
     assert CamVid(root).photo(0).label is not None
-    with pytest.raises(ValueError, match=r"trainannot/v_0001\.png: missing, the labels of \S+train/v_0001\.png"):
+    with pytest.raises(ValueError, match=r"trainannot/v_0001\.png: the labels of \S+train/v_0001\.png are missing"):
         CamVid(root).photo(1)
 
 
@@ -111,7 +111,7 @@ def test_photographs_are_chosen_by_name(root: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("# two\nv_0002\n\nv_0000  # first\n")
     assert CamVid(root, frames=tmp_path / "list.txt").names == ("v_0000", "v_0002")
     assert CamVid(root, frames=["v_0001"]).name(0) == "v_0001"
-    with pytest.raises(ValueError, match=r"1 of 2 listed photographs are not there: v_9\. Name photographs of split"):
+    with pytest.raises(ValueError, match=r"1 of 2 listed photographs do not exist: v_9\. Name photographs of split"):
         CamVid(root, frames=["v_0001", "v_9"])
     with pytest.raises(ValueError, match="the list names no photograph"):
         CamVid(root, frames=[])
@@ -126,25 +126,27 @@ def test_what_is_not_there_is_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere/train: no such folder"):
         CamVid(tmp_path / "nowhere")
     (root / "train" / "v_0000.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"several files are called v_0000"):
+    with pytest.raises(ValueError, match=r"several files have the name v_0000"):
         CamVid(root)
     for path in (root / "train").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"holds no photographs of split train; see datasets/camvid/README\.md"):
+    with pytest.raises(ValueError, match=r"contains no photographs of split train; see datasets/camvid/README\.md"):
         CamVid(root)
 
 
 def test_blocks_and_counts_are_for_scans(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"v_0000 is no scan of a sequence; draw by frame"):
+    with pytest.raises(ValueError, match=r"v_0000 is not a scan of a sequence; draw by frame"):
         write_lists(tmp_path, dataset="camvid", root=root, by="block")
-    with pytest.raises(ValueError, match="CamVid has no scan_counts to know its names by; give the dataset's root"):
+    with pytest.raises(
+        ValueError, match="CamVid has no scan_counts, so its names are unknown; give the dataset's root"
+    ):
         write_lists(tmp_path, dataset="camvid")
 
 
 def test_a_class_cannot_be_what_ignore_is_written_as(tmp_path: Path) -> None:
     text = resource("datasets", "camvid", "labels.yaml").read_text().replace("ignore: 11", "ignore: 3")
     (tmp_path / "labels.yaml").write_text(text)
-    with pytest.raises(ValueError, match="raw id 3 has a class; name a raw id of none"):
+    with pytest.raises(ValueError, match="raw id 3 has a class; set ignore to a raw id without a class"):
         LabelMap.read(tmp_path / "labels.yaml")
 
 

@@ -109,5 +109,5 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         Cityscapes(root, "val", half=True, labels=False).photo(0)
     for path in (root / "leftImg8bit" / "val" / "lindau").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"holds no photographs of split val; see datasets/cityscapes/README\.md"):
+    with pytest.raises(ValueError, match=r"contains no photographs of split val; see datasets/cityscapes/README\.md"):
         Cityscapes(root, "val")

@@ -50,7 +50,7 @@ def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
         ("optim.steps=0", r"optim\.steps: 0 is out of range; give at least 1"),
         ("data.label_fraction=0", r"data\.label_fraction: 0\.0 is out of range; give above 0 and at most 1"),
         ("optim.accumulate=3", r"optim\.accumulate: 3 parts"),
-        ("lr", r"an override is written key\.path=value"),
+        ("lr", r"not an override; write key\.path=value"),
     ],
 )
 def test_errors_name_the_path_and_the_cure(minimal: Path, override: str, message: str) -> None:
@@ -65,7 +65,7 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
         read_config(path)
 
 
-@pytest.mark.parametrize(("text", "message"), [("[1, 2]", "holds a list"), ("a: [", "not readable as YAML")])
+@pytest.mark.parametrize(("text", "message"), [("[1, 2]", "is a list"), ("a: [", "not readable as YAML")])
 def test_files_that_are_no_config(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text)
@@ -183,7 +183,7 @@ def test_a_key_of_version_0_1_is_refused_in_a_file_and_translated_in_a_stored_co
     old: str, new: str, minimal: Path
 ) -> None:
     value = {"strategy": "{name: cbst}", "optim.multipliers": "{backbone: 0.5}"}.get(old, "1")
-    with pytest.raises(ConfigError, match=f"{re.escape(old)}: is called {re.escape(new)}"):
+    with pytest.raises(ConfigError, match=f"{re.escape(old)}: was renamed to {re.escape(new)}"):
         read_config(minimal, [f"{old}={value}"])
     above, _, key = old.rpartition(".")
     keys = {"data": "{root: x}", "optim": "{steps: 1}", "runtime": "{out: x}"}
@@ -210,7 +210,7 @@ def test_a_perturbation_of_version_0_1_is_refused_in_a_file_and_translated_in_a_
     old: str, new: str, minimal: Path
 ) -> None:
     nested = f"perturbation={{name: one_of, parts: [{{name: cutmix}}, {{name: {old}}}]}}"
-    with pytest.raises(ConfigError, match=f"perturbation.name: {old} is called {new}"):
+    with pytest.raises(ConfigError, match=f"perturbation.name: {old} was renamed to {new}"):
         read_config(minimal, [nested])
     stored = config_from_yaml(MINIMAL + nested.replace("=", ": ", 1))
     assert stored.perturbation["parts"] == [{"name": "cutmix"}, {"name": new}]
@@ -238,7 +238,7 @@ def test_configs_and_components_are_joined_by_plus(minimal: Path, tmp_path: Path
 def test_a_name_that_two_configs_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     twice = {"a/same": Path("a/same.yaml"), "b/same": Path("b/same.yaml")}
     monkeypatch.setattr("rangeseg.config.shipped.shipped_configs", lambda: twice)
-    with pytest.raises(ConfigError, match="'same' is the name of several configs: a/same, b/same"):
+    with pytest.raises(ConfigError, match="'same' matches several configs: a/same, b/same"):
         read_config("same")
 
 
@@ -247,7 +247,7 @@ def test_bases_may_have_bases_but_not_themselves(tmp_path: Path) -> None:
         (tmp_path / f"{name}.yaml").write_text(text)
     assert read_config(tmp_path / "c.yaml").optim.lr == 0.1
     (tmp_path / "a.yaml").write_text("base: c.yaml\n")
-    with pytest.raises(ConfigError, match=r"is a base of itself: .*c\.yaml -> .*b\.yaml -> .*a\.yaml"):
+    with pytest.raises(ConfigError, match=r"includes itself as a base: .*c\.yaml -> .*b\.yaml -> .*a\.yaml"):
         read_config(tmp_path / "c.yaml")
 
 
@@ -264,7 +264,7 @@ def test_the_run_folder_is_named_by_what_is_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["labelled", "unlabelled"])
 def test_null_labels_are_refused_in_a_file_and_translated_in_a_stored_config(key: str, minimal: Path) -> None:
-    with pytest.raises(ConfigError, match=f"data.{key}: null is called all since version 0.2"):
+    with pytest.raises(ConfigError, match=f"data.{key}: null was renamed to all in version 0.2"):
         read_config(minimal, [f"data.{key}=null"])
     stored = config_from_yaml(f"data: {{root: x, {key}: null}}\noptim: {{steps: 1}}\nruntime: {{out: x}}\n")
     assert getattr(stored.data, key) == "all"

@@ -142,7 +142,8 @@ def test_frozen_norms_keep_their_statistics_in_every_mode(name: str, frozen: str
 
 @every_network
 @pytest.mark.parametrize(
-    ("settings", "said"), [({"wrap": True}, "seam would show"), ({"freeze_batchnorm": "head"}, "choose none, backbone")]
+    ("settings", "said"),
+    [({"wrap": True}, "does not support wrap"), ({"freeze_batchnorm": "head"}, "choose none, backbone")],
 )
 def test_what_does_not_fit_is_refused(name: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
@@ -189,7 +190,11 @@ class TestWeights:
     def test_files_that_are_no_weights_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 and no more")
         torch.save([1, 2], tmp_path / "list.pth")
-        for name, said in (("half.pth", "no state dict"), ("list.pth", "more than tensors"), ("absent", "is no file")):
+        for name, said in (
+            ("half.pth", "not a state dict"),
+            ("list.pth", "other values than named tensors"),
+            ("absent", "is not a file"),
+        ):
             with pytest.raises(ValueError, match=said):
                 make("deeplab_v2", weights=str(tmp_path / name))
 
@@ -198,7 +203,7 @@ class TestWeights:
             raise OSError("no route to host")
 
         monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
-        with pytest.raises(ValueError, match=r"could not be fetched \(no route to host\)\. Download it elsewhere"):
+        with pytest.raises(ValueError, match=r"could not be downloaded \(no route to host\)\. Download it elsewhere"):
             make("deeplab_v2", weights="imagenet")
 
 
@@ -237,7 +242,7 @@ class TestGroups:
             def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
                 return {"a": [self.weight] * 2 + [self.bias]} if wrong == "twice" else {"a": [self.weight]}
 
-        with pytest.raises(ValueError, match=r"give each of them once"):
+        with pytest.raises(ValueError, match=r"list each trained parameter once"):
             parameter_groups(Wrong(2, 2), 0.0)
 
     @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])

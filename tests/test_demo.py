@@ -48,7 +48,7 @@ def test_it_makes_all_that_it_says_and_goes_on_where_it_stopped(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.pt")} == written
     assert [one.method for one in again] == list(METHODS)
     assert again == numbers_of(tmp_path / "other", scans=3)  # one seed, one result
-    with pytest.raises(ValueError, match=r"holds a demo with another seed\. Choose another --out"):
+    with pytest.raises(ValueError, match=r"holds a demo with a different seed\. Choose another --out"):
         numbers_of(out, scans=3, seed=1)
 
 

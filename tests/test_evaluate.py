@@ -73,7 +73,7 @@ def test_a_report_names_what_is_absent() -> None:
 
 
 def test_what_cannot_be_scored_says_so() -> None:
-    with pytest.raises(ValueError, match="nothing to score"):
+    with pytest.raises(ValueError, match="Nothing to score"):
         score([], 3)
     sample = Sample("11/000000", None, None, None, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="11/000000 has no labels"):

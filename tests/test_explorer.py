@@ -67,7 +67,7 @@ def test_steps_go_round_and_load_each_scan_ahead_once(rng: np.random.Generator, 
     assert [*seen, explorer.frame.name] == ["0", "1", "2", "0", "2"]
     explorer.close()
     assert asked[:4] == [0, 1, 2, 0]  # the next one while this one is looked at
-    with pytest.raises(ValueError, match="no scan to look at"):
+    with pytest.raises(ValueError, match="No scan to show"):
         Explorer(load, 0, label_map)
 
 
@@ -151,7 +151,7 @@ def test_a_run_a_dataset_and_other_tools_predictions(tiny_config: Config, tmp_pa
         assert (find_prediction(folder, name, label_map) == 2).all()
     given = explore_dataset(Path(tiny_config.data.root), dataset="semantic_kitti", predictions=folder)
     assert (given.frame.prediction == 2).all()
-    with pytest.raises(ValueError, match="No prediction of"):
+    with pytest.raises(ValueError, match="No prediction for"):
         explore_dataset(Path(tiny_config.data.root), dataset="semantic_kitti", predictions=tmp_path)
     with pytest.raises(ValueError, match=r"3 predicted labels for \d+ points"):
         make_frame("x", bare.frame.image.scan, PROJECT, prediction=np.zeros(3, int))

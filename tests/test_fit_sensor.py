@@ -159,9 +159,9 @@ def test_a_frame_is_found(rng: np.random.Generator) -> None:
 
 
 def test_what_has_no_beams_is_refused(rng: np.random.Generator) -> None:
-    with pytest.raises(ValueError, match=r"No beams can be told apart.*whole scans"):
+    with pytest.raises(ValueError, match=r"No beams found.*complete scans"):
         fit_sensor([bare(rng.normal(size=(20_011, 3)) * 20)])
-    with pytest.raises(ValueError, match="There are no scans"):
+    with pytest.raises(ValueError, match="No scans"):
         fit_sensor([])
 
 
@@ -202,7 +202,7 @@ def test_a_sensor_is_read_as_it_was_written(tmp_path: Path) -> None:
         ("sensor: a\nsource: b\nheight: 2\nwidth: 4\nprojection: ring\n", "has no section"),
         (
             "sensor: a\nsource: b\nheight: 2\nwidth: 4\nprojection: ring\nring: {}\nrign: {}\n",
-            "rign are no projections",
+            "rign are not projections",
         ),
         ("[1]", "compare datasets/sensors"),
         ("a: [", "compare datasets/sensors"),

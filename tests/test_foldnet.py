@@ -44,7 +44,7 @@ def test_the_default_is_as_small_as_it_says() -> None:
     [
         ({"widths": ()}, "0 widths and 4 blocks"),
         ({"blocks": (1,)}, "4 widths and 1 blocks"),
-        ({"fold": 0}, "fold=0; give the columns that become one"),
+        ({"fold": 0}, "fold=0; give the number of columns to fold into one"),
     ],
 )
 def test_what_cannot_be_built_is_refused(wrong: dict, message: str) -> None:

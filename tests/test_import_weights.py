@@ -151,14 +151,14 @@ def test_files_that_cannot_be_read_are_refused(
     for name in ("half", "text", "empty"):
         with pytest.raises(ValueError, match=rf"{name}\.pth: cannot be read as a checkpoint of torch \(.+\)\. Fetch"):
             read_tensors(tmp_path / f"{name}.pth")
-    with pytest.raises(ValueError, match=r"tensor\.pth: holds a Tensor, no weights by name"):
+    with pytest.raises(ValueError, match=r"tensor\.pth: holds a Tensor, not named weights"):
         read_tensors(tmp_path / "tensor.pth")
     with pytest.raises(ValueError, match=r"none\.pth: no such file"):
         read_published([tmp_path / "none.pth"])
     with pytest.raises(ValueError, match=r"has no files backbone, segmentation_decoder"):
         read_published([tmp_path])
     for pair in ([parts / "backbone", whole], [parts / "backbone", parts / "backbone"]):
-        with pytest.raises(ValueError, match=r"several files are lidar-bonnetal's parts, one of each"):
+        with pytest.raises(ValueError, match=r"with several files, give one of each part of lidar-bonnetal"):
             read_published(pair)
     with pytest.raises(ValueError, match=r"whole\.pth: The weights are not those of this FIDNet"):
         import_weights([whole], tiny_config)

@@ -101,7 +101,7 @@ def test_there_and_back() -> None:
 @pytest.mark.parametrize("wrong", [-1, 19, 254, 256, 1000])
 def test_to_raw_refuses_what_is_no_train_id(wrong: int) -> None:
     with pytest.raises(
-        ValueError, match=rf"1 labels are no train ids of SemanticKITTI: {wrong}\. Give 0 to 18, or 255"
+        ValueError, match=rf"1 labels are not train ids of SemanticKITTI: {wrong}\. Give 0 to 18, or 255"
     ):
         CLASSES.to_raw([0, wrong, IGNORE])
 
@@ -143,7 +143,7 @@ GROUND = {"name": "ground", "color": [1, 2, 3], "raw": 5, "frequency": 0.75}
     [
         ({"classes": None}, "lacks 'classes'"),
         ({"sensor": {"height": 64}}, "lacks 'width'"),
-        ({"classes": []}, "no classes"),
+        ({"classes": []}, "not classes"),
         ({"classes": [GROUND], "raw": {5: {"name": "floor", "class": "grund"}}}, "'grund'"),
         ({"classes": [GROUND], "raw": {4: {"name": "floor", "class": "ground"}}}, "raw id 5 of class 'ground'"),
         ({"classes": [GROUND, GROUND | {"raw": 6}], "raw": {5: {"name": "floor", "class": "ground"}}}, "same name"),
@@ -196,9 +196,7 @@ def test_frequencies_may_be_unknown_but_not_some_of_them(tmp_path: Path) -> None
     raw = {5: {"name": "floor", "class": "ground"}, 6: {"name": "roof", "class": "roof"}}
     unknown = LabelMap.read(write(tmp_path / "labels.yaml", dataset="mine", classes=classes, raw=raw))
     assert unknown.frequencies is None
-    with pytest.raises(
-        ValueError, match=r"mine's labels\.yaml has no frequencies to weigh classes by; write class_weights"
-    ):
+    with pytest.raises(ValueError, match=r"mine's labels\.yaml has no class frequencies; set class_weights"):
         unknown.class_weights()
     classes[0]["frequency"] = 0.5
     with pytest.raises(ValueError, match="lacks 'frequency'"):

@@ -277,7 +277,7 @@ def test_half_a_checkpoint_is_no_checkpoint(tiny_config: Config, tmp_path: Path)
     whole = path.read_bytes()
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
         (tmp_path / "half.pt").write_bytes(whole[:size])
-        with pytest.raises(ValueError, match="not a whole checkpoint"):
+        with pytest.raises(ValueError, match="not a complete checkpoint"):
             read_checkpoint(tmp_path / "half.pt")
     with pytest.raises(ValueError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "absent.pt")
@@ -286,7 +286,7 @@ def test_half_a_checkpoint_is_no_checkpoint(tiny_config: Config, tmp_path: Path)
 def test_a_checkpoint_of_another_network_is_refused(tiny_config: Config) -> None:
     train(tiny_config)
     tiny_config.network["width"] = 16
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="a different network"):
         train(tiny_config, resume=True)
 
 

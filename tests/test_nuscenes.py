@@ -184,7 +184,7 @@ def test_scans_are_kept_by_name_and_by_scene(tree: Path, tmp_path: Path) -> None
     assert NuScenes(tree, "train", frames=[kept[0], "scene-0002"]).names == kept
     some = NuScenes(tree, "train", frames=["scene-0002"])
     assert [some.token(index) for index in range(2)] == [source.token(3), source.token(4)]
-    with pytest.raises(ValueError, match=r"1 of 2 listed scans are not there: scene-0003\. Name scans of split train"):
+    with pytest.raises(ValueError, match=r"1 of 2 listed scans do not exist: scene-0003\. Name scans of split train"):
         NuScenes(tree, "train", frames=["scene-0001", "scene-0003"])
 
 
@@ -228,7 +228,7 @@ def test_partly_unpacked_blobs(mini: Path) -> None:
     content = sweep.read_bytes()
     sweep.unlink()
     assert len(NuScenes(mini, "mini_val")) == 3  # which needs no sweeps
-    with pytest.raises(ValueError, match=rf"{sweep.name}: missing, one of 1 scans of 1 scenes that are there in part"):
+    with pytest.raises(ValueError, match=rf"{sweep.name}: missing, like 1 scans of 1 scenes that are incomplete"):
         NuScenes(mini, "mini_val_sweeps")
     sweep.write_bytes(content)
     for index in range(6):
@@ -237,20 +237,20 @@ def test_partly_unpacked_blobs(mini: Path) -> None:
     rest = NuScenes(mini, "mini_val")
     assert rest.names == whole.names[6:7]
     rest.scan_path(0).unlink()
-    with pytest.raises(ValueError, match=r"missing, like all 3 scans that the tables name\. Unpack nuScenes' blobs"):
+    with pytest.raises(ValueError, match=r"missing, like all 3 scans in the tables\. Unpack nuScenes' blobs"):
         NuScenes(mini, "mini_val")
 
 
 def test_labels_that_are_missing_or_do_not_fit(mini: Path) -> None:
     source = NuScenes(mini, "mini_train")
     label_path(source, 0).write_bytes(bytes(POINTS - 1))
-    with pytest.raises(ValueError, match=rf"_lidarseg\.bin: {POINTS - 1} labels for the {POINTS} points of .*pcd\.bin"):
+    with pytest.raises(ValueError, match=rf"_lidarseg\.bin: {POINTS - 1} labels for {POINTS} points of .*pcd\.bin"):
         source.scan(0)
     label_path(source, 1).write_bytes(bytes([32] * POINTS))
     with pytest.raises(ValueError, match=r"_lidarseg\.bin: 400 labels have raw ids .* does not know: 32"):
         source.scan(1)
     label_path(source, 2).unlink()
-    with pytest.raises(ValueError, match=r"_lidarseg\.bin: missing, the labels of .*Unpack them there"):
+    with pytest.raises(ValueError, match=r"_lidarseg\.bin: the labels of .* are missing\. Unpack them there"):
         source.scan(2)
     assert NuScenes(mini, "mini_train", labels=False).scan(2).label is None
 
@@ -260,7 +260,7 @@ def test_what_is_not_there_says_what_to_do(tree: Path, mini: Path, tmp_path: Pat
         NuScenes(tree, "training")
     with pytest.raises(ValueError, match=r"split test needs the tables of v1\.0-test, and there is v1\.0-mini\."):
         NuScenes(mini, "test")
-    with pytest.raises(ValueError, match=r"there is no folder of tables\. Give the folder that holds"):
+    with pytest.raises(ValueError, match=r"found no folder of tables\. Give the folder that holds"):
         NuScenes(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"no LIDAR_TOP scan of split test\. Leave `version` out, or .* v1\.0-test\."):
         NuScenes(mini, "test", version="v1.0-mini")
@@ -283,9 +283,9 @@ def break_row(change: Callable[[dict[str, Any]], Any]) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda text: "", "empty|no whole JSON"),
-        (lambda text: text[: len(text) // 2], "does not end|no whole JSON"),
-        (lambda text: text.replace(": ", " "), "no whole JSON"),
+        (lambda text: "", "empty|not complete JSON"),
+        (lambda text: text[: len(text) // 2], "does not end|not complete JSON"),
+        (lambda text: text.replace(": ", " "), "not complete JSON"),
         (lambda text: '{"LIDAR_TOP": 3}', "holds no list|does not end"),
         (lambda text: '["LIDAR_TOP"]', "none of nuScenes'|no whole row"),
         (break_row(lambda row: row.clear() or row.update(filename="LIDAR_TOP")), "a row lacks"),

@@ -36,8 +36,8 @@ def cells(table: str) -> list[list[str]]:
 
 
 def further() -> dict[tuple[str, str], list[str]]:
-    """(column, method) -> words that a method needs beside its row's command, as the page says."""
-    head, *rows = cells(PAGE.split("beside its row's command:\n\n")[1].split("\n\n")[0])
+    """(column, method) -> the overrides that a method needs in addition to the row's command, as the page says."""
+    head, *rows = cells(PAGE.split("in addition to the row's command:\n\n")[1].split("\n\n")[0])
     return {
         (name, row[0]): row[column].strip("`").split()
         for row in rows

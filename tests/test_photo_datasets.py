@@ -32,7 +32,7 @@ def save(path: Path, array: np.ndarray) -> Path:
 def test_every_dataset_has_classes_and_says_where_it_is_from(name: str) -> None:
     label_map = LabelMap.read(resource("datasets", name, "labels.yaml"))
     readme = " ".join(resource("datasets", name, "README.md").read_text().split())
-    assert all(heading in readme for heading in ("## Getting it", "## What is in this folder", "## Licence"))
+    assert all(heading in readme for heading in ("## Download", "## Contents of this folder", "## Licence"))
     assert label_map.sensor is None
     train = np.arange(label_map.num_classes)
     np.testing.assert_array_equal(label_map.to_train(label_map.to_raw(train)), train)
@@ -207,10 +207,10 @@ def test_a_folder_says_what_is_wrong(tmp_path: Path, arguments: dict, said: str)
 def test_two_photographs_of_one_name_and_colours_of_no_class(tmp_path: Path) -> None:
     classes = write_folder(tmp_path)
     save(tmp_path / "labels" / "b.png", np.full((2, 3, 3), 9, np.uint8))
-    with pytest.raises(ValueError, match=r"b\.png: colours \(9, 9, 9\) are of no class; give each a raw id with this"):
+    with pytest.raises(ValueError, match=r"b\.png: colours \(9, 9, 9\) have no class; give each a raw id with this"):
         PhotoFolder(tmp_path, classes=classes).photo(1)
     save(tmp_path / "images" / "b.jpg", np.zeros((2, 3, 3), np.uint8))
-    with pytest.raises(ValueError, match="several photographs are called b; keep one of each"):
+    with pytest.raises(ValueError, match="several photographs have the name b; keep one of each"):
         PhotoFolder(tmp_path, classes=classes)
-    with pytest.raises(ValueError, match="photo_folder has no classes of its own; give classes"):
+    with pytest.raises(ValueError, match="photo_folder has no built-in classes; set classes"):
         PhotoFolder.read_label_map()

@@ -104,7 +104,7 @@ def test_wrong_kinds_of_files_are_refused(tmp_path: Path, rng: np.random.Generat
         read_label_image(write(tmp_path / "l.jpg", noise(rng, 4, 6)))
     with pytest.raises(ValueError, match=r"deep\.png: is PNG of mode I;16; give an 8-bit image"):
         read_image(write(tmp_path / "deep.png", np.zeros((3, 3), np.uint16)))
-    with pytest.raises(ValueError, match="without the dataset's classes"):
+    with pytest.raises(ValueError, match="without a label map"):
         read_photo(image, labels=labels)
     with pytest.raises(ValueError, match=r"s\.png: 6 x 4 pixels of labels .* for the 4 x 6 of \S+a\.png"):
         read_photo(image, labels=write(tmp_path / "s.png", np.zeros((6, 4), np.uint8)), label_map=CLASSES)
@@ -118,7 +118,7 @@ def test_wrong_kinds_of_files_are_refused(tmp_path: Path, rng: np.random.Generat
         (np.zeros((3, 4), np.uint8), None, r"give uint8 of \(H, W, 3\)"),
         (np.zeros((3, 4, 3), np.float32), None, "is float32"),
         (np.zeros((0, 4, 3), np.uint8), None, "has no pixels"),
-        (np.zeros((3, 4, 3), np.uint8), np.zeros((4, 3), int), r"of shape \(4, 3\) beside an image of 3 x 4"),
+        (np.zeros((3, 4, 3), np.uint8), np.zeros((4, 3), int), r"of shape \(4, 3\) for an image of 3 x 4"),
         (np.zeros((3, 4, 3), np.uint8), np.zeros((3, 4)), "is float64"),
     ],
 )
@@ -150,11 +150,11 @@ def test_a_palette_shows_colours_and_keeps_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "raw", "palette", "said"),
     [
-        ("l.jpg", np.zeros((2, 2), int), None, r"l\.jpg: label images end in \.png"),
+        ("l.jpg", np.zeros((2, 2), int), None, r"l\.jpg: unknown extension '\.jpg'; the name must end in \.png"),
         ("l.png", np.zeros((2, 2)), None, r"labels are float64 of shape \(2, 2\)"),
         ("l.png", np.zeros((2, 2, 3), int), None, r"of shape \(2, 2, 3\)"),
-        ("l.png", np.full((2, 2), -1), None, "run from -1 to -1; give 0 to 65535"),
-        ("l.png", np.full((2, 2), 256), np.zeros((256, 3), np.uint8), "run from 256 to 256; give 0 to 255"),
+        ("l.png", np.full((2, 2), -1), None, "range from -1 to -1; give 0 to 65535"),
+        ("l.png", np.full((2, 2), 256), np.zeros((256, 3), np.uint8), "range from 256 to 256; give 0 to 255"),
     ],
 )
 def test_what_is_no_label_image_is_not_written(
@@ -170,7 +170,7 @@ def test_labels_in_colours_are_the_ids_of_their_colours(tmp_path: Path, rng: np.
     raw = rng.choice([0, 5, 300], (6, 5))
     painted = write(tmp_path / "l.png", np.array([[colors[i] for i in row] for row in raw.tolist()], np.uint8))
     np.testing.assert_array_equal(read_color_labels(painted, colors), raw)  # of 5 and 7, of one colour, the lowest
-    with pytest.raises(ValueError, match=r"l\.png: colours \(0, 0, 1\) are of no class"):
+    with pytest.raises(ValueError, match=r"l\.png: colours \(0, 0, 1\) have no class"):
         read_color_labels(painted, {0: (0, 0, 0), 5: (1, 0, 0)})
     grey = write(tmp_path / "g.png", raw.astype(np.uint16))
     np.testing.assert_array_equal(read_color_labels(grey, colors), raw)

@@ -189,7 +189,7 @@ def test_predictions_of_folders_are_mended_and_refused(
     out = tmp_path / "out"
     arguments = ["predict", run, str(tmp_path / "in"), "--out", str(out), "--device", "cpu"]
     assert main(arguments) == 0
-    assert "3 photographs labelled below" in capsys.readouterr().out
+    assert "3 photographs labelled in" in capsys.readouterr().out
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png")) == ["a.png", "b.png", "deep/a.png"]
     whole = {path: path.read_bytes() for path in out.rglob("*.png")}
     (out / "a.png").write_bytes(whole[out / "a.png"][:50])
@@ -218,7 +218,7 @@ def test_problems_of_predictions_are_named(photo_config: Config, tmp_path: Path)
     assert "cannot identify" in str(files.problem(target, file))
     for raw, said in (
         (np.zeros((5, 7), np.uint8), r"5 x 7 pixels (rows x columns) for the 5 x 6 of"),
-        (np.full((5, 6), 11, np.uint8), "raw ids [11] are none a benchmark takes"),
+        (np.full((5, 6), 11, np.uint8), "raw ids [11] are not valid in the benchmark"),
     ):
         content = io.BytesIO()
         Image.fromarray(raw).save(content, "PNG")

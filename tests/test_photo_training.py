@@ -243,7 +243,7 @@ def test_panels_show_photo_label_prediction_and_errors(rng: np.random.Generator)
         assert _contains(sheet, picture)
     large = photo_panels(Photo(np.zeros((300, 2000, 3), np.uint8)), label_map=label_map, columns=500)
     assert large.shape[1] == 500
-    with pytest.raises(ValueError, match="give one id a pixel"):
+    with pytest.raises(ValueError, match="give one id per pixel"):
         photo_panels(photo, prediction[1:], label_map=label_map)
 
 

@@ -353,7 +353,7 @@ def test_wrong_arguments_say_what_to_give(source: Photos) -> None:
     image = PhotoPadding(divisor=(8, 8))(source.photo(0))
     with pytest.raises(ValueError, match=r"give \(\.\.\., 32, 48\)"):
         image.back_project(np.zeros((30, 41)))
-    with pytest.raises(ValueError, match="a grid that holds it"):
+    with pytest.raises(ValueError, match="a grid that is large enough"):
         PaddedImage(source.photo(0), (30, 41), 30, 40)
 
 

@@ -104,7 +104,7 @@ def test_a_written_head_is_read_back(tmp_path: Path, image: RangeImage, generato
     with pytest.raises(ValueError, match="labels 4 classes, not 5; fit a head to this run"):
         HeadLabels(str(file))(image, np.zeros((5, 8, 32), np.float32), 5)
     file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"head\.pt: not a whole point head .*rangeseg fit-head"):
+    with pytest.raises(ValueError, match=r"head\.pt: not a complete point head .*rangeseg fit-head"):
         read_head(file)
     with pytest.raises(ValueError, match="give an odd number"):
         PointHead(4, window=2)

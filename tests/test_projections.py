@@ -227,9 +227,9 @@ def test_a_sensor_elsewhere_and_tilted_is_seen_from_its_own_place(rng: np.random
     [
         (dict(width=8, inclinations_deg=()), "positive height"),
         (dict(width=0, inclinations_deg=(1.0,)), "positive height"),
-        (dict(width=8, inclinations_deg=(1.0, 2.0)), "from the topmost down"),
-        (dict(width=8, inclinations_deg=(1.0, 1.0)), "from the topmost down"),
-        (dict(width=8, inclinations_deg=(91.0, 1.0)), "within -90 to 90"),
+        (dict(width=8, inclinations_deg=(1.0, 2.0)), "from the topmost beam"),
+        (dict(width=8, inclinations_deg=(1.0, 1.0)), "from the topmost beam"),
+        (dict(width=8, inclinations_deg=(91.0, 1.0)), "between -90 and 90"),
         (dict(width=8, inclinations_deg=(1.0,), origin_m=(1.0,)), "give 3 and 2"),
     ],
 )
@@ -331,7 +331,7 @@ def test_organised_points_go_where_their_place_says(order: str, width: int, rng:
         (dict(height=0, width=8), "positive"),
         (dict(height=4, width=8, order="diagonal"), "column or row"),
         (dict(height=4, width=8, rows=(1, 2, 3)), "each of 0 to 3 once"),
-        (dict(height=4, width=8, shift=(1, 2)), "give 4, one a row"),
+        (dict(height=4, width=8, shift=(1, 2)), "give 4 values, one per row"),
     ],
 )
 def test_bad_organisations_are_an_error(arguments: dict, said: str) -> None:
@@ -340,7 +340,7 @@ def test_bad_organisations_are_an_error(arguments: dict, said: str) -> None:
 
 
 def test_a_scan_that_lost_points_is_not_organised(rng: np.random.Generator) -> None:
-    with pytest.raises(ValueError, match=r"1023 points, no whole number of columns of 16.*augmentation.drop"):
+    with pytest.raises(ValueError, match=r"1023 points, not a multiple of 16 rows.*augmentation.drop"):
         OrganisedProjection(BEAMS, 64)(bare(sensor_scan(rng).xyz[1:]))
 
 

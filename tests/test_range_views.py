@@ -129,9 +129,9 @@ def test_a_part_of_the_azimuth_is_that_part_of_the_whole_view() -> None:
     ("wrong", "message"),
     [
         ({"augmentation": Augmentation(columns=129)}, "columns is 129, wider than the range image's 128"),
-        ({"mean": (0.0,)}, r"mean of shape \(1,\) for 5 channels; give one a channel"),
+        ({"mean": (0.0,)}, r"mean of shape \(1,\) for 5 channels; give one per channel"),
         ({"std": (1.0,) * 6}, r"std of shape \(6,\) for 5 channels"),
-        ({"std": (1, 1, 0, 1, 1)}, "every one must be positive"),
+        ({"std": (1, 1, 0, 1, 1)}, "each must be positive"),
     ],
 )
 def test_wrong_statistics_say_what_to_give(wrong: dict, message: str) -> None:

@@ -154,7 +154,7 @@ def test_positions_are_interpolated_between_patches() -> None:
     ("bad", "message"),
     [
         ({"wrap": True}, "Set wrap: false"),
-        ({"heads": 3}, "dim is a multiple of heads"),
+        ({"heads": 3}, "dim must be a multiple of heads"),
         ({"patch": (1, 8)}, "two even numbers"),
         ({"patch": (2,)}, "two even numbers"),
         ({"positions": (0, 4)}, "rows and columns of a grid"),
@@ -226,13 +226,15 @@ def test_files_that_do_not_fit_say_what_does_not(tmp_path: Path) -> None:
     )
     refused(published(depth=4), r".*blocks\.3\..* is unknown \(12 in all\)")
     refused(state | {"cls_token": torch.zeros(1, 1, 32)}, r".*cls_token has shape \(1, 1, 32\), not \(1, 1, 16\)")
-    refused(state | {"pos_embed": torch.zeros(1, 9, 16)}, " has 8 positions, neither a square of them nor .* 4 x 3")
+    refused(
+        state | {"pos_embed": torch.zeros(1, 9, 16)}, " has 8 positions, which are neither a square grid nor .* 4 x 3"
+    )
     refused(state | {"pos_embed": torch.zeros(9)}, r".*pos_embed has shape \(9,\)")
-    refused({"a": 1}, " holds more than tensors")
+    refused({"a": 1}, " holds other values than named tensors")
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match="is no state dict of tensors"):
+    with pytest.raises(ValueError, match="is not a state dict of tensors"):
         make(weights=str(path))
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         make(weights=str(tmp_path / "absent.pth"))
 
 

@@ -29,7 +29,7 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match="RANK, MASTER_ADDR, MASTER_PORT are not set; start it by torchrun"):
+    with pytest.raises(ValueError, match="RANK, MASTER_ADDR, MASTER_PORT are not set; start the command with torchrun"):
         Rank.join()
 
 

@@ -48,7 +48,7 @@ def write_scan(path: Path, points: int = 20, scale: float = 1.0) -> np.ndarray:
 def test_every_dataset_has_classes_and_says_where_it_is_from(name: str) -> None:
     label_map = LabelMap.read(resource("datasets", name, "labels.yaml"))
     readme = " ".join(resource("datasets", name, "README.md").read_text().split())
-    assert all(heading in readme for heading in ("## Getting it", "## What is in this folder", "## Licence"))
+    assert all(heading in readme for heading in ("## Download", "## Contents of this folder", "## Licence"))
     assert label_map.sensor is not None
     train = np.arange(label_map.num_classes)
     np.testing.assert_array_equal(label_map.to_train(label_map.to_raw(train)), train)
@@ -85,7 +85,9 @@ raw:
         label = source.scan(1).label
         assert label is not None
         assert label.tolist() == [IGNORE, 0, 1, 1, 0]
-        with pytest.raises(ValueError, match=r"3\.label: missing, the labels of .*open the scans with labels=False"):
+        with pytest.raises(
+            ValueError, match=r"3\.label: the labels of .* are missing.*open the scans with labels=False"
+        ):
             source.scan(3)
         assert (
             ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans/**/*", labels=False).scan(3).label is None
@@ -109,9 +111,9 @@ raw:
             assert label is not None
             assert label.tolist() == [IGNORE, 0, 1, 1, 0]
         wrong = ScanFolder(tmp_path, classes=classes, **(settings | {"label_dtype": "uint8"}))
-        with pytest.raises(ValueError, match=r"0\.ids: \d+ labels for the 5 points"):
+        with pytest.raises(ValueError, match=r"0\.ids: \d+ labels for 5 points"):
             wrong.scan(0)
-        with pytest.raises(ValueError, match="which would share all scans"):
+        with pytest.raises(ValueError, match="so they would share all scans"):
             ScanFolder(tmp_path, classes=classes, scans="one/**/*.bin")
 
     def test_what_is_wrong_is_said(self, tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ raw:
             ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans")
         with pytest.raises(ValueError, match="holds no scans of split train"):
             ScanFolder(tmp_path, classes=self.classes(tmp_path))
-        with pytest.raises(ValueError, match="give classes, the path of a labels"):
+        with pytest.raises(ValueError, match="set classes to the path of a labels"):
             ScanFolder.read_label_map()
 
 
@@ -218,7 +220,7 @@ class TestRellis:
         assert names == ["grass", "tree", "person", "fence", "bush", "concrete", "puddle", "mud"]
 
     def test_what_is_wrong_is_said(self, root: Path) -> None:
-        with pytest.raises(ValueError, match=r"there is no pt_val\.lst"):
+        with pytest.raises(ValueError, match=r"no pt_val\.lst here"):
             Rellis3D(root, "val")
         (root / "pt_val.lst").write_text("00000/000104.bin\n")
         with pytest.raises(ValueError, match=r"pt_val\.lst, line 1: '00000/000104\.bin' names no scan"):
@@ -261,7 +263,7 @@ class TestPandaSet:
         scan = root / "001" / "lidar" / "00.pkl.gz"
         whole = scan.read_bytes()
         scan.write_bytes(gzip.compress(pickle.dumps(Evil())))
-        with pytest.raises(ValueError, match=r"00\.pkl\.gz: is no table of PandaSet's \(it asks for pathlib"):
+        with pytest.raises(ValueError, match=r"00\.pkl\.gz: not a PandaSet table \(it imports pathlib"):
             PandaSet(root).scan(0)
         assert not (root / "owned").exists()
         for size in (0, 10, len(whole) // 2, len(whole) - 1):
@@ -270,7 +272,7 @@ class TestPandaSet:
                 PandaSet(root).scan(0)
         scan.write_bytes(whole)
         (root / "001" / "lidar" / "poses.json").write_text(json.dumps([]))
-        with pytest.raises(ValueError, match=r"poses\.json: has 0 poses, none for 00\.pkl\.gz"):
+        with pytest.raises(ValueError, match=r"poses\.json: has 0 poses and none for 00\.pkl\.gz"):
             PandaSet(root).scan(0)
 
     @pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
@@ -423,7 +425,7 @@ class TestUnlabelledScansOfAnotherSensor:
         for section, said in (
             (other | {"roots": "x"}, r"unlabelled_from\[0\]: unknown key roots"),
             ({"root": other["root"]}, r"unlabelled_from\[0\]\.dataset: missing"),
-            (other | {"projection": size}, r"unlabelled_from\[0\]\.projection: makes .* Give both one size"),
+            (other | {"projection": size}, r"unlabelled_from\[0\]\.projection: makes .* Give both the same size"),
         ):
             tiny_config.data.unlabelled_from = [section]
             with pytest.raises(ConfigError, match=said):

@@ -123,11 +123,11 @@ class TestFields:
         assert (self.read(tmp_path, columns, remission=None, ring=None).remission == 0).all()
         with pytest.raises(ValueError, match=r"a\.npz: has no light for remission; it has x, y, z, intensity"):
             self.read(tmp_path, columns, remission="light")
-        with pytest.raises(ValueError, match="fields has colour; it may have x, y, z"):
+        with pytest.raises(ValueError, match="fields names colour; allowed are x, y, z"):
             self.read(tmp_path, columns, colour="power")
 
     def test_an_intensity_without_a_known_scale_is_asked_for(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"runs to 1e\+06 and its full scale is not known; say it: fields="):
+        with pytest.raises(ValueError, match=r"reaches 1e\+06 and its full scale is unknown; give it: fields="):
             self.read(tmp_path, {"intensity": np.full(40, 1e6)})
 
     def test_rings_that_rise_are_turned_around(self, tmp_path: Path) -> None:
@@ -137,12 +137,12 @@ class TestFields:
         np.testing.assert_array_equal(self.read(tmp_path, {"channel": 15 - ring}).ring, ring)
         np.testing.assert_array_equal(self.read(tmp_path, {"line": 7 - ring}, ring="line/8").ring, ring)
         np.testing.assert_array_equal(self.read(tmp_path, {"line": 7 - ring}, ring="line/top").ring, 7 - ring)
-        with pytest.raises(ValueError, match="does not hold rings"):
+        with pytest.raises(ValueError, match="is not a column of rings"):
             self.read(tmp_path, {"ring": ring - 4})
 
     def test_formats_without_names_take_none(self, tmp_path: Path) -> None:
         path = write(tmp_path, "kitti", made_up())
-        with pytest.raises(ValueError, match=r"its columns have no names; fields are for \.pcd"):
+        with pytest.raises(ValueError, match=r"the columns of this format have no names; fields works for \.pcd"):
             read_scan(path, fields={"remission": "i"})
 
 
@@ -176,7 +176,7 @@ class TestPCD:
         np.testing.assert_array_equal(read.xyz, scan.xyz)
         np.testing.assert_array_equal(read.ring, scan.ring)
         path.write_bytes(pcd(table(scan), data) + b"other data")
-        with pytest.raises(ValueError, match=r"a\.pcd: is no whole PCD file"):
+        with pytest.raises(ValueError, match=r"a\.pcd: not a complete PCD file"):
             read_scan(path)
 
     @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
@@ -221,21 +221,21 @@ class TestPCD:
             (b"SIZE 4", b"SIZE 3", "field x is 1 times F of 3 bytes"),
             (b"TYPE F F F F U", b"TYPE F F F F", "types"),
             (b"DATA binary", b"DATA zip", "DATA is 'zip'"),
-            (b"FIELDS", b"FILEDS", "its header has a line 'FILEDS"),
+            (b"FIELDS", b"FILEDS", "unexpected header line 'FILEDS"),
         ],
     )
     def test_a_header_that_contradicts_is_refused(self, tmp_path: Path, old: bytes, new: bytes, said: str) -> None:
         content = pcd(table(made_up()), "binary")
         assert old in content
         (tmp_path / "a.pcd").write_bytes(content.replace(old, new))
-        with pytest.raises(ValueError, match=rf"a\.pcd: is no whole PCD file .*{said}"):
+        with pytest.raises(ValueError, match=rf"a\.pcd: not a complete PCD file .*{said}"):
             read_scan(tmp_path / "a.pcd")
 
     def test_counts_are_compared_with_the_file_before_memory_is_taken(self, tmp_path: Path) -> None:
         content = pcd(table(made_up()), "binary_compressed")
         huge = content.replace(b"WIDTH 40", b"WIDTH 400000000000").replace(b"POINTS 40", b"POINTS 400000000000")
         (tmp_path / "a.pcd").write_bytes(huge)
-        with pytest.raises(ValueError, match=r"a\.pcd: is no whole PCD file"):
+        with pytest.raises(ValueError, match=r"a\.pcd: not a complete PCD file"):
             read_scan(tmp_path / "a.pcd")
         with pytest.raises(ValueError, match="cannot hold"):
             expand(b"\x00a", 10**12)
@@ -245,16 +245,16 @@ def test_ply_lists_before_the_vertices_are_told(tmp_path: Path) -> None:
     content = ply(table(made_up()), "binary_little_endian")
     faces = b"element face 0\nproperty list uchar int vertex_indices\n"
     (tmp_path / "a.ply").write_bytes(content.replace(faces, b"").replace(b"element vertex", faces + b"element vertex"))
-    with pytest.raises(ValueError, match="lists stand before its vertices"):
+    with pytest.raises(ValueError, match="lists precede the vertices"):
         read_scan(tmp_path / "a.ply")
 
 
 def test_npz_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", xyz=np.ones((5, 3)), remission=np.ones(4))
-    with pytest.raises(ValueError, match=r"its arrays differ in length \(x 5, y 5, z 5, remission 4\)"):
+    with pytest.raises(ValueError, match=r"the arrays differ in length \(x 5, y 5, z 5, remission 4\)"):
         read_scan(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", xyz=np.array([None]))
-    with pytest.raises(ValueError, match=r"b\.npz: is no whole archive"):
+    with pytest.raises(ValueError, match=r"b\.npz: not a complete archive"):
         read_scan(tmp_path / "b.npz")
 
 
@@ -359,7 +359,7 @@ def test_a_recording_with_fewer_clouds_than_it_declares_is_refused_and_its_scans
     out = tmp_path / "out"
     assert main(["unpack", str(tmp_path / "cut.mcap"), "--out", str(out)]) == 1
     said = capsys.readouterr().err.replace("\n", " ")
-    assert "declares 3 clouds and holds 2" in said
+    assert "declares 3 clouds but contains 2" in said
     assert sorted(file.name for file in out.iterdir()) == ["000000.npz", "000001.npz"]
 
 
@@ -416,7 +416,7 @@ class TestRecordings:
         assert "has 2 topics of point clouds; choose a topic of /lidar, /rear" in error(str(bag))
         assert "no point clouds on /front" in error(str(bag), "--topic", "/front")
         assert "--fields takes NAME=COLUMN" in error(str(bag), "--topic", "/lidar", "--fields", "ring")
-        assert "is no whole recording" in error(str(tmp_path / "absent.mcap"))
+        assert "not a complete recording" in error(str(tmp_path / "absent.mcap"))
         (file,) = bag.glob("*.mcap")
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         assert "bag" in error(str(bag), "--topic", "/lidar")

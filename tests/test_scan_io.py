@@ -150,13 +150,13 @@ def test_npy_with_a_wrong_header(tmp_path: Path, header: str, shape: str, descr:
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.zeros((0, 4), np.float32), "holds no points"),
+        (np.zeros((0, 4), np.float32), "contains no points"),
         (np.ones((5, 5), np.float32), r"float32 of shape (5, 5)"),
         (np.ones(4, np.float32), "shape (4,)"),
         (np.ones((5, 4), np.int32), "int32"),
         (np.ones((5, 4), complex), "complex128"),
         (np.array([["a", "b", "c"]]), "<U1"),
-        (np.array([[None, 1, 2]]), "no whole NumPy array"),
+        (np.array([[None, 1, 2]]), "not a complete NumPy array"),
     ],
 )
 def test_npy_of_another_kind(tmp_path: Path, array: np.ndarray, said: str) -> None:
@@ -175,8 +175,8 @@ def test_errors_of_scan_files_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "cut.bin").write_bytes(bytes(33))
     (tmp_path / "folder.bin").mkdir()
     (tmp_path / "scan.pcap").touch()
-    assert "holds no points; leave the scan out" in error_of(tmp_path / "empty.bin")
-    assert "33 bytes are no whole number of 16-byte records" in error_of(tmp_path / "cut.bin")
+    assert "contains no points; leave the scan out" in error_of(tmp_path / "empty.bin")
+    assert "33 bytes are not a multiple of 16-byte records" in error_of(tmp_path / "cut.bin")
     assert "cannot be read (Is a directory)" in error_of(tmp_path / "folder.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.npy")
@@ -187,7 +187,7 @@ def test_errors_of_labels_say_what_to_do(tmp_path: Path, rng: np.random.Generato
     scan, labels = tmp_path / "a.bin", tmp_path / "a.label"
     scan.write_bytes(points(rng, 5).tobytes())
     write_labels(labels, [10, 10, 40, 40, 0])
-    with pytest.raises(ValueError, match=r"a\.label: labels need a label_map"):
+    with pytest.raises(ValueError, match=r"a\.label: reading labels needs a label_map"):
         read_scan(scan, labels=labels)
 
     def error() -> str:
@@ -196,14 +196,14 @@ def test_errors_of_labels_say_what_to_do(tmp_path: Path, rng: np.random.Generato
         return str(caught.value)
 
     write_labels(labels, [10, 10, 40, 40])
-    assert "4 labels for the 5 points of" in error()
+    assert "4 labels for 5 points of" in error()
     write_labels(labels, [10, 7, 300, 7, 0])
     assert "3 labels have raw ids that SemanticKITTI does not know: 7, 300 (most often 7, 2 times)" in error()
     labels.write_bytes(bytes(19))
     assert "19 bytes" in error()
     labels.unlink()
     assert "cannot be read (No such file" in error()
-    with pytest.raises(ValueError, match=r"a\.bin: labels end in \.label"):
+    with pytest.raises(ValueError, match=r"a\.bin: unknown extension '\.bin'; .*\.label"):
         read_scan(scan, labels=scan, label_map=CLASSES)
 
 
@@ -228,8 +228,8 @@ def test_instance_ids_of_32768_and_above_stay_positive_and_apart(tmp_path: Path,
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        ([-1], "run from -1"),
-        ([1 << 32], "run from 4294967296"),
+        ([-1], "range from -1"),
+        ([1 << 32], "range from 4294967296"),
         ([1.0], "float64"),
         ([[1, 2]], r"shape \(1, 2\)"),
         ([True], "bool"),
@@ -242,7 +242,7 @@ def test_write_labels_refuses_what_is_no_label(tmp_path: Path, raw: list, said: 
 
 
 def test_write_labels_refuses_another_ending(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.bin: labels end in \.label"):
+    with pytest.raises(ValueError, match=r"a\.bin: unknown extension '\.bin'; .*\.label"):
         write_labels(tmp_path / "a.bin", [1])
 
 
@@ -291,5 +291,5 @@ def test_nuscenes_sweeps_have_their_rings_from_the_top(data_root: Path) -> None:
 
 def test_four_columns_called_pcd_bin_are_no_nuscenes_sweep(tmp_path: Path, rng: np.random.Generator) -> None:
     points(rng, 5).tofile(tmp_path / "a.pcd.bin")
-    with pytest.raises(ValueError, match=r"a\.pcd\.bin: its fifth column is no ring of 0 to 31"):
+    with pytest.raises(ValueError, match=r"a\.pcd\.bin: the fifth column is not a ring from 0 to 31"):
         read_scan(tmp_path / "a.pcd.bin")

@@ -86,7 +86,7 @@ def test_only_some_frames(root: Path) -> None:
 
 
 def test_frames_that_are_not_there(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"2 of 3 listed scans are not there: 00/000009, 08/000000\. Name"):
+    with pytest.raises(ValueError, match=r"2 of 3 listed scans do not exist: 00/000009, 08/000000\. Name"):
         SemanticKitti(root, frames=["00/000000", "08/000000", "00/000009"])
     with pytest.raises(ValueError, match="the list names no scan"):
         SemanticKitti(root).select([])
@@ -116,14 +116,14 @@ def test_missing_folders_say_what_was_looked_for(root: Path) -> None:
     with pytest.raises(ValueError, match="has no split 'valid'; use train, val, test"):
         SemanticKitti(root, "valid")
     (root / "sequences" / "08").rename(root / "sequences" / "07")
-    with pytest.raises(ValueError, match="no sequence of split val is there; looked for SS/velodyne with SS 08"):
+    with pytest.raises(ValueError, match="no sequence of split val found; looked for SS/velodyne with SS 08"):
         SemanticKitti(root, "val")
 
 
 def test_sequences_without_scans(root: Path) -> None:
     for path in (root / "sequences" / "08" / "velodyne").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"sequences 08 hold no scans in velodyne/"):
+    with pytest.raises(ValueError, match=r"sequences 08 have no scans in velodyne/"):
         SemanticKitti(root, "val")
 
 
@@ -131,7 +131,7 @@ def test_labels_are_hidden_or_demanded(root: Path) -> None:
     assert SemanticKitti(root, "test").scan(0).label is None
     assert SemanticKitti(root, labels=False).scan(0).label is None
     SemanticKitti(root).label_path(0).unlink()
-    with pytest.raises(ValueError, match=r"labels/000000\.label: missing, the labels of \S+000000\.bin\. Unpack"):
+    with pytest.raises(ValueError, match=r"labels/000000\.label: the labels of \S+000000\.bin are missing\. Unpack"):
         SemanticKitti(root).scan(0)
     assert SemanticKitti(root, labels=False).scan(0).label is None
     assert SemanticKitti(root).scan(1).label is not None

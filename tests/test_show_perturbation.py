@@ -133,9 +133,9 @@ def test_a_runs_teacher_answers(tiny_config: Config, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["perturbation", "cutmx", "--png", "x.png"], "Did you mean 'cutmix'"),
-        (["perturbation", "cutmix"], "give --png"),
-        (["perturbation", "cutmix", "a/cutmix.yaml", "--png", "x"], "Several pictures would be called cutmix.png"),
-        (["one.bin", "two.bin"], "one scan at a time"),
+        (["perturbation", "cutmix"], "ive --png"),
+        (["perturbation", "cutmix", "a/cutmix.yaml", "--png", "x"], "Several pictures would have the name cutmix.png"),
+        (["one.bin", "two.bin"], "show takes one scan"),
         (["perturbation", "compose", "--png", "x.png"], "first: missing"),
     ],
 )

@@ -102,10 +102,10 @@ def test_at_least_one_scan() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"by": "sequence"}, "by frame, block, scene or permutation, not by 'sequence'"),
+        ({"by": "sequence"}, "by='sequence' is unknown; .* by frame, block, scene or permutation"),
         ({"fractions": [0.1, 10]}, r"\[10\] are not in \(0, 1\]"),
         ({"fractions": [0.0]}, r"\[0\.0\] are not"),
-        ({"names": []}, "no scans to draw from"),
+        ({"names": []}, "No scans to draw from"),
     ],
 )
 def test_wrong_arguments(arguments: dict, said: str) -> None:
@@ -168,9 +168,11 @@ def test_the_shipped_lists_of_nuscenes_scenes_are_those_of_the_command(tmp_path:
 
 def test_what_has_no_scenes_or_blocks(tmp_path: Path) -> None:
     root = write_camvid(tmp_path / "camvid", photos=3)
-    with pytest.raises(ValueError, match=r"These scans are in no scenes, .* draw by frame"):
+    with pytest.raises(ValueError, match=r"These scans have no scenes, .* draw by frame"):
         write_lists(tmp_path, by="scene", dataset="camvid", root=root)
-    with pytest.raises(ValueError, match="scene-0061/1532402927647951 is no scan of a sequence; draw by frame, or by"):
+    with pytest.raises(
+        ValueError, match="scene-0061/1532402927647951 is not a scan of a sequence; draw by frame or by"
+    ):
         draw_nested_lists(["scene-0061/1532402927647951"], [0.5], 0, "block")
 
 
@@ -246,9 +248,9 @@ def test_what_is_no_permutation(tmp_path: Path) -> None:
     for name, said in (
         ("pickled.npy", "cannot be read"),
         ("absent.npy", "cannot be read"),
-        ("words.txt", "give .npy or text with one whole number a line"),
-        ("twice.npy", r"is no permutation of 0 to 2, the 3 names"),
-        ("real.npy", r"float64 of shape \(3,\) is no permutation"),
+        ("words.txt", "give .npy or text with one integer per line"),
+        ("twice.npy", r"is not a permutation of 0 to 2 for the 3 names"),
+        ("real.npy", r"float64 of shape \(3,\) is not a permutation"),
     ):
         with pytest.raises(ValueError, match=rf"{name}: .*{said}"):
             read_permutation(tmp_path / name, 3)
@@ -257,11 +259,11 @@ def test_what_is_no_permutation(tmp_path: Path) -> None:
 def test_lists_by_count_that_cannot_be_drawn(tmp_path: Path) -> None:
     root = write_camvid(tmp_path / "camvid", photos=3)
     arguments = {"dataset": "camvid", "root": root}
-    with pytest.raises(ValueError, match=r"Counts \[0, 4\] are not in 1 to 3"):
+    with pytest.raises(ValueError, match=r"Counts \[0, 4\] are out of range; .* 1 to 3"):
         write_lists(tmp_path, counts=[0, 2, 4], **arguments)
-    with pytest.raises(ValueError, match="is an order to draw in, but lists are drawn by frame; write by permutation"):
+    with pytest.raises(ValueError, match="needs --by permutation, not --by frame"):
         write_lists(tmp_path, counts=[1], order="order.npy", **arguments)
     with pytest.raises(ValueError, match=r"dataset\.train_list: unknown key"):
         write_lists(tmp_path, options=["train_list=x"], **arguments)
-    with pytest.raises(ValueError, match="are no key=value"):
+    with pytest.raises(ValueError, match="are not key=value"):
         write_lists(tmp_path, options=["train_list"], **arguments)

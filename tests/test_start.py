@@ -83,11 +83,11 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_mistyped_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no command 'trian'. Did you mean 'train'?" in refused(["trian", "x.yaml"], capsys)
+    assert "unknown command 'trian'. Did you mean 'train'?" in refused(["trian", "x.yaml"], capsys)
 
 
 def test_a_key_written_as_an_option_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no option --steps. A key of the config is written optim.steps=VALUE" in refused(
+    assert "unknown option --steps. Write the config key as optim.steps=VALUE" in refused(
         ["train", "x.yaml", "--steps", "3"], capsys
     )
     assert "unrecognized arguments: --stepz" in refused(["train", "x.yaml", "--stepz", "3"], capsys)

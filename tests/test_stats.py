@@ -105,7 +105,7 @@ def test_views_without_pixels_or_labels_change_no_share(rng: np.random.Generator
     assert (seen + unlabelled).pixels == 39
     assert not (empty + unlabelled).labelled
     np.testing.assert_array_equal((empty + empty).std, [0, 0])
-    with pytest.raises(ValueError, match="choose a labelled split"):
+    with pytest.raises(ValueError, match="Choose a labelled split"):
         unlabelled.frequencies(3)
     with pytest.raises(ValueError, match="choose elements or pixels"):
         seen.frequencies(3, "points")
@@ -203,7 +203,7 @@ def test_frequencies_of_other_classes_are_refused(tiny_config: Config) -> None:
         class_weights(supervised, label_map)
 
     weights(shares)
-    with pytest.raises(ConfigError, match="cat: each class of SemanticKITTI"):
+    with pytest.raises(ConfigError, match="cat: missing or not a class of SemanticKITTI"):
         weights(shares | {"cat": 0.1})
     with pytest.raises(ConfigError, match="car: each class"):
         weights({name: share for name, share in shares.items() if name != "car"})

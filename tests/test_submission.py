@@ -101,12 +101,12 @@ def of_points(value: int) -> Callable[[Entries], object]:
 DAMAGES: dict[str, tuple[Callable[[Entries], object], str]] = {
     "a file less": (lambda entries: entries.pop(ONE), f"{ONE}: missing"),
     "a folder less": (lambda entries: entries.pop("sequences/12/"), "sequences/12/: missing"),
-    "a file more": (lambda entries: entries.update({"readme.txt": b"hello"}), "readme.txt: nobody asked for it"),
-    "a scan more": (lambda entries: entries.update({ONE.replace("01.", "02."): b""}), "000002.label: nobody asked"),
+    "a file more": (lambda entries: entries.update({"readme.txt": b"hello"}), "readme.txt: unexpected file"),
+    "a scan more": (lambda entries: entries.update({ONE.replace("01.", "02."): b""}), "000002.label: unexpected"),
     "a point less": (lambda entries: entries.update({ONE: entries[ONE][:-4]}), "bytes for"),
     "half a point": (lambda entries: entries.update({ONE: entries[ONE][:-2]}), "bytes for"),
     "empty": (put(b""), "0 bytes for"),
-    "a train id": (of_points(3), "raw ids [3] are none a benchmark takes"),
+    "a train id": (of_points(3), "raw ids [3] are not valid in the benchmark"),
     "a raw id that is no class's own": (of_points(252), "raw ids [252]"),
     "an instance": (of_points(10 | 1 << 16), "instance ids"),
 }
@@ -155,7 +155,7 @@ def test_a_zip_that_is_cut_off_is_found(share: float, packed: Path, tasks: list[
     whole = packed.read_bytes()
     (tmp_path / "s.zip").write_bytes(whole[: int(share * len(whole))])
     (problem,) = check_zip(tmp_path / "s.zip", tasks, FILES)
-    assert "no whole zip file" in problem
+    assert "not a complete zip file" in problem
 
 
 def test_what_is_wrong_never_takes_the_name(root: Path, packed: Path, tasks: list[Task], tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_split_without_all_its_scans_is_no_submission(
     arguments = command(trained, root, out, "--zip", str(packed))
     assert main(arguments) == 1
     said = capsys.readouterr().err
-    assert "sequence 21: 2 scans; 2721 are official" in said
+    assert "sequence 21: 2 scans; the official count is 2721" in said
     assert "--partial" in said
     assert not packed.exists()
     assert not out.exists()
@@ -259,7 +259,7 @@ def test_ranks_share_the_work_and_the_first_packs_it(trained: Path, root: Path, 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert done.stdout.count("labelled below") == 1
+    assert done.stdout.count("labelled in") == 1
     assert "11 now by the first of 2 processes" in done.stdout.replace("\n", " ")
     with zipfile.ZipFile(tmp_path / "s.zip") as archive:
         assert {name for name in archive.namelist() if name[-1] != "/"} == set(contents(tmp_path / "one"))

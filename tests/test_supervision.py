@@ -280,11 +280,11 @@ def test_log_weights_grow_slower_than_inverse_ones(tiny_config: Config) -> None:
         ("supervised.auxiliary=-1", r"supervised\.auxiliary: -1\.0 is out of range; give at least 0"),
         ("supervised.boundary=nan", r"supervised\.boundary: nan is out of range"),
         ("supervised.ohem_ratio=15", r"supervised\.ohem_ratio: 15\.0 is out of range"),
-        ("supervised.ohem_ratio=0.1 supervised.focal_gamma=2", r"supervised\.focal_gamma: one of it and"),
-        ("supervised.range_weight_m=100", r"supervised\.range_weight_m: it weighs the pixels of supervised"),
+        ("supervised.ohem_ratio=0.1 supervised.focal_gamma=2", r"supervised\.focal_gamma: cannot be combined with"),
+        ("supervised.range_weight_m=100", r"supervised\.range_weight_m: needs supervised"),
         (
             "supervised.range_weight_m=9 supervised.ohem_ratio=0.1 data.channels=[x] data.mean=[0.0] data.std=[1.0]",
-            r"supervised\.range_weight_m: data\.channels have no range",
+            r"supervised\.range_weight_m: data\.channels must contain range",
         ),
         ("supervised.class_weights=logarithm", r"'logarithm' is not one of 'none', 'inverse', 'root', 'log'"),
     ],
@@ -349,13 +349,13 @@ def test_what_a_run_cannot_start_from_is_refused(deep_config: Config, tmp_path: 
 
     refused("no such checkpoint", runtime__initialise_from=str(tmp_path / "none"))
     (tmp_path / "half.pt").write_bytes((tmp_path / "first" / "last.pt").read_bytes()[:1000])
-    refused("not a whole checkpoint", runtime__initialise_from=str(tmp_path / "half.pt"))
-    refused(r"reads .*remission.* and data\.channels are", data__channels=["x", "range", "y", "z", "remission"])
+    refused("not a complete checkpoint", runtime__initialise_from=str(tmp_path / "half.pt"))
+    refused(r"has channels .*remission.* but data\.channels are", data__channels=["x", "range", "y", "z", "remission"])
     deep_config.network["width"] = 16
-    refused("another network")
+    refused("a different network")
     deep_config.network["width"] = 8
     checkpoint = tmp_path / "first" / "last.pt"
     state = read_checkpoint(checkpoint)
     state["config"] = state["config"].replace("name: semantic_kitti", "name: semantic_poss")
     torch.save(state, checkpoint)
-    refused("tells the classes")
+    refused("has the classes")

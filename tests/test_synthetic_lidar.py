@@ -222,7 +222,7 @@ def test_every_sensor_has_beams_from_the_top_down(sensor: str) -> None:
 def test_beams_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="no_such"):
         read_beams("no_such")
-    with pytest.raises(ValueError, match="give some"):
+    with pytest.raises(ValueError, match="give at least one of each"):
         replace(plain(), inclination=np.zeros(0, np.float32))
     with pytest.raises(ValueError, match="beyond the near"):
         replace(plain(), reach_m=0.5)

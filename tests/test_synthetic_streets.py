@@ -232,7 +232,7 @@ def test_counts_are_those_of_the_points(rng: np.random.Generator) -> None:
     assert counts.by_range[RANGES_M.index(10)] == 0.25
     np.testing.assert_allclose(counts.remission[0, 1], 0.3, atol=1e-6)
     assert np.isnan(counts.remission[1]).all()
-    with pytest.raises(ValueError, match="no scans"):
+    with pytest.raises(ValueError, match="No scans"):
         count([], 5, ScanUnfolding(8, 24))
     with pytest.raises(ValueError, match="without labels"):
         count([Scan(xyz, xyz[:, 0])], 5, ScanUnfolding(8, 24))

@@ -57,11 +57,11 @@ def test_everything_that_is_wrong_with_scans_is_listed(kitti: Path) -> None:
     found = wrong(kitti, workers=2)
     said = (
         ("000000.bin", "16-byte records"),
-        ("000001.label", "1 labels for the 1500 points"),
-        ("00/000002", "1 of 1500 points have coordinates that are not finite"),
+        ("000001.label", "1 labels for 1500 points"),
+        ("00/000002", "1 of 1500 points have non-finite coordinates"),
         ("08/labels/000000.label", "raw ids that SemanticKITTI does not know: 5"),
         ("08/labels/000001.label", "missing"),
-        ("11/velodyne/000000.bin", "holds no points"),
+        ("11/velodyne/000000.bin", "contains no points"),
     )
     assert len(found) == len(said)
     for one, words in zip(found, said, strict=True):
@@ -103,12 +103,12 @@ def test_the_number_of_threads_changes_nothing(kitti: Path) -> None:
 def test_official_counts_are_wanted_unless_a_part_is_enough(kitti: Path, tmp_path: Path) -> None:
     config = dataset_config("semantic_kitti", str(kitti))
     problems = {report.split: report.problems for report in validate(config)}
-    assert problems["val"] == ("sequence 08: 2 scans; 4071 are official",)
+    assert problems["val"] == ("sequence 08: 2 scans; the official count is 4071",)
     assert len(problems["train"]) == 10  # sequences that are not there have too few scans, too
     assert len(problems["test"]) == 11
     photos = dataset_config("camvid", str(write_camvid(tmp_path / "camvid")))
     assert [report.problems for report in validate(photos, ["val"])] == [
-        ("split val: 4 photographs; 101 are official",)
+        ("split val: 4 photographs; the official count is 101",)
     ]
 
 
@@ -116,7 +116,7 @@ def test_counts_of_the_complete_dataset_are_right() -> None:
     names = [f"{part}/{i:06d}" for part in KITTI.splits["test"] for i in range(KITTI.scan_counts[part])]
     assert len(names) == 20_351
     assert count_problems(KITTI, "test", names) == []
-    assert count_problems(KITTI, "test", names[:-1]) == ["sequence 21: 2720 scans; 2721 are official"]
+    assert count_problems(KITTI, "test", names[:-1]) == ["sequence 21: 2720 scans; the official count is 2721"]
     camvid = LabelMap.read(resource("datasets", "camvid", "labels.yaml"))
     assert count_problems(camvid, "train", ["x"] * 367) == []
     assert count_problems(replace(camvid, split_counts={}), "train", ["x"]) == []
@@ -143,7 +143,7 @@ def test_values_that_cannot_be_right_are_found(rng: np.random.Generator) -> None
         assert "1 of 50 points" in scan_problems(changed(scan, 3, 1, value))[0]
         assert "1 of 50 remissions" in scan_problems(changed(scan, 3, 3, value))[0]
     assert scan_problems(changed(scan, 0, 3, 255)) == [f"remission runs from {scan.remission[1:].min():g} to 255; "
-                                                       "[0, 1] is right"]  # fmt: skip
+                                                       "expected [0, 1]"]  # fmt: skip
     nowhere = scan
     for column in range(4):  # as an organised cloud writes a beam that never came back
         nowhere = changed(nowhere, 9, column, np.nan)
@@ -161,7 +161,7 @@ def test_json_holds_what_was_printed(kitti: Path, tmp_path: Path, capsys: pytest
     assert split["elements"] == 1500
     (problem,) = split["problems"]
     assert problem in said.out
-    assert "1 things are wrong" in said.err.replace("\n", " ")
+    assert "problems found: 1" in said.err.replace("\n", " ")
 
 
 def test_a_config_names_dataset_and_folder(tiny_config: Config, tmp_path: Path) -> None:

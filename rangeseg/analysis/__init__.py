@@ -1,1 +1,1 @@
-"""What views are like, measured before anything is learnt from them."""
+"""Measurements of views that need no training."""

@@ -1,4 +1,4 @@
-"""Is there a low-density region along class boundaries? Distances between patches of photographs and range images.
+"""Patch distances across class boundaries: is there a low-density region between classes?
 
 Semi-supervised learning by consistency is often said to rest on the cluster assumption: classes are clusters, and few
 samples lie between them. In segmentation a sample is a patch around a pixel. If the assumption held, patches that
@@ -225,7 +225,8 @@ def _check_patch(patch: int, view: View) -> None:
     height, width = view.valid.shape
     if patch < 1 or patch % 2 == 0 or patch > min(height, width):
         raise ValueError(
-            f"The patch's side is {patch} for views of {height} x {width}; give an odd number up to the smaller side."
+            f"The side length of a patch is {patch} for views of {height} x {width}; give an odd number up to the "
+            "smaller side."
         )
 
 

@@ -1,4 +1,4 @@
-"""What the pixels of many views hold: mean and deviation of each channel, how often each class comes.
+"""Statistics over many views: mean and deviation of each channel, frequency of each class.
 
 Tallies of parts are joined, so nothing but one view is ever held: mean and sum of squared deviations M of two parts are
 
@@ -21,7 +21,7 @@ from rangeseg.types import IGNORE, Sample
 
 @dataclass(frozen=True)
 class RunningStats:
-    """Sums over some views; ``a + b`` is the tally of the views of both.
+    """Sums over some views; ``a + b`` holds the sums of the views of both.
 
     Args:
         views: how many.
@@ -77,14 +77,14 @@ class RunningStats:
         """
         counts = {"elements": self.of_elements, "pixels": self.of_pixels}
         if of not in counts:
-            raise ValueError(f"Frequencies of {of!r} are not counted; choose elements or pixels.")
+            raise ValueError(f"of={of!r} is not supported; choose elements or pixels.")
         if not self.labelled:
-            raise ValueError("There are no labels to count: choose a labelled split.")
+            raise ValueError("The split has no labels to count. Choose a labelled split.")
         return np.asarray(counts[of][:num_classes] / counts[of].sum())
 
 
 def tally(sample: Sample) -> RunningStats:
-    """Of one sample, whose view has not been normalised.
+    """Statistics of one sample, whose view must not be normalised.
 
     Args:
         sample: its view's image in metres and [0, 1], of mean 0 and standard deviation 1 as its maker was told.

@@ -1,1 +1,1 @@
-"""What one command does: one file for each command that needs more than a few lines."""
+"""Bodies of commands: one file for each command that needs more than a few lines."""

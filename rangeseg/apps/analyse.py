@@ -1,4 +1,4 @@
-"""`rangeseg analyse`: what a config's views are like, before anything is learnt from them."""
+"""`rangeseg analyse`: measurements of a config's views before training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Named = Sequence[tuple[str, View]]
 
 
 def config_views(config: Config, split: str, *, every: int = 1) -> Iterator[tuple[str, View]]:
-    """Names and whole views of a split, labelled and not augmented.
+    """Names and whole views of a split, with labels and without augmentation.
 
     Args:
         config: `data` is read.
@@ -110,7 +110,7 @@ def _neighbours(named: Named, patch: int, wrap: bool, names: Sequence[str]) -> d
         parts.append((pairs.distance.astype("f4"), places.astype("u1"), kinds.astype("u2"), pairs.below))
     distance, place, kind, below = (np.concatenate(part) for part in zip(*parts, strict=True))
     if not len(distance):
-        raise ConfigError("There are no labels to find boundaries by: choose a labelled split.")
+        raise ConfigError("The split has no labels to find class boundaries. Choose a labelled split.")
     bins = [distance[place == at] for at in range(FARTHEST + 1)]
     mean = np.array([_mean(part) for part in bins])
     overall = _mean(distance)
@@ -134,13 +134,13 @@ def _ways(below: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _contrast(distance: np.ndarray, place: np.ndarray) -> float | None:
-    """The mean distance across boundaries by that far from any; None where there is no such ratio."""
+    """Mean distance across boundaries divided by the mean distance far from them; None if undefined."""
     across, far = (_mean(distance[place == at]) for at in (0, FARTHEST))
     return _plain(across / far) if far else None
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of those that are there; nan where none is."""
+    """Mean of the finite values; nan if there are none."""
     there = values[~np.isnan(values)]
     return float(there.mean(dtype=np.float64)) if len(there) else float("nan")
 

@@ -42,7 +42,7 @@ Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a method came to: shares of all labelled points of the evaluation scans."""
+    """The scores of one method: shares of all labelled points of the evaluation scans."""
 
     method: str
     mean_iou: float
@@ -69,7 +69,7 @@ def demo(
         watch: shows the progress.
 
     Yields:
-        What was done, in words; and the numbers of each method.
+        Messages about each stage, and the scores of each method.
 
     Raises:
         ValueError: `out` holds another demo, `real` has no scans to train or evaluate on.
@@ -83,7 +83,7 @@ def demo(
     if root is None:
         began = time.perf_counter()
         count = _make_streets(out / "streets", scans, seed, watch)
-        yield f"{count} scans of synthetic streets below {out / 'streets'}{_took(began)}"
+        yield f"{count} scans of synthetic streets in {out / 'streets'}{_took(began)}"
         root = out / "streets"
     labelled = _choose_labelled(root, out / "labelled.txt")
     keys = [f"data.root={root}", f"data.labelled={out / 'labelled.txt'}", *overrides]
@@ -92,7 +92,7 @@ def demo(
     steps = len(jobs) * read_config(jobs[0].config, keys).optim.steps
     for _ in watch(_train(jobs, keys), "training both", steps):
         pass
-    yield f"trained side by side with {labelled} labelled scans: {', '.join(METHODS)}{_took(began)}"
+    yield f"trained in parallel with {labelled} labelled scans: {', '.join(METHODS)}{_took(began)}"
     began = time.perf_counter()
     yield from _show(out, root, [job.folder for job in jobs], watch)
     yield f"predicted, drawn and reported{_took(began)}"
@@ -113,11 +113,13 @@ def verdict(supervised: Numbers, cutmix: Numbers) -> str:
 
 
 def _claim(out: Path, what: dict[str, Any]) -> None:
-    """Write down what the folder is the demo of, or refuse one that is of something else."""
+    """Record the settings of the demo in its folder, or reject a folder with other settings."""
     path = out / "demo.json"
     if path.is_file() and (other := json.loads(path.read_text())) != what:
         differing = ", ".join(sorted(key for key in {*what, *other} if what.get(key) != other.get(key)))
-        raise ValueError(f"{out} holds a demo with another {differing}. Choose another --out, or remove it.")
+        raise ValueError(
+            f"{out} holds a demo with a different {differing}. Choose another --out, or remove the folder."
+        )
     write_atomically(path, json.dumps(what, indent=2).encode())
 
 
@@ -175,7 +177,7 @@ def _show(out: Path, root: Path, runs: Sequence[Path], watch: Watch) -> Iterator
     unseen = "scans of unseen synthetic streets" if (root / "whole").is_file() else "real scans of the validation split"
     intro = (
         f"{LABELLED} labelled scans, {others} more without labels. The supervised network saw only the labelled ones, "
-        f"the CutMix mean teacher all. Scored on {len(source)} {unseen}."
+        f"the CutMix mean teacher saw all. Both are scored on {len(source)} {unseen}."
     )
     path = write_report(runs, out / "report.html", title="rangeseg demo", intro=intro, watch=watch)
     yield f"report: {path}"

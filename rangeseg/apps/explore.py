@@ -1,4 +1,4 @@
-"""Scans to look at one after the other: of files, of a run's evaluation split, or of a dataset."""
+"""Scans for the window: single files, the evaluation split of a run, or a dataset."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rangeseg.vis.explorer import Explorer, Frame
 def explore_run(
     run: Path, *, split: str | None = None, predictions: Path | None = None, overrides: Sequence[str] = ()
 ) -> Explorer:
-    """The scans of a run's evaluation split, with what the run says of them.
+    """The scans of a run's evaluation split with the run's predictions.
 
     Args:
         run: run folder or checkpoint.
@@ -42,7 +42,7 @@ def explore_run(
 
 
 def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions: Path | None = None) -> Explorer:
-    """The scans of a dataset, with labels where they have them.
+    """The scans of a dataset, with their labels if they have any.
 
     Args:
         root: of the dataset.
@@ -62,7 +62,7 @@ def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions
 def explore_file(
     scan: Path, *, run: Path | None = None, dataset: str = "semantic_kitti", overrides: Sequence[str] = ()
 ) -> Explorer:
-    """A single scan with what a run says of it.
+    """A single scan with the predictions of a run.
 
     Args:
         scan: the file.
@@ -115,7 +115,9 @@ def projection_of(segmenter: Segmenter | None, label_map: LabelMap) -> Callable[
     if segmenter is not None:
         return cast(Callable[[Scan], RangeImage], segmenter.project)
     if label_map.sensor is None:
-        raise ValueError(f"{label_map.dataset}'s labels.yaml names no sensor to draw its scans by; give --run.")
+        raise ValueError(
+            f"{label_map.dataset}'s labels.yaml names no sensor, so its scans cannot be projected; give --run."
+        )
     return SphericalProjection(**cast(dict, label_map.sensor))
 
 
@@ -156,5 +158,5 @@ def find_prediction(folder: Path, name: str, label_map: LabelMap) -> NDArray[np.
     ]
     found = next((path for path in tried if path.is_file()), None)
     if found is None:
-        raise ValueError(f"No prediction of {name}: looked for {', '.join(map(str, tried))}.")
+        raise ValueError(f"No prediction for {name}; looked for {', '.join(map(str, tried))}.")
     return label_map.to_train(read_labels(found)[0])

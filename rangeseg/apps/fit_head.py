@@ -29,7 +29,7 @@ Watch = Callable[[Iterable[int], str, int], Iterable[int]]
 
 @dataclass(frozen=True)
 class TrainingExample:
-    """What there is to learn from one scan.
+    """The training data of a point head from one scan.
 
     Args:
         image: its points and their pixels.
@@ -80,7 +80,9 @@ def fit_head(
     wrap = run.experiment.input.full_turn
     lessons = _lessons(run, scans, window, wrap, watch)
     if not lessons:
-        raise ValueError("No labelled point of the training scans has two classes around it; train the run first.")
+        raise ValueError(
+            "No labelled point of the training scans has two predicted classes in its window; train the run first."
+        )
     head = PointHead(run.label_map.num_classes, window=window, wrap=wrap)
     optimizer = torch.optim.Adam(head.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)

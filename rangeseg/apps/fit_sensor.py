@@ -25,7 +25,7 @@ from rangeseg.vis.sensor import sensor_picture
 
 @dataclass(frozen=True)
 class Line:
-    """How well one projection keeps the scans.
+    """How well one projection preserves the scans.
 
     Args:
         name: which.
@@ -74,7 +74,7 @@ def fit(
 
 
 def labels_beside(scan: Path, points: int) -> NDArray | None:
-    """(N,) raw ids of ``../labels/NAME.label``, if it is there and fits.
+    """(N,) raw ids of ``../labels/NAME.label``, if the file exists and matches.
 
     Args:
         scan: the file.
@@ -86,7 +86,7 @@ def labels_beside(scan: Path, points: int) -> NDArray | None:
 
 
 def candidates(fitted: SensorFit, beside: Sequence[str] = ()) -> dict[str, Any]:
-    """Every projection of the fitted sensor, and of named ones beside it.
+    """Every projection of the fitted sensor and of the sensors to compare with.
 
     Args:
         fitted: a fit.
@@ -102,7 +102,7 @@ def candidates(fitted: SensorFit, beside: Sequence[str] = ()) -> dict[str, Any]:
 def compare(
     projections: Mapping[str, Any], scans: Sequence[Scan], labels: Sequence[NDArray | None] | None = None
 ) -> list[Line]:
-    """What each projection keeps; those that cannot take these scans are left out.
+    """What each projection preserves of the scans; projections that do not support them are skipped.
 
     Args:
         projections: name -> scan -> range image.

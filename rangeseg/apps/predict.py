@@ -1,4 +1,4 @@
-"""`rangeseg predict`: files, folders or a split labelled, checked, and packed as a submission; by one process or many.
+"""`rangeseg predict`: label files, folders or a split, check the labels and pack a submission.
 
 Every process that torchrun started labels its share. Whole files are left alone and half-written ones never exist, so a
 stopped command goes on when it is given again. The first process checks and packs when all others are done.
@@ -34,7 +34,7 @@ def predict_inputs(
     overrides: Sequence[str] = (),
     watch: Watch = lambda done, word, total: done,
 ) -> Iterator[str]:
-    """Label everything that is asked for.
+    """Label the given files, folders or split.
 
     Args:
         run: run folder or checkpoint; None: the network that ships with rangeseg.
@@ -51,7 +51,7 @@ def predict_inputs(
         watch: shows the progress.
 
     Yields:
-        What was done, in words; in the first process only.
+        Messages about each stage, in the first process only.
 
     Raises:
         ValueError: there is nothing to predict, a file cannot be read, or the result is not what a server takes.

@@ -1,4 +1,4 @@
-"""Are synthetic streets like real ones? Counts beside each other, and a picture of both.
+"""Synthetic streets compared with real scans: counts and a picture of both.
 
 Shapes: N points, H rows (beams), W columns (azimuth), K classes.
 """
@@ -66,7 +66,7 @@ Processor time of one thread. A street is built once and then driven along.
 
 @dataclass(frozen=True)
 class Counts:
-    """What many scans have in common, averaged over them.
+    """Statistics averaged over many scans.
 
     Args:
         scans: how many were counted.
@@ -103,14 +103,14 @@ def count(scans: Iterable[Scan], classes: int, projection: ScanUnfolding) -> Cou
     labels, remissions, ranges, valid, seen = [], [], [], [], []
     for scan in scans:
         if scan.label is None:
-            raise ValueError("A scan without labels cannot be counted; open the dataset with labels.")
+            raise ValueError("Cannot count a scan without labels; open the dataset with labels.")
         labels.append(scan.label)
         remissions.append(scan.remission)
         ranges.append(np.linalg.norm(scan.xyz, axis=1))
         valid.append(projection(scan).valid)
         seen.append(np.bincount(scan.label, minlength=IGNORE + 1)[:classes] > 0)
     if not labels:
-        raise ValueError("There are no scans to count; give at least one.")
+        raise ValueError("No scans to count; give at least one.")
     label, remission, metres = (np.concatenate(values) for values in (labels, remissions, ranges))
     known = np.bincount(label, minlength=IGNORE + 1)[:classes]
     shares = np.histogram(metres, RANGES_M)[0] / len(metres)
@@ -234,7 +234,7 @@ def time_streets(seeds: int = 3, scans: int = 5, sensor: str = "hdl64e") -> list
 
 
 def compare(data: str | Path, out: str | Path, *, scans: int = 60, seed: int = 0) -> list[Path]:
-    """Write `synthetic.md` and `synthetic.png`: HDL-64E streets beside SemanticKITTI's scans.
+    """Write `synthetic.md` and `synthetic.png`, which compare HDL-64E streets with SemanticKITTI's scans.
 
     Args:
         data: the folder that holds SemanticKITTI's `sequences/`; every scan of train and val there is counted.

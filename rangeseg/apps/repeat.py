@@ -1,4 +1,4 @@
-"""The same experiments over several seeds: a table of mean and spread, and how the scores rose with the steps."""
+"""`rangeseg repeat`: experiments over several seeds, with a table of mean and spread and curves of the scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_jobs(configs: Sequence[str | Path], seeds: Sequence[int], out: Path) ->
 
 
 def run_jobs(jobs: Sequence[Job], overrides: Sequence[str], *, parallel: int = 1) -> Iterator[Job]:
-    """Train what is not trained yet, each job in a process of its own; an interrupted one is resumed.
+    """Train the jobs that are not complete, each in its own process; interrupted jobs are resumed.
 
     Args:
         jobs: from `make_jobs`.
@@ -87,7 +87,7 @@ def table(jobs: Sequence[Job]) -> str:
 
 
 def curves(jobs: Sequence[Job], name: str = "mean_iou") -> dict[str, tuple[list[int], list[float]]]:
-    """What was measured while training, for each config the mean over its seeds, as lines to plot.
+    """Metrics during training as lines to plot: for each config the mean over its seeds.
 
     Args:
         jobs: from `make_jobs`; those without numbers yet are left out.

@@ -1,4 +1,4 @@
-"""`rangeseg report`: one or several runs on one page that opens anywhere.
+"""`rangeseg report`: one or several runs on one self-contained HTML page.
 
 Runs that differ in nothing but seed and folder are one experiment, told as mean and spread.
 """
@@ -30,7 +30,7 @@ CURVES = {"mean_iou": "mIoU, %", "supervised": "supervised loss", "consistency":
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run and what the page says of it."""
+    """A run and its data for the report."""
 
     name: str
     run: Run
@@ -51,7 +51,7 @@ def write_report(
     overrides: Sequence[str] = (),
     watch: Watch = lambda indices, word, total: indices,
 ) -> Path:
-    """Score runs on every element of a split, and write what came out as one HTML file without links to anywhere.
+    """Score runs on every element of a split and write the results as one self-contained HTML file.
 
     Args:
         runs: run folders or checkpoints, of one dataset's classes; best and worst are the last experiment's scans.
@@ -75,7 +75,7 @@ def write_report(
     told = [_tell(Path(path), split, device, overrides, watch) for path in runs]
     label_map = told[0].run.label_map
     if other := next((one for one in told if one.run.label_map.names != label_map.names), None):
-        raise ValueError(f"{other.name} and {told[0].name} tell different classes apart; report them one by one.")
+        raise ValueError(f"{other.name} and {told[0].name} have different classes; report them separately.")
     groups = _groups(told)
     firsts = [group[0] for group in groups.values()]
     drawn = _draw(firsts[-1], firsts[:-1], scans)
@@ -102,7 +102,7 @@ def _tell(path: Path, split: str | None, device: str, overrides: Sequence[str], 
 
 
 def _groups(told: Sequence[RunReport]) -> dict[str, list[RunReport]]:
-    """Experiments: runs that differ in seed and folder only, named by what their names have in common."""
+    """Group runs that differ only in seed and folder into experiments, named by the common part of their names."""
     found: dict[str, list[RunReport]] = {}
     for one in told:
         runtime = replace(one.run.config.runtime, seed=0, out="", initialise_from=None)
@@ -148,7 +148,7 @@ def _curves(told: Sequence[RunReport]) -> list[str]:
             legend: Literal["top", "bottom"] = "bottom" if key == "mean_iou" else "top"
             drawn[words] = plot(lines, Axes("", "steps", words, legend=legend))
     if not drawn:
-        return [heading("Training"), paragraph("No metrics.csv lies beside these checkpoints, so there are no curves.")]
+        return [heading("Training"), paragraph("These checkpoints have no metrics.csv, so there are no curves.")]
     return [heading("Training"), pictures(drawn)]
 
 
@@ -162,7 +162,7 @@ def _classes(groups: Mapping[str, Sequence[RunReport]]) -> list[str]:
         shown = ("absent" if np.isnan(group).any() else _spread(group) for group in values)
         rows.append((name, f"{100 * counts[index] / max(1, counts.sum()):.2f}", *shown))
     parts = [
-        heading("Classes", "IoU in per cent; absent: no element has that label here."),
+        heading("Classes", "IoU in per cent; absent: no element has this label."),
         table(("class", "share %", *groups), rows, colors=label_map.colors.tolist()),
     ]
     if last.scores.by_distance:
@@ -176,10 +176,10 @@ def _classes(groups: Mapping[str, Sequence[RunReport]]) -> list[str]:
             heading("Distance", "mIoU in per cent, by distance from the sensor."),
             table(("", *groups), bins),
         ]
-    words = "Each row is a class's elements in per cent of them, by what they were taken for; counts under the mouse."
+    words = "Each row is a label: percentages of its elements by predicted class. Hover for counts."
     return [
         *parts,
-        heading(f"What {last.name} confuses", words),
+        heading(f"Confusion of {last.name}", words),
         confusion(last.scores.overall.state, label_map.names),
     ]
 
@@ -199,7 +199,7 @@ def _draw(main: RunReport, others: Sequence[RunReport], count: int) -> list[Repo
         rank = ranked.index(chosen[place]) + 1
         words = (
             f"mIoU {100 * matrix.mean_iou():.1f} %, accuracy {100 * matrix.accuracy():.1f} %; number {rank} of "
-            f"{len(ranked)} from the worst, by {main.name}."
+            f"{len(ranked)} from the worst, for {main.name}."
         )
         xyz = sample.raster.scan.xyz if isinstance(sample.raster, RangeImage) else None
         colorings: dict[str, Any] = {"label": sample.label}
@@ -229,5 +229,5 @@ def _configs(told: Sequence[RunReport]) -> list[str]:
     parts = [heading("Configs")]
     if differing:
         rows = [(key, *(values.get(key, "") for values in flat.values())) for key in differing]
-        parts += [paragraph("What differs:"), table(("key", *flat), rows)]
+        parts += [paragraph("Keys that differ:"), table(("key", *flat), rows)]
     return parts + [folded(one.name, write_config(one.run.config)) for one in told]

@@ -1,4 +1,4 @@
-"""One scan or photograph, drawn: as a picture, or a scan in a window."""
+"""`rangeseg show`: one scan or photograph as a picture, or a scan in a window."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _show_scan(
             predicted = label_map.to_train(read_labels(prediction)[0])
         if len(predicted) != len(points):
             raise ValueError(
-                f"{prediction}: {len(predicted)} labels for the {len(points)} points of {scan}. "
+                f"{prediction}: {len(predicted)} labels for {len(points)} points of {scan}. "
                 "Give the labels of this scan."
             )
     if png is None:

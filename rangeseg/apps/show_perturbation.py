@@ -1,4 +1,4 @@
-"""`rangeseg show perturbation`: what a config's perturbation does to two of its scans or photographs."""
+"""`rangeseg show perturbation`: the effect of a config's perturbation on two of its scans or photographs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def show_perturbations(
     files = [name if name in PERTURBATIONS else Path(name).stem for name in names]
     if twice := sorted({file for file in files if files.count(file) > 1}):
         raise ConfigError(
-            f"Several pictures would be called {twice[0]}.png. Draw them one by one, to names of their own."
+            f"Several pictures would have the name {twice[0]}.png. Draw them separately, each with its own name."
         )
     written = []
     for name, chosen in _configs(names, config or "mini_kitti", overrides):

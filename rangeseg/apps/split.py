@@ -1,4 +1,4 @@
-"""Which scans or photographs are labelled: lists drawn once, by seed, nested in each other (1 % within 10 % of all).
+"""`rangeseg split`: lists of labelled scans or photographs, drawn by seed and nested (1 % within 10 %).
 
 The order in which scans are drawn is the order of SHA-256(seed, name). No generator's stream can change it between
 versions or machines, and a scan's place does not depend on which others there are. ``permutation`` is the exception: it
@@ -64,7 +64,7 @@ def draw_nested_lists(
 
 
 def permuted(names: Sequence[str], seed: int) -> list[str]:
-    """All names in the order of ``numpy.random.RandomState(seed).permutation``, whose stream NumPy keeps for ever.
+    """All names in the order of ``numpy.random.RandomState(seed).permutation``, whose stream NumPy guarantees.
 
     Args:
         names: in the order that the published lists stand on: Cityscapes and ISIC sorted, VOC as in its list.
@@ -96,12 +96,11 @@ def read_permutation(path: str | Path, size: int) -> NDArray[np.int64]:
         else:
             order = np.array([int(line) for line in Path(path).read_text(encoding="utf-8").split()])
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}); give .npy or text with one whole number a line."
-        ) from error
+        raise ValueError(f"{path}: cannot be read ({error}); give .npy or text with one integer per line.") from error
     if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(size)):
         raise ValueError(
-            f"{path}: {order.dtype} of shape {order.shape} is no permutation of 0 to {size - 1}, the {size} names of "
+            f"{path}: {order.dtype} of shape {order.shape} is not a permutation of 0 to {size - 1} for the {size} "
+            "names of "
             "the training list; give the one that was drawn for this list."
         )
     return order.astype(np.int64)
@@ -171,24 +170,24 @@ def write_lists(
 def _drawing_order(names: Sequence[str], seed: int, by: str, order: str | Path | None) -> list[str]:
     """All names, the first to be labelled first."""
     if by not in KINDS:
-        raise ValueError(f"Labelled lists are drawn by frame, block, scene or permutation, not by {by!r}.")
+        raise ValueError(f"by={by!r} is unknown; draw labelled lists by frame, block, scene or permutation.")
     if order is not None and by != "permutation":
-        raise ValueError(f"{order} is an order to draw in, but lists are drawn by {by}; write by permutation.")
+        raise ValueError(f"--order {order} needs --by permutation, not --by {by}.")
     if not names:
-        raise ValueError("There are no scans to draw from; give their names.")
+        raise ValueError("No scans to draw from; give their names.")
     if order is not None:
         return [names[place] for place in read_permutation(order, len(names))]
     if by == "permutation":
         return permuted(names, seed)
     if by == "scene" and not all(names):
-        raise ValueError("These scans are in no scenes, their names have no /; draw by frame.")
+        raise ValueError("These scans have no scenes, because their names contain no /; draw by frame.")
     key: Callable[[str, int], bytes] = _block_key if by == "block" else _frame_key
     return sorted(names, key=lambda name: (key(name, seed), name))
 
 
 def _sizes(total: int, fractions: Sequence[float], counts: Sequence[int]) -> list[int]:
     if outside := [count for count in counts if not 0 < count <= total]:
-        raise ValueError(f"Counts {outside} are not in 1 to {total}, the names there are.")
+        raise ValueError(f"Counts {outside} are out of range; there are {total} names, so give 1 to {total}.")
     if outside_share := [fraction for fraction in fractions if not 0 < fraction <= 1]:
         raise ValueError(f"Fractions {outside_share} are not in (0, 1]; 0.1 is 10 %.")
     return list(counts) or [max(1, round(fraction * total)) for fraction in fractions]
@@ -196,7 +195,7 @@ def _sizes(total: int, fractions: Sequence[float], counts: Sequence[int]) -> lis
 
 def _options(options: Sequence[str]) -> dict[str, Any]:
     if wrong := [option for option in options if "=" not in option]:
-        raise ValueError(f"Options {wrong} are no key=value; write e.g. train_list=train_aug.")
+        raise ValueError(f"Options {wrong} are not key=value; write for example train_list=train_aug.")
     return {key: value for key, _, value in (option.partition("=") for option in options)}
 
 
@@ -211,7 +210,7 @@ def official_names(label_map: LabelMap, split: str) -> tuple[str, ...]:
         ValueError: the dataset does not say how many there are.
     """
     if not label_map.scan_counts:
-        raise ValueError(f"{label_map.dataset} has no scan_counts to know its names by; give the dataset's root.")
+        raise ValueError(f"{label_map.dataset} has no scan_counts, so its names are unknown; give the dataset's root.")
     return tuple(
         f"{sequence}/{frame:06d}"
         for sequence in label_map.splits[split]
@@ -226,5 +225,5 @@ def _frame_key(name: str, seed: int) -> bytes:
 def _block_key(name: str, seed: int) -> bytes:
     sequence, _, frame = name.rpartition("/")
     if not (sequence and frame.isdecimal() and len(frame) <= FRAME_DIGITS):
-        raise ValueError(f"{name} is no scan of a sequence; draw by frame, or by scene.")
+        raise ValueError(f"{name} is not a scan of a sequence; draw by frame or by scene.")
     return sha256(f"{seed}:{sequence}:{int(frame) // BLOCK_FRAMES}".encode()).digest()

@@ -1,4 +1,4 @@
-"""`rangeseg stats`: what a dataset's channels and classes are like, as the YAML that a config takes."""
+"""`rangeseg stats`: statistics of a dataset's channels and classes, as a YAML that a config includes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DIGITS = 10
 
 
 def plain_views(config: Config, split: str, frames: str | None = None) -> WholeViews:
-    """A split's views, whole and as they were before any normalisation.
+    """Whole views of a split without normalisation.
 
     Args:
         config: `data` is read.

@@ -1,4 +1,4 @@
-"""`rangeseg validate`: is a dataset on the disk whole, and can every file of it be used?
+"""`rangeseg validate`: check that a dataset on disk is complete and that every file can be read.
 
 Nothing stops at the first thing that is wrong: all are listed, each with its file.
 """
@@ -43,7 +43,7 @@ def dataset_config(word: str, root: str | None = None, overrides: Sequence[str] 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one scan or photograph was found to be.
+    """The result of checking one scan or photograph.
 
     Args:
         name: what the dataset calls it.
@@ -97,16 +97,16 @@ def scan_problems(scan: Scan) -> list[str]:
     remission = scan.remission[finite.all(axis=1)]
     problems = []
     if torn.any():
-        problems.append(f"{np.count_nonzero(torn)} of {len(scan)} points have coordinates that are not finite")
+        problems.append(f"{np.count_nonzero(torn)} of {len(scan)} points have non-finite coordinates")
     if strange := np.count_nonzero(~np.isfinite(remission)):
         problems.append(f"{strange} of {len(scan)} remissions are not finite")
     elif len(remission) and (remission.min() < 0 or remission.max() > 1):
-        problems.append(f"remission runs from {remission.min():g} to {remission.max():g}; [0, 1] is right")
+        problems.append(f"remission runs from {remission.min():g} to {remission.max():g}; expected [0, 1]")
     return problems
 
 
 def count_problems(label_map: LabelMap, split: str, names: Sequence[str]) -> list[str]:
-    """Where there are more or fewer than the official number; nothing where no number is known.
+    """Counts that differ from the official numbers; empty if no number is known.
 
     Args:
         label_map: names the split's sequences and the counts.
@@ -116,19 +116,19 @@ def count_problems(label_map: LabelMap, split: str, names: Sequence[str]) -> lis
     there = Counter(name.split("/")[0] for name in names)
     wanted = {sequence: label_map.scan_counts.get(sequence) for sequence in label_map.splits.get(split, ())}
     problems = [
-        f"sequence {sequence}: {there[sequence]} scans; {count} are official"
+        f"sequence {sequence}: {there[sequence]} scans; the official count is {count}"
         for sequence, count in wanted.items()
         if count is not None and there[sequence] != count
     ]
     if (count := label_map.split_counts.get(split, len(names))) != len(names):
         what = "photographs" if label_map.sensor is None else "scans"
-        problems.append(f"split {split}: {len(names)} {what}; {count} are official")
+        problems.append(f"split {split}: {len(names)} {what}; the official count is {count}")
     return problems
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What was found in one split.
+    """The result of checking one split.
 
     Args:
         split: train, val or test.

@@ -1,1 +1,1 @@
-"""What the speed of rangeseg is measured with: plain baselines, interleaved timing, one file per stage."""
+"""Benchmarks: plain baselines, interleaved timing, one file per stage."""

@@ -1,4 +1,4 @@
-"""Plain implementations that the fast ones are measured against: how the public range-view code computes the same.
+"""Plain implementations for comparison, which compute what public range-view code computes.
 
 Written from the published algorithms, without cleverness; where they have known faults, they keep them.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ArgsortImage:
-    """What `argsort_projection` makes; -1 fills empty pixels.
+    """The result of `argsort_projection`; empty pixels hold -1.
 
     Args:
         range: (H, W) float32.

@@ -1,4 +1,4 @@
-"""Projection and back-projection beside their baselines.
+"""Projection and back-projection against their baselines.
 
 Torch should have one thread from the start of the process (OMP_NUM_THREADS=1): so is every number quoted.
 """
@@ -100,7 +100,7 @@ def _tensors(image: RangeImage) -> tuple[torch.Tensor, torch.Tensor, tuple[torch
 
 
 def _knn_rows(image: RangeImage, label: NDArray, noise: str, num_classes: int, repeats: int) -> list[Row]:
-    """KNN beside its baseline on one prediction."""
+    """KNN against its baseline on one prediction."""
     image_range, point_range, pixel = _tensors(image)
     prediction = torch.from_numpy(label)
     candidates = {
@@ -114,7 +114,7 @@ def _knn_rows(image: RangeImage, label: NDArray, noise: str, num_classes: int, r
 
 
 def _nearest_label_rows(image: RangeImage, label: NDArray, repeats: int) -> list[Row]:
-    """NLA and the plain look-up beside the Python loop."""
+    """NLA and the plain look-up against the Python loop."""
     image_range, point_range, pixel = _tensors(image)
     prediction, label = torch.from_numpy(label), label.astype(np.uint8)  # what each is given by its own evaluation
     candidates = {

@@ -1,4 +1,4 @@
-"""Networks at work: how long a forward pass takes, how long a scan takes from points to labels, and how many a second.
+"""Inference speed: time of a forward pass, time from points to labels, and scans per second.
 
 A network is named by the config of an experiment (its weights are then as initialised, which costs the same time; its
 labels are noise, which back-projection likes least) or by a trained run, whose score is then told too.
@@ -44,7 +44,7 @@ PAUSE_S = 0.1
 
 @dataclass(frozen=True)
 class Inference:
-    """One network's line.
+    """The row of one network.
 
     Args:
         name: the file's or the folder's.
@@ -117,7 +117,7 @@ def benchmark_inference(
         source = run.experiment.open("val", labels=False)
         things: list[Thing] = [source.item(index) for index in range(len(source))]
         if not things:
-            raise ValueError(f"{root}: its validation split is empty; give a folder with scans to time.")
+            raise ValueError(f"{root}: the validation split is empty; give a folder with scans.")
         name = _name(paths[0])
         found = _scores(sorted(scores.glob(f"{name}_seed*")) if scores else paths)
         yield replace(_time(run, things, onnx, repeats), name=name, scores=found)
@@ -139,7 +139,7 @@ def _name(path: Path) -> str:
 
 
 def _load(path: Path, root: Path, overrides: Sequence[str], device: str) -> Run:
-    """A run, or what a config would train."""
+    """A run, or the untrained network of a config."""
     overrides = [*overrides, f"data.root={root}"]
     if path.exists() and path.suffix not in (".yaml", ".yml"):
         return Run.load(path, device=device, overrides=overrides)

@@ -1,4 +1,4 @@
-"""One whole training view of a photograph (read, cut, scale, normalise, map labels) beside Pillow and NumPy."""
+"""One training view of a photograph (read, crop, scale, normalise, map labels) against Pillow and NumPy."""
 
 from __future__ import annotations
 

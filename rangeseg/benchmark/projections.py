@@ -1,4 +1,4 @@
-"""How fast projections are, in turns on the same scans."""
+"""Speed of the projections, interleaved on the same scans."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ FULL_FIDNET = (
 
 
 def run_photos(config: Path, overrides: list[str], *, json_path: Path | None = None, repeats: int = 20) -> list[Row]:
-    """Time the loading of a config's photographs beside Pillow and NumPy; see `benchmark_photos`."""
+    """Time the loading of a config's photographs against Pillow and NumPy; see `benchmark_photos`."""
     torch.set_num_threads(1)
     rows = benchmark_photos(config, overrides, repeats=repeats)
     Console().print(_table(rows))
@@ -88,7 +88,7 @@ def _table_of_networks(lines: Sequence[Inference]) -> Table:
 
 
 def run(root: Path, *, configs: Sequence[str] = (), json_path: Path | None = None, repeats: int = 20) -> list[Row]:
-    """Time each stage beside a plain implementation of it, in turns, in this process, on one thread.
+    """Time each stage against a plain implementation, interleaved, in this process, on one thread.
 
     Args:
         root: SemanticKITTI's folder; its first training scan is used.

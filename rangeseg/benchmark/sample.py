@@ -1,4 +1,4 @@
-"""One whole training sample (read, augment, project, normalise, map labels) beside plain NumPy and the bare reading."""
+"""One training sample (read, augment, project, normalise, map labels) against plain NumPy and reading alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STD = (12.32, 12.3, 9.43, 0.86, 0.16)
 
 @dataclass(frozen=True)
 class OneScan:
-    """A source of one scan, read anew each time.
+    """A source of one scan that is read from disk each time.
 
     Args:
         scan_path: its ``.bin``.

@@ -1,4 +1,4 @@
-"""Timing that holds on a shared machine: candidates take turns in one process, and a slow second hits all of them."""
+"""Interleaved timing for shared machines: candidates take turns, so a slow second affects all of them."""
 
 from __future__ import annotations
 

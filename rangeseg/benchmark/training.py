@@ -1,4 +1,4 @@
-"""What a training step does beside running its networks: masks, mixes, losses, optimiser, average.
+"""Cost of a training step apart from its networks: masks, mixes, losses, optimiser, average.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -26,7 +26,7 @@ from rangeseg.types import View
 def benchmark_mix(
     *, shape: tuple[int, int, int, int] = (8, 5, 64, 2048), classes: int = 20, repeats: int = 20
 ) -> list[Row]:
-    """A box mask drawn and two batches mixed by it: images, and what a teacher says of them.
+    """Draw a box mask and mix two batches with it: images and teacher predictions.
 
     Args:
         shape: B, C, H, W.
@@ -67,7 +67,7 @@ def _compare_mixes(generator: Generator, a: Tensor, b: Tensor, out: Tensor, repe
 
 @dataclass(frozen=True)
 class StepParts:
-    """A trainer with the views of one step, and the same networks run on the same views and nothing else.
+    """A trainer with the views of one step, and the same networks alone on the same views.
 
     Args:
         trainer: ready to step.
@@ -125,7 +125,7 @@ def _forget(network: nn.Module) -> None:
 
 
 def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 20, warm_up: int = 2) -> list[Row]:
-    """One CutMix step of mini_kitti beside its networks alone.
+    """One CutMix step of mini_kitti against its networks alone.
 
     Args:
         root: SemanticKITTI's folder.

@@ -1,4 +1,4 @@
-"""The subcommands of `rangeseg`, a file each: `run(arguments)` does it, `add_arguments(parser)` says what it takes."""
+"""The subcommands of `rangeseg`, one file each, with `run(arguments)` and `add_arguments(parser)`."""
 
 from __future__ import annotations
 

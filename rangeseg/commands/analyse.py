@@ -1,4 +1,4 @@
-"""Measurements of a dataset."""
+"""`rangeseg analyse`: measurements of a dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure a dataset: is there a low-density region along class boundaries?"""
+    """Measure whether a dataset has a low-density region along its class boundaries."""
     from rangeseg.apps.analyse import patch_distance
     from rangeseg.config import read_config
 
@@ -36,12 +36,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("what", choices=["patch-distance"], help="what is measured")
-    parser.add_argument("config", help="whose views are measured; key.path=value after it overrides")
-    parser.add_argument("--out", type=Path, required=True, help="folder for JSON and PNG")
+    """Declare the arguments of the command."""
+    parser.add_argument("what", choices=["patch-distance"], help="the measurement")
+    parser.add_argument("config", help="the config whose views are measured; key.path=value overrides its keys")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the JSON and PNG files")
     parser.add_argument("--split", default="train", help="train, val or test")
-    parser.add_argument("--patches", type=int, nargs="+", default=[3, 7, 15], help="sides of the patches, pixels, odd")
-    parser.add_argument("--anchors", type=int, default=4000, help="patches whose nearest neighbours are looked for")
-    parser.add_argument("--every", type=int, default=1, help="only every n-th scan or photograph")
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    parser.add_argument(
+        "--patches", type=int, nargs="+", default=[3, 7, 15], help="side lengths of the patches in pixels; odd numbers"
+    )
+    parser.add_argument(
+        "--anchors", type=int, default=4000, help="number of patches whose nearest neighbours are searched"
+    )
+    parser.add_argument("--every", type=int, default=1, help="use every n-th scan or photograph")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")

@@ -1,4 +1,4 @@
-"""Times."""
+"""`rangeseg benchmark`: timing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Time each stage beside a plain implementation of it."""
+    """Time each stage against a plain implementation."""
     from rangeseg.benchmark.run import run as work
     from rangeseg.benchmark.run import run_inference, run_photos
 
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
         run_photos(arguments.photos, arguments.overrides, json_path=arguments.json, repeats=arguments.repeats)
         return
     if arguments.data is None:
-        raise ValueError("There is nothing to time. Give SemanticKITTI's folder, or --photos CONFIG.")
+        raise ValueError("Nothing to time. Give the folder of SemanticKITTI, or --photos CONFIG.")
     if arguments.inference:
         run_inference(
             arguments.data, arguments.inference, arguments.overrides, device=arguments.device,
@@ -31,18 +31,26 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument(
         "data",
         type=Path,
         nargs="?",
-        help="the folder that holds SemanticKITTI's sequences/; of --inference, that of the configs' dataset",
+        help="the folder that holds SemanticKITTI's sequences/; with --inference, the folder of the runs' dataset",
     )
-    parser.add_argument("--photos", help="the loading of this config's photographs instead")
-    parser.add_argument("--configs", nargs="+", default=[], help="a training step of each of these instead")
-    parser.add_argument("--inference", type=Path, nargs="+", default=[], help="these runs and configs at work instead")
-    parser.add_argument("--device", default="cpu", help="of --inference")
-    parser.add_argument("--plot", type=Path, help="draw accuracy against time of --inference's runs")
-    parser.add_argument("--scores", type=Path, help="a folder of rangeseg repeat with scores for --inference")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--repeats", type=int, default=20, help="runs of each part, of which the median counts")
+    parser.add_argument("--photos", help="time the loading of this config's photographs instead")
+    parser.add_argument(
+        "--configs", nargs="+", default=[], help="time a training step of each of these configs instead"
+    )
+    parser.add_argument(
+        "--inference",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="time these runs and configs from points to labels instead",
+    )
+    parser.add_argument("--device", default="cpu", help="device for --inference")
+    parser.add_argument("--plot", type=Path, help="plot accuracy against time of the runs of --inference")
+    parser.add_argument("--scores", type=Path, help="a folder of rangeseg repeat with the scores for --plot")
+    parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    parser.add_argument("--repeats", type=int, default=20, help="number of repetitions; the median is reported")

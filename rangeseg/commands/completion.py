@@ -1,4 +1,4 @@
-"""Completion of commands and options in a shell."""
+"""`rangeseg completion`: shell completion."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write a script that completes commands and options in bash, zsh or tcsh."""
+    """Print a script that completes commands and options in bash, zsh or tcsh."""
     try:
         import shtab
     except ImportError as error:
-        raise ImportError('Completion needs shtab: pip install "rangeseg[completion]".') from error
+        raise ImportError('Shell completion needs shtab: pip install "rangeseg[completion]".') from error
     OUT.print(shtab.complete(arguments.parser, shell=arguments.shell), soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="whose script")
+    """Declare the arguments of the command."""
+    parser.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="the shell")

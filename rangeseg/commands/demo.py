@@ -1,4 +1,4 @@
-"""The whole method, in minutes."""
+"""`rangeseg demo`: the whole method in minutes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Make streets, train without and with unlabelled scans, score, predict, draw and report; no dataset needed."""
+    """Make streets, train without and with unlabelled scans, score, predict, draw and report; needs no dataset."""
     from rangeseg.apps.demo import Numbers, demo, verdict
 
     names = ("real", "seed", "scans", "overrides")
     numbers: list[Numbers] = []
-    for said in demo(arguments.out, watch=progress, **{name: getattr(arguments, name) for name in names}):
-        if isinstance(said, Numbers):
-            numbers.append(said)
+    for result in demo(arguments.out, watch=progress, **{name: getattr(arguments, name) for name in names}):
+        if isinstance(result, Numbers):
+            numbers.append(result)
         else:
-            OUT.print(said, soft_wrap=True)
-    rows = table("", "mIoU %", "accuracy %", title="every point of scans that nobody trained on")
+            OUT.print(result, soft_wrap=True)
+    rows = table("", "mIoU %", "accuracy %", title="every point of held-out scans")
     for one in numbers:
         rows.add_row(one.method, f"{100 * one.mean_iou:.1f}", f"{100 * one.accuracy:.1f}")
     OUT.print(rows)
@@ -35,8 +35,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of all that it makes")
-    parser.add_argument("--real", type=Path, help="on the scans of this SemanticKITTI folder instead of streets")
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
-    parser.add_argument("--scans", type=int, default=20, help="synthetic scans in each of six sequences")
+    """Declare the arguments of the command."""
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="output folder")
+    parser.add_argument(
+        "--real", type=Path, help="use the scans of this SemanticKITTI folder instead of synthetic streets"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
+    parser.add_argument("--scans", type=int, default=20, help="number of synthetic scans in each of six sequences")

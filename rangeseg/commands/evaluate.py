@@ -1,4 +1,4 @@
-"""Scoring a run."""
+"""`rangeseg evaluate`: scores of a run."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
-    parser.add_argument("--split", help="train, val or test; the config's if not given")
+    parser.add_argument("--split", help="train, val or test; default: the split of the config")
     parser.add_argument(
-        "--official", action="store_true", help="also print the benchmark's own mean (absent classes count 0)"
+        "--official", action="store_true", help="also print the benchmark's own mean (absent classes count as 0)"
     )
     parser.add_argument(
         "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"
     )
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

@@ -1,4 +1,4 @@
-"""A run as one file for other programs."""
+"""`rangeseg export`: a run as one file."""
 
 from __future__ import annotations
 
@@ -38,14 +38,19 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
-    parser.add_argument("inputs", nargs="*", type=Path, help="to compare on; the run's validation split if not given")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        type=Path,
+        help="scans or photographs for the verification; default: the validation split of the run",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
-        help="NAME.onnx; NAME.pt2, for machines like this; or NAME.pt, a checkpoint",
+        help="output: NAME.onnx; NAME.pt2 for processors of this kind; or NAME.pt, a checkpoint",
     )
-    parser.add_argument("--most", type=int, default=40, help="compare on so many scans or photographs")
-    parser.add_argument("--device", default="cpu", help="where a NAME.pt2 is to run")
+    parser.add_argument("--most", type=int, default=40, help="number of scans or photographs for the verification")
+    parser.add_argument("--device", default="cpu", help="the device that will run NAME.pt2")

@@ -1,4 +1,4 @@
-"""A point head for a run."""
+"""`rangeseg fit-head`: a point head for a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Fit a small network that labels points by what the run says of the pixels around them, in the place of KNN."""
+    """Fit a small network that labels points from the logits of the pixels around them and replaces KNN."""
     from rangeseg.apps.fit_head import fit_head
     from rangeseg.inference.run import Run
 
@@ -26,10 +26,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
-    parser.add_argument("--out", type=Path, help="the head's file; RUN/point_head.pt if not given")
-    parser.add_argument("--steps", type=int, default=600, help="of the optimiser")
-    parser.add_argument("--scans", type=int, default=100, help="learn from so many of the run's labelled scans")
-    parser.add_argument("--window", type=int, default=5, help="side of the window of neighbours, pixels, odd")
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    parser.add_argument("--out", type=Path, help="output file; default: RUN/point_head.pt")
+    parser.add_argument("--steps", type=int, default=600, help="number of optimiser steps")
+    parser.add_argument("--scans", type=int, default=100, help="number of the run's labelled scans to train on")
+    parser.add_argument(
+        "--window", type=int, default=5, help="side length of the window of neighbours in pixels; an odd number"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")

@@ -1,4 +1,4 @@
-"""A sensor's geometry from its scans."""
+"""`rangeseg fit-sensor`: the geometry of a sensor from its scans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Find a sensor's rows, beams, field of view and order from its scans."""
+    """Find rows, beams, field of view and point order of a sensor from its scans."""
     from rangeseg.apps.fit_sensor import candidates, compare, fit
     from rangeseg.benchmark.projections import points_per_ms
 
@@ -32,15 +32,17 @@ def run(arguments: argparse.Namespace) -> None:
         rows.add_row(line.name, size, *shares, f"{speed[line.name]:,.0f}", ceiling)
     OUT.print("\n".join(fitted.words), soft_wrap=True)
     OUT.print(rows)
-    OUT.print(f"sensor: {arguments.out}, by default through {fitted.model.projection}. In a config:", soft_wrap=True)
+    OUT.print(
+        f"sensor: {arguments.out}; its default projection is {fitted.model.projection}. In a config:", soft_wrap=True
+    )
     OUT.print(f"  data: {{projection: {{name: sensor, sensor: {arguments.out}}}}}", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("scans", nargs="+", type=Path, help="scan files of one sensor, or folders of them")
-    parser.add_argument("--out", type=Path, required=True, help="the sensor's YAML")
-    parser.add_argument("--png", type=Path, help="draw the beams and a scan through each projection")
-    parser.add_argument("--beside", nargs="+", default=[], help="shipped sensors, or YAMLs, to compare with")
-    parser.add_argument("--most", type=int, default=8, help="read at most so many scans")
-    parser.add_argument("--name", help="what the sensor is called")
+    """Declare the arguments of the command."""
+    parser.add_argument("scans", nargs="+", type=Path, help="scan files of one sensor, or folders with scan files")
+    parser.add_argument("--out", type=Path, required=True, help="output: the YAML of the sensor")
+    parser.add_argument("--png", type=Path, help="draw the beams and one scan in each projection")
+    parser.add_argument("--beside", nargs="+", default=[], help="shipped sensors, or sensor YAMLs, to compare with")
+    parser.add_argument("--most", type=int, default=8, help="maximum number of scans to read")
+    parser.add_argument("--name", help="the name of the sensor")

@@ -1,4 +1,4 @@
-"""Published weights as a run."""
+"""`rangeseg import-weights`: published weights as a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Make a run folder of published weights, which evaluate, predict, show and export take."""
+    """Make a run folder from published weights, for evaluate, predict, show and export."""
     from rangeseg.config import read_config
     from rangeseg.inference.import_weights import import_weights
 
@@ -23,16 +23,20 @@ def run(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.config, ["data.root=.", *named, *arguments.overrides])
     config.runtime.out = str(arguments.out)
     count = import_weights(arguments.files, config, new_classifier=arguments.new_classifier)
-    said = ", the classifier untrained" if arguments.new_classifier else ""
-    OUT.print(f"{arguments.out}: {count / 1e6:.2f} M parameters{said}", soft_wrap=True)
+    note = ", the classifier untrained" if arguments.new_classifier else ""
+    OUT.print(f"{arguments.out}: {count / 1e6:.2f} M parameters{note}", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("files", nargs="+", type=Path, help="checkpoint; or lidar-bonnetal's three, or their folder")
-    parser.add_argument("--config", required=True, help="whose channels, means and projection they fit")
-    parser.add_argument("--network", help="the network, with its defaults, if not that of the config")
-    parser.add_argument("--out", type=Path, required=True, help="run folder to make")
+    """Declare the arguments of the command."""
     parser.add_argument(
-        "--new-classifier", action="store_true", help="leave the classifier untrained: for other classes, to train on"
+        "files", nargs="+", type=Path, help="a checkpoint; or lidar-bonnetal's three files, or their folder"
+    )
+    parser.add_argument(
+        "--config", required=True, help="the config whose channels, means and projection match the weights"
+    )
+    parser.add_argument("--network", help="the network, with its default arguments; default: the network of the config")
+    parser.add_argument("--out", type=Path, required=True, help="output: the run folder")
+    parser.add_argument(
+        "--new-classifier", action="store_true", help="leave the classifier untrained, to train it on other classes"
     )

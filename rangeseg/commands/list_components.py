@@ -1,4 +1,4 @@
-"""What can be named in a config."""
+"""`rangeseg list`: the components that a config can name."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("kind", choices=[*TABLES, "sensors"], help="what to list")

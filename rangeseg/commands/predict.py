@@ -1,4 +1,4 @@
-"""Labels from a run."""
+"""`rangeseg predict`: labels from a run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from rangeseg.commands.console import OUT, progress
 
 FIRST = (
-    "No run was given: the small network that ships with rangeseg answers. It has learnt from synthetic streets and "
-    "unlabelled KITTI scans, and is often wrong (datasets/semantic_kitti/first_answer.md); train your own."
+    "No run given: using the small network that ships with rangeseg. It was trained on synthetic streets and "
+    "unlabelled KITTI scans, and it is often wrong (datasets/semantic_kitti/first_answer.md). Train your own."
 )
-"""What is said where no run is named."""
+"""The message if no run is named."""
 
 EXAMPLES = (
     "rangeseg predict 000000.bin --out labels",
@@ -20,7 +20,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write labels for files, folders or a split, in the dataset's own form; under torchrun each process its share."""
+    """Write labels for files, folders or a split in the dataset's own format; processes of torchrun share the files."""
     from rangeseg.apps.predict import predict_inputs
     from rangeseg.scan_io import READERS
 
@@ -35,18 +35,24 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("run", type=Path, help="run folder, checkpoint or exported file; a scan: the shipped network")
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "run", type=Path, help="run folder, checkpoint or exported file; if it is a scan, the shipped network labels it"
+    )
     parser.add_argument("inputs", nargs="*", type=Path, help="files or folders of scans or photographs")
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the labels")
-    parser.add_argument("--split", help="all scans or photographs of a split")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="output folder for the labels")
+    parser.add_argument("--split", help="label all scans or photographs of this split")
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
-    parser.add_argument("--partial", action="store_true", help="pack a split that has not all of its official scans")
-    parser.add_argument("--overwrite", action="store_true", help="write again what is there and whole")
+    parser.add_argument("--partial", action="store_true", help="pack an incomplete split")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite existing complete predictions")
     parser.add_argument(
         "--workers",
         type=int,
-        help="threads: on a CPU for a scan each, on a GPU before it and behind it; see torchrun too",
+        help="number of threads, which label one scan each on a CPU, or read and write files for a GPU",
     )
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
-    parser.add_argument("--compile", action="store_true", help="by torch.compile: worth its half minute on many scans")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="use torch.compile, which takes half a minute and pays off for many scans",
+    )

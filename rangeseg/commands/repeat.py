@@ -1,4 +1,4 @@
-"""Configs times seeds."""
+"""`rangeseg repeat`: several configs with several seeds."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("configs", nargs="+", help="as train takes them; key.path=value overrides in all")
-    parser.add_argument("--out", type=Path, required=True, help="holds one run folder for each config and seed")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one run for each")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "configs", nargs="+", help="configs as for rangeseg train; key.path=value overrides keys of all of them"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="output folder; it gets one run folder for each config and seed"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="train one run for each of these seeds")
+    parser.add_argument("--jobs", type=int, default=1, help="number of parallel trainings")

@@ -1,4 +1,4 @@
-"""Runs on one page."""
+"""`rangeseg report`: runs on one HTML page."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score runs and write one HTML file: tables, curves, confusion matrix, worst and best scans to turn."""
+    """Score runs and write one HTML file: tables, curves, confusion matrix, and the worst and best scans in 3-D."""
     from rangeseg.apps.report import write_report
 
     names = ("scans", "split", "title", "device", "overrides")
     options = {name: getattr(arguments, name) for name in names}
     path = write_report(arguments.runs, arguments.out, watch=progress, **options)
-    OUT.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opens without a network", soft_wrap=True)
+    OUT.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; it opens without a network connection", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders; seeds of one experiment become one row")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file")
-    parser.add_argument("--scans", type=int, default=4, help="draw so many of the worst and best")
-    parser.add_argument("--split", help="train, val or test; that of the configs if not given")
-    parser.add_argument("--title", help="of the page")
+    """Declare the arguments of the command."""
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders; the seeds of one experiment become one row")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="output file")
+    parser.add_argument("--scans", type=int, default=4, help="number of worst and best scans to draw")
+    parser.add_argument("--split", help="train, val or test; default: the split of the configs")
+    parser.add_argument("--title", help="title of the page")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

@@ -1,4 +1,4 @@
-"""Pictures of scans, photographs and perturbations."""
+"""`rangeseg show`: pictures of scans, photographs and perturbations."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Draw a scan: range, label, prediction, error, and from above; or a photograph with the same."""
+    """Draw range, label, prediction, error and bird's-eye view of a scan, or the same of a photograph."""
     from rangeseg.apps.show import show as work
     from rangeseg.apps.show_perturbation import show_perturbations
 
     first, *others = arguments.scan
     if first == "perturbation" and others:
         if not arguments.png:
-            raise ValueError("Perturbations are drawn to files: give --png FILE, or with several of them a folder.")
+            raise ValueError(
+                "show perturbation writes PNG files. Give --png FILE, or a folder for several perturbations."
+            )
         chosen = {name: getattr(arguments, name) for name in ("config", "run", "seed", "overrides")}
         for path in show_perturbations(others, arguments.png, **chosen):
             OUT.print(f"picture: {path}", soft_wrap=True)
         return
     if others:
-        raise ValueError(
-            f"show draws one scan at a time, or `show perturbation NAME`; got {len(arguments.scan)} words."
-        )
+        raise ValueError(f"show takes one scan, or `perturbation` and names; got {len(arguments.scan)} arguments.")
     if first_is_folder(first) or arguments.video:
         look(Path(first), arguments)
         return
@@ -44,12 +44,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def first_is_folder(word: str) -> bool:
-    """A run, a checkpoint or a dataset, whose scans are looked at one after the other."""
+    """Whether the path is a run, a checkpoint or a dataset, whose scans are shown one after the other."""
     return Path(word).is_dir() or word.endswith(".pt")
 
 
 def look(path: Path, arguments: argparse.Namespace) -> None:
-    """Look at scans of a run's or a dataset's split in a window; or write them, or one scan, as an animation."""
+    """Show the scans of a run or dataset in a window, or write one or several scans as an animation."""
     from rangeseg.apps.explore import explore_dataset, explore_file, explore_run
     from rangeseg.vis.window import KEYS, show_window
 
@@ -70,7 +70,7 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
 
 
 def write_video(explorer: Explorer, path: Path, most: int) -> None:
-    """A sequence of scans, or a single one turned around, in the colours of their predictions or labels."""
+    """Write a sequence of scans, or a single rotating scan, in the colours of the predictions or labels."""
     from rangeseg.vis.viewer import write_gif
 
     count = min(explorer.count, most)
@@ -85,19 +85,23 @@ def write_video(explorer: Explorer, path: Path, most: int) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument(
         "scan",
         nargs="+",
-        help="a file, a run or a dataset's folder; or the word perturbation, then names or configs to draw",
+        help="a scan file, a run or a dataset folder; or the word perturbation, followed by names or configs to draw",
     )
-    parser.add_argument("--config", help="of a perturbation: whose data it is drawn on")
-    parser.add_argument("--seed", type=int, default=0, help="of a perturbation's drawing")
-    parser.add_argument("--labels", type=Path, help="its label file; a scan's is found in the official layout")
+    parser.add_argument("--config", help="for a perturbation: the config whose data it is drawn on")
+    parser.add_argument("--seed", type=int, default=0, help="for a perturbation: seed of the random numbers")
+    parser.add_argument("--labels", type=Path, help="the label file; default: found by the official layout")
     parser.add_argument("--run", type=Path, help="predict with this run")
-    parser.add_argument("--prediction", type=Path, help="a label file, or of a folder's scans a folder of them")
-    parser.add_argument("--split", help="of a run or a dataset that is looked at")
-    parser.add_argument("--dataset", default="semantic_kitti", help="whose classes and colours, where no run tells")
-    parser.add_argument("--video", type=Path, help="write an animation, FILE.gif: of several scans, or one turned")
-    parser.add_argument("--most", type=int, default=100, help="of the scans in an animation")
+    parser.add_argument("--prediction", type=Path, help="a label file; for a dataset folder, a folder of label files")
+    parser.add_argument("--split", help="split of the run or dataset")
+    parser.add_argument(
+        "--dataset", default="semantic_kitti", help="the dataset whose classes and colours are used without a run"
+    )
+    parser.add_argument(
+        "--video", type=Path, help="write an animation FILE.gif of several scans, or of one rotating scan"
+    )
+    parser.add_argument("--most", type=int, default=100, help="maximum number of scans in an animation")
     parser.add_argument("--png", type=Path, help="write a picture instead of opening a window")

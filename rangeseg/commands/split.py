@@ -1,4 +1,4 @@
-"""Lists of what is labelled."""
+"""`rangeseg split`: labelled lists."""
 
 from __future__ import annotations
 
@@ -32,17 +32,27 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("--out", type=Path, required=True, help="folder of the lists")
-    parser.add_argument("--dataset", default="semantic_kitti", help="whose scans or photographs")
-    parser.add_argument("--root", type=Path, help="folder of the dataset; of scans the official counts if not given")
+    """Declare the arguments of the command."""
+    parser.add_argument("--out", type=Path, required=True, help="output folder for the lists")
+    parser.add_argument("--dataset", default="semantic_kitti", help="the dataset")
     parser.add_argument(
-        "--fractions", type=float, nargs="+", default=[0.01, 0.1, 0.2, 0.5], help="shares of the training split"
+        "--root", type=Path, help="folder of the dataset; default for scans: the names follow from the official counts"
     )
-    parser.add_argument("--counts", type=int, nargs="+", default=[], help="how many, instead of fractions")
     parser.add_argument(
-        "--by", choices=["frame", "block", "scene", "permutation"], default="frame", help="what is drawn"
+        "--fractions",
+        type=float,
+        nargs="+",
+        default=[0.01, 0.1, 0.2, 0.5],
+        help="shares of the training split, one list each",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
-    parser.add_argument("--order", type=Path, help="by permutation: a published one, .npy or .txt, not the seed's")
-    parser.add_argument("--options", nargs="+", default=[], help="of the dataset, e.g. train_list=train_aug")
+    parser.add_argument(
+        "--counts", type=int, nargs="+", default=[], help="numbers of scans or photographs instead of fractions"
+    )
+    parser.add_argument(
+        "--by", choices=["frame", "block", "scene", "permutation"], default="frame", help="the unit that is drawn"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
+    parser.add_argument(
+        "--order", type=Path, help="with --by permutation: a published permutation (.npy or .txt) instead of the seed"
+    )
+    parser.add_argument("--options", nargs="+", default=[], help="options of the dataset, e.g. train_list=train_aug")

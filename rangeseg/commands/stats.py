@@ -1,4 +1,4 @@
-"""Measurements of channels and classes."""
+"""`rangeseg stats`: statistics of channels and classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure a dataset's channels and classes: means, standard deviations, frequencies, loss weights."""
+    """Measure means and standard deviations of channels, and frequencies and loss weights of classes."""
     from rangeseg.apps.stats import plain_views, statistics_yaml, tallies
     from rangeseg.config import read_config
     from rangeseg.engine.experiment import Experiment
@@ -35,12 +35,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("config", help="whose views are measured; key.path=value after it overrides")
+    """Declare the arguments of the command."""
+    parser.add_argument("config", help="the config whose views are measured; key.path=value overrides its keys")
     parser.add_argument("--split", default="train", help="train, val or test")
-    parser.add_argument("--frames", help="only this list of the split: a file, or the name of a shipped one")
+    parser.add_argument("--frames", help="use only this list of the split: a file, or the name of a shipped list")
     parser.add_argument(
-        "--of", choices=["elements", "pixels"], default="elements", help="whose frequencies weigh classes"
+        "--of",
+        choices=["elements", "pixels"],
+        default="elements",
+        help="compute class frequencies over elements (points) or pixels",
     )
-    parser.add_argument("--out", type=Path, help="the YAML, to be one of a config's bases")
-    parser.add_argument("--workers", type=int, default=2, help="threads; the result does not depend on them")
+    parser.add_argument("--out", type=Path, help="output: a YAML that a config includes in base")
+    parser.add_argument("--workers", type=int, default=2, help="number of threads; the result does not depend on it")

@@ -1,4 +1,4 @@
-"""Synthetic streets."""
+"""`rangeseg synthesise`: synthetic streets."""
 
 from __future__ import annotations
 
@@ -20,23 +20,34 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.beside:
         for path in compare(arguments.beside, arguments.out, seed=arguments.seed):
-            OUT.print(f"beside real scans: {path}", soft_wrap=True)
+            OUT.print(f"comparison with real scans: {path}", soft_wrap=True)
         return
     names = ("scans", "sensor", "seed", "scans_per_street", "spacing_m")
     written = synthesise(arguments.out, arguments.sequences, **{name: getattr(arguments, name) for name in names})
     total = len(set(arguments.sequences)) * arguments.scans
     for _ in progress(written, "driving", total):
         pass
-    OUT.print(f"{total} scans below {arguments.out / 'sequences'}", soft_wrap=True)
+    OUT.print(f"{total} scans in {arguments.out / 'sequences'}", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("--out", type=Path, required=True, help="gets sequences/SS/velodyne and labels")
-    parser.add_argument("--sequences", nargs="+", default=["00", "08"], help="of SemanticKITTI's 00 to 21")
-    parser.add_argument("--scans", type=int, default=100, help="of each sequence")
-    parser.add_argument("--scans-per-street", type=int, default=20, help="fewer show more streets, and take longer")
-    parser.add_argument("--spacing-m", type=float, default=4.0, help="between two scans of a street")
-    parser.add_argument("--sensor", default="hdl64e", help="a shipped sensor, or a YAML of one")
-    parser.add_argument("--seed", type=int, default=0, help="another gives other streets")
-    parser.add_argument("--beside", type=Path, help="only compare with the scans of this SemanticKITTI folder")
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "--out", type=Path, required=True, help="output folder; it gets sequences/SS/velodyne and labels"
+    )
+    parser.add_argument(
+        "--sequences", nargs="+", default=["00", "08"], help="names of the sequences, from SemanticKITTI's 00 to 21"
+    )
+    parser.add_argument("--scans", type=int, default=100, help="number of scans in each sequence")
+    parser.add_argument(
+        "--scans-per-street",
+        type=int,
+        default=20,
+        help="number of scans per street; fewer scans give more streets and take longer",
+    )
+    parser.add_argument("--spacing-m", type=float, default=4.0, help="distance in metres between two scans of a street")
+    parser.add_argument("--sensor", default="hdl64e", help="a shipped sensor, or the YAML of a sensor")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers; each seed gives other streets")
+    parser.add_argument(
+        "--beside", type=Path, help="write nothing and compare with the scans of this SemanticKITTI folder"
+    )

@@ -1,4 +1,4 @@
-"""Training one config."""
+"""`rangeseg train`: training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train a config in its run folder."""
+    """Train a config and write its run folder."""
     from rangeseg.config import read_config
     from rangeseg.engine.training import train as work
 
@@ -25,8 +25,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument(
-        "config", help="a YAML, or shipped configs by name: semantic_kitti+cutmix; key.path=value overrides"
+        "config",
+        help="a YAML, or names of shipped configs such as semantic_kitti+cutmix; key.path=value overrides keys",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint of the run folder")

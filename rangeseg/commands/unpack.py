@@ -1,4 +1,4 @@
-"""Recordings as single scans."""
+"""`rangeseg unpack`: recordings as single scans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the point clouds of a ROS bag, an MCAP file or a sensor's capture as single scans."""
+    """Write the point clouds of a ROS bag, an MCAP file or a sensor capture as single scans."""
     from rangeseg.scan_formats.unpack import unpack
 
     asked = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
@@ -27,8 +27,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("recording", type=Path, help=".bag, .mcap, .db3, the folder of a ROS 2 bag, .pcap or .osf")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the scans, NUMBER.npz")
-    parser.add_argument("--topic", help="of the point clouds, where there are several")
-    parser.add_argument("--fields", nargs="+", default=[], help="e.g. remission=reflectivity/255; NAME= for none")
+    parser.add_argument("--out", type=Path, required=True, help="output folder for the scans NUMBER.npz")
+    parser.add_argument("--topic", help="topic of the point clouds, if the recording has several")
+    parser.add_argument(
+        "--fields",
+        nargs="+",
+        default=[],
+        help="names of columns, e.g. remission=reflectivity/255; NAME= leaves a field out",
+    )

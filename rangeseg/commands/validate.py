@@ -1,4 +1,4 @@
-"""Checks of a dataset on the disk."""
+"""`rangeseg validate`: checks of a dataset on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check a whole dataset on the disk: official counts, readable files, sizes, raw ids, finite values."""
+    """Check a whole dataset on disk: official counts, readable files, sizes, raw ids and finite values."""
     from rangeseg.apps.validate import dataset_config
     from rangeseg.apps.validate import validate as work
     from rangeseg.engine.experiment import Experiment
@@ -38,15 +38,17 @@ def run(arguments: argparse.Namespace) -> None:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
     if problems:
         OUT.print("\n".join(problems), soft_wrap=True)
-        raise ValueError(f"{len(problems)} things are wrong with {name} in {config.data.root}; they are listed above.")
-    OUT.print("nothing is wrong")
+        raise ValueError(f"{name} in {config.data.root}: problems found: {len(problems)}. They are listed above.")
+    OUT.print("no problems found")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("dataset", help="a dataset's name, or a config; key.path=value after it overrides")
-    parser.add_argument("--root", help="its folder; the config's data.root if not given")
-    parser.add_argument("--split", nargs="+", default=[], help="only these; all of them if not given")
-    parser.add_argument("--partial", action="store_true", help="a part is enough: leave official counts out")
-    parser.add_argument("--json", type=Path, help="write all that was found here")
-    parser.add_argument("--workers", type=int, default=2, help="threads")
+    """Declare the arguments of the command."""
+    parser.add_argument("dataset", help="the name of a dataset, or a config; key.path=value overrides its keys")
+    parser.add_argument("--root", help="folder of the dataset; default: data.root of the config")
+    parser.add_argument("--split", nargs="+", default=[], help="check only these splits; default: all")
+    parser.add_argument(
+        "--partial", action="store_true", help="accept an incomplete dataset: do not check official counts"
+    )
+    parser.add_argument("--json", type=Path, help="write all findings to this file")
+    parser.add_argument("--workers", type=int, default=2, help="number of threads")

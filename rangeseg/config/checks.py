@@ -1,4 +1,4 @@
-"""What values a config may have."""
+"""Checks of config values that depend on several keys."""
 
 from __future__ import annotations
 
@@ -22,29 +22,40 @@ def check(config: Config) -> None:
         _check_key(path, metadata, value)
     _check_supervised(config)
     if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
-        raise ConfigError(f"optim.accumulate: {config.optim.accumulate} parts are more than the views of a batch.")
+        raise ConfigError(
+            f"optim.accumulate: {config.optim.accumulate} is larger than the number of views in a batch. Use a "
+            "smaller number."
+        )
     if config.consistency.pair == "labelled":
         if config.data.batch_labelled != config.data.batch_unlabelled:
             raise ConfigError(
-                f"consistency.pair: labelled views are mixed one to one with unlabelled ones; data.batch_labelled is "
+                f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "
                 f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
             )
         if config.consistency.kind.startswith("logits"):
             raise ConfigError(
-                "consistency.kind: labels have no logits; choose ce, kld, var or bce with pair: labelled."
+                "consistency.kind: this kind needs logits as targets, and labels have none; with pair: labelled "
+                "choose ce, kld, var or bce."
             )
 
 
 def _check_supervised(config: Config) -> None:
     settings = config.supervised
     if settings.ohem_ratio and settings.focal_gamma:
-        raise ConfigError("supervised.focal_gamma: one of it and supervised.ohem_ratio picks pixels. Set one to 0.")
+        raise ConfigError(
+            "supervised.focal_gamma: cannot be combined with supervised.ohem_ratio, because both select pixels. "
+            "Set one to 0."
+        )
     if settings.range_weight_m and not settings.ohem_ratio:
         raise ConfigError(
-            "supervised.range_weight_m: it weighs the pixels of supervised.ohem_ratio; set that too, FIDNet's is 0.15."
+            "supervised.range_weight_m: needs supervised.ohem_ratio, whose pixels it weights; set that too "
+            "(FIDNet: 0.15)."
         )
     if settings.range_weight_m and "range" not in config.data.channels:
-        raise ConfigError("supervised.range_weight_m: data.channels have no range to weigh pixels by. Set it to 0.")
+        raise ConfigError(
+            "supervised.range_weight_m: data.channels must contain range to weight pixels by range. Add it, or "
+            "set this to 0."
+        )
 
 
 def keys() -> list[str]:
@@ -65,7 +76,7 @@ def _keys(section: Any, above: str = "") -> Iterator[tuple[str, Mapping[str, Any
 
 
 def _check_key(path: str, metadata: Mapping[str, Any], value: Any) -> None:
-    """Refuse a value outside the choices or the range that stand beside its key."""
+    """Reject a value outside the choices or the range that are declared with its key."""
     choices = metadata.get("choices")
     if choices and value not in choices:
         raise ConfigError(f"{path}: {value!r} is not one of {', '.join(map(repr, choices))}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def default_folder(config: Any, place: str | None = None) -> str:
-    """``runs/PLACE/NETWORK_METHOD_LABELS``, with the seed behind it where it is not 0.
+    """``runs/PLACE/NETWORK_METHOD_LABELS``, followed by the seed if it is not 0.
 
     The method is `supervised`, the name of `method`, or for a mean teacher that of its perturbation; the labels are
     `all`, `none` or the name of the list without its `train_`, with the share of labelled pixels where that is below 1.

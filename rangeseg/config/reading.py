@@ -78,7 +78,7 @@ def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig]:
     """A file's bases, lowest first, and the file."""
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
-        raise ConfigError(f"{path}: is a base of itself: {chain}. Take one of these out.")
+        raise ConfigError(f"{path}: includes itself as a base: {chain}. Remove one of these.")
     layer = _read_yaml(path)
     bases = layer.pop("base", None) or []
     names = [bases] if isinstance(bases, str) else bases
@@ -103,13 +103,13 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
         merged.runtime.out = default_folder(merged, place)
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
-        raise ConfigError(f"{missing[0]}: missing. Write it into the file or give {missing[0]}=VALUE.")
+        raise ConfigError(f"{missing[0]}: missing. Add it to the file, or give {missing[0]}=VALUE.")
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
     for section in _perturbations(config.perturbation):
         if section["name"] in RENAMED_PERTURBATIONS:
             old = section["name"]
-            raise ConfigError(f"perturbation.name: {old} is called {RENAMED_PERTURBATIONS[old]} since version 0.2.")
+            raise ConfigError(f"perturbation.name: {old} was renamed to {RENAMED_PERTURBATIONS[old]} in version 0.2.")
     check(config)
     return config
 
@@ -123,8 +123,8 @@ def config_from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
     """
     if "${" in text:
         raise ConfigError(
-            "A stored config holds ${...}, which could read your environment, and no training of rangeseg writes it. "
-            "Do not use this file, unless you know who changed it."
+            "The stored config contains ${...}, which could read your environment. rangeseg never writes it. "
+            "Do not use this file unless you know who changed it."
         )
     layer = OmegaConf.create(text)
     assert isinstance(layer, DictConfig)
@@ -133,7 +133,7 @@ def config_from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def write_config(config: Config) -> str:
-    """The config as YAML that `read_config` takes, every key present."""
+    """The config as YAML for `read_config`, with every key."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
@@ -145,14 +145,14 @@ def _read_yaml(path: Path) -> DictConfig:
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(loaded, DictConfig):
-        raise ConfigError(f"{path}: holds a list; a config is a mapping with the keys {_names(Config)}.")
+        raise ConfigError(f"{path}: is a list; a config is a mapping with the keys {_names(Config)}.")
     return loaded
 
 
 def _overrides(pairs: Sequence[str]) -> DictConfig:
     for pair in pairs:
         if "=" not in pair:
-            raise ConfigError(f"{pair!r}: an override is written key.path=value, for instance optim.lr=1e-3.")
+            raise ConfigError(f"{pair!r}: not an override; write key.path=value, for example optim.lr=1e-3.")
     try:
         return OmegaConf.from_dotlist(list(pairs))
     except (YAMLError, OmegaConfBaseException) as error:
@@ -170,7 +170,9 @@ def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
         raise ConfigError(_unknown_key(str(error.full_key))) from error
     except OmegaConfBaseException as error:
         if error.full_key in ("data.labelled", "data.unlabelled"):
-            raise ConfigError(f"{error.full_key}: null is called all since version 0.2. Write all, or none.") from error
+            raise ConfigError(
+                f"{error.full_key}: null was renamed to all in version 0.2. Write all, or none."
+            ) from error
         raise ConfigError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
     return merged
@@ -209,7 +211,7 @@ def _names(owner: type) -> list[str]:
 def _unknown_key(path: str) -> str:
     for old, new in RENAMED.items():
         if path == old or path.startswith(f"{old}."):
-            return f"{old}: is called {new} since version 0.2. Rename it."
+            return f"{old}: was renamed to {new} in version 0.2. Rename it."
     owner: Any = Config
     *parents, key = path.split(".")
     for parent in parents:

@@ -42,7 +42,7 @@ class Range:
 
 
 def number(default: Any, **bounds: float) -> Any:
-    """A number, or a key that must be given, with its range beside it."""
+    """A numeric key, with its default (or none) and its range."""
     return field(default=default, metadata={"range": Range(**bounds)})
 
 
@@ -57,7 +57,7 @@ def text(default: Any) -> Any:
 
 
 def choice(default: str, *words: str) -> Any:
-    """One of a few words; the default is among them."""
+    """A key with a fixed set of values, including the default."""
     return field(default=default, metadata={"choices": words})
 
 
@@ -69,17 +69,17 @@ class DataConfig:
     """Folder of the dataset, in its official layout."""
     dataset: Component = field(default_factory=lambda: dict(name="semantic_kitti"))
     labelled: str = text("all")
-    """List of the labelled scans (a file, or a name in datasets/<dataset>/splits); all: the whole training split;
-    none: only those of `labelled_from`."""
+    """List of labelled scans (a file, or a name in datasets/<dataset>/splits); all: the whole training split;
+    none: only scans of `labelled_from`."""
     unlabelled: str = text("all")
-    """The same for the unlabelled scans; none: only those of `unlabelled_from`."""
+    """List of unlabelled scans, as for `labelled`; none: only scans of `unlabelled_from`."""
     unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
-    """More unlabelled scans, of other datasets or sensors: {root, dataset, split, frames, projection} each; the last
+    """Further unlabelled scans of other datasets or sensors: {root, dataset, split, frames, projection} each; the last
     three default to train, the whole split, and `projection`."""
     labelled_from: list[dict[str, Any]] = field(default_factory=list)
-    """The same for labelled scans, of the same classes; evaluation stays with `dataset`."""
+    """Further labelled scans with the same classes, in the same form; evaluation uses only `dataset`."""
     label_fraction: float = number(1.0, above=0, most=1)
-    """Share of each labelled scan's pixels whose labels are kept, drawn by `label_seed`."""
+    """Share of the pixels of each labelled scan that keep their labels, drawn with `label_seed`."""
     label_seed: int = number(0, least=0)
     projection: Component = field(
         default_factory=lambda: dict(name="spherical", height=64, width=2048, fov_up_deg=3.0, fov_down_deg=-25.0)
@@ -88,36 +88,36 @@ class DataConfig:
     mean: list[float] = numbers(lambda: [12.12, -0.1, 0.5, -1.04, 0.21])
     std: list[float] = numbers(lambda: [12.32, 12.3, 9.43, 0.86, 0.16], above=0)
     augmentation: Component = field(default_factory=dict)
-    """Arguments of `rangeseg.data.augment.Augmentation`, of photographs `photo_augment.PhotoAugmentation`."""
+    """Arguments of `rangeseg.data.augment.Augmentation`, or of `rangeseg.photos.augment.PhotoAugmentation`."""
     batch_labelled: int = number(2, least=1)
     batch_unlabelled: int = number(2, least=1)
     """Views in each of the two unlabelled batches a and b."""
     memory_mb: int = number(1000, least=0)
-    """Megabytes of decoded photographs that each of the labelled and the unlabelled keep, in every process."""
+    """Megabytes of decoded photographs to cache, separately for labelled and unlabelled ones, in every process."""
 
 
 @dataclass
 class SupervisedConfig:
     """The loss on labelled views: cross_entropy * CE + lovasz * Lovász-softmax + boundary * boundary loss.
 
-    With `auxiliary`, that much of the same on each auxiliary head is added.
+    `auxiliary` adds the same loss on each auxiliary head with this weight.
     """
 
     cross_entropy: float = number(1.0, least=0)
     lovasz: float = number(1.0, least=0)
     boundary: float = number(0.0, least=0)
     focal_gamma: float = number(0.0, least=0)
-    """The cross-entropy counts a pixel (1 - P_y)^focal_gamma times; 0: each fully."""
+    """The cross-entropy of a pixel is weighted by (1 - P_y)^focal_gamma; 0: no weighting."""
     ohem_ratio: float = number(0.0, least=0, most=1)
-    """Share of the labelled pixels, those of the largest cross-entropy, that it is the mean of; 0: all."""
+    """The cross-entropy is the mean over this share of the labelled pixels with the largest loss; 0: all pixels."""
     range_weight_m: float = number(0.0, least=0)
-    """With `ohem_ratio`: a pixel's cross-entropy counts range / range_weight_m times; 0: range does not matter."""
+    """With `ohem_ratio`: the cross-entropy of a pixel is weighted by range / range_weight_m; 0: no weighting."""
     auxiliary: float = number(0.0, least=0)
-    """Weight of each auxiliary head of the network, which only training asks (deep supervision); 0: without them."""
+    """Weight of the loss on each auxiliary head of the network (deep supervision); 0: heads are not trained."""
     class_weights: str = choice("none", "none", "inverse", "root", "log")
     """none; inverse: 1 / (f + 0.001); root: its square root, mean 1; log: ln(1 + inverse), largest 1."""
     frequencies: dict[str, float] = numbers(dict, least=0, most=1)
-    """Class -> f, as `rangeseg stats` writes them; none: those of the dataset's labels.yaml."""
+    """Class -> f, as written by `rangeseg stats`; default: the frequencies in the dataset's labels.yaml."""
 
 
 @dataclass
@@ -132,8 +132,8 @@ class ConsistencyConfig:
     rampup: int = number(0, least=0)
     """Steps of the sigmoid ramp-up of the weight; 0: none."""
     pair: str = choice("unlabelled", "unlabelled", "labelled")
-    """What the perturbation is given as a and b: two unlabelled batches; or labelled, whose labels are then the answer,
-    and unlabelled."""
+    """The batches a and b of the perturbation. unlabelled: two unlabelled batches; labelled: a labelled batch, whose
+    labels are the targets, and an unlabelled one."""
 
 
 @dataclass
@@ -145,35 +145,35 @@ class TeacherConfig:
     buffers: str = choice("ema", "ema", "copy", "own")
     mode: str = choice("eval", "eval", "train")
     together: bool = True
-    """Ask about both batches of a mix in one forward pass; in mode train its statistics are those of both."""
+    """Predict both batches of a mix in one forward pass; in mode train the BatchNorm statistics are those of both."""
     update_bn: int = number(0, least=0)
-    """Steps' worth of training views over which BatchNorm's statistics are taken anew when training ends; 0: the
-    averaged ones. Short trainings need it, in which averages have not caught up with the weights."""
+    """Number of steps whose training views are used to recompute the BatchNorm statistics when training ends; 0: keep
+    the averaged statistics. Short trainings need it, because averaged statistics lag behind the weights."""
 
 
 @dataclass
 class OptimConfig:
-    """How the student's weights move."""
+    """The optimiser of the student."""
 
     name: str = choice("adamw", "adamw", "adam", "sgd")
     lr: float = number(1e-3, above=0)
     steps: int = number(MISSING, least=1)
     weight_decay: float = number(0.01, least=0)
     momentum: float = number(0.9, least=0, most=1)
-    """Of SGD."""
+    """Momentum of SGD."""
     nesterov: bool = False
     schedule: str = choice("one_cycle", "one_cycle", "poly", "constant")
     clip: float | None = number(10.0, above=0)
-    """Largest norm of the gradient; null: unclipped."""
+    """Maximum norm of the gradient; null: no clipping."""
     lr_multipliers: dict[str, float] = numbers(dict, least=0)
-    """Part of the network (backbone, head) -> what its learning rate is multiplied by."""
+    """Part of the network (backbone, head) -> multiplier of its learning rate."""
     accumulate: int = number(1, least=1)
-    """Parts a batch is cut into, one backward pass each: less memory, the same gradient but for BatchNorm."""
+    """Number of parts of a batch, each with its own backward pass: less memory, the same gradient except BatchNorm."""
 
 
 @dataclass
 class EvaluationConfig:
-    """What is scored, when, and how pixels become points, or a photograph's own pixels: {name: nearest}."""
+    """What is scored, when, and the back-projection from pixels to points or to a photograph's own pixels."""
 
     split: str = text("val")
     every: int = number(0, least=0)
@@ -181,30 +181,30 @@ class EvaluationConfig:
     back_projection: Component = field(default_factory=lambda: dict(name="knn"))
     batch: int = number(1, least=1)
     scale: float = number(1.0, above=0)
-    """Sides of a photograph as the network reads it, against those it is scored at."""
+    """Size of a photograph in the network relative to the size at which it is scored."""
     window: Component = field(default_factory=dict)
-    """See an image through overlapping windows: {size: [rows, columns], overlap: 0.33}; {}: whole."""
+    """Sliding windows over an image: {size: [rows, columns], overlap: 0.33}; {}: the whole image."""
 
 
 @dataclass
 class RuntimeConfig:
-    """Where and on what it runs.
+    """Devices, processes, precision, threads, logging and the run folder.
 
-    `seed`, `precision`, `initialise_from`, `sync_batchnorm`, and the number of processes (each reads a batch of its
-    own) change what is learnt. `compile`, `channels_last` and the device change rounding. The rest changes nothing.
+    `seed`, `precision`, `initialise_from`, `sync_batchnorm` and the number of processes (each reads its own batch)
+    change the trained weights. `compile`, `channels_last` and the device change rounding. Other keys change nothing.
     """
 
     out: str = text(MISSING)
-    """Run folder; named by what is run if not given: runs/CONFIG/NETWORK_METHOD_LABELS."""
+    """Run folder; default: runs/CONFIG/NETWORK_METHOD_LABELS."""
     initialise_from: str | None = text(None)
-    """Run folder or checkpoint whose teacher's weights student and teacher start from; null: fresh ones."""
+    """Run folder or checkpoint whose teacher initialises student and teacher; null: random initialisation."""
     seed: int = number(0, least=0)
     precision: str = choice("32-true", "32-true", "bf16-mixed", "16-mixed")
     accelerator: str = text("auto")
     devices: int = number(1, least=1)
     num_nodes: int = number(1, least=1)
     threads: int = number(0, least=0)
-    """Torch threads of a process on a CPU; 0: torch's own choice."""
+    """Torch threads of a process on a CPU; 0: torch's default."""
     workers: int = number(2, least=0)
     """Threads that load views; 0: none."""
     compile: bool = False
@@ -214,15 +214,15 @@ class RuntimeConfig:
     log_every: int = number(10, least=1)
     checkpoint_every: int = number(500, least=1)
     log_images: int = number(2, least=0)
-    """Validation views drawn into TensorBoard at each evaluation."""
+    """Number of validation views drawn in TensorBoard at each evaluation."""
 
 
 @dataclass
 class Config:
-    """One experiment, complete."""
+    """A complete experiment."""
 
     preset: str = choice("none", "none", "reference")
-    """reference: every choice of the paper's code, above `base` and below this file's own keys; see `PRESETS`."""
+    """reference: every choice of the paper's code; overrides `base`, but not the keys of this file; see `PRESETS`."""
     data: DataConfig = field(default_factory=DataConfig)
     network: Component = field(default_factory=lambda: dict(name="fidnet"))
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)

@@ -1,4 +1,4 @@
-"""Finding configs: files of one's own, and the shipped ones by name from any folder."""
+"""Finding configs: the user's files, and shipped configs by name from any folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rangeseg.resources import resource
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Every shipped config by its name: its path below `configs/` without the suffix, e.g. ``methods/cutmix``."""
+    """Every shipped config by name: its path in `configs/` without the suffix, e.g. ``methods/cutmix``."""
     folder = resource("configs")
     paths = sorted(folder.rglob("*.yaml"))
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
@@ -37,13 +37,13 @@ def find_config(word: str) -> Path:
     if len(found) == 1:
         return configs[found[0]]
     if found:
-        raise ConfigError(f"{word!r} is the name of several configs: {', '.join(found)}. Give one of these names.")
+        raise ConfigError(f"{word!r} matches several configs: {', '.join(found)}. Give one of these names.")
     if word.endswith((".yaml", ".yml")) and not word.startswith("configs/"):
         raise ConfigError(f"{word}: no such config file.")
     known = sorted({*(full.rpartition("/")[2] for full in configs), *METHODS, *NETWORKS, *PERTURBATIONS})
     hint = did_you_mean(name.rpartition("/")[2], known)
     hint = f"{hint} " if hint.startswith("Did") else ""
-    raise ConfigError(f"{word}: no such file, and no shipped config of this name. {hint}rangeseg configs lists them.")
+    raise ConfigError(f"{word}: no such file, and no shipped config has this name. {hint}rangeseg configs lists them.")
 
 
 def find_layers(words: str | Path) -> list[Path | dict[str, Any]]:
@@ -70,12 +70,12 @@ def _component(word: str) -> dict[str, Any] | None:
 
 
 def experiment_name(words: str | Path) -> str:
-    """What an experiment is called in tables and folders: ``semantic_kitti+cutmix``, or a file's name."""
+    """The name of an experiment in tables and folders: ``semantic_kitti+cutmix``, or a file's name."""
     return "+".join(Path(word).stem for word in str(words).split("+"))
 
 
 def place_of(words: str | Path) -> str:
-    """What run folders of an experiment lie below: the name of its first config, ``nuscenes/ring``."""
+    """The parent folder of an experiment's run folders: the name of its first config, ``nuscenes/ring``."""
     first = Path(str(words).split("+")[0]) if not Path(words).is_file() else Path(words)
     path = first if first.is_file() else find_config(str(first))
     return next((name for name, shipped in shipped_configs().items() if shipped == path), path.stem)

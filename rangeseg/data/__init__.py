@@ -1,1 +1,1 @@
-"""LiDAR datasets: where scans come from, and how they become views. `rangeseg.catalog` lists them all."""
+"""LiDAR datasets: sources of scans, and their views. `rangeseg.catalog` lists them all."""

@@ -1,4 +1,4 @@
-"""Weak augmentation of scans: one random rigid-and-a-bit motion, and points dropped at random.
+"""Weak augmentation of scans: one random affine motion, and randomly dropped points.
 
 The same for labelled and unlabelled scans. Randomness is an argument: what is drawn depends on the generator's state
 alone, and switching one kind of augmentation off leaves the draws of the others as they were.
@@ -20,7 +20,7 @@ from rangeseg.types import Scan
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a scan may suffer before it is projected, and which part of its range image is learnt from.
+    """Random changes of a scan before it is projected, and the columns of its range image that training reads.
 
     Args:
         rotate_deg: half-width of the uniform rotation about z, degrees.
@@ -65,7 +65,7 @@ class Augmentation:
             )
 
     def draw(self, rng: np.random.Generator) -> Motion:
-        """One motion; always takes the same number of draws from `rng`."""
+        """Draw one motion; the number of draws from `rng` is always the same."""
         turn, flip_x, flip_y, stretch, dropped = rng.random(5)
         shift = rng.standard_normal(3) * self.shift_m
         angle = math.radians(self.rotate_deg) * (2 * turn - 1)
@@ -90,7 +90,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Motion:
-    """One drawn augmentation: returns move to ``matrix @ p + shift``; no returns stay what they are.
+    """One drawn augmentation: returns move to ``matrix @ p + shift``; points without a return do not change.
 
     Args:
         matrix: (3, 3) rotation, flips and scale.

@@ -1,4 +1,4 @@
-"""Several sources of views as one: unlabelled scans of another sensor beside one's own."""
+"""Several sources of views as one, for example unlabelled scans of another sensor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ConcatViews:
 
     def __init__(self, parts: Sequence[Views]) -> None:
         if not parts:
-            raise ValueError("There is nothing to join; give at least one source of views.")
+            raise ValueError("No views to concatenate; give at least one source of views.")
         self.parts = tuple(parts)
         self._ends = tuple(accumulate(len(part) for part in parts))
 
@@ -32,7 +32,7 @@ class ConcatViews:
         return self._ends[-1]
 
     def name(self, index: int) -> str:
-        """What reports call view `index`."""
+        """The name of view `index` in reports."""
         part, place = self._find(index)
         return part.name(place)
 

@@ -1,4 +1,4 @@
-"""What datasets in files have in common: a list of scans or photographs, each beside its labels."""
+"""Common code of datasets in files: a list of scans or photographs with their label files."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ class FilePairs(Dataset):
         """
 
     def classes_by(self) -> dict[str, Any]:
-        """The constructor's arguments that `read_label_map` takes, where a dataset's classes have options."""
+        """The constructor's arguments that `read_label_map` accepts, if the classes of a dataset have options."""
         return {}
 
     def read_by(self) -> dict[str, Any]:
-        """The constructor's arguments that `read` takes, where a dataset's files can be read in several ways."""
+        """The constructor's arguments that `read` accepts, if the files of a dataset can be read in several ways."""
         return {}
 
     def read_list(self, path: str | Path) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ class FilePairs(Dataset):
         return len(self._pairs)
 
     def name(self, index: int) -> str:
-        """What number `index` is called."""
+        """The name of sample `index`."""
         return self._pairs[index].name
 
     def select(self, names: Iterable[str]) -> Self:

@@ -1,4 +1,4 @@
-"""Lists of names: the labelled scans or photographs of an experiment, one a line."""
+"""Lists of names: the labelled scans or photographs of an experiment, one per line."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
     for number, line in enumerate(lines, start=1):
         name = line.partition("#")[0].strip()
         if name and not re.fullmatch(pattern, name):
-            raise ValueError(f"{path}, line {number}: {name!r} is no {what}; write {form}, e.g. {example}.")
+            raise ValueError(f"{path}, line {number}: {name!r} is not a {what}; write {form}, for example {example}.")
         names += [name] if name else []
     if not names:
-        raise ValueError(f"{path}: lists no {what}; write one {form} a line.")
+        raise ValueError(f"{path}: lists no {what}; write one {form} per line.")
     return tuple(names)
 
 
@@ -51,7 +51,7 @@ def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, w
     wanted, place = set(listed), {name: name.rpartition("/")[0] or name for name in names}
     if unknown := sorted(wanted.difference(names, place.values())):
         raise ValueError(
-            f"{where}: {len(unknown)} of {len(wanted)} listed {what}s are not there: {', '.join(unknown[:5])}"
+            f"{where}: {len(unknown)} of {len(wanted)} listed {what}s do not exist: {', '.join(unknown[:5])}"
             f"{', ...' if len(unknown) > 5 else ''}. {cure}"
         )
     if not wanted:

@@ -1,4 +1,4 @@
-"""Endless batches of views, the same for any number of workers, and from any batch on.
+"""Endless batches of views, identical for any number of workers, and startable at any batch.
 
 Batch k of rank r holds the global samples ``(k * world + r) * batch + [0, batch)``. Global sample g is element
 ``g mod n`` of permutation ``g div n`` of the n indices. Permutations and augmentations are drawn from
@@ -27,12 +27,12 @@ _ORDER, _AUGMENT = 0, 1  # what a generator is for; keeps the two kinds of draws
 
 
 class Views(Protocol):
-    """Whatever makes training views: `RangeViews`, `PhotoViews`."""
+    """Training views by index: `RangeViews`, `PhotoViews`."""
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What reports call view `index`."""
+        """The name of view `index` in reports."""
         ...
 
     def view(self, index: int, rng: np.random.Generator) -> View:
@@ -42,7 +42,7 @@ class Views(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step reads from one stream.
+    """The part of one stream that one training step reads.
 
     Args:
         view: with a leading B on every field.
@@ -56,11 +56,11 @@ class Batch:
 
 
 class LoadingError(ValueError):
-    """A view could not be made; names it and its cause."""
+    """A view could not be made; the message names the sample and the cause."""
 
 
 class Stream:
-    """An endless iterator over shuffled batches, made ahead in threads: kernels and file reads release the GIL.
+    """An endless iterator over shuffled batches, prepared in threads: kernels and file reads release the GIL.
 
     Every index comes once in each permutation; a batch that reaches a permutation's end goes on in the next, so none
     is dropped, and fewer indices than B come several times in a batch.
@@ -127,7 +127,7 @@ class Stream:
 
     @property
     def position(self) -> int:
-        """Number of the batch that `next` gives; what a checkpoint keeps."""
+        """The number of the batch that `next` returns; checkpoints store it."""
         return self._position
 
     def __iter__(self) -> Self:
@@ -160,7 +160,7 @@ class Stream:
         self.close()
 
     def _make(self, position: int) -> Batch:
-        """Batch number `position`, whichever thread asks."""
+        """Make batch number `position`; the result does not depend on the thread."""
         first = (position * self._world + self._rank) * self._batch
         views, names = [], []
         for number in range(first, first + self._batch):

@@ -1,4 +1,4 @@
-"""nuScenes-lidarseg in its official layout, its tables read without the devkit.
+"""nuScenes-lidarseg in its official layout, with tables read without the devkit.
 
 root/v1.0-trainval/*.json                        tables; also v1.0-test, v1.0-mini
 root/samples/LIDAR_TOP/*.pcd.bin                 keyframes, two a second: the scans that are labelled and predicted
@@ -48,7 +48,7 @@ class NuScenes(ScanPairs):
             sweeps of its scenes, too. In v1.0-mini, train and val are mini_train and mini_val.
         version: the tables' folder; default: the split's, see `VERSIONS`.
         frames: only these scans: their names, or a list file of them. The name of a scene stands for all its scans.
-        labels: read labels. Without them a training scan needs no label file (and nobody can peek).
+        labels: read labels. With False, a training scan needs no label file, and none is opened.
 
     Attributes:
         version: the tables' folder.
@@ -85,7 +85,7 @@ class NuScenes(ScanPairs):
         self.split = wanted + ending
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
-        """The files of a split, with its sweeps where they are asked for; scenes that are not there are left out.
+        """The files of a split, with its sweeps if requested; missing scenes are skipped.
 
         Raises:
             ValueError: a table or a scan is not there, or cannot be read.
@@ -96,8 +96,8 @@ class NuScenes(ScanPairs):
         records = [one for one in read_records(tables, sweeps=self._sweeps) if one.scene in scenes]
         if not records:
             raise ValueError(
-                f"{tables}: its tables have no {LIDAR} scan of split {split}. Leave `version` out, or name the one "
-                f"that the split is in: {' or '.join(VERSIONS[split])}."
+                f"{tables}: its tables have no {LIDAR} scan of split {split}. Leave `version` out, or give the version "
+                f"that contains the split: {' or '.join(VERSIONS[split])}."
             )
         records = _on_disk(root, records)
         self._tokens = {record.name: record.token for record in records}
@@ -113,7 +113,7 @@ class NuScenes(ScanPairs):
 
     @staticmethod
     def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
-        """A scan's file, and its labels' where given.
+        """Read a scan file, and its label file if given.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.
@@ -127,7 +127,7 @@ def _find_version(root: Path, split: str) -> str:
             return version
     there = ", ".join(sorted(path.name for path in root.glob("v1.*") if path.is_dir())) or "no folder of tables"
     raise ValueError(
-        f"{root}: split {split} needs the tables of {' or '.join(VERSIONS[split])}, and there is {there}. Give the "
+        f"{root}: split {split} needs the tables of {' or '.join(VERSIONS[split])}; found {there}. Give the "
         "folder that holds the tables' folder and samples/."
     )
 
@@ -144,7 +144,7 @@ def _check_categories(path: Path, label_map: LabelMap) -> None:
 
 
 def _on_disk(root: Path, records: Sequence[Record]) -> list[Record]:
-    """The records of scenes whose files are there.
+    """The records of the scenes whose files exist.
 
     Raises:
         ValueError: a scene is there in part, or none is there.
@@ -162,14 +162,14 @@ def _on_disk(root: Path, records: Sequence[Record]) -> list[Record]:
             missing[record.scene].append(record)
     if not found:
         raise ValueError(
-            f"{root / records[0].file}: missing, like all {len(records)} scans that the tables name. Unpack nuScenes' "
-            f"blobs into {root}: it holds samples/ and sweeps/ beside the tables' folder."
+            f"{root / records[0].file}: missing, like all {len(records)} scans in the tables. Unpack nuScenes' "
+            f"blobs into {root}, so that it holds samples/, sweeps/ and the folder of the tables."
         )
     if partly := sorted(found & missing.keys()):
         lacking = sum(len(missing[scene]) for scene in partly)
         raise ValueError(
-            f"{root / missing[partly[0]][0].file}: missing, one of {lacking} scans of {len(partly)} scenes that are "
-            "there in part. Unpack the blob again, for sweeps with its sweeps/; scenes that are not there at all are "
-            "left out."
+            f"{root / missing[partly[0]][0].file}: missing, like {lacking} scans of {len(partly)} scenes that are "
+            "incomplete. Unpack the blob again, for sweeps with its sweeps/; completely missing scenes are "
+            "skipped."
         )
     return [record for record in records if record.scene in found]

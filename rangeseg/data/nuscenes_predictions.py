@@ -1,4 +1,4 @@
-"""Predictions in nuScenes-lidarseg's form, and what makes a folder of them a submission.
+"""Predictions in nuScenes-lidarseg's format, and the files that make a folder of them a submission.
 
 OUT/lidarseg/SPLIT/TOKEN_lidarseg.bin   uint8 a point: its train id + 1, 1 to 16
 OUT/SPLIT/submission.json               which sensors and data the method used
@@ -26,7 +26,7 @@ ENDING = "_lidarseg.bin"
 """Of the names of label files and predictions."""
 
 META = {"use_camera": False, "use_lidar": True, "use_radar": False, "use_map": False, "use_external": False}
-"""What submission.json says where nobody wrote another: only LiDAR, and no data but nuScenes'."""
+"""The default submission.json: only LiDAR, and no data other than nuScenes'."""
 
 
 class Split(Protocol):
@@ -37,7 +37,7 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def token(self, index: int) -> str:
-        """What scan `index`'s prediction is called after."""
+        """The token that names the prediction of scan `index`."""
         ...
 
     def scan_path(self, index: int) -> Path:
@@ -46,7 +46,7 @@ class Split(Protocol):
 
 
 class NuScenesPredictions:
-    """``_lidarseg.bin``: uint8, 1 to 16, a point.
+    """``_lidarseg.bin``: one uint8 from 1 to 16 per point.
 
     A scan of a split gets ``lidarseg/SPLIT/TOKEN_lidarseg.bin``; any other file keeps its place below the folder that
     was given, as ``NAME_lidarseg.bin``.
@@ -72,7 +72,7 @@ class NuScenesPredictions:
         return file.relative_to(root).with_name(file.name.removesuffix(ending) + ENDING)
 
     def of_split(self, source: Split) -> list[tuple[Path, Path]]:
-        """The scan files of a split, and where their predictions go."""
+        """The scan files of a split and the paths of their predictions."""
         folder = _folder(source)
         return [(source.scan_path(i), folder / f"{source.token(i)}{ENDING}") for i in range(len(source))]
 
@@ -91,12 +91,12 @@ class NuScenesPredictions:
             return "missing"
         written, points = np.fromfile(target, np.uint8), len(self._read(file))
         if len(written) != points:
-            return f"{len(written)} labels, of a byte each, for {points} points"
+            return f"{len(written)} labels of one byte each for {points} points"
         strange = np.setdiff1d(written, np.arange(1, 1 + self._classes))
-        return f"values {strange.tolist()} are none of 1 to {self._classes}" if len(strange) else None
+        return f"values {strange.tolist()} are not in 1 to {self._classes}" if len(strange) else None
 
     def finish(self, out: Path, source: Split) -> list[Path]:
-        """Write submission.json, unless a valid one is there: it may say that other data was used.
+        """Write submission.json unless a valid one exists, which may state that other data was used.
 
         Returns:
             Its path below `out`.
@@ -113,7 +113,7 @@ class NuScenesPredictions:
         """
         own = {out / target for _, target in self.of_split(source)} | {out / source.split / "submission.json"}
         there = [path for folder in (out / _folder(source), out / source.split) for path in sorted(folder.rglob("*"))]
-        found = [f"{path}: foreign; a submission holds nothing else" for path in there if path not in own]
+        found = [f"{path}: unexpected file in a submission" for path in there if path not in own]
         if (meta := _meta_problem(out / source.split / "submission.json")) is not None:
             found.append(f"{out / source.split / 'submission.json'}: {meta}")
         return found
@@ -145,7 +145,7 @@ def _meta_problem(path: Path) -> str | None:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        return f"no JSON ({error})"
+        return f"not JSON ({error})"
     meta = content.get("meta") if isinstance(content, dict) else None
     if not isinstance(meta, dict) or set(meta) != set(META) or not all(isinstance(v, bool) for v in meta.values()):
         return f"its meta must hold {', '.join(META)}, each true or false"

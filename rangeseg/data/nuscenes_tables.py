@@ -1,4 +1,4 @@
-"""nuScenes' JSON tables, as far as the LiDAR goes: which scans there are, of which scenes, in which files.
+"""The LiDAR part of nuScenes' JSON tables: scans, their scenes and their files.
 
 sample_data.json of trainval has 2.6 million rows in more than a gigabyte, one in eight of the LiDAR. The file is
 mapped, not loaded: only rows that name the LiDAR are parsed, and of those only what `Record` holds is kept.
@@ -21,7 +21,7 @@ LIDAR = "LIDAR_TOP"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One scan as the tables have it.
+    """The record of one scan in the tables.
 
     Args:
         scene: its scene, e.g. ``scene-0061``.
@@ -67,7 +67,7 @@ def read_records(folder: str | Path, *, sweeps: bool = False) -> tuple[Record, .
 
 
 def read_category_names(path: Path) -> dict[int, str] | None:
-    """Raw id -> name, as category.json has them; None where it has no raw ids (nuScenes without lidarseg).
+    """Raw id -> name from category.json; None if it has no raw ids (nuScenes without lidarseg).
 
     Raises:
         ValueError: the table is missing, cut off or no JSON.
@@ -95,9 +95,9 @@ def _of_row(path: Path, row: Any, take: Callable[[dict[str, Any]], Any]) -> Any:
     try:
         return take(row)
     except KeyError as error:
-        raise _broken(path, f"a row lacks or names a missing {error}: {json.dumps(row)[:200]}") from error
+        raise _broken(path, f"a row lacks, or refers to a missing, {error}: {json.dumps(row)[:200]}") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise _broken(path, f"a row is none of nuScenes' ({error}): {json.dumps(row)[:200]}") from error
+        raise _broken(path, f"a row does not have nuScenes' format ({error}): {json.dumps(row)[:200]}") from error
 
 
 def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
@@ -106,9 +106,9 @@ def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
     except OSError as error:
         raise _broken(path, error.strerror or "unreadable") from error
     except ValueError as error:
-        raise _broken(path, f"no whole JSON, {error}") from error
+        raise _broken(path, f"not complete JSON, {error}") from error
     if not isinstance(rows, list):
-        raise _broken(path, "holds no list of rows")
+        raise _broken(path, "is not a list of rows")
     return [_of_row(path, row, take) for row in rows]
 
 
@@ -118,18 +118,18 @@ def _rows_with(path: Path, word: str) -> Iterator[Any]:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             size = len(content)
             if content[max(0, size - 100) :].rstrip()[-1:] != b"]":
-                raise _broken(path, "it does not end as a table does, with ]")
+                raise _broken(path, "it does not end with ], as a table does")
             end, pattern = 0, re.compile(re.escape(word.encode()))
             while (found := pattern.search(content, end)) is not None:
                 start, end = content.rfind(b"{", end, found.start()), content.find(b"}", found.end()) + 1
                 if start < 0 or end <= 0:
-                    raise _broken(path, f"no whole row around byte {found.start()}")
+                    raise _broken(path, f"no complete row near byte {found.start()}")
                 yield json.loads(content[start:end])
     except OSError as error:
         raise _broken(path, error.strerror or "unreadable") from error
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-            raise _broken(path, f"no whole JSON, {error}") from error
+            raise _broken(path, f"not complete JSON, {error}") from error
         if str(error) == "cannot mmap an empty file":
             raise _broken(path, "it is empty") from error
         raise

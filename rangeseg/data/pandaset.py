@@ -55,7 +55,7 @@ ALLOWED = {
 
 
 class PandaSet(ScanPairs):
-    """The scans of the turning sensor in one split, sequence by sequence; arguments as `ScanPairs`.
+    """The scans of the rotating sensor in one split, sequence by sequence; arguments as `ScanPairs`.
 
     Source:
         Xiao et al., PandaSet: Advanced Sensor Suite Dataset for Autonomous Driving, ITSC 2021.
@@ -81,7 +81,7 @@ class PandaSet(ScanPairs):
 
     @staticmethod
     def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
-        """A scan of the turning sensor in its own frame, intensity divided by 255, and its labels where given.
+        """Read a scan of the rotating sensor in its own frame, intensity divided by 255, and its labels if given.
 
         Raises:
             ValueError: a file is missing, damaged, of something else, or does not fit, or pandas is not there.
@@ -94,7 +94,7 @@ class PandaSet(ScanPairs):
         raw = None if label is None else _read_table(label, ("class",))["class"]
         if raw is not None and len(raw) != len(kept):
             raise ValueError(
-                f"{label}: {len(raw)} labels for the {len(kept)} points of {scan}; give those of this scan."
+                f"{label}: {len(raw)} labels for {len(kept)} points of {scan}; give the labels of this scan."
             )
         train = None if raw is None or label_map is None else label_map.to_train(raw[kept].astype(np.int64))
         return Scan(xyz.astype(np.float32), (table["i"][kept] / 255).astype(np.float32), label=train)
@@ -103,7 +103,7 @@ class PandaSet(ScanPairs):
 class _Tables(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no table of numbers needs")
+            raise pickle.UnpicklingError(f"it imports {module}.{name}, which a table of numbers does not need")
         return super().find_class(module, name)
 
 
@@ -122,7 +122,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floa
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error}).") from error
     except (pickle.UnpicklingError, EOFError, zlib.error, KeyError, AttributeError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: is no table of PandaSet's ({error}); copy it again.") from error
+        raise ValueError(f"{path}: not a PandaSet table ({error}); copy the file again.") from error
 
 
 @lru_cache(maxsize=4)
@@ -130,7 +130,7 @@ def _poses(path: Path) -> list[dict[str, Any]]:
     try:
         poses: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); it has the poses of its sequence.") from error
+        raise ValueError(f"{path}: cannot be read ({error}); this file must hold the poses of the sequence.") from error
     return poses
 
 
@@ -138,7 +138,9 @@ def _pose(scan: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3, 3) rotation and (3,) place of the vehicle in the world, by the scan's number."""
     number, poses = int(scan.name.split(".")[0]), _poses(scan.parent / "poses.json")
     if number >= len(poses):
-        raise ValueError(f"{scan.parent / 'poses.json'}: has {len(poses)} poses, none for {scan.name}; copy it again.")
+        raise ValueError(
+            f"{scan.parent / 'poses.json'}: has {len(poses)} poses and none for {scan.name}; copy the file again."
+        )
     heading, place = poses[number]["heading"], poses[number]["position"]
     w, x, y, z = (heading[key] for key in "wxyz")
     rotation = np.array(

@@ -1,4 +1,4 @@
-"""Files found by patterns: what makes any folder a dataset.
+"""Datasets whose files are found by glob patterns.
 
 ``*`` is any name and ``**`` any folders; what the first and the last star span is a file's name, without suffix.
 ``{split}`` stands for each of the folders that a split has, ``{name}``, in the pattern of the labels, for the name.
@@ -19,7 +19,7 @@ from rangeseg.resources import resource
 
 @dataclass(frozen=True)
 class Patterns:
-    """Where scans or photographs lie, and where their labels do.
+    """Patterns for the paths of scans or photographs and of their labels.
 
     Args:
         things: pattern of the scans' or photographs' files.
@@ -61,14 +61,14 @@ class Patterns:
         """
         if "{split}" not in self.things and len(splits) > 1:
             raise ValueError(
-                f"{self.key}: {self.things!r} is the same for splits {', '.join(splits)}, which would share all "
-                f"{thing}s. Write {{split}} in it, or name one split in the classes' YAML."
+                f"{self.key}: {self.things!r} is the same for splits {', '.join(splits)}, so they would share all "
+                f"{thing}s. Use {{split}} in it, or name one split in the YAML of the classes."
             )
         parts = splits[split]
         pairs = [pair for part in parts for pair in self._part(root, part, suffixes, prefixed=len(parts) > 1)]
         names = [pair.name for pair in pairs]
         if twice := sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
-            raise ValueError(f"{root}: several {thing}s are called {', '.join(twice[:5])}; keep one of each.")
+            raise ValueError(f"{root}: several {thing}s have the name {', '.join(twice[:5])}; keep one of each.")
         return sorted(pairs, key=lambda pair: pair.name)
 
     def _part(self, root: Path, part: str, suffixes: tuple[str, ...], *, prefixed: bool) -> list[Pair]:
@@ -87,7 +87,7 @@ class Patterns:
 
 
 class OwnClasses(FilePairs):
-    """A folder of one's own: classes from a YAML, splits from there or from the config. Give `_classes`, `_splits`."""
+    """A user's folder with classes from a YAML, and splits from that YAML or the config. Set `_classes`, `_splits`."""
 
     _classes: str
     _splits: Mapping[str, Sequence[str]] | None
@@ -108,7 +108,7 @@ class OwnClasses(FilePairs):
             ValueError: no classes are given, they cannot be read, or the splits are no lists of names.
         """
         if classes is None:
-            raise ValueError(f"{cls.folder} has no classes of its own; give classes, the path of a labels.yaml.")
+            raise ValueError(f"{cls.folder} has no built-in classes; set classes to the path of a labels.yaml.")
         shipped = resource("datasets") / classes / "labels.yaml"
         label_map = LabelMap.read(shipped if shipped.is_file() else classes)
         if splits is None:
@@ -116,5 +116,5 @@ class OwnClasses(FilePairs):
         if not splits or not all(
             isinstance(parts, Sequence) and not isinstance(parts, str) for parts in splits.values()
         ):
-            raise ValueError(f"splits is {splits!r}; give lists of folders, like {{train: [a, b], val: [c]}}.")
+            raise ValueError(f"splits is {splits!r}; give lists of folders, for example {{train: [a, b], val: [c]}}.")
         return replace(label_map, splits={name: tuple(map(str, parts)) for name, parts in splits.items()})

@@ -1,4 +1,4 @@
-"""The files of predictions: scans become ``.label``, photographs become PNGs in their dataset's own form.
+"""Files of predictions: ``.label`` for scans, PNGs in the dataset's own format for photographs.
 
 A dataset of scans that has another form brings it as its class's `predictions`, as `NuScenes` does.
 
@@ -26,11 +26,11 @@ class PredictionFiles(Protocol):
     """Of the files that are predicted."""
 
     def target(self, file: Path, root: Path) -> Path:
-        """Where the prediction of a file below `root` goes, relative to the output folder."""
+        """The path of the prediction for a file in `root`, relative to the output folder."""
         ...
 
     def of_split(self, source: Any) -> list[tuple[Path, Path]]:
-        """The files of an opened split, and where their predictions go, relative to the output folder."""
+        """The files of an opened split and the paths of their predictions, relative to the output folder."""
         ...
 
     def read(self, file: Path) -> Any:
@@ -100,7 +100,7 @@ class ScanFiles:
             return "missing"
         points = len(self._read(file))
         if target.stat().st_size != 4 * points:
-            return f"{target.stat().st_size} bytes for {points} points; {4 * points} are needed"
+            return f"{target.stat().st_size} bytes for {points} points; expected {4 * points}"
         semantic, instance = read_labels(target)
         if instance.any():
             return "holds instance ids; labels of classes have none"
@@ -116,6 +116,6 @@ class ScanFiles:
 
 
 def unknown_ids(raw: NDArray[np.integer], known: tuple[int, ...]) -> str | None:
-    """Say which raw ids of a prediction the benchmark does not know; None where it knows all."""
+    """Describe raw ids of a prediction that the benchmark does not accept; None if it accepts all."""
     strange = np.setdiff1d(raw, known)
-    return f"raw ids {strange.tolist()} are none a benchmark takes" if len(strange) else None
+    return f"raw ids {strange.tolist()} are not valid in the benchmark" if len(strange) else None

@@ -1,4 +1,4 @@
-"""Scans as the views a network reads: read, augment, project, normalise, with the labels mapped.
+"""Network views of scans: read, augment, project, normalise, and map the labels.
 
 Shapes: N points, C channels, H rows (beams), W columns (azimuth).
 """
@@ -42,7 +42,7 @@ class Projection(Protocol):
 
 
 class RangeViews:
-    """A source of scans seen through one projection.
+    """Views of a source of scans through one projection.
 
     Args:
         source: where the scans come from.
@@ -91,7 +91,7 @@ class RangeViews:
         return len(self.source)
 
     def name(self, index: int) -> str:
-        """What reports call scan `index`."""
+        """The name of scan `index` in reports."""
         return self.source.name(index)
 
     def view(self, index: int, rng: np.random.Generator) -> View:

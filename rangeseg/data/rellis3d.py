@@ -38,9 +38,7 @@ class Rellis3D(ScanPairs):
         home = inner if inner.is_dir() else root
         path = next((place / f"{name}.lst" for place in (root, home) if (place / f"{name}.lst").is_file()), None)
         if path is None:
-            raise ValueError(
-                f"{root}: there is no {name}.lst, nor in {inner}; unpack the split (Rellis_3D_lidar_split.zip)."
-            )
+            raise ValueError(f"{root}: no {name}.lst here or in {inner}; unpack the split (Rellis_3D_lidar_split.zip).")
         pairs = []
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if not line.strip():
@@ -48,7 +46,7 @@ class Rellis3D(ScanPairs):
             scan = Path(line.split()[0])
             if len(scan.parts) < 3 or scan.parts[-2] != SCANS:
                 raise ValueError(
-                    f"{path}, line {number}: {line.strip()!r} names no scan; lines are SSSSS/{SCANS}/FFFFFF.bin."
+                    f"{path}, line {number}: {line.strip()!r} names no scan; write SSSSS/{SCANS}/FFFFFF.bin."
                 )
             sequence = scan.parts[-3]
             files = home / sequence / SCANS / scan.name, home / sequence / LABELS / f"{scan.stem}.label"

@@ -1,4 +1,4 @@
-"""Anybody's scans: files in folders, labelled or not, classes from a YAML beside them.
+"""A user's scans: files in folders, with or without labels, and classes from a YAML.
 
 root/scans/NAME.bin        scans, in any format that `rangeseg.scan_io.read_scan` reads
 root/labels/NAME.label     labels of those that have some: raw ids
@@ -32,7 +32,7 @@ class ScanFolder(OwnClasses, ScanPairs):
         label_scans: pattern of the labels' files.
         label_dtype: of labels that are bare integers, one a point. ``.label`` files are KITTI's, whatever it says.
         frames: only these scans: their names, or a list file of them.
-        labels: read labels. Without them no label file is needed (and nobody can peek).
+        labels: read labels. With False, no label file is needed or opened.
 
     Raises:
         ValueError: a pattern, folder, split or scan is wrong or not there, or splits would share scans.
@@ -74,7 +74,7 @@ class ScanFolder(OwnClasses, ScanPairs):
     def read(
         scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None, label_dtype: str = "uint32"
     ) -> Scan:
-        """A scan's file, and its labels' where given.
+        """Read a scan file, and its label file if given.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.

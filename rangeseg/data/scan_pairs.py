@@ -1,4 +1,4 @@
-"""What datasets of scans have in common: a list of scans, each beside its labels."""
+"""Common code of scan datasets: a list of scans with their label files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ScribbleKITTI: SemanticKITTI's scans, of the training split with labels of single strokes alone.
+"""ScribbleKITTI: SemanticKITTI's scans, with scribble labels in the training split.
 
 root/sequences/SS/scribbles/FFFFFF.label     or sequences/scribbles/SS/FFFFFF.label, as some unpack it
 
@@ -14,7 +14,7 @@ from rangeseg.data.semantic_kitti import SemanticKitti
 
 
 class ScribbleKitti(SemanticKitti):
-    """The scans of one split; arguments, classes and lists are `SemanticKitti`'s.
+    """The scans of one split; arguments, classes and lists are those of `SemanticKitti`.
 
     Source:
         Unal, Dai, Van Gool, Scribble-Supervised LiDAR Semantic Segmentation, CVPR 2022.

@@ -1,4 +1,4 @@
-"""SemanticKITTI in its official layout, and any dataset that keeps to it.
+"""SemanticKITTI in its official layout, and other datasets in this layout.
 
     root/sequences/SS/velodyne/FFFFFF.bin     scans
     root/sequences/SS/labels/FFFFFF.label     labels; none for the test split
@@ -29,7 +29,7 @@ class SemanticKitti(ScanPairs):
         sequences: only these of the split; default: those of the split that are on the disk.
         frames: only these scans: their names, or a list file of them. Shipped lists are at
             ``resource("datasets", "semantic_kitti", "splits", "train_10pct_uniform.txt")`` and beside it.
-        labels: read labels. Without them a training scan needs no label file (and nobody can peek).
+        labels: read labels. With False, a training scan needs no label file, and none is opened.
         label_map: the classes; default: SemanticKITTI's. Another dataset in this layout brings its own.
 
     Raises:
@@ -110,5 +110,5 @@ def _sequences_folder(root: Path) -> Path:
         if folder.is_dir():
             return folder
     raise ValueError(
-        f"{root}: neither {candidates[0]} nor {candidates[1]} is there; give the folder that holds sequences/."
+        f"{root}: neither {candidates[0]} nor {candidates[1]} exists; give the folder that holds sequences/."
     )

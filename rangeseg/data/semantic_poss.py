@@ -1,4 +1,4 @@
-"""SemanticPOSS: SemanticKITTI's layout, and for each scan the rows of its organised image.
+"""SemanticPOSS: SemanticKITTI's layout, with the rows of each scan's organised image.
 
 root/sequences/SS/velodyne/FFFFFF.bin     float32 x, y, z (metres), intensity of 0 to 255
                   labels/FFFFFF.label     uint32, raw ids in the low 16 bits
@@ -23,7 +23,7 @@ ROWS, COLUMNS = 40, 1800
 
 
 class SemanticPOSS(SemanticKitti):
-    """The scans of one split; arguments as `SemanticKitti`. `Scan.ring` is the row that the tag file gives a point.
+    """The scans of one split; arguments as `SemanticKitti`. `Scan.ring` is the row of each point in the tag file.
 
     Source:
         Pan et al., SemanticPOSS: A Point Cloud Dataset with Large Quantity of Dynamic Instances, IV 2020.
@@ -34,7 +34,7 @@ class SemanticPOSS(SemanticKitti):
 
     @staticmethod
     def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
-        """A scan with intensity divided by 255, its rows where ``tag/`` is there, and its labels where given.
+        """Read a scan with intensity divided by 255, its rows if ``tag/`` exists, and its labels if given.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.

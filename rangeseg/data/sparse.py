@@ -1,4 +1,4 @@
-"""Scans of which only a few pixels are labelled: what one gets from clicking instead of painting."""
+"""Scans with only a few labelled pixels, as from clicking instead of painting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SparseLabels:
         self, source: ScanSource, projection: Callable[[Scan], RangeImage], fraction: float, seed: int
     ) -> None:
         if not 0 < fraction <= 1:
-            raise ValueError(f"The labelled fraction is {fraction}; give a share in (0, 1], e.g. 0.002.")
+            raise ValueError(f"The labelled fraction is {fraction}; give a share in (0, 1], for example 0.002.")
         self._source = source
         self._projection = projection
         self._fraction = fraction
@@ -53,18 +53,20 @@ class SparseLabels:
         return len(self._source)
 
     def name(self, index: int) -> str:
-        """What scan `index` is called."""
+        """The name of scan `index`."""
         return self._source.name(index)
 
     def scan(self, index: int) -> Scan:
-        """Scan `index`, labelled where it was clicked.
+        """Scan `index`, with labels only for the sampled pixels.
 
         Raises:
             ValueError: the scan has no labels to keep any of.
         """
         scan = self._source.scan(index)
         if scan.label is None:
-            raise ValueError(f"{self.name(index)}: has no labels to keep {self._fraction:g} of; give a labelled split.")
+            raise ValueError(
+                f"{self.name(index)}: has no labels, so no share of them can be kept; give a labelled split."
+            )
         if index not in self._points:
             self._points[index] = self._draw(scan, self.name(index))
         points = self._points[index]

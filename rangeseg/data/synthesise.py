@@ -1,4 +1,4 @@
-"""Synthetic streets written to the disk, in SemanticKITTI's official layout."""
+"""Synthetic streets written to disk in SemanticKITTI's official layout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def synthesise(
     splits = SyntheticStreets.read_label_map().splits
     wanted = sorted({str(sequence).zfill(2) for sequence in sequences})
     if unknown := [sequence for sequence in wanted if not any(sequence in names for names in splits.values())]:
-        raise ValueError(f"Sequences {', '.join(unknown)} are none of SemanticKITTI's; use 00 to 21.")
+        raise ValueError(f"Sequences {', '.join(unknown)} are not SemanticKITTI sequences; use 00 to 21.")
     for split, names in splits.items():
         if chosen := [sequence for sequence in wanted if sequence in names]:
             source = SyntheticStreets(

@@ -1,8 +1,8 @@
-"""Synthetic streets as a dataset: scans made when they are asked for, named and split as SemanticKITTI's.
+"""Synthetic streets as a dataset: scans generated on demand, with SemanticKITTI's names and splits.
 
     SS/FFFFFF     scan F of sequence S; a sequence is one street after another, each driven along
 
-Scan F of a sequence is the same whoever asks for it, whenever: it depends on the seed, S, F and the sensor alone.
+Scan F of a sequence is always the same: it depends only on the seed, S, F and the sensor.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SyntheticStreets(ScanDataset):
     ) -> None:
         counts = {"scans": scans, "scans_per_street": scans_per_street, "streets_kept": streets_kept}
         if wrong := {name: count for name, count in counts.items() if count < 1}:
-            raise ValueError(f"SyntheticStreets: {wrong} are too few; give at least 1.")
+            raise ValueError(f"SyntheticStreets: {wrong} is too small; give at least 1.")
         if seed < 0:
             raise ValueError(f"SyntheticStreets: seed is {seed}; give 0 or more.")
         self._label_map = self.read_label_map()
@@ -98,7 +98,7 @@ class SyntheticStreets(ScanDataset):
         return len(self._names)
 
     def name(self, index: int) -> str:
-        """What scan `index` is called, e.g. ``08/000012``."""
+        """The name of scan `index`, e.g. ``08/000012``."""
         return self._names[index]
 
     def scan(self, index: int) -> Scan:
@@ -118,7 +118,7 @@ class SyntheticStreets(ScanDataset):
         return self._lidar.scan(world, poses, rng, None if moving is None else World(moving))
 
     def scan_path(self, index: int) -> Path:
-        """There is none.
+        """Always raises an error, because the scans are not files.
 
         Raises:
             ValueError: always; says how to get files.
@@ -133,7 +133,7 @@ class SyntheticStreets(ScanDataset):
         return self._street(sequence, number // self._per_street)[0]
 
     def _street(self, sequence: int, number: int) -> tuple[Street, World]:
-        """A street, built or still there; the one unused for longest goes."""
+        """A street from the cache or newly built; the least recently used street is dropped."""
         with self._lock:
             if (sequence, number) not in self._streets:
                 street = build_street((self._seed, sequence, number), kind=self._kind, drive=self._drive)

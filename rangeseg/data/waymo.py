@@ -87,7 +87,7 @@ class Waymo(ScanDataset):
         return len(self._names)
 
     def name(self, index: int) -> str:
-        """What scan `index` is called."""
+        """The name of scan `index`."""
         return self._names[index]
 
     def scan(self, index: int) -> Scan:
@@ -102,7 +102,9 @@ class Waymo(ScanDataset):
         turn, inclination = _calibration(self._home / "lidar_calibration" / f"{segment}.parquet")
         if image is None or image.ndim != 3 or image.shape[0] != len(inclination) or image.shape[2] < 2:
             shape = "none" if image is None else image.shape
-            raise ValueError(f"{path}: the range image of {time} is {shape}; ({len(inclination)}, W, 4) is needed.")
+            raise ValueError(
+                f"{path}: the range image of {time} has shape {shape}; expected ({len(inclination)}, W, 4)."
+            )
         return Scan(*_points(image, turn, inclination), label=self._labels(segment, int(time), image.shape[:2]))
 
     def _labels(self, segment: str, time: int, shape: Sequence[int]) -> NDArray[np.uint8] | None:
@@ -111,7 +113,9 @@ class Waymo(ScanDataset):
         if raw is None:
             return None
         if raw.shape != (*shape, 2):
-            raise ValueError(f"{path}: the classes of {time} are {raw.shape}; ({shape[0]}, {shape[1]}, 2) is needed.")
+            raise ValueError(
+                f"{path}: the classes of {time} have shape {raw.shape}; expected ({shape[0]}, {shape[1]}, 2)."
+            )
         return self._label_map.to_train(raw[..., 1].reshape(-1).astype(np.int64))
 
 
@@ -136,7 +140,7 @@ def _times(path: Path) -> list[int]:
 
 
 def _image(path: Path, component: str, time: int) -> NDArray | None:
-    """(H, W, C) of one frame, None if there is none."""
+    """(H, W, C) of one frame; None if it has none."""
     columns = [f"{component}.values", f"{component}.shape"]
     rows = _read(path, columns, [(LASER, "==", TOP), (TIME, "==", time)])
     if not rows[columns[0]]:
@@ -153,7 +157,7 @@ def _calibration(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     columns = [f"{CALIBRATION}.extrinsic.transform", f"{CALIBRATION}.beam_inclination.values"]
     rows = _read(path, columns, [(LASER, "==", TOP)])
     if not rows[columns[0]] or len(rows[columns[0]][0]) != 16 or not rows[columns[1]][0]:
-        raise ValueError(f"{path}: has no extrinsic and beam inclinations of the TOP LiDAR; copy it again.")
+        raise ValueError(f"{path}: has no extrinsic and no beam inclinations of the TOP LiDAR; copy the file again.")
     return np.reshape(rows[columns[0]][0], (4, 4)), np.sort(rows[columns[1]][0])[::-1]
 
 
@@ -168,5 +172,5 @@ def _read(path: Path, columns: Sequence[str], where: list[tuple[str, str, Any]])
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise ValueError(f"{path}: cannot be read as Waymo's parquet ({error}); copy it again.") from error
     if missing := [name for name in columns if name not in table.column_names]:
-        raise ValueError(f"{path}: has no column {missing[0]}; it is not of version 2 of the dataset.")
+        raise ValueError(f"{path}: has no column {missing[0]}; use version 2 of the dataset.")
     return {name: table[name].to_pylist() for name in columns}

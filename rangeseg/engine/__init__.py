@@ -1,1 +1,1 @@
-"""Training, evaluation and prediction: what turns the parts into the method."""
+"""Training: builds an experiment from a config and trains it."""

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values only, written whole or not at all."""
+"""Checkpoints of tensors and plain values, written atomically."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path}: not a whole checkpoint ({cause}). Take another of the run.") from error
+        raise ValueError(f"{path}: not a complete checkpoint ({cause}). Use another checkpoint of the run.") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path}: not a rangeseg checkpoint of format {FORMAT}.")
     return state

@@ -1,4 +1,4 @@
-"""Training that starts from the weights of another run, as fine-tuning at a larger size does."""
+"""Initialisation from the weights of another run, for example to fine-tune at a larger size."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
     channels, classes = other.config.data.channels, other.label_map.names
     if channels != config.data.channels:
         raise ConfigError(
-            f"{KEY}: {path} reads {channels}, and data.channels are {config.data.channels}. Use one list."
+            f"{KEY}: {path} has channels {channels}, but data.channels are {config.data.channels}. Use the same list."
         )
     if classes != experiment.label_map.names:
         raise ConfigError(f"{KEY}: {path} tells the classes {', '.join(classes)} apart, not those of this dataset.")
     try:
         network.load_state_dict(state["teacher"])
     except RuntimeError as error:
-        raise ConfigError(f"{KEY}: {path} holds another network than this config builds: {error}") from error
+        raise ConfigError(f"{KEY}: {path} holds a different network from that of this config: {error}") from error

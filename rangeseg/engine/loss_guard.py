@@ -1,4 +1,4 @@
-"""Noticing a loss that is not finite, without waiting for the device at each step."""
+"""Detection of a non-finite loss without a device synchronisation at each step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class NotFiniteError(RuntimeError):
 
 
 class LossGuard:
-    """Remembers on the device the first step whose loss is not finite; read only where a run waits anyway.
+    """Stores on the device the first step with a non-finite loss; it is read only where a run synchronises anyway.
 
     Args:
         device: of the losses.
@@ -51,7 +51,7 @@ class LossGuard:
             return
         names = next((names for step, names in self._names if step == bad), [])
         raise NotFiniteError(
-            f"Step {bad}: a loss is not finite. Its scans: {', '.join(names)}. Last good checkpoint: "
+            f"Step {bad}: a loss is not finite. Scans of the step: {', '.join(names)}. Last good checkpoint: "
             f"{last if last.is_file() else 'none yet'}. Lower optim.lr or consistency.weight, or set optim.clip, and "
-            "go on with --resume."
+            "continue with --resume."
         )

@@ -1,4 +1,4 @@
-"""Methods of semi-supervised training. They share the loop, the perturbations and the loss; here is where they differ.
+"""Methods of semi-supervised training. They share the loop, the perturbations and the loss, and differ as follows.
 
                  teacher                      student           pixels in the loss
     mean teacher the average of the student   the student       as `consistency` says
@@ -48,7 +48,7 @@ class Method:
         return student(labelled.image), labelled.label
 
     def teachers(self, network: nn.Module, average: NetworkTeacher) -> tuple[NetworkTeacher, ...]:
-        """Whose predictions are the targets: one teacher for each network that learns.
+        """The networks that predict the targets: one teacher for each network that learns.
 
         Args:
             network: what is trained, as `make_network` made it.
@@ -67,7 +67,7 @@ class Method:
 
 
 class FixMatch(Method):
-    """The student's own answer to the view as it is teaches it what to say of the perturbed one.
+    """The student's own prediction of the unperturbed view is the target for the perturbed view.
 
     The paper's other parts are settings: `consistency: {kind: ce, threshold: 0.95, confidence: pixel}`. What is scored
     is the average of the student, as in the paper.
@@ -115,7 +115,7 @@ class Pair(Network):
 
 
 class CPS(Method):
-    """Cross pseudo supervision: two networks, each learning from what the other says of the unperturbed views.
+    """Cross pseudo supervision: each of two networks learns from the other's predictions of the unperturbed views.
 
     The paper's other parts are settings: `consistency: {kind: ce, threshold: 0.0}`, weight 1.5, and CutMix. Each of the
     two draws its own mask; the first one's average is scored (the paper scores the first itself).
@@ -136,14 +136,14 @@ class CPS(Method):
         """The second network teaches the first, the first teaches the second."""
         if not isinstance(network, Pair):
             raise ValueError(
-                f"CPS trains a Pair, not {type(network).__name__}; make the network with its make_network."
+                f"CPS trains a Pair, not a {type(network).__name__}; create the network with CPS.make_network."
             )
         return NetworkTeacher(network.second), NetworkTeacher(network.first)
 
 
 @dataclass(frozen=True)
 class CBST(Method):
-    """Class-balanced self-training: of the pixels given one pseudo label the surest share is learnt, for each class.
+    """Class-balanced self-training: for each class, only the most confident share of its pseudo-labelled pixels counts.
 
         k_c = what the surest p of the pixels with argmax Q = c reach; the pseudo label is argmax Q_c / k_c, where > 1
 
@@ -199,7 +199,7 @@ def class_balanced(views: PseudoLabelled, share: float, bins: int = 1000) -> Pse
 
 
 def class_thresholds(target: Tensor, valid: Tensor, share: float, bins: int = 1000) -> Tensor:
-    """What the surest share of the pixels of each class reaches; without reading anything back to the host.
+    """The confidence threshold of each class that keeps the given share; needs no host synchronisation.
 
     Args:
         target: (B, K, H, W) probabilities.

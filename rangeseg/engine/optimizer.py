@@ -1,4 +1,4 @@
-"""What moves the student's weights."""
+"""The optimiser of the student."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def parameter_groups(
     listed = [id(p) for part in parts.values() for p in part]
     if len(set(listed)) < len(listed) or set(listed) != {id(p) for p in trained}:
         raise ValueError(
-            f"{type(network).__name__}.parameter_groups() lists {len(listed)} parameters, {len(set(listed))} different "
-            f"ones, and {len(trained)} are trained; give each of them once."
+            f"{type(network).__name__}.parameter_groups() lists {len(listed)} parameters ({len(set(listed))} "
+            "different), "
+            f"but {len(trained)} are trained; list each trained parameter once."
         )
     groups: list[dict[str, Any]] = []
     for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""Mixed precision where the hardware has it, float32 where it has not."""
+"""Mixed precision where the hardware supports it, otherwise float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def usable_precision(wanted: str, accelerator: str) -> str:
-    """The precision to train in; where it is not the wanted one, after a warning.
+    """The precision to train in; warns if it is not the requested one.
 
     On a CPU without instructions for it bfloat16 is many times slower than float32, and float16 has no use.
 
@@ -26,14 +26,12 @@ def usable_precision(wanted: str, accelerator: str) -> str:
     kind = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     if wanted == "32-true" or _has(wanted, kind):
         return wanted
-    warnings.warn(
-        f"runtime.precision {wanted}: this hardware has no instructions for it; training in 32-true.", stacklevel=2
-    )
+    warnings.warn(f"runtime.precision {wanted}: this hardware does not support it; training in 32-true.", stacklevel=2)
     return "32-true"
 
 
 def in_precision(network: Callable[[Tensor], Tensor], wanted: str) -> Callable[[Tensor], Tensor]:
-    """The network, run in the precision where the image's device has it, else in float32; answers in float32.
+    """Run the network in the precision if the image's device supports it, else in float32; returns float32.
 
     Args:
         network: (B, C, H, W) -> (B, K, H, W).

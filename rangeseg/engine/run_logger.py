@@ -1,4 +1,4 @@
-"""What a run leaves behind: its folder, numbers, pictures, and a line that says how far it is.
+"""The output of a run: its folder, metrics, pictures and a progress line.
 
 config.yaml     every key, resolved         versions.json   of the libraries
 metrics.csv     step, name, value           metrics.json    the last value of each name
@@ -57,7 +57,7 @@ class RunLogger:
             self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def start(self, config: Config) -> None:
-        """Write down what runs, and with which libraries."""
+        """Write the config and the library versions to the run folder."""
         if self.enabled:
             write_atomically(self.folder / "config.yaml", write_config(config).encode())
             write_atomically(self.folder / "versions.json", json.dumps(versions(), indent=2).encode())
@@ -86,7 +86,7 @@ class RunLogger:
             self._events.add_mesh(name, vertices, shades, global_step=step)
 
     def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Log a row of TensorBoard's table of runs: every key of the config, and what it came to."""
+        """Log a row of TensorBoard's table of runs: every key of the config, and the scores."""
         if self.enabled:
             flat = flatten(values)
             for part in hparams(flat, {name: value for name, value in metrics.items() if not np.isnan(value)}):
@@ -127,7 +127,7 @@ class RunLogger:
 
 
 def read_metrics(path: Path) -> list[tuple[int, str, float]]:
-    """The rows of a metrics.csv, a half-written last line left out; none where there is no file."""
+    """The rows of a metrics.csv without an incomplete last line; empty if the file does not exist."""
     if not path.is_file():
         return []
     lines = path.read_text().splitlines(keepends=True)[1:]
@@ -140,7 +140,7 @@ def _line(row: tuple[int, str, float]) -> str:
 
 
 def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, str | int | float | bool]:
-    """Every key of a config by its full path, what is no plain value as text."""
+    """Every key of a config by its full path; values that are not plain become text."""
     found: dict[str, str | int | float | bool] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

@@ -1,4 +1,4 @@
-"""The loss on labelled views, and the auxiliary heads that only it asks (deep supervision).
+"""The loss on labelled views, and auxiliary heads (deep supervision), which only this loss uses.
 
 A network with such heads lists them in `auxiliary_heads()`. `network(image, auxiliary=True)` returns (logits, [logits
 of each head]), all of the image's size; `network(image)` returns the logits alone. So evaluation, export, the
@@ -37,8 +37,8 @@ def prepare_heads(network: Network, weight: float) -> None:
     heads = network.auxiliary_heads()
     if weight and not heads:
         raise ConfigError(
-            f"supervised.auxiliary: {weight} is a weight of auxiliary heads, and this {type(network).__name__} has "
-            "none. Set it to 0, or take a network that has them, as {name: cenet, auxiliary: true}."
+            f"supervised.auxiliary: {weight} weights auxiliary heads, but this {type(network).__name__} has "
+            "none. Set it to 0, or use a network with heads, e.g. {name: cenet, auxiliary: true}."
         )
     for head in heads:
         head.requires_grad_(weight > 0)  # else several processes would wait for a gradient of it
@@ -57,7 +57,7 @@ def supervised_loss(
     class_weights: Tensor | None = None,
     factor: Tensor | None = None,
 ) -> Tensor:
-    """The loss of a network's answer.
+    """The supervised loss of a network's output.
 
     Args:
         settings: `supervised`.

@@ -48,14 +48,14 @@ Batches = tuple[Batch, Batch | None, Batch | None]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation during training hands back: the score `best` goes by, and all there is to log."""
+    """The result of an evaluation during training: the score that selects `best`, and all metrics to log."""
 
     score: float
     metrics: dict[str, float]
 
 
 class Trainer:
-    """A student, its EMA teacher and the optimiser that moves them.
+    """Trains a student with its EMA teacher and its optimiser.
 
     Args:
         fabric: launched; gives devices, precision and processes.
@@ -134,7 +134,7 @@ class Trainer:
         return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
-        """The weighted loss on unlabelled views, and the share of pixels where the teacher is confident."""
+        """The weighted loss on unlabelled views, and the share of confident teacher pixels."""
         settings = self.config.consistency
         with self.fabric.autocast():
             mixed = []
@@ -162,7 +162,7 @@ class Trainer:
         }
 
     def targets(self, teacher: Teacher, a: View, b: View) -> tuple[PseudoLabelled, PseudoLabelled]:
-        """Both batches with the teacher's predictions; `a` twice where the perturbation does not use `b`."""
+        """Both batches with the teacher's predictions; `a` twice if the perturbation does not use `b`."""
         settings = self.config.consistency
         labelled = pseudo_labels(
             teacher,
@@ -207,7 +207,7 @@ class Trainer:
                 progress(self.step, losses)
 
     def update_bn(self, batches: Iterator[Batches]) -> None:
-        """Take the teacher's BatchNorm statistics anew, over the next `teacher.update_bn` steps' views."""
+        """Recompute the teacher's BatchNorm statistics over the views of the next `teacher.update_bn` steps."""
         steps = islice(batches, self.config.teacher.update_bn)
         images = (self._on_device(batch).image for step in steps for batch in step if batch)
         with self.fabric.autocast():
@@ -229,7 +229,7 @@ class Trainer:
         self.fabric.barrier()
 
     def resume(self, path: Path) -> None:
-        """Take up a checkpoint of `save`.
+        """Load a checkpoint of `save` and continue from it.
 
         Raises:
             ValueError: not a whole checkpoint, or one of another network.
@@ -246,7 +246,7 @@ class Trainer:
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(f"{path}: holds another network than this config builds: {error}") from error
+            raise ValueError(f"{path}: holds a different network from that of this config: {error}") from error
 
     def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluated]) -> None:
         result = evaluate()

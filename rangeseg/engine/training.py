@@ -1,4 +1,4 @@
-"""Training what a config describes, in its run folder."""
+"""`train`: train a config and write its run folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Validation:
 
 
 def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
-    """Train what the config describes, in its run folder.
+    """Train a config and write its run folder.
 
     Args:
         config: complete.

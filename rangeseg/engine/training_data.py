@@ -1,4 +1,4 @@
-"""What a config trains on: labelled views, unlabelled ones of one or more sources, and what is scored."""
+"""The data of a training: labelled views, unlabelled views of one or more sources, and the scored split."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _open(experiment: Experiment, kind: Kind) -> Views:
     for number, section in enumerate(others):
         parts.append(_open_other(experiment, section, f"data.{kind}_from[{number}]", classes))
     if not parts:
-        raise ConfigError(f"data.{kind}: none leaves nothing {kind}. Name sources in data.{kind}_from.")
+        raise ConfigError(f"data.{kind}: none leaves no {kind} data. Name sources in data.{kind}_from.")
     return cast(Views, parts[0]) if len(parts) == 1 else ConcatViews(parts)
 
 

@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics, taken anew for weights that no training step ever had: those of an average.
+"""Recomputation of BatchNorm's running statistics for averaged weights, which no training step ever used.
 
 Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018, section 3.2.
 """

@@ -1,1 +1,1 @@
-"""From the network's pixels to labels of points, and their scores."""
+"""From the pixels of the network to labels of points, and their scores."""

@@ -1,4 +1,4 @@
-"""The class of most logit of every pixel: where it was computed, and as small numbers.
+"""Argmax over classes, computed on the logits' device and returned as uint8.
 
 Shapes: B images, K classes, H rows, W columns.
 """

@@ -97,14 +97,16 @@ def knn_vote(
     if not 1 <= k <= window**2:
         raise ValueError(f"k is {k} in a window of {window} x {window}; give 1 to {window**2}.")
     if not sigma > 0 or not cutoff_m > 0:
-        raise ValueError(f"sigma is {sigma} and cutoff_m {cutoff_m}; give positive ones (cutoff_m=inf is no cutoff).")
+        raise ValueError(
+            f"sigma is {sigma} and cutoff_m {cutoff_m}; give positive numbers (cutoff_m=inf means no cutoff)."
+        )
     if not 1 + never_class_0 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes is {num_classes}; give {1 + never_class_0} to {IGNORE}.")
     unknown = count_unknown(prediction, num_classes)
     if unknown:
         raise ValueError(
             f"{unknown} pixels of the prediction are neither 0..{num_classes - 1} nor IGNORE ({IGNORE}); "
-            "give train ids, and the num_classes they were made with."
+            "give train ids and the matching num_classes."
         )
     edge = (window // 2, wrap, border_is_range_0)
     padded = pad_images((image.range, image.point_index), prediction.astype(np.uint8, copy=False), edge)
@@ -245,11 +247,11 @@ def _check_prediction(image: RangeImage | PaddedImage, prediction: NDArray) -> N
     if prediction.shape != (image.height, image.width):
         raise ValueError(
             f"The prediction has shape {prediction.shape}; the image has {(image.height, image.width)}. "
-            "Give one label a pixel (one image at a time, argmax of the logits)."
+            "Give one label per pixel (one image at a time, the argmax of the logits)."
         )
     if prediction.dtype.kind not in "iu" or np.iinfo(prediction.dtype).max < IGNORE:
         raise ValueError(
-            f"The prediction is {prediction.dtype}; give integers that hold IGNORE: uint8, int32 or int64."
+            f"The prediction is {prediction.dtype}; give integers that can hold IGNORE: uint8, int32 or int64."
         )
 
 
@@ -258,14 +260,14 @@ def _check_window(window: int) -> None:
     if window < 1 or window % 2 == 0 or window > MAX_WINDOW:
         nearest = [side for side in (window - 1, window + 1) if 1 <= side <= MAX_WINDOW]
         cure = " or ".join(map(str, nearest)) or f"1 to {MAX_WINDOW}"
-        raise ValueError(f"The window's side is {window} pixels; give an odd one: {cure}.")
+        raise ValueError(f"The window is {window} pixels wide; give an odd number: {cure}.")
 
 
 @lru_cache(maxsize=16)
 def _inverse_gaussian(window: int, sigma: float) -> NDArray[np.float32]:
     """(S, S) 1 minus the Gaussian of the window, in the original's float32; 0 in the middle, where the point stands.
 
-    One array for all who ask; nobody writes to it.
+    All callers share one array; do not write to it.
     """
     offset = torch.arange(window).float() - (window - 1) / 2
     squares = (offset**2)[:, None] + (offset**2)[None, :]

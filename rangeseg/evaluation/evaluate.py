@@ -25,7 +25,7 @@ DISTANCE_EDGES_M = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, np.inf)
 
 @dataclass(frozen=True)
 class Segmented:
-    """One sample with the labels it was given.
+    """One sample with its predicted labels.
 
     Args:
         sample: what was segmented.
@@ -105,7 +105,7 @@ class Scores:
 
 
 def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False) -> Scores:
-    """Count what `segment` gives.
+    """Count the results of `segment`.
 
     Raises:
         ValueError: a sample has no labels, or none at all came.
@@ -119,7 +119,7 @@ def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool =
         label, distance = one.sample.label, one.sample.distance_m
         if label is None:
             raise ValueError(
-                f"{one.sample.name} has no labels to score against. Choose a labelled split, or use predict."
+                f"{one.sample.name} has no labels, so it cannot be scored. Choose a labelled split, or use predict."
             )
         by_sample[one.sample.name] = ConfusionMatrix(num_classes)
         by_sample[one.sample.name].update(one.elements, label)
@@ -130,7 +130,7 @@ def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool =
                 inside = (distance >= near) & (distance < far)
                 matrix.update(one.elements[inside], label[inside])
     if not by_sample:
-        raise ValueError("There is nothing to score: the split holds no samples.")
+        raise ValueError("Nothing to score: the split has no samples.")
     return Scores(overall, by_distance if measured else {}, by_sample)
 
 

@@ -51,7 +51,8 @@ class ConfusionMatrix:
         """
         if prediction.shape != label.shape:
             raise ValueError(
-                f"{prediction.shape} predictions beside {label.shape} labels; give one prediction for each element."
+                f"predictions have shape {prediction.shape} and labels {label.shape}; give one prediction for each "
+                "element."
             )
         for name, values in (("prediction", prediction), ("label", label)):
             if values.dtype.kind not in "iu":
@@ -68,7 +69,7 @@ class ConfusionMatrix:
         return ConfusionMatrix(self.num_classes, self.state + other.state)
 
     def iou(self) -> NDArray[np.float64]:
-        """(K,) tp / (tp + fp + fn), nan where no element has the class as its label.
+        """(K,) tp / (tp + fp + fn); nan for classes without a labelled element.
 
         Wrong predictions of such a class still cost the classes they were taken from.
         """
@@ -76,12 +77,12 @@ class ConfusionMatrix:
         return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=self.state.sum(1) > 0)
 
     def mean_iou(self) -> float:
-        """Mean IoU of the classes that are not absent; nan where all are."""
+        """Mean IoU of the classes that are not absent; nan if all are absent."""
         iou = self.iou()
         return float(iou[~np.isnan(iou)].mean()) if not np.isnan(iou).all() else float("nan")
 
     def accuracy(self) -> float:
-        """Share of labelled elements that are right; nan where there are none."""
+        """Share of labelled elements with the right prediction; nan if there are none."""
         total = self.state.sum()
         return float(np.trace(self.state) / total) if total else float("nan")
 

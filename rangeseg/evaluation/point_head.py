@@ -1,4 +1,4 @@
-"""A small head that labels points: by what a network says of the pixels around each, and by where they are from it.
+"""A small head that labels points from the logits of the pixels around each point and their relative positions.
 
 A learnt kind of KNN: the neighbours in the window are weighed by a perceptron that sees how far they are, in range, in
 space, in the image and in remission; what they say, so weighed, is then looked at once more beside the point's own
@@ -34,7 +34,7 @@ OWN = 5
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The cells around some points.
+    """The cells in the windows of some points.
 
     Args:
         points: (N,) int64 which points of the scan.
@@ -73,7 +73,7 @@ def undecided(image: RangeImage, prediction: NDArray[np.integer], window: int, *
 
 
 def neighbours(image: RangeImage, points: NDArray, window: int, *, wrap: bool = False) -> Neighbours:
-    """What a head reads of the cells around some returns.
+    """The inputs of a head: the cells around some returns.
 
     Args:
         image: the points and their pixels.
@@ -117,7 +117,7 @@ def _compressed(metres: Tensor) -> Tensor:
 
 
 class PointHead(nn.Module):
-    """What a network says of pixels -> what is said of points.
+    """Maps the logits of neighbouring pixels to the logits of a point.
 
     Args:
         num_classes: K.
@@ -150,7 +150,7 @@ class PointHead(nn.Module):
 
 
 def write_head(path: Path, head: PointHead) -> None:
-    """Write a head, whole or not at all."""
+    """Write a head atomically."""
     write_atomically(path, lambda file: torch.save({"point_head": head.form, "weights": head.state_dict()}, file))
 
 
@@ -166,7 +166,7 @@ def read_head(path: Path) -> PointHead:
         head.load_state_dict(content["weights"])
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path}: not a whole point head ({cause}). Make one: rangeseg fit-head RUN.") from error
+        raise ValueError(f"{path}: not a complete point head ({cause}). Fit one with rangeseg fit-head RUN.") from error
     return head.eval()
 
 
@@ -195,7 +195,8 @@ class HeadLabels(BackProjection):
         head = self.head
         if head.num_classes != num_classes:
             raise ValueError(
-                f"{self.file}: labels {head.num_classes} classes, not {num_classes}; fit a head to this run."
+                f"{self.file}: labels {head.num_classes} classes, but the run has {num_classes}; fit a head to "
+                "this run."
             )
         pixels = prediction.argmax(0).astype(np.uint8)
         labels = image.back_project(pixels)

@@ -1,1 +1,1 @@
-"""What needs a trained run: labelling, scoring, exporting."""
+"""Use of a trained run: labelling, scoring, exporting."""

@@ -1,4 +1,4 @@
-"""Processes that share one piece of work: those that `torchrun` started, on one machine or several."""
+"""Processes of `torchrun` that share one task, on one machine or several."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rank:
 
     @staticmethod
     def join() -> Rank:
-        """This process, as torchrun's environment has it, once all others are there; alone without one.
+        """This process from torchrun's environment, once all others have joined; a single process without torchrun.
 
         Raises:
             ValueError: the environment names a rank but not all that belongs to it.
@@ -42,7 +42,9 @@ class Rank:
         if world == 1:
             return Rank()
         if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-            raise ValueError(f"WORLD_SIZE is {world}, but {', '.join(missing)} are not set; start it by torchrun.")
+            raise ValueError(
+                f"WORLD_SIZE is {world}, but {', '.join(missing)} are not set; start the command with torchrun."
+            )
         number = int(os.environ["RANK"])
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", rank=number, world_size=world, timeout=PATIENCE)
@@ -52,11 +54,11 @@ class Rank:
         """Every world-th item, from this rank's on: together the ranks have each item once."""
         return items[self.number :: self.world]
 
-    def device(self, asked: str) -> str:
-        """A torch device; auto is a GPU of this process' own where there are several processes."""
-        if asked == "auto" and self.world > 1 and torch.cuda.is_available():
+    def device(self, name: str) -> str:
+        """A torch device; auto gives each of several processes a GPU of its own."""
+        if name == "auto" and self.world > 1 and torch.cuda.is_available():
             return f"cuda:{self.local % torch.cuda.device_count()}"
-        return asked
+        return name
 
     def wait(self) -> None:
         """Return when all ranks have come here."""

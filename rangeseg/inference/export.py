@@ -1,4 +1,4 @@
-"""A trained run as one file for other programs, compared with the run before it is there: ONNX, or a package.
+"""Export of a trained run as one file (ONNX, or an AOTInductor package), verified against the run first.
 
 The graph reads `channels` (B, C, H, W) float32 in the sensor's own units, in the order of the file's description, and
 `valid` (B, H, W) bool, and gives `logits` (B, K, H, W) float32: the normalisation is within. Batch and width are free
@@ -43,7 +43,7 @@ LEAST_AGREEMENT = 0.9999
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a file compares with its run on real scans or photographs."""
+    """The result of comparing a file with its run on real scans or photographs."""
 
     things: int
     elements: int
@@ -60,7 +60,7 @@ class Agreement:
 
 
 class Normalising(nn.Module):
-    """A network that is given channels as they were measured, and where they were.
+    """A network with raw channels and a valid mask as inputs, which normalises by itself.
 
     Args:
         network: (B, C, H, W) normalised images -> (B, K, H, W) logits.
@@ -100,7 +100,7 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
         RuntimeError: the file would not agree with the run; nothing is written.
     """
     if path.suffix not in FORMATS:
-        raise ValueError(f"{path}: the file's name ends in {' or '.join(FORMATS)}.")
+        raise ValueError(f"{path}: the name of the file must end in {' or '.join(FORMATS)}.")
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
         draft.write_bytes(FORMATS[path.suffix](run))
@@ -110,7 +110,7 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
         agreement = compare(Segmenter(full), Segmenter(replace(full, network=exported)), things)
         if agreement.things == 0:
             raise ValueError(
-                f"{path}: there is nothing to compare it on. Give scans or photographs, or the run's data.root."
+                f"{path}: no data for the verification. Give scans or photographs, or the run's data.root."
             )
         if not agreement.good:
             raise RuntimeError(
@@ -123,13 +123,13 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
 
 
 def write_weights(run: Run, path: Path) -> None:
-    """Write the teacher alone, with the config: a checkpoint that everything but `--resume` takes.
+    """Write the teacher with the config as a checkpoint, which every command except `--resume` accepts.
 
     Raises:
         ValueError: the run is itself an exported file.
     """
     if isinstance(run.network, ExportedNetwork):
-        raise ValueError(f"{path}: an exported file has no weights to write; give the run it was made of.")
+        raise ValueError(f"{path}: an exported file has no weights to write; give the run that it was made from.")
     write_checkpoint(path, {"teacher": run.network.state_dict()}, run.config)
 
 
@@ -182,7 +182,9 @@ def to_package(run: Run) -> bytes:
                 program, package_path=str(Path(folder) / "network.pt2"), inductor_configs=settings
             )
         except torch._inductor.exc.InvalidCxxCompiler as error:
-            raise ValueError("A package needs a C++ compiler, g++ or clang++; install one, or export ONNX.") from error
+            raise ValueError(
+                "A .pt2 package needs a C++ compiler (g++ or clang++); install one, or export ONNX."
+            ) from error
         return Path(made).read_bytes()
 
 
@@ -213,7 +215,7 @@ def _program(run: Run) -> tuple[nn.Module, tuple[Tensor, Tensor], dict[str, dict
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """What another program must know of a run's file."""
+    """The metadata of a run's file for other programs."""
     config, label_map = run.config, run.label_map
     return {
         "rangeseg": __version__,

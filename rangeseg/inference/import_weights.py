@@ -1,4 +1,4 @@
-"""A run folder of weights that somebody else trained.
+"""A run folder made from published weights.
 
 It holds what a trained run's has that does not tell of the training: last.pt (the teacher alone), config.yaml and
 versions.json. Everything but `--resume` takes it; `runtime.initialise_from` trains on from it.
@@ -28,7 +28,7 @@ MOST_FOREIGN = 100
 
 
 class IgnoredObject:
-    """What stands for an object of a foreign class in a checkpoint: takes anything, does nothing."""
+    """Stands for an object of a foreign class in a checkpoint: accepts everything and does nothing."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         pass
@@ -80,7 +80,7 @@ def read_published(files: Sequence[Path]) -> Mapping[str, Any]:
         folder = files[0]
         files = [folder / part for part in PARTS if (folder / part).is_file()]
         if not files:
-            raise ValueError(f"{folder}: has no files {', '.join(PARTS)}. Name the checkpoint.")
+            raise ValueError(f"{folder}: has no files {', '.join(PARTS)}. Give the checkpoint file.")
     elif len(files) == 1:
         return read_tensors(files[0])
     parts: dict[str, Any] = {}
@@ -88,8 +88,8 @@ def read_published(files: Sequence[Path]) -> Mapping[str, Any]:
         part = next((part for part in PARTS if file.name.startswith(part)), None)
         if part is None or part in parts:
             raise ValueError(
-                f"{file}: several files are lidar-bonnetal's parts, one of each, whose names begin with "
-                f"{', '.join(PARTS)}. Give those, or a single checkpoint."
+                f"{file}: with several files, give one of each part of lidar-bonnetal; their names begin with "
+                f"{', '.join(PARTS)}. Give these, or a single checkpoint."
             )
         parts[part] = read_tensors(file)
     return parts
@@ -119,7 +119,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
         except Exception as error:  # whatever a damaged or foreign file makes torch raise
             raise _unreadable(path, error) from error
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, no weights by name. Save network.state_dict().")
+        raise ValueError(f"{path}: holds a {type(content).__name__}, not named weights. Save network.state_dict().")
     return content
 
 

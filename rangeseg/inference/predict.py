@@ -1,4 +1,4 @@
-"""Labels for files, folders and splits, in the layout benchmarks take.
+"""Labels for files, folders and splits, in the layout of the benchmarks.
 
 OUT/sequences/08/predictions/000123.label        uint32 raw ids, one per point
 OUT/lidarseg/test/TOKEN_lidarseg.bin             uint8, 1 to 16, one per point, and OUT/test/submission.json
@@ -133,7 +133,7 @@ def write_zip(
         ValueError: `path` does not end in .zip.
     """
     if path.suffix != ".zip":
-        raise ValueError(f"{path}: a submission's name ends in .zip.")
+        raise ValueError(f"{path}: the name of a submission must end in .zip.")
     packed = [*(task.target for task in tasks), *beside]
 
     def pack(file: BinaryIO) -> None:

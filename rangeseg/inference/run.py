@@ -1,4 +1,4 @@
-"""A trained run, read back."""
+"""Loading a trained run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_ANSWER = ("datasets", "semantic_kitti", "first_answer.pt")
 
 @dataclass(frozen=True)
 class Run:
-    """A trained run: its config and its teacher, which is what is evaluated, exported and shown."""
+    """A trained run: its config and its teacher, which is evaluated, exported and shown."""
 
     experiment: Experiment
     network: Network

@@ -1,4 +1,4 @@
-"""A trained run, scored on a split."""
+"""Scores of a trained run on a split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_views(run: Run, split: str | None = None) -> Any:
 
 
 def score_run(run: Run, views: Any, *, watch: Watch = lambda indices, word, total: indices) -> Scores:
-    """Count what the run's teacher says of every element.
+    """Score the predictions of the run's teacher for every element.
 
     Args:
         run: loaded.

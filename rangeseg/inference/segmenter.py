@@ -1,4 +1,4 @@
-"""A trained run as one function: from a scan to the labels of its points, from a photograph to those of its pixels.
+"""A trained run as one function: from a scan to point labels, or from a photograph to pixel labels.
 
 Many scans keep a machine busy. On a CPU each thread takes a scan all the way, since many forward passes of one thread
 each are faster than one of many threads. A GPU has a conveyor belt: while the network is at work on one scan, threads
@@ -37,7 +37,7 @@ Answer = Callable[[], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Ready:
-    """One item on its way to the network; without a thing it passes by.
+    """A prepared input of the network; `thing` is None for an item to skip.
 
     Args:
         item: what was asked for.

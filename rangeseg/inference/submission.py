@@ -1,11 +1,11 @@
-"""Submissions: predictions packed as a benchmark's server takes them, and a check of the packed file itself.
+"""Submissions: predictions packed for a benchmark's server, with a check of the packed file.
 
     sequences/                                   folders have entries of their own
     sequences/11/predictions/000000.label        uint32 raw ids, one per point
 
 SemanticKITTI's own validator looks at the folders' entries and at the files' sizes, for the scans that are on the disk.
 Here every entry is unpacked and read as well: damaged content, values without a class, entries that are missing,
-repeated or that nobody asked for. The scans on the disk are counted against the official totals before
+repeated or unexpected. The scans on the disk are counted against the official totals before
 (`validate.count_problems`).
 """
 
@@ -43,7 +43,7 @@ def refuse(path: Path, problems: Sequence[str], cure: str = "") -> None:
     if problems:
         more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
         raise ValueError(
-            "\n".join([f"{path}: not written, a server would refuse it. {cure}", *problems[:SHOWN], *more])
+            "\n".join([f"{path}: not written, because a server would refuse it. {cure}", *problems[:SHOWN], *more])
         )
 
 
@@ -68,14 +68,14 @@ def check_zip(
             targets = [*(task.target for task in tasks), *beside]
             wanted = {f"{folder}/" for folder in folders_of(targets)} | {target.as_posix() for target in targets}
             problems = [f"{name}: missing" for name in sorted(wanted - set(names))]
-            problems += [f"{name}: nobody asked for it" for name in sorted(set(names) - wanted)]
-            problems += [f"{name}: {count} times" for name, count in sorted(names.items()) if count > 1]
+            problems += [f"{name}: unexpected file" for name in sorted(set(names) - wanted)]
+            problems += [f"{name}: in the file {count} times" for name, count in sorted(names.items()) if count > 1]
             if beside and (damaged := archive.testzip()):
                 problems.append(f"{damaged}: cannot be read")
-            there = [task for task in tasks if task.target.as_posix() in names]
-            return problems + list(_contents(archive, there, files, workers))
+            present = [task for task in tasks if task.target.as_posix() in names]
+            return problems + list(_contents(archive, present, files, workers))
     except DAMAGE as error:
-        return [f"{path.name}: no whole zip file ({error})"]
+        return [f"{path.name}: not a complete zip file ({error})"]
 
 
 def _contents(archive: zipfile.ZipFile, tasks: Sequence[Task], files: PredictionFiles, workers: int) -> Iterator[str]:

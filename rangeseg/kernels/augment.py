@@ -1,4 +1,4 @@
-"""Points moved by an affine map, and points dropped."""
+"""Affine motion of points, and dropping of points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Back-projection's loops, compiled. Serial and without the GIL.
+"""Compiled loops of the back-projection. They are serial and release the GIL.
 
 Shapes: N points, H rows, W columns, S the window's side, S//2 = `reach` pixels to each side.
 

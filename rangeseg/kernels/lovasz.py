@@ -1,4 +1,4 @@
-"""Lovász's order on a CPU: sorted by the bits of the errors, eleven at a time.
+"""The sort of the Lovász loss on a CPU: a radix sort of the errors by eleven bits at a time.
 
 Shapes: K classes, P pixels.
 """

@@ -1,4 +1,4 @@
-"""The choice between two arrays at the speed of memory: bits are selected, nothing branches."""
+"""Selection between two arrays at memory speed: bit operations without branches."""
 
 from __future__ import annotations
 

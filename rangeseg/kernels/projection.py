@@ -1,4 +1,4 @@
-"""The projections' loops, compiled. Serial and without the GIL: parallelism belongs to whole scans.
+"""Compiled loops of the projections. They are serial and release the GIL; whole scans run in parallel.
 
 Shapes: N points, H rows, W columns, C channels, K beams, F cells of inclination, much finer than the beams.
 

@@ -1,4 +1,4 @@
-"""Rays before they are cast and returns after: Numba kernels.
+"""Preparation of rays before ray-casting, and returns after it.
 
 Shapes: H beams, W firings; R = H * W rays, beam by beam from the topmost, each a turn; M materials.
 """

@@ -1,4 +1,4 @@
-"""Photographs made smaller by whole areas."""
+"""Downscaling of photographs by whole areas."""
 
 from __future__ import annotations
 

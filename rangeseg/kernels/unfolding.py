@@ -152,8 +152,8 @@ def level_points(
     t = turn.astype(np.float32)
     for i in range(len(xyz) // 3):
         x, y, z = xyz[3 * i], xyz[3 * i + 1], xyz[3 * i + 2]
-        there = (x != 0) | (y != 0) | (z != 0)
+        is_return = (x != 0) | (y != 0) | (z != 0)
         a, b, c = x - origin[0], y - origin[1], z - origin[2]
-        out[3 * i] = t[0, 0] * a + t[0, 1] * b + t[0, 2] * c if there else x
-        out[3 * i + 1] = t[1, 0] * a + t[1, 1] * b + t[1, 2] * c if there else y
-        out[3 * i + 2] = t[2, 0] * a + t[2, 1] * b + t[2, 2] * c if there else z
+        out[3 * i] = t[0, 0] * a + t[0, 1] * b + t[0, 2] * c if is_return else x
+        out[3 * i + 1] = t[1, 0] * a + t[1, 1] * b + t[1, 2] * c if is_return else y
+        out[3 * i + 2] = t[2, 0] * a + t[2, 1] * b + t[2, 2] * c if is_return else z

@@ -29,7 +29,7 @@ def box_mask(
     wrap: bool = False,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """One random box, or several, in every view of a batch. Where boxes overlap, an even number of them cancels out.
+    """One or several random boxes in every view of a batch. An even number of overlapping boxes cancels out.
 
     A box takes the share p of the image; with K boxes each side is scaled by 1/sqrt(K), so that the areas add up to p.
     (The paper's code scales boxes of fixed aspect twice, and loses those that leave the image at the top or left.)

@@ -1,4 +1,4 @@
-"""Masks that follow the shapes of classes.
+"""Masks of the pixels of some classes.
 
 Shapes: B views, K classes, H rows, W columns.
 """
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 
 def class_mask(generator: Generator, prediction: Tensor, valid: Tensor, num_classes: int) -> Tensor:
-    """The pixels of half of the classes that a view shows, rounded up, drawn anew for each view.
+    """The pixels of half of the classes in a view, rounded up, drawn separately for each view.
 
     Args:
         generator: a CPU generator; the same state gives the same masks.

@@ -1,4 +1,4 @@
-"""Blobs of any shape: noise, blurred, cut at the height that leaves the wanted area.
+"""Blob masks: blurred noise, thresholded at the requested area.
 
 Shapes: B views, H rows, W columns.
 """

@@ -1,4 +1,4 @@
-"""Box masks as the paper's code draws them, mistakes included; for comparison alone.
+"""Box masks as the paper's code draws them, including its errors; only for comparison.
 
 Shapes: B views, K boxes, H rows, W columns.
 """

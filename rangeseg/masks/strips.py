@@ -128,7 +128,7 @@ def sector_mask(
 def _choose(generator: Generator, batch: int, counts: Sequence[int], name: str) -> Tensor:
     """(B,) int32, each one of `counts`."""
     if not counts or min(counts) < 1:
-        raise ValueError(f"A mask got {name}={tuple(counts)}; give numbers of strips to draw from, each 1 or more.")
+        raise ValueError(f"A mask got {name}={tuple(counts)}; give possible numbers of strips, each 1 or more.")
     index = torch.randint(len(counts), (batch,), generator=generator)
     return torch.tensor(tuple(counts), dtype=torch.int32)[index]
 

@@ -1,4 +1,4 @@
-"""Columns of images whose first and last may touch: what lies beyond the seam, and interpolation that rolls along.
+"""Azimuth wrap-around: padding across the seam, and interpolation that wraps around.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column 0 touches column W-1.
 """

@@ -1,4 +1,4 @@
-"""CENet: FIDNet's stages behind 3x3 convolutions, another activation, and heads that see the coarse scales in training.
+"""CENet: FIDNet's stages after 3x3 convolutions, another activation, and auxiliary heads on the coarse scales.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w is the width of the stages.
 
@@ -96,7 +96,7 @@ class CENet(Network):
         if not auxiliary:
             return logits
         if not len(self.auxiliary):
-            raise ValueError("This CENet has no auxiliary heads; make it with auxiliary: true.")
+            raise ValueError("This CENet has no auxiliary heads; set auxiliary: true.")
         # A 1x1 convolution commutes with the interpolation, so it comes first, where there is less to convolve.
         coarse = [head(feature) for head, feature in zip(self.auxiliary, features[2:], strict=True)]
         return logits, [upsample_align_corners(part, size, wrap=self.wrap) for part in coarse]

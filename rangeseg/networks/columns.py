@@ -1,4 +1,4 @@
-"""What networks of the RangeNet++ family share: they halve and double columns and leave rows, of which LiDARs have few.
+"""Common layers of the RangeNet++ family: they halve and double columns and keep the few rows of a LiDAR.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column 0 touches column W-1.
 
@@ -16,7 +16,7 @@ MOMENTUM = 0.01
 
 
 class DoubleColumns(nn.ConvTranspose2d):
-    """Transposed convolution over four columns that puts out two for each.
+    """Transposed convolution over four columns that outputs two columns for each input column.
 
     Args:
         in_channels: C of the input.
@@ -36,7 +36,7 @@ class DoubleColumns(nn.ConvTranspose2d):
 
 
 class MaxPool(nn.MaxPool2d):
-    """The largest of a square around each pixel, or around each second one of a row.
+    """The maximum of a square around each pixel, or around every second pixel of a row.
 
     Args:
         kernel: rows and columns of the square, odd.

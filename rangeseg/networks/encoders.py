@@ -1,4 +1,4 @@
-"""Trunks by name: ResNets of ours, and what timm has.
+"""Encoders by name: our ResNets, and those of timm.
 
 Shapes: B images, C channels, H rows, W columns.
 """
@@ -36,7 +36,7 @@ def make_encoder(
         return TimmTrunk(name.removeprefix("timm:"), in_channels, weights=weights)
     resnets = {f"resnet{layers}": layers for layers in BLOCKS}
     if name not in resnets:
-        raise ValueError(f"trunk: there is no {name!r}; choose from {', '.join(resnets)}, or timm:NAME.")
+        raise ValueError(f"trunk: {name!r} is unknown; choose from {', '.join(resnets)}, or timm:NAME.")
     trunk = ResNet(in_channels, layers=resnets[name], output_stride=output_stride, width=width)
     load_trunk(trunk, weights, resnets[name])
     return trunk

@@ -1,4 +1,4 @@
-"""An exported network, run in the place of the one it was made from: by ONNX Runtime, or compiled for this machine.
+"""An exported network that replaces the original: run by ONNX Runtime, or compiled for this machine.
 
 Shapes: B images, C channels, K classes, H rows, W columns.
 """
@@ -103,11 +103,11 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
         session = onnxruntime.InferenceSession(content, options, providers=_providers(device, onnxruntime))
         description: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
     except KeyError as error:
-        raise ValueError(f"{name}: is ONNX, but not written by rangeseg export; export the run again.") from error
+        raise ValueError(f"{name}: an ONNX file that rangeseg export did not write; export the run again.") from error
     except ValueError:
         raise
     except Exception as error:  # ONNX Runtime's own, which have no common class
-        raise ValueError(f"{name}: is no whole ONNX file ({error}); export the run again.") from error
+        raise ValueError(f"{name}: not a complete ONNX file ({error}); export the run again.") from error
 
     def call(channels: Tensor, valid: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"channels": channels.numpy(), "valid": valid.numpy()})[0])
@@ -116,7 +116,7 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
 
 
 def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
-    """A package of machine code, made by torch's AOTInductor for one kind of processor. Only run what you made.
+    """Load an AOTInductor package for this kind of processor. Loading runs its code, so load only your own.
 
     Raises:
         ValueError: not a package of `rangeseg export`, or not one for this machine.
@@ -126,10 +126,12 @@ def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
         metadata = package.get_metadata()
         description = json.loads(metadata[KEY])
     except KeyError as error:
-        raise ValueError(f"{path}: is a package, but not of rangeseg export; export the run again.") from error
+        raise ValueError(f"{path}: a package that rangeseg export did not write; export the run again.") from error
     except Exception as error:  # the loader's own, which have no common class
         cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path}: cannot be run here ({cause}); export the run again, on this machine.") from error
+        raise ValueError(
+            f"{path}: cannot run on this machine ({cause}); export the run again on this machine."
+        ) from error
     return ExportedNetwork(package, description, str(metadata["AOTI_DEVICE_KEY"]))
 
 
@@ -138,7 +140,7 @@ EXPORTED = {".onnx": read_onnx, ".pt2": read_package}
 
 
 def runs_onnx(device: str) -> bool:
-    """ONNX Runtime is there, and works on this device.
+    """Whether ONNX Runtime is installed and supports this device.
 
     Args:
         device: as of `onnx_network`.

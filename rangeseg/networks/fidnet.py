@@ -35,7 +35,7 @@ DILATIONS = (3, 6, 9)
 
 @dataclass(frozen=True)
 class Aspp:
-    """What an ASPP variant has otherwise, in units of the width."""
+    """The settings of an ASPP variant, in units of the width."""
 
     stem: float
     """Channels of the stem's first convolution, which no norm follows; its second has the width."""
@@ -170,7 +170,7 @@ class FIDNet(Network):
         if aspp not in ("none", *ASPP):
             raise ValueError(f"FIDNet got aspp={aspp!r}; choose one of none, {', '.join(ASPP)}.")
         if aspp != "none" and (stem is not None or len(blocks) != 4):
-            raise ValueError(f"FIDNet with aspp: {aspp} has a stem of its own and four stages; leave stem out.")
+            raise ValueError(f"FIDNet with aspp: {aspp} has its own stem and four stages; leave stem out.")
         shrink = 2 ** (len(blocks) - 1)
         self.in_channels = in_channels
         self.stride = (shrink, shrink * azimuth_stride)

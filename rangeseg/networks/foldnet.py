@@ -1,4 +1,4 @@
-"""FoldNet: ours, small enough to keep up with the sensor on a CPU.
+"""FoldNet: our own network, small enough to run in real time on a CPU.
 
 Four neighbouring columns are folded into channels at once and unfolded at the end, so that everything between works on
 a quarter of the pixels. Rows, of which a sensor has few, stay as they are until the second stage.
@@ -56,10 +56,11 @@ class FoldNet(Network):
         super().__init__()
         if not widths or len(widths) != len(blocks):
             raise ValueError(
-                f"FoldNet got {len(widths)} widths and {len(blocks)} blocks; give one of each for every stage."
+                f"FoldNet got {len(widths)} widths and {len(blocks)} blocks; give one width and one block count "
+                "per stage."
             )
         if fold < 1:
-            raise ValueError(f"FoldNet got fold={fold}; give the columns that become one, 1 or more.")
+            raise ValueError(f"FoldNet got fold={fold}; give the number of columns to fold into one, 1 or more.")
         shrink = 2 ** (len(widths) - 1)
         self.in_channels, self.num_classes, self.fold = in_channels, num_classes, fold
         self.stride = (shrink, shrink * fold)

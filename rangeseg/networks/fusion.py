@@ -1,4 +1,4 @@
-"""BatchNorm's work done by the convolution before it, for networks that learn no more."""
+"""Fusion of BatchNorm into the preceding convolution, for networks that no longer train."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
 def fuse_conv_bn(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
-    """A copy of a network whose convolutions scale and shift as the BatchNorm behind each did: a pass over memory less.
+    """A copy of a network with each BatchNorm fused into the convolution before it, which saves a memory pass.
 
     A BatchNorm is fused where it reads, unchanged, what a convolution has returned, and both run once. The copy is
     compared with the network in float64: where something else reads what lies between, they differ, and nothing is
@@ -41,7 +41,7 @@ def fuse_conv_bn(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
 
 @torch.no_grad()
 def _fused(network: nn.Module, image: Tensor) -> nn.Module | None:
-    """The network itself, changed; None where there is nothing to fuse or it would not answer the same."""
+    """The network itself, changed; None if there is nothing to fuse or the outputs would differ."""
     pairs = _pairs(network, image)
     expected = network(image)
     for name, conv in pairs:

@@ -1,4 +1,4 @@
-"""What range-view networks are built from, on a plane or on a cylinder.
+"""Building blocks of range-view networks, on a plane or on a cylinder.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth). `wrap`: column 0 touches column W-1.
 """
@@ -229,7 +229,7 @@ def check_input(image: Tensor, in_channels: int, stride: tuple[int, int]) -> Non
     """
     if image.ndim != 4 or image.shape[1] != in_channels:
         raise ValueError(
-            f"The network reads (B, {in_channels}, H, W) and got {tuple(image.shape)}; check its in_channels."
+            f"The network expects (B, {in_channels}, H, W) and got {tuple(image.shape)}; check its in_channels."
         )
     for name, size, step in zip(("height", "width"), image.shape[-2:], stride, strict=True):
         if size % step or size == 0:

@@ -1,4 +1,4 @@
-"""Published weights for trunks and transformers: fetched, or read from a file of one's own."""
+"""Published weights for encoders and transformers, downloaded or read from a file."""
 
 from __future__ import annotations
 
@@ -75,8 +75,9 @@ def load_vit(encoder: nn.Module, path: Path, resize: Resize) -> None:
         side = math.isqrt(positions.shape[1] - 1)
         if side * side != positions.shape[1] - 1:
             raise ValueError(
-                f"weights: {path} has {positions.shape[1] - 1} positions, neither a square of them nor this network's "
-                f"{grid[0]} x {grid[1]}; give its own grid as positions."
+                f"weights: {path} has {positions.shape[1] - 1} positions, which are neither a square grid nor this "
+                "network's "
+                f"{grid[0]} x {grid[1]}; set positions to the grid of the file."
             )
         moved = resize(positions[:, 1:], (side, side), cast(tuple[int, int], grid))
         state["pos_embed"] = torch.cat([positions[:, :1], moved], dim=1)
@@ -90,7 +91,7 @@ def load_vit(encoder: nn.Module, path: Path, resize: Resize) -> None:
 
 
 def _misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], spare: set[str]) -> list[str]:
-    """What keeps a state from being loaded, in words; names in `spare` may be missing."""
+    """Reasons why a state cannot be loaded, as text; names in `spare` may be missing."""
     problems = [f"{name} is missing" for name in own.keys() - state.keys() - spare]
     problems += [f"{name} is unknown" for name in state.keys() - own.keys()]
     problems += [
@@ -106,21 +107,23 @@ def _fetch(layers: int) -> Mapping[str, Tensor]:
         return torch.hub.load_state_dict_from_url(URLS[layers], map_location="cpu", check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"weights: imagenet: {URLS[layers]} could not be fetched ({error}). Download it elsewhere and name the "
+            f"weights: imagenet: {URLS[layers]} could not be downloaded ({error}). Download it elsewhere and give the "
             "file, weights: FILE, or train from scratch with weights: none."
         ) from error
 
 
 def _read(path: Path, within: tuple[str, ...] = ()) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"weights: {path} is no file. Name torchvision's or timm's, or choose imagenet or none.")
+        raise ValueError(
+            f"weights: {path} is not a file. Give a file of torchvision or timm, or choose imagenet or none."
+        )
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes torch raise
-        raise ValueError(f"weights: {path} is no state dict of tensors ({error}).") from error
+        raise ValueError(f"weights: {path} is not a state dict of tensors ({error}).") from error
     for name in within:
         if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
             state = state[name]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"weights: {path} holds more than tensors by name; save a state_dict().")
+        raise ValueError(f"weights: {path} holds other values than named tensors; save a state_dict().")
     return state

@@ -17,7 +17,7 @@ BINS = (1, 2, 3, 6)
 
 
 class PSPNet(WithEncoder):
-    """The trunk's features beside their means over 1, 4, 9 and 36 parts of the image.
+    """Features of the encoder, concatenated with their means over 1, 4, 9 and 36 parts of the image.
 
     Args:
         in_channels: C.

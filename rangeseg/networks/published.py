@@ -1,4 +1,4 @@
-"""Published weights put into our networks: names and shapes are all checked before anything is loaded.
+"""Import of published weights into our networks; all names and shapes are checked before loading.
 
 A checkpoint is read in our own layout or in that of the network's public original (`PUBLISHED_NAMES`). It may be
 wrapped in a mapping, as training code saves it, or be lidar-bonnetal's three parts, and its names may begin with
@@ -60,7 +60,7 @@ def import_state_dict(
     state = renamed if original else state
     if classifier == "new":
         if not any(map(CLASSIFIER.search, own)):
-            raise ValueError(f"{type(network).__name__}: which of its weights classify is not known; import them all.")
+            raise ValueError(f"{type(network).__name__}: its classifier weights are unknown; import all weights.")
         state = {name: value for name, value in state.items() if not CLASSIFIER.search(name)}
         state |= {name: value for name, value in own.items() if CLASSIFIER.search(name)}
     else:
@@ -69,20 +69,20 @@ def import_state_dict(
     if problems := misfits(own, state):
         raise ValueError(
             f"The weights are not those of this {type(network).__name__}: {'; '.join(problems)}. Nothing was loaded. "
-            "Give the network the arguments of the published one, or take another file."
+            "Give the network the arguments of the published network, or use another file."
         )
     network.load_state_dict(state)
 
 
 def rename(kind: type[nn.Module], name: str) -> str:
-    """Our name for what a network's public original calls `name`; a name that no row knows stays."""
+    """Our name for a public parameter `name`; a name without a rule does not change."""
     for pattern, replacement in PUBLISHED_NAMES.get(kind, ()):
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by their names, without what wraps them or comes before their names.
+    """The named tensors of a checkpoint, without wrappers and prefixes.
 
     Raises:
         ValueError: it holds other things than tensors by name.
@@ -93,7 +93,9 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     if checkpoint.keys() <= PARTS.keys() and all(isinstance(part, Mapping) for part in checkpoint.values()):
         checkpoint = {PARTS[part] + name: value for part in checkpoint for name, value in checkpoint[part].items()}
     if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
-        raise ValueError("There is no state dict of tensors by name; save network.state_dict(), bare or as state_dict.")
+        raise ValueError(
+            "The file holds no named tensors; save network.state_dict(), alone or under the key state_dict."
+        )
     state = dict(cast(Mapping[str, Tensor], checkpoint))
     while all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
@@ -101,7 +103,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """What keeps a state from being loaded, in words; empty if nothing does."""
+    """Reasons why a state cannot be loaded, as text; empty if there are none."""
     shapes = {
         f"{name} {tuple(state[name].shape)} (here {tuple(own[name].shape)})"
         for name in own.keys() & state.keys()
@@ -128,7 +130,8 @@ def _fit_classes(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, drop
             fitted[name] = state[name][1:]
         elif theirs != ours:
             raise ValueError(
-                f"{name} tells {theirs} classes apart, this network {ours}. Make the network with {theirs} classes, or "
-                "leave the classifier as it is initialised (classifier new) and train it."
+                f"{name} has {theirs} classes, but this network has {ours}. Build the network with {theirs} "
+                "classes, or "
+                "leave the classifier untrained (classifier='new' or --new-classifier) and train it."
             )
     return fitted

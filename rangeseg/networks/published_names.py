@@ -1,4 +1,4 @@
-"""How the public repositories name what our networks hold: regular expressions and what they become, in their order.
+"""Parameter names of the public repositories: regular expressions and their replacements, in order.
 
 A row's replacement is a template of `re.sub`, or a function of the match where a number changes.
 """

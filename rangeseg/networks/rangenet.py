@@ -1,4 +1,4 @@
-"""RangeNet++: DarkNet of 21 or 53 layers, with strides in azimuth alone, and a decoder that adds what it was made of.
+"""RangeNet++: DarkNet with 21 or 53 layers, strides in azimuth only, and a decoder with skip connections.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w is the width.
 
@@ -31,7 +31,7 @@ BLOCKS = {21: (1, 1, 2, 2, 1), 53: (1, 2, 8, 8, 4)}
 
 
 class Unit(nn.Module):
-    """DarkNet's residual unit: a 1x1 and a 3x3 convolution, each with BatchNorm and LeakyReLU, added to what they read.
+    """DarkNet's residual unit: a 1x1 and a 3x3 convolution, each with BatchNorm and LeakyReLU, added to the input.
 
     Args:
         channels: C of the input and of the output.

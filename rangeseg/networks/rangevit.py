@@ -1,4 +1,4 @@
-"""RangeViT: a convolutional stem makes tokens of a range image, a vision transformer mixes them, one step goes back up.
+"""RangeViT: a convolutional stem makes tokens of a range image, a vision transformer mixes them, one step upsamples.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; N tokens of D channels, 2 x 8 pixels each.
 
@@ -29,7 +29,7 @@ from rangeseg.networks.salsanext_blocks import Context, ConvActNorm, Residual
 
 
 class Attention(nn.Module):
-    """Every token reads every other, by several heads.
+    """Multi-head self-attention.
 
     Args:
         dim: D.
@@ -50,7 +50,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a perceptron of four times the width, each added to what it read; timm's names.
+    """Attention, then an MLP of four times the width, each added to its input; timm's names.
 
     Args:
         dim: D.
@@ -180,14 +180,14 @@ class RangeViT(Network):
         super().__init__()
         if wrap:
             raise ValueError(
-                "RangeViT learns a position for each column, and a cylinder has no first. Set wrap: false."
+                "RangeViT learns a position for each column, but a cylinder has no first column. Set wrap: false."
             )
         if heads < 1 or dim % heads:
             raise ValueError(
-                f"RangeViT got dim={dim} and heads={heads}; dim is a multiple of heads, usually of 64 each."
+                f"RangeViT got dim={dim} and heads={heads}; dim must be a multiple of heads, usually 64 per head."
             )
         if len(patch) != 2 or min(patch) < 2 or any(side % 2 for side in patch):
-            raise ValueError(f"RangeViT got patch={tuple(patch)}; give two even numbers of pixels, published (2, 8).")
+            raise ValueError(f"RangeViT got patch={tuple(patch)}; give two even numbers of pixels (published: (2, 8)).")
         if len(positions) != 2 or min(positions) < 1:
             raise ValueError(f"RangeViT got positions={tuple(positions)}; give rows and columns of a grid of patches.")
         if not 0 <= drop_path < 1:

@@ -1,4 +1,4 @@
-"""Dilated ResNets, the trunks of photograph networks, with torchvision's names, so that its published weights fit.
+"""Dilated ResNets, the encoders of photograph networks, with torchvision's names for its published weights.
 
 Shapes: B images, C channels, H rows, W columns.
 """
@@ -24,7 +24,7 @@ Freeze = Literal["none", "backbone", "all"]
 
 
 class Trunk(nn.Module):
-    """What was trained on ImageNet, or could have been: (B, C, H, W) -> features, from half of the size on."""
+    """An encoder, usually trained on ImageNet: (B, C, H, W) -> features, from half of the size on."""
 
     in_channels: int
     """C of the images."""
@@ -99,7 +99,7 @@ class PlainBlock(nn.Module):
 
 
 class ResNet(Trunk):
-    """A ResNet without its classifier; what would shrink beyond the output stride is dilated instead.
+    """A ResNet without its classifier; stages beyond the output stride are dilated instead of strided.
 
     Args:
         in_channels: C.
@@ -172,7 +172,7 @@ class WithEncoder(Network):
     def __init__(self, trunk: Trunk, freeze_batchnorm: Freeze, wrap: bool) -> None:
         super().__init__()
         if wrap:
-            raise ValueError(f"{type(self).__name__} pads with zeros: a cylinder's seam would show. Use fidnet.")
+            raise ValueError(f"{type(self).__name__} pads with zeros and does not support wrap: true. Use fidnet.")
         if freeze_batchnorm not in ("none", "backbone", "all"):
             raise ValueError(f"freeze_batchnorm is {freeze_batchnorm!r}; choose none, backbone or all.")
         self.backbone = trunk
@@ -195,7 +195,7 @@ class WithEncoder(Network):
         return self
 
     def freeze(self) -> None:
-        """What the constructor of a subclass calls when all its parts are there."""
+        """Freeze BatchNorm; the constructor of a subclass calls it last."""
         for module in self._frozen():
             module.eval()
             if self.freeze_batchnorm == "all":

@@ -41,7 +41,7 @@ class ConvActNorm(nn.Module):
 
 
 class Context(nn.Module):
-    """A 1x1 convolution, and what two 3x3 convolutions, the second dilated, add to it.
+    """A 1x1 convolution, plus the output of two 3x3 convolutions, the second dilated.
 
     Args:
         in_channels: C of the input.
@@ -64,7 +64,7 @@ class Context(nn.Module):
 
 
 class Branches(nn.Module):
-    """Three convolutions of growing reach, each of which reads the one before, side by side into a 1x1 convolution.
+    """Three convolutions in sequence with growing receptive fields, concatenated and reduced by a 1x1 convolution.
 
     Args:
         in_channels: C of the input.
@@ -94,7 +94,7 @@ class Branches(nn.Module):
 
 
 class Residual(nn.Module):
-    """A 1x1 convolution, and what `Branches` add to it; without SalsaNext's dropout and pooling.
+    """A 1x1 convolution, plus the output of `Branches`; without SalsaNext's dropout and pooling.
 
     Args:
         in_channels: C of the input.

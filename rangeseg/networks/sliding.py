@@ -1,4 +1,4 @@
-"""A network that looks at an image through overlapping windows of the size it was trained on.
+"""Inference in overlapping windows of the size that the network was trained on.
 
 Shapes: B images, C channels, K classes, H rows, W columns.
 """

@@ -1,4 +1,4 @@
-"""SqueezeSegV2: few weights, in fire modules behind attention to what is around; RangeNet++'s little relative.
+"""SqueezeSegV2: a small network of fire modules with context attention.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w is the width.
 
@@ -79,7 +79,7 @@ class Attention(nn.Module):
 
 
 class Fire(nn.Module):
-    """A 1x1 convolution to few channels, then a 1x1 and a 3x3 one to many, side by side.
+    """A 1x1 convolution to few channels, then a 1x1 and a 3x3 convolution to many, concatenated.
 
     Args:
         in_channels: C of the input.

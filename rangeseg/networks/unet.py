@@ -1,4 +1,4 @@
-"""A U-net on a trunk with features at 1/2 to 1/32 of the image: ResNets of ours, DenseNet-161 and others of timm.
+"""A U-net on an encoder with features at 1/2 to 1/32 of the image: our ResNets, or DenseNet-161 and others of timm.
 
 Shapes: B images, C channels, K classes, H rows, W columns.
 """
@@ -16,7 +16,7 @@ from rangeseg.networks.resnet import Freeze, WithEncoder
 
 
 class UNet(WithEncoder):
-    """Features of the trunk, doubled by repetition and added to those of the next larger size, four times.
+    """Encoder features, upsampled by repetition and added to those of the next larger size, four times.
 
     Args:
         in_channels: C.

@@ -1,4 +1,4 @@
-"""Geometric consistency of photographs: the answer is warped onto the moved view by the same affine map.
+"""Geometric consistency of photographs: view and target are warped by the same affine map.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -18,7 +18,7 @@ from rangeseg.types import PseudoLabelled
 
 @dataclass(frozen=True)
 class Affine(SingleViewPerturbation):
-    """The student sees the view moved, scaled, turned and mirrored about its centre, the teacher as it is.
+    """The student's view and the target are moved, scaled, rotated and reflected about the centre.
 
         source = M (pixel - centre) + centre + offset,   M = rotation(angle) diag(mirror, 1) / scale
 
@@ -48,7 +48,7 @@ class Affine(SingleViewPerturbation):
 
     def __post_init__(self) -> None:
         if self.wrap:
-            raise ValueError("Affine cannot move a cylinder; use {name: geometric} for range images.")
+            raise ValueError("Affine does not support wrap: true; use {name: geometric} for range images.")
         low, high = self.scale
         if not 0 < low <= high:
             raise ValueError(f"Affine got scale={self.scale}; give (low, high) with 0 < low <= high.")

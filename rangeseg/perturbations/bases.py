@@ -1,4 +1,4 @@
-"""What perturbations have in common.
+"""Base classes of perturbations.
 
 A perturbation is a pure function of a generator and of two batches of views with their targets. What it does to the
 student's view it does to the target. Mixing and erasing perturbations only draw a mask (`draw_mask`); any other
@@ -26,7 +26,7 @@ _PIXEL = torch.zeros(1, 1, 1, dtype=torch.bool)
 
 @dataclass(frozen=True)
 class Perturbation(ABC):
-    """Two batches of views with targets -> what the student reads, and the target that it should match."""
+    """Maps two batches of views with targets to the student's views and the target that it should match."""
 
     uses_b: ClassVar[bool] = True
     """False: the second batch plays no part, and needs no target."""
@@ -52,7 +52,7 @@ class Perturbation(ABC):
 
 @dataclass(frozen=True)
 class Mixing(Perturbation):
-    """Pixels of `b`, and of its target, put into `a` where the mask is True.
+    """Pixels of `b` and of its target replace those of `a` where the mask is True.
 
     Args:
         complement: also return the other half, pixels of `a` put into `b` by the same mask: 2B views.
@@ -69,7 +69,7 @@ class Mixing(Perturbation):
 
     @abstractmethod
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """Where to take from `b`.
+        """Draw the mask of pixels to take from `b`.
 
         Args:
             generator: the only source of randomness.
@@ -119,7 +119,7 @@ class SingleViewPerturbation(Perturbation):
 
 
 class Erasing(SingleViewPerturbation):
-    """One side of a mask erased: nothing is there, and nothing counts.
+    """One side of a mask is erased: it becomes 0 and invalid.
 
     A dataclass of its own has a field `keep`: "inside" keeps what the mask covers and erases the rest, "outside" the
     other way round.
@@ -135,7 +135,7 @@ class Erasing(SingleViewPerturbation):
         if self.keep not in ("inside", "outside"):
             raise ValueError(
                 f"{type(self).__name__} got keep={self.keep!r}; "
-                "choose 'inside' (what the mask covers is kept) or 'outside' (it is cut out)."
+                "choose 'inside' (the inside of the mask is kept) or 'outside' (it is erased)."
             )
 
     @abstractmethod
@@ -143,7 +143,7 @@ class Erasing(SingleViewPerturbation):
         """A mask of the shape (B, H, W) and on the device of `valid`."""
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
-        """Erase; the target stays, and counts where something is left."""
+        """Erase the view; the target does not change and counts where the view is still valid."""
         mask = self.draw_mask(generator, views.valid)
         return erase(views, ~mask if self.keep == "inside" else mask)
 
@@ -157,5 +157,5 @@ class Identity(SingleViewPerturbation):
     """
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
-        """The views as they are."""
+        """Return the views unchanged."""
         return views

@@ -1,4 +1,4 @@
-"""CowMix and CowOut: blobs of any shape."""
+"""CowMix and CowOut: blob masks."""
 
 from __future__ import annotations
 

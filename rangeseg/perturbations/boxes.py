@@ -1,4 +1,4 @@
-"""CutMix and CutOut: boxes."""
+"""CutMix and CutOut: box masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which channel of a view is what, and its unit: for perturbations that must keep beams and metres consistent."""
+"""Channel names and normalisation, for perturbations that must keep beams and metres consistent."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Channels:
         if not len(self.names) == len(self.mean) == len(self.std):
             raise ValueError(
                 f"Channels got {len(self.names)} names, {len(self.mean)} means and {len(self.std)} stds; "
-                "give one of each a channel."
+                "give one of each per channel."
             )
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
     def read(self, image: Tensor, name: str) -> Tensor:
-        """(B, C, H, W) normalised -> (B, H, W) in the channel's own unit; what is empty reads as the mean."""
+        """(B, C, H, W) normalised -> (B, H, W) in the channel's unit; empty pixels read as the mean."""
         index = self.names.index(name)
         return image[:, index] * self.std[index] + self.mean[index]
 

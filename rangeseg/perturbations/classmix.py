@@ -1,4 +1,4 @@
-"""ClassMix: masks with the outlines of what the teacher sees."""
+"""ClassMix: masks with the outlines of predicted classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour jitter: another light, another camera; what `Jitter` is to a range image.
+"""Colour jitter of photographs, the counterpart of `Jitter` for range images.
 
 Shapes: B views, C channels, H rows, W columns.
 """
@@ -21,7 +21,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Color(SingleViewPerturbation):
-    """Each view is jittered with one probability and then made grey with another; the student alone sees it.
+    """Each student view is jittered with one probability and made grey with another; the target does not change.
 
     Brightness, contrast, saturation and hue are changed in random order, the first three by factors uniform in 1 +-
     what is given (not below 0), hue by a shift uniform in +- what is given, in turns of the colour circle. Contrast is
@@ -34,7 +34,7 @@ class Color(SingleViewPerturbation):
         hue: largest shift, turns, at most 0.5.
         probability: that a view is jittered.
         grey: the probability that it is made grey.
-        channels: which channels are red, green and blue, of values 0 to 1; the experiment knows.
+        channels: which channels are red, green and blue, of values 0 to 1; set by the experiment.
 
     Raises:
         ValueError: a probability is not within [0, 1], a change is negative, or `hue` above 0.5.
@@ -57,7 +57,9 @@ class Color(SingleViewPerturbation):
                 raise ValueError(f"Color got {name}={getattr(self, name)}; give a probability in [0, 1].")
         for name in ("brightness", "contrast", "saturation", "hue"):
             if not 0 <= getattr(self, name) <= (0.5 if name == "hue" else float("inf")):
-                raise ValueError(f"Color got {name}={getattr(self, name)}; give a change >= 0, of hue at most 0.5.")
+                raise ValueError(
+                    f"Color got {name}={getattr(self, name)}; give a change >= 0, and at most 0.5 for hue."
+                )
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Other colours; target and validity stay."""

@@ -1,4 +1,4 @@
-"""Perturbations made of others: one after another, one of several, or all of several."""
+"""Combinations of perturbations: in sequence, one of several, or all of several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rangeseg.types import PseudoLabelled
 
 @dataclass(frozen=True)
 class Compose(Perturbation):
-    """A perturbation with others before it (on each of its two inputs) and after it (on its result), in their order.
+    """A perturbation with others before it (on each of its two inputs) and after it (on its result), in order.
 
     In a config: ``{name: compose, before: [{name: color}], first: {name: cutmix}, then: [{name: cutout}]}``.
 
@@ -40,11 +40,13 @@ class Compose(Perturbation):
             for part in parts:
                 if not isinstance(part, SingleViewPerturbation):
                     raise ValueError(
-                        f"Compose.{name} holds {part!r}; give perturbations of one view, in a config as a list of "
-                        "{name: jitter} and the like. What mixes two views can only be first."
+                        f"Compose.{name} contains {part!r}; give perturbations of one view, in a config as a list like "
+                        "[{name: jitter}]. A perturbation that mixes two views can only be first."
                     )
         if not self.then + self.before:
-            raise ValueError("Compose.then is empty; give what comes on top, or use the first perturbation alone.")
+            raise ValueError(
+                "Compose.then and Compose.before are empty; give perturbations, or use the first perturbation alone."
+            )
 
     @property
     def uses_b(self) -> bool:  # type: ignore[override]
@@ -70,7 +72,7 @@ class Compose(Perturbation):
 
 @dataclass(frozen=True)
 class _Group(Perturbation):
-    """What holds several perturbations."""
+    """Base class of groups of perturbations."""
 
     parts: tuple[Perturbation, ...]
 
@@ -92,7 +94,7 @@ class _Group(Perturbation):
 
 
 class OneOf(_Group):
-    """One of several perturbations, drawn with equal chance at each call.
+    """One of several perturbations, drawn with equal probability at each call.
 
     In a config: ``{name: one_of, parts: [{name: cutmix}, {name: lasermix}]}``.
 
@@ -132,4 +134,4 @@ def _with_network(parts: Sequence[Perturbation], network: nn.Module) -> tuple[Pe
 
 def _check(name: str, part: object) -> None:
     if not isinstance(part, Perturbation):
-        raise ValueError(f"{name} holds {part!r}; give perturbations, in a config as {{name: cutmix}} and the like.")
+        raise ValueError(f"{name} contains {part!r}; give perturbations, in a config for example {{name: cutmix}}.")

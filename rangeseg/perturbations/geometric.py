@@ -1,4 +1,4 @@
-"""Geometric consistency without interpolation: turns and mirrorings of a range image are exact.
+"""Geometric consistency without interpolation: rotations and reflections of a range image are exact.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -18,7 +18,7 @@ from rangeseg.types import PseudoLabelled
 
 @dataclass(frozen=True)
 class Geometric(SingleViewPerturbation):
-    """The student sees the scan turned about the sensor, and mirrored; the teacher's answer is moved alike.
+    """The student's view and the target are rotated about the sensor and reflected.
 
     On a cylinder a turn by whole columns is a roll, with x and y turned along, and the mirror image a flip, with y of
     the other sign: what the projection gives for the moved scan. On a plane (a photograph) only the flip is exact.
@@ -27,7 +27,7 @@ class Geometric(SingleViewPerturbation):
         roll: turn by any number of columns, each with equal chance; only where the views wrap.
         mirror: the probability of mirroring.
         wrap: the views are cylinders: column 0 touches column W-1.
-        channels: which channels are x and y; the experiment knows. Views without both are rolled and flipped as
+        channels: which channels are x and y; set by the experiment. Views without both are rolled and flipped as
             they are.
 
     Raises:
@@ -45,7 +45,7 @@ class Geometric(SingleViewPerturbation):
 
     def __post_init__(self) -> None:
         if not 0 <= self.mirror <= 1:
-            raise ValueError(f"Geometric got mirror={self.mirror}; give the probability of mirroring, in [0, 1].")
+            raise ValueError(f"Geometric got mirror={self.mirror}; give the probability of reflection, in [0, 1].")
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Everything moved: image, target, logits and validity."""
@@ -57,7 +57,7 @@ class Geometric(SingleViewPerturbation):
         return self.move(views, drawn[0], drawn[1].bool())
 
     def move(self, views: PseudoLabelled, shift: Tensor, flip: Tensor) -> PseudoLabelled:
-        """The views mirrored where `flip`, then rolled by `shift` columns to the right.
+        """Reflect the views where `flip`, then roll them by `shift` columns to the right.
 
         Args:
             views: of B views.

@@ -1,4 +1,4 @@
-"""ICT: whole views averaged.
+"""ICT: weighted averages of whole views.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -16,7 +16,7 @@ from rangeseg.types import PseudoLabelled
 
 @dataclass(frozen=True)
 class ICT(Perturbation):
-    """The student reads (1 - l) a + l b and should say (1 - l) T(a) + l T(b), l ~ Beta(alpha, alpha) for each pair.
+    """The view is (1 - l) a + l b and the target (1 - l) T(a) + l T(b), l ~ Beta(alpha, alpha) for each pair.
 
     Probabilities are averaged, and logits, where asked for: their softmax is not the target. A pixel counts where
     (1 - l) of `a`'s being valid and l of `b`'s add up to one half (the paper's code weighs it by that sum); all others

@@ -1,4 +1,4 @@
-"""What a worse sensor would have measured: a range image's counterpart of a photograph's colour jitter.
+"""Sensor jitter: the counterpart of colour jitter for range images.
 
 Shapes: B views, C channels, H rows (beams), W columns.
 """
@@ -19,7 +19,7 @@ from rangeseg.types import PseudoLabelled
 
 @dataclass(frozen=True)
 class Jitter(SingleViewPerturbation):
-    """Another gain and more noise of the remission, noise of the range, and returns that are missing.
+    """Changes the gain of the remission, adds noise to remission and range, and drops returns.
 
     The student alone sees it. What is missing is empty and does not count. Channels that the views do not have stay
     out of it: of a photograph only pixels and rows go missing.
@@ -31,7 +31,7 @@ class Jitter(SingleViewPerturbation):
             and z with them.
         drop_beams: the largest share of beams (rows) dropped; the share is uniform, the beams independent.
         drop_points: the largest share of points (pixels) dropped, likewise.
-        channels: which channel is what; the experiment knows.
+        channels: which channel is what; set by the experiment.
 
     Raises:
         ValueError: a share is not within [0, 1], or a noise is negative.

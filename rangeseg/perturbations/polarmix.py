@@ -1,4 +1,4 @@
-"""PolarMix: sectors of azimuth swapped, and things pasted in all around.
+"""PolarMix: swaps azimuth sectors and pastes rotated copies of thing objects.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -20,21 +20,20 @@ from rangeseg.types import PseudoLabelled
 
 @dataclass(frozen=True)
 class PolarMix(Mixing):
-    """A sector of azimuth swapped, half a turn of `b` put into `a`; then, if asked, things of `b` pasted into it.
+    """Swaps a sector of azimuth from `b` into `a`; with `copies`, also pastes thing objects of `b`.
 
-    A thing is a pixel that the teacher (or, with `labels`, the label) takes for one of the classes `things`. Its copies
-    are turned with x and y, which is exact on a cylinder, and hide what is behind them: the nearer point keeps the
-    pixel, as in every range image. Without a channel `range` a copy is always in front; on a plane (a photograph) it
-    stays in its place.
+    Object pixels are those whose target is one of the classes `things`. Their copies are rotated with x and y, which is
+    exact on a cylinder, and hide points behind them: the nearer point keeps the pixel, as in every range image. Without
+    a channel `range` a copy is always in front. On a plane (a photograph) it stays in its place.
 
     Args:
-        fraction: the sector's share of the turn; 0 swaps none.
-        copies: how many times things are pasted: once in their place, the others turned by an angle drawn within each
-            of `copies` - 1 equal parts of the first two thirds of a turn. The paper has 3; 0 pastes none.
-        things: train ids of countable classes; the experiment knows.
+        fraction: the sector's share of the turn; 0: no swap.
+        copies: number of copies of the objects: one in place, the others rotated by an angle drawn from each of
+            `copies` - 1 equal parts of the first two thirds of a turn. The paper uses 3; 0 pastes none.
+        things: train ids of countable classes; set by the experiment.
         wrap: the views are cylinders: column 0 touches column W-1, the sector starts anywhere.
-        channels: which channels are range, x and y; the experiment knows.
-        complement: also ask about the other half, `a`'s sector and things put into `b`.
+        channels: which channels are range, x and y; set by the experiment.
+        complement: also return the other half, the sector and objects of `a` put into `b`.
 
     Raises:
         ValueError: `fraction` is not within [0, 1], `copies` is negative, or there are copies and no things.
@@ -55,14 +54,16 @@ class PolarMix(Mixing):
         if self.copies < 0:
             raise ValueError(f"PolarMix got copies={self.copies}; give 0 or more.")
         if self.copies and not self.things:
-            raise ValueError("PolarMix pastes things and knows of none; give the train ids as things, or copies=0.")
+            raise ValueError(
+                "PolarMix pastes objects of thing classes, but things is empty; give their train ids, or copies=0."
+            )
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """One sector."""
         return sector_mask(generator, *valid.shape, fraction=self.fraction, wrap=self.wrap, device=valid.device)
 
     def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
-        """The sector, then each copy of the things of `b`."""
+        """Swap the sector, then paste each copy of the objects of `b`."""
         mixed = super().combine(generator, a, b, mask)
         for copy in range(self.copies):
             moved = self._turned(generator, b, copy)
@@ -79,7 +80,7 @@ class PolarMix(Mixing):
         return Geometric(wrap=True, channels=self.channels).move(b, shift, torch.zeros_like(shift, dtype=torch.bool))
 
     def _in_front(self, moved: PseudoLabelled, scene: PseudoLabelled) -> Tensor:
-        """(B, H, W) bool: a thing of `moved` that nothing in the scene hides."""
+        """(B, H, W) bool: object pixels of `moved` that the scene does not hide."""
         answer = moved.target.argmax(1)
         thing = torch.zeros_like(moved.valid)
         for train_id in self.things:

@@ -1,4 +1,4 @@
-"""VAT: the direction in which the teacher changes its mind most.
+"""VAT: the direction that changes the teacher's prediction most.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -19,7 +19,7 @@ from rangeseg.types import PseudoLabelled
 
 @dataclass(frozen=True)
 class VAT(SingleViewPerturbation):
-    """The student reads x + r d and should say T(x): d by one power iteration, of norm 1 in each view.
+    """The view is x + r d and the target T(x); d has norm 1 in each view and comes from one power iteration.
 
         e = xi H W / 1000 * n / |n|, n normal      g = gradient by e of sum D(T(x + e), T(x))      d = g / |g|
         r = radius / 2 * |central differences of x|      adaptive, or      r = radius * sqrt(C H W)      constant

@@ -1,4 +1,4 @@
-"""ADE20K as the scene parsing benchmark has it: 150 classes.
+"""ADE20K in the version of the scene parsing benchmark: 150 classes.
 
 root/ADEChallengeData2016/images/training/NAME.jpg           photographs; root may also be ADEChallengeData2016/ itself
                           annotations/training/NAME.png      labels: raw ids 1..150, 0 is void

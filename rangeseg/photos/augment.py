@@ -1,4 +1,4 @@
-"""Weak augmentation of photographs: one random window, its size, place, mirroring and turn.
+"""Weak augmentation of photographs: one random window with size, position, reflection and rotation.
 
 The same for labelled and unlabelled photographs. Randomness is an argument: every window takes the same number of
 draws, and switching one kind of augmentation off leaves the draws of the others as they were.
@@ -21,7 +21,7 @@ HUNG_SCALES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
 
 @dataclass(frozen=True)
 class PhotoAugmentation:
-    """What a photograph may suffer before a network sees a crop of it.
+    """Random changes of a photograph before a network reads a crop of it.
 
     For each photograph: draw a scale f, cut round(H / f) x round(W / f) pixels anywhere, enlarge or shrink them to
     H x W, mirror. A photograph smaller than the cut lies in its middle, an odd pixel of padding below or on the right.
@@ -69,9 +69,9 @@ class PhotoAugmentation:
                 "transpose 0."
             )
         if not 0 <= self.rotate_deg < math.inf:
-            raise ValueError(f"PhotoAugmentation.rotate_deg is {self.rotate_deg}; give degrees >= 0 (0 turns nothing).")
+            raise ValueError(f"PhotoAugmentation.rotate_deg is {self.rotate_deg}; give degrees >= 0 (0: no rotation).")
         if not 1 <= self.stretch < math.inf:
-            raise ValueError(f"PhotoAugmentation.stretch is {self.stretch}; give a factor >= 1 (1 stretches nothing).")
+            raise ValueError(f"PhotoAugmentation.stretch is {self.stretch}; give a factor >= 1 (1: no stretch).")
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Window:
         """One window over a photograph.

@@ -1,4 +1,4 @@
-"""Photographs that were decoded once stay in memory, as far as they fit."""
+"""A memory cache of decoded photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rangeseg.types import Photo
 
 
 class Memory:
-    """What was read, up to a number of bytes. Nothing is ever dropped: in shuffled order all come back equally soon.
+    """A cache of limited size that never drops entries: in shuffled order all entries recur equally soon.
 
     Args:
         megabytes: at most so many (10^6 bytes); 0 keeps nothing.

@@ -1,4 +1,4 @@
-"""CamVid as the SegNet tutorial lays it out.
+"""CamVid in the layout of the SegNet tutorial.
 
 root/train/NAME.png or .jpg    images of a split; val/, test/ likewise
 root/trainannot/NAME.png       labels: raw ids 0..10, 11 is void

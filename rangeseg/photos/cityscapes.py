@@ -32,7 +32,7 @@ class Cityscapes(PhotoPairs):
         half: photographs of half the rows and columns, labels too, as the CutMix paper trains and scores them; see
             `halve_image` and `halve_label`. Predictions are written at full size all the same.
         frames: only these photographs: their names, or a list file of them.
-        labels: read labels. Without them no label file is needed (and nobody can peek).
+        labels: read labels. With False, no label file is needed or opened.
 
     Raises:
         ValueError: a folder, split or photograph that is asked for is not there.
@@ -74,7 +74,7 @@ class Cityscapes(PhotoPairs):
 
     @staticmethod
     def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None, half: bool = False) -> Photo:
-        """A photograph's file, and its labels' where given, at full or half resolution.
+        """Read a photograph, and its labels if given, at full or half resolution.
 
         Raises:
             ValueError: a file is missing, damaged, does not fit, or cannot be halved.
@@ -84,5 +84,5 @@ class Cityscapes(PhotoPairs):
 
     @staticmethod
     def prediction_name(image: Path) -> str:
-        """What the benchmark's server and its scripts take for the prediction of a photograph."""
+        """The file name that the server and its scripts expect for a prediction."""
         return f"{image.stem.removesuffix(_IMAGE)}_pred_labelIds.png"

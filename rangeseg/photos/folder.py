@@ -1,4 +1,4 @@
-"""Anybody's photographs: images and label images in folders, classes from a YAML beside them.
+"""A user's photographs: images and label images in folders, and classes from a YAML.
 
 root/images/NAME.jpg       photographs
 root/labels/NAME.png       labels: raw ids, or the YAML's colours in RGB
@@ -32,7 +32,7 @@ class PhotoFolder(OwnClasses, PhotoPairs):
         images: pattern of the photographs' files; see `rangeseg.data.patterns`.
         label_images: pattern of the label images' files.
         frames: only these photographs: their names, or a list file of them.
-        labels: read labels. Without them no label file is needed (and nobody can peek).
+        labels: read labels. With False, no label file is needed or opened.
 
     Raises:
         ValueError: a pattern, folder, split or photograph is wrong or not there, or splits would share photographs.
@@ -66,7 +66,7 @@ class PhotoFolder(OwnClasses, PhotoPairs):
 
     @staticmethod
     def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:
-        """A photograph's file, and its labels' where given, as raw ids or in the classes' colours.
+        """Read a photograph, and its labels if given, as raw ids or in the colours of the classes.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.

@@ -1,4 +1,4 @@
-"""Reading photographs and their label images, writing label images. Every error names the file and says what to do.
+"""Reading photographs and label images, and writing label images. Errors name the file and the fix.
 
 Pixels are taken as the file stores them: a camera's orientation tag turns neither the image nor its labels.
 Shapes: H rows, W columns.
@@ -31,7 +31,7 @@ LABEL_MODES = ("L", "P", "I;16")
 
 @dataclass(frozen=True)
 class Shrink:
-    """How a dataset's photographs are made smaller when they are read.
+    """How the photographs of a dataset are downscaled when they are read.
 
     Args:
         image: (H, W, 3) uint8 -> (h, w, 3) uint8.
@@ -53,7 +53,7 @@ def read_photo(
     read_labels: Callable[[str | Path], NDArray[np.integer]] | None = None,
     shrink: Shrink | None = None,
 ) -> Photo:
-    """Read a photograph, and its labels where asked.
+    """Read a photograph, and its labels if requested.
 
     Args:
         path: the image.
@@ -68,7 +68,7 @@ def read_photo(
     """
     image = read_image(path)
     if labels is not None and label_map is None:
-        raise ValueError(f"{labels}: cannot be read without the dataset's classes; give label_map.")
+        raise ValueError(f"{labels}: cannot be read without a label map; give label_map.")
     raw = None if labels is None else (read_labels or read_label_image)(labels)
     if raw is not None and raw.shape != image.shape[:2]:
         raise ValueError(
@@ -139,7 +139,7 @@ def read_color_labels(path: str | Path, colors: Mapping[int, tuple[int, int, int
     values, places = np.unique(packed, return_inverse=True)
     if strange := [f"({v >> 16}, {v >> 8 & 255}, {v & 255})" for v in values.tolist() if v not in known]:
         raise ValueError(
-            f"{path}: colours {', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''} are of no class; give each "
+            f"{path}: colours {', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''} have no class; give each "
             "a raw id with this color in the dataset's YAML."
         )
     return np.array([known[value] for value in values.tolist()], np.uint16)[places.reshape(packed.shape)]
@@ -168,7 +168,7 @@ def write_label_image(path: str | Path, raw: NDArray[np.integer], palette: NDArr
     """
     path, most = Path(path), 65535 if palette is None else 255
     if path.suffix != ".png":
-        raise ValueError(f"{path}: label images end in .png, not in {path.suffix!r}; name the file so.")
+        raise ValueError(f"{path}: unknown extension {path.suffix!r}; the name must end in .png.")
     if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "iu":
         raise ValueError(f"{path}: labels are {raw.dtype} of shape {raw.shape}; give (H, W) integers.")
     if raw.min() < 0 or raw.max() > most:

@@ -36,7 +36,7 @@ class ISIC2017(PhotoPairs):
         side: photographs and masks are squashed to this many rows and columns by the mean over each pixel's area, as
             the CutMix paper does with 248; a mask is lesion from half of the area on. Default: as they are.
         frames: only these photographs: their names, or a list file of them.
-        labels: read labels. Without them no label file is needed (and nobody can peek).
+        labels: read labels. With False, no label file is needed or opened.
 
     Raises:
         ValueError: a folder, split or photograph that is asked for is not there, or a side of less than one pixel.
@@ -80,7 +80,7 @@ class ISIC2017(PhotoPairs):
     def read(
         image: Path, label: Path | None = None, *, label_map: LabelMap | None = None, side: int | None = None
     ) -> Photo:
-        """A photograph's file, and its mask's where given, in their own size or squashed.
+        """Read a photograph, and its mask if given, in the original size or resized.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.
@@ -92,7 +92,7 @@ class ISIC2017(PhotoPairs):
 
     @staticmethod
     def prediction_name(image: Path) -> str:
-        """What a mask is called, true or predicted."""
+        """The file name of a mask, true or predicted."""
         return f"{image.stem}_segmentation.png"
 
 

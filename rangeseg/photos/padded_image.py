@@ -1,4 +1,4 @@
-"""`PaddedImage`: the pixels of a photograph on a grid that a network can read, and the way back to the photograph.
+"""`PaddedImage`: the pixels of a photograph on a padded grid for a network, and the way back to the photograph.
 
 Shapes: H0, W0 rows and columns of the photograph, N = H0 * W0 its pixels row by row; h, w of its scaled copy; H, W of
 the grid; C channels.
@@ -18,7 +18,7 @@ from rangeseg.types import Photo, View
 
 @dataclass(frozen=True)
 class PaddedImage:
-    """A photograph's scaled copy in the middle of a grid; an odd pixel of padding is below, or on the right.
+    """A scaled photograph in the middle of a grid; an odd row or column of padding is at the bottom or right.
 
     `PhotoPadding` makes it.
 
@@ -41,7 +41,7 @@ class PaddedImage:
         if not (0 < self.scaled[0] <= self.height and 0 < self.scaled[1] <= self.width):
             raise ValueError(
                 f"PaddedImage got a copy of {self.scaled[0]} x {self.scaled[1]} pixels for a grid of {self.height} x "
-                f"{self.width}; give at least 1 x 1, and a grid that holds it."
+                f"{self.width}; give at least 1 x 1 pixels, and a grid that is large enough."
             )
 
     @property
@@ -80,7 +80,7 @@ class PaddedImage:
 
 @dataclass(frozen=True)
 class PhotoPadding:
-    """The map from a photograph, of whatever size, to its padded image.
+    """Maps a photograph of any size to its padded image.
 
     Args:
         scale: of the copy's sides against the photograph's.

@@ -1,4 +1,4 @@
-"""What datasets of photographs have in common: a list of images, each beside its label image."""
+"""Common code of photograph datasets: a list of images with their label images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def list_images(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     stems = [path.stem for path in found]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else ()):
-        raise ValueError(f"{folder}: several files are called {', '.join(twice[:5])}; keep one of each.")
+        raise ValueError(f"{folder}: several files have the name {', '.join(twice[:5])}; keep one of each.")
     return found
 
 

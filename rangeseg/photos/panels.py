@@ -1,4 +1,4 @@
-"""One photograph on one sheet: the image, its label, the prediction and where it errs.
+"""One photograph on one sheet: the image, its label, the prediction and the errors.
 
 Shapes: H rows, W columns of the photograph; pictures are (rows, columns, 3) uint8, RGB.
 """
@@ -42,7 +42,7 @@ def photo_panels(
     """
     label, size = photo.label, photo.image.shape[:2]
     if prediction is not None and prediction.shape != size:
-        raise ValueError(f"prediction has shape {prediction.shape} beside a photograph of {size}; give one id a pixel.")
+        raise ValueError(f"prediction has shape {prediction.shape} for a photograph of {size}; give one id per pixel.")
     named = {"photograph": photo.image}
     if label is not None:
         named["label"] = colorise(label, label_map)

@@ -1,4 +1,4 @@
-"""Pascal VOC 2012 in its official layout, with the annotations of SBD where they are unpacked beside it.
+"""Pascal VOC 2012 in its official layout, with the annotations of SBD if they are unpacked.
 
 root/VOCdevkit/VOC2012/JPEGImages/NAME.jpg              root may also be VOCdevkit/ or VOC2012/ itself
                        SegmentationClass/NAME.png       labels: palette or grey, raw ids 0..20, 255 is void
@@ -23,7 +23,7 @@ AUGMENTED = "train_aug"
 
 
 class PascalVOC(PhotoPairs):
-    """The photographs of one split, in the order of its list, on which permutations of published lists stand.
+    """The photographs of one split, in the order of its list, which published permutations rely on.
 
     Args:
         root: the dataset's folder.
@@ -32,7 +32,7 @@ class PascalVOC(PhotoPairs):
             files, as ``/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png``. Default: `AUGMENTED` (10,582 names) where
             both this list and SegmentationClassAug are there, else ``train`` (1,464).
         frames: only these photographs: their names, or a list file of them.
-        labels: read labels. Without them no label file is needed (and nobody can peek).
+        labels: read labels. With False, no label file is needed or opened.
 
     Raises:
         ValueError: a folder, list or photograph that is asked for is not there.

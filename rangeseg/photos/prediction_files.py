@@ -1,4 +1,4 @@
-"""Predictions of photographs: PNGs in their dataset's own form.
+"""Predictions of photographs: PNGs in the dataset's own format.
 
 Shapes: N pixels of a photograph row by row; H, W rows and columns of its file; h, w of what was read of it.
 """

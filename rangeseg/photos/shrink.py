@@ -1,4 +1,4 @@
-"""Photographs made smaller when they are read, as published protocols do it.
+"""Downscaling of photographs when they are read, as in published protocols.
 
 Shapes: H rows, W columns, C channels of a photograph; h, w of the smaller one.
 """

@@ -1,4 +1,4 @@
-"""Photographs as the views a network reads: read, cut out a window, normalise, with the labels mapped.
+"""Network views of photographs: read, crop a window, normalise, and map the labels.
 
 Shapes: H0, W0 rows and columns of a photograph, N = H0 * W0 its pixels row by row; H, W of a view; C channels.
 """
@@ -65,7 +65,7 @@ class PhotoViews:
         return len(self.source)
 
     def name(self, index: int) -> str:
-        """What reports call photograph `index`."""
+        """The name of photograph `index` in reports."""
         return self.source.name(index)
 
     def view(self, index: int, rng: np.random.Generator) -> View:

@@ -1,4 +1,4 @@
-"""`Window`: where each pixel of a view looks in a photograph. Crop, scale, turn and padding are one affine map.
+"""`Window`: the source position of each view pixel in a photograph, as one affine map.
 
 Nothing is made at the photograph's size: a pixel of the view reads the four uint8 pixels around its place and is
 normalised at once. Shapes: H rows, W columns of the view; H0, W0 of the photograph; C channels.
@@ -23,7 +23,7 @@ COLORS: tuple[str, ...] = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class Window:
-    """A view's pixels laid over a photograph.
+    """The pixels of a view, placed on a photograph.
 
     Places are (row, column) and continuous: pixel (0, 0) reaches from 0 to 1 and has its centre at 0.5.
 
@@ -41,7 +41,7 @@ class Window:
     reflect: bool = False
 
     def view(self, photo: Photo, channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> View:
-        """What a network reads: the image bilinear and normalised, the label of the nearest pixel.
+        """The network input: image interpolated and normalised, label of the nearest pixel.
 
         Args:
             photo: H0 x W0 pixels.

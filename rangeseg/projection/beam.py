@@ -60,8 +60,9 @@ class BeamProjection:
         beams = np.asarray(self.inclinations_deg, np.float64)
         if not (np.diff(beams) < 0).all() or not (np.abs(beams) <= 90).all():
             raise ValueError(
-                f"inclinations_deg goes from {beams[0]} to {beams[-1]} degrees over {len(beams)} beams; give the beams "
-                "from the topmost down, each lower than the one before, within -90 to 90."
+                f"inclinations_deg goes from {beams[0]} to {beams[-1]} degrees over {len(beams)} beams; give the "
+                "inclinations "
+                "in decreasing order, from the topmost beam, between -90 and 90."
             )
         if len(self.origin_m) != 3 or len(self.tilt_deg) != 2:
             raise ValueError(
@@ -102,7 +103,7 @@ class BeamProjection:
         return replace(self, origin_m=(0.0, 0.0, 0.0), tilt_deg=(0.0, 0.0))
 
     def __call__(self, scan: Scan) -> RangeImage:
-        """Project a scan; who wins a pixel, and what no returns get, is as in `SphericalProjection`.
+        """Project a scan; pixel conflicts and points without a return are handled as in `SphericalProjection`.
 
         Ranges are those from `origin_m`, and the image's scan is in the sensor's own frame. Points above the topmost
         and below the lowest beam go to their rows.

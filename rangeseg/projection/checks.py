@@ -1,4 +1,4 @@
-"""What projections check: their size and sides at birth, and that they fit the first real scan they get."""
+"""Checks of projections: their size and field of view, and their fit to the first real scan."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def rows_of(rows: Sequence[int], height: int, what: str) -> np.ndarray:
 
 
 class FitCheck:
-    """Warns once where the first scan with enough points plainly does not fit its projection."""
+    """Warns once if the first scan with enough points clearly does not fit its projection."""
 
     def __init__(self) -> None:
         self._done = False

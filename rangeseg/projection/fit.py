@@ -1,4 +1,4 @@
-"""A sensor's geometry from a few of its scans, and how well each projection of it keeps them.
+"""Estimation of a sensor's geometry from a few scans, and a comparison of projections on them.
 
 Shapes: N points, H rows, W columns.
 """
@@ -28,7 +28,7 @@ BLIND_DEG = 30.0
 
 @dataclass(frozen=True)
 class Kept:
-    """What a projection keeps of scans, all together.
+    """What a projection preserves of some scans, in total.
 
     Args:
         returns: points that are returns.
@@ -45,7 +45,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class SensorFit:
-    """What was found.
+    """The estimated sensor.
 
     Args:
         model: rows, columns, and every projection's arguments; its choice hides the fewest points.
@@ -77,7 +77,7 @@ def fit_sensor(scans: Sequence[Scan], *, name: str = "my sensor", source: str = 
         ValueError: no scans, or none whose beams can be told apart.
     """
     if not scans:
-        raise ValueError("There are no scans to fit a sensor to. Give at least one.")
+        raise ValueError("No scans to fit a sensor to. Give at least one.")
     found = find_rows(scans)
     surest = found[0]
     height = len(surest.inclinations_deg)
@@ -96,7 +96,7 @@ def fit_sensor(scans: Sequence[Scan], *, name: str = "my sensor", source: str = 
 
 
 def keeps(projection: Any, scans: Sequence[Scan]) -> Kept:
-    """What a projection keeps of scans.
+    """What a projection preserves of scans.
 
     Args:
         projection: scan -> range image.

@@ -1,4 +1,4 @@
-"""Where a sensor stands in the frame of its scans, from the scans alone.
+"""Estimation of a sensor's position and tilt in the frame of its scans.
 
 Seen from the sensor's own place, its points lie on as few inclinations as it has beams; seen from elsewhere, or tilted,
 these blur. So the frame is found by making the histogram of inclinations as sharp as it gets.
@@ -36,7 +36,7 @@ EDGES = (-45.0, 45.0)
 
 @dataclass(frozen=True)
 class Frame:
-    """A sensor's place and tilt, and how clearly its beams show from there.
+    """A sensor's position and tilt, and the sharpness of its beams in that frame.
 
     Args:
         values: (P,) see the module.

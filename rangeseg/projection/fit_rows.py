@@ -1,4 +1,4 @@
-"""Which beam measured each point of a scan: what the file's order, its rings, or the inclinations tell.
+"""Estimation of the beam of each point, from the order of the file, its rings, or the inclinations.
 
 Shapes: N points, H rows.
 """
@@ -56,7 +56,7 @@ def angles(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArra
 
 
 def find_rows(scans: Sequence[Scan]) -> list[Rows]:
-    """Every way that tells the rows of all scans, the surest first.
+    """Every method that finds the rows of all scans, the most reliable first.
 
     Args:
         scans: of one sensor.
@@ -68,8 +68,9 @@ def find_rows(scans: Sequence[Scan]) -> list[Rows]:
     found = found or [rows for rows in (_clusters(scans),) if rows is not None]
     if not found:
         raise ValueError(
-            "No beams can be told apart in these scans: neither order, rings nor inclinations show them. Give whole "
-            "scans of one spinning sensor in its own frame, in the order of measurement, not merged and not thinned."
+            "No beams found in these scans, neither from order, rings nor inclinations. Give complete "
+            "scans of one rotating sensor in its own frame, in the order of measurement, neither merged nor "
+            "downsampled."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Organised clouds: the order of the points tells the pixels, and nothing has to be computed.
+"""Organised clouds: the order of the points gives the pixels directly.
 
 Shapes: N = H * columns points, H rows, W columns.
 """
@@ -19,7 +19,7 @@ from rangeseg.types import Scan
 
 @dataclass(frozen=True)
 class OrganisedProjection:
-    """A range image from a scan that keeps a place for every pixel, returns and no returns alike.
+    """A range image from a scan with one point per pixel, including points without a return.
 
     No two points share a pixel unless the image is narrower than the scan. The image does not follow a scan that is
     turned or mirrored: its pixels stay where the sensor measured them.
@@ -51,10 +51,13 @@ class OrganisedProjection:
         if self.order not in ("column", "row"):
             raise ValueError(f"order is {self.order!r}; give column or row.")
         if len(self.shift) not in (0, 1, self.height):
-            raise ValueError(f"shift has {len(self.shift)} values; give {self.height}, one a row, or one for all.")
+            raise ValueError(
+                f"shift has {len(self.shift)} values; give {self.height} values, one per row, or one value for all "
+                "rows."
+            )
 
     def __call__(self, scan: Scan) -> RangeImage:
-        """Place a scan's points; who wins a pixel, and what no returns get, is as in `SphericalProjection`.
+        """Place the points of a scan; conflicts and points without a return are handled as in `SphericalProjection`.
 
         Args:
             scan: H * columns points.
@@ -67,8 +70,9 @@ class OrganisedProjection:
         """
         if len(scan) % self.height:
             raise ValueError(
-                f"The scan has {len(scan)} points, no whole number of columns of {self.height}: it is not organised "
-                "so. Keep its no returns and drop no points (augmentation.drop: 0), or use beam, ring or spherical."
+                f"The scan has {len(scan)} points, not a multiple of {self.height} rows, so it is not an organised "
+                "scan. Keep points without a return and drop no points (augmentation.drop: 0), or use beam, ring "
+                "or spherical."
             )
         columns = len(scan) // self.height
         shift = np.asarray(self.shift or (0,), np.int64) % columns

@@ -1,4 +1,4 @@
-"""`RangeImage`: which point each pixel shows, and which pixel each point fell into.
+"""`RangeImage`: the point that each pixel shows, and the pixel that each point falls into.
 
 Shapes: N points, H rows, W columns, C channels.
 """
@@ -22,7 +22,7 @@ CHANNELS: tuple[str, ...] = ("range", "x", "y", "z", "remission")
 
 @dataclass(frozen=True)
 class RangeImage:
-    """The pixels and the points of one scan, tied in both directions. Projections make it.
+    """The pixels and points of one scan, with maps in both directions. Projections create it.
 
     Args:
         scan: the N points.
@@ -45,7 +45,7 @@ class RangeImage:
         for name in ("row", "col", "range"):
             shape = getattr(self, name).shape
             if shape != (len(self.scan),):
-                raise ValueError(f"RangeImage.{name} has shape {shape} beside {len(self.scan)} points; give (N,).")
+                raise ValueError(f"RangeImage.{name} has shape {shape} for {len(self.scan)} points; give (N,).")
         if self.point_index.ndim != 2:
             raise ValueError(f"RangeImage.point_index has shape {self.point_index.shape}; give (H, W).")
 
@@ -61,7 +61,7 @@ class RangeImage:
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
-        """(H, W) bool, a return is there."""
+        """(H, W) bool: pixels that show a return."""
         return self.point_index >= 0
 
     @cached_property
@@ -76,7 +76,7 @@ class RangeImage:
 
     @cached_property
     def hidden(self) -> NDArray[np.bool_]:
-        """(N,) bool, returns whose pixel shows a nearer point."""
+        """(N,) bool: returns whose pixel shows a nearer point."""
         hidden = ~self.no_return
         hidden[self.point_index[self.valid]] = False
         return hidden
@@ -101,7 +101,7 @@ class RangeImage:
         return pixels
 
     def back_project(self, pixels: NDArray, fill: float | int | None = None) -> NDArray:
-        """Values of pixels -> values of points; every point takes its pixel's, hidden or not.
+        """Pixel values -> point values; every point takes the value of its pixel, hidden or not.
 
         Args:
             pixels: (..., H, W) any dtype.
@@ -124,7 +124,7 @@ class RangeImage:
         return points.reshape(*lead, len(self.scan))
 
     def view(self, channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> View:
-        """What a network reads: channels normalised, then zeroed where empty.
+        """The network input: normalised channels, zero in empty pixels.
 
         Args:
             channels: C names among range, x, y, z (metres) and remission, in the network's order.
@@ -163,7 +163,8 @@ def _fill_of(dtype: np.dtype, fill: float | int | None) -> float | int:
         fill = np.nan if dtype.kind == "f" else IGNORE if dtype.kind in "iu" else 0
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
         raise ValueError(
-            f"{dtype} cannot hold {fill}, the value of no returns; use uint8 or int64, or give another fill."
+            f"{dtype} cannot hold {fill}, the value of points without a return; use uint8 or int64, or give "
+            "another fill."
         )
     return fill
 
@@ -183,10 +184,10 @@ def normalisation(
     for name, value in (("mean", mean32), ("std", std32)):
         if value.shape != (len(channels),):
             raise ValueError(
-                f"view got {name} of shape {value.shape} for {len(channels)} channels; give one a channel."
+                f"view got {name} of shape {value.shape} for {len(channels)} channels; give one per channel."
             )
     if not ((std32 > 0) & (std32 < np.inf)).all():
         raise ValueError(
-            f"view got std {std32.tolist()}; every one must be positive and finite (1 leaves the channel unscaled)."
+            f"view got std {std32.tolist()}; each must be positive and finite (1 leaves a channel unscaled)."
         )
     return np.array([known.index(name) for name in channels], np.int64), mean32, std32

@@ -1,4 +1,4 @@
-"""Rows that the file tells: each point's ring.
+"""The ring projection: the file gives the row of each point.
 
 Columns are those of the spherical projection. Shapes: N points, H rows, W columns.
 """
@@ -21,7 +21,7 @@ LEVEL = (0.1, -0.1)
 
 @dataclass(frozen=True)
 class RingProjection:
-    """A range image with one row for each beam, as the points' ring tells: no two beams share a row.
+    """A range image with one row per beam, given by the ring of each point: two beams never share a row.
 
     Args:
         height: H, the number of rings.
@@ -52,7 +52,7 @@ class RingProjection:
         return self.fov_left_deg - self.fov_right_deg == 360
 
     def __call__(self, scan: Scan) -> RangeImage:
-        """Project a scan; who wins a pixel, and what no returns get, is as in `SphericalProjection`.
+        """Project a scan; pixel conflicts and points without a return are handled as in `SphericalProjection`.
 
         Args:
             scan: N points with rings.
@@ -76,13 +76,13 @@ class RingProjection:
     def _rows(self, scan: Scan) -> NDArray[np.int32]:
         if scan.ring is None:
             raise ValueError(
-                "The scan has no rings, and the ring projection needs them. Read a file that tells each point's ring, "
+                "The scan has no rings, but the ring projection needs them. Read a file with the ring of each point, "
                 "or use another projection: unfolding (points in firing order), beam, or spherical."
             )
         lowest, highest = int(scan.ring.min()), int(scan.ring.max())
         if lowest < 0 or highest >= self.height:
             raise ValueError(
-                f"The scan's rings go from {lowest} to {highest}, the image has rows 0 to {self.height - 1}. "
+                f"The scan's rings go from {lowest} to {highest}, but the image has rows 0 to {self.height - 1}. "
                 f"Give height: {max(highest + 1, self.height)}, or number the rings from 0."
             )
         ring = scan.ring.astype(np.int32)

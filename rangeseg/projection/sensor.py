@@ -1,4 +1,4 @@
-"""A sensor's projection by its name."""
+"""The projection of a sensor, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that the firing order tells: a file that lists beam after beam is cut where a new turn begins.
+"""Scan unfolding: rows from the firing order of a file that lists one beam after another.
 
 Columns are those of the spherical projection. Shapes: N points, H rows, W columns.
 """
@@ -21,7 +21,7 @@ from rangeseg.types import Scan
 
 @dataclass(frozen=True)
 class ScanUnfolding:
-    """A range image with one row for each turn of a file that lists beam after beam, as KITTI's do.
+    """A range image with one row per turn of a file that lists one beam after another, as KITTI's files do.
 
     A row begins where the azimuth passes the seam: a point in the first fifth of the turn follows one in its last.
     The seam lies between the scan's last and first return, where inclinations jump from beam to beam, and the sense of
@@ -52,7 +52,7 @@ class ScanUnfolding:
         return True
 
     def __call__(self, scan: Scan) -> RangeImage:
-        """Project a scan; who wins a pixel, and what no returns get, is as in `SphericalProjection`.
+        """Project a scan; pixel conflicts and points without a return are handled as in `SphericalProjection`.
 
         Args:
             scan: N points in firing order.

@@ -1,1 +1,1 @@
-"""A module for each format of scans, and what they share."""
+"""One module for each scan format, and shared code."""

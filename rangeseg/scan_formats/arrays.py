@@ -1,4 +1,4 @@
-"""Arrays without names, and NumPy's archives: KITTI's .bin, nuScenes' .pcd.bin, .npy, .npz.
+"""Unnamed arrays and NumPy archives: KITTI's .bin, nuScenes' .pcd.bin, .npy, .npz.
 
 Remission of a .bin and of an .npy is taken as the file has it: clipping would hide a sensor that counts 0..255.
 Shapes: N points.
@@ -47,8 +47,9 @@ def read_nuscenes(path: Path) -> Scan:
         remission: NDArray[np.float32] = np.divide(table[:, 3], np.float32(255), dtype=np.float32)
     if not rings:
         raise ValueError(
-            f"{path}: its fifth column is no ring of 0 to {NUSCENES_RINGS - 1}; a .pcd.bin is nuScenes' (x, y, z, "
-            "intensity, ring): copy it again, or call a file of KITTI's four columns .bin."
+            f"{path}: the fifth column is not a ring from 0 to {NUSCENES_RINGS - 1}; a .pcd.bin has nuScenes' "
+            "columns (x, y, z, "
+            "intensity, ring). Copy the file again, or rename a file with KITTI's four columns to .bin."
         )
     return checked_scan(path, table[:, :3].copy(), remission, NUSCENES_RINGS - 1 - ring.astype(np.int32))
 
@@ -59,13 +60,13 @@ def read_npy(path: Path) -> Scan:
         with path.open("rb") as file:
             table = _read_array(file, path.stat().st_size)
             if file.read(1):
-                raise ValueError("it goes on after its array")
+                raise ValueError("data follow its array")
     except OSError as error:
         raise unreadable(path, error) from error
     except Exception as error:  # NumPy lets its tokenizer's errors out as they are
-        raise ValueError(f"{path}: is no whole NumPy array ({error}); write it again with numpy.save.") from error
+        raise ValueError(f"{path}: not a complete NumPy array ({error}); write it again with numpy.save.") from error
     if table.ndim != 2 or table.shape[1] not in (3, 4) or not np.issubdtype(table.dtype, np.floating):
-        raise ValueError(f"{path}: holds {table.dtype} of shape {table.shape}; give floating (N, 4) or (N, 3).")
+        raise ValueError(f"{path}: holds {table.dtype} of shape {table.shape}; give floating-point (N, 4) or (N, 3).")
     with np.errstate(over="ignore"):  # beyond float32 is as good as infinite: no return
         return _scan_of_table(path, np.ascontiguousarray(table, np.float32))
 
@@ -80,7 +81,7 @@ def read_npz(path: Path, fields: AskedFields) -> Scan:
             columns[name] = array
     if len({len(column) for column in columns.values()}) > 1:
         counts = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
-        raise ValueError(f"{path}: its arrays differ in length ({counts}); give one value a point in each.")
+        raise ValueError(f"{path}: the arrays differ in length ({counts}); give one value per point in each.")
     return scan_of_columns(path, columns, fields)
 
 
@@ -97,26 +98,26 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
                 with archive.open(member) as file:
                     arrays[member.filename.removesuffix(".npy")] = _read_array(file, member.file_size)
                     if file.read(1):  # the end is where the archive's check sum is compared
-                        raise ValueError(f"{member.filename} goes on after its array")
+                        raise ValueError(f"data follow the array in {member.filename}")
             return arrays
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
-        raise ValueError(f"{path}: is no whole archive ({error}); write it again with numpy.savez.") from error
+        raise ValueError(f"{path}: not a complete archive ({error}); write it again with numpy.savez.") from error
 
 
 def _read_array(file: BinaryIO | IO[bytes], size: int) -> NDArray:
     """What numpy.save wrote, without pickles; nothing is allocated that the file, `size` bytes long, cannot hold."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f"its format is of version {version}")
+        raise ValueError(f"its format has version {version}")
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
     count = math.prod(shape)
     needed = count * dtype.itemsize
     if dtype.hasobject or min(shape, default=0) < 0 or needed > size:
-        raise ValueError(f"{dtype} of shape {shape} cannot be in {size} bytes")
+        raise ValueError(f"{dtype} of shape {shape} does not fit in {size} bytes")
     content = file.read(needed)
     if len(content) < needed:
-        raise ValueError(f"{needed} bytes of {dtype} are needed, and there are {len(content)}")
+        raise ValueError(f"{needed} bytes of {dtype} are needed, but the file has {len(content)}")
     if needed == 0:
         return np.empty(shape, dtype)
     return np.frombuffer(content, dtype, count).reshape(shape, order="F" if fortran else "C")

@@ -74,7 +74,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         from rosbags import rosbag1, rosbag2
     except ImportError as error:
-        raise ImportError(f"{path}: recordings are read through rosbags: pip install 'rangeseg[bags]'.") from error
+        raise ImportError(f"{path}: reading recordings needs rosbags: pip install 'rangeseg[bags]'.") from error
     try:
         with (rosbag1 if path.suffix == ".bag" else rosbag2).Reader(path) as reader:
             yield reader
@@ -82,7 +82,9 @@ def _opened(path: Path) -> Iterator[Any]:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: is no whole recording ({reason}); copy it again, or repair it with ROS.") from error
+        raise ValueError(
+            f"{path}: not a complete recording ({reason}); copy it again, or repair it with ROS."
+        ) from error
 
 
 def columns_of_cloud(cloud: PointCloud2) -> dict[str, NDArray]:
@@ -106,7 +108,7 @@ def columns_of_cloud(cloud: PointCloud2) -> dict[str, NDArray]:
     if max(ends, default=0) > cloud.point_step or row > cloud.row_step or cloud.height * cloud.row_step > data.size:
         raise ValueError(
             f"{cloud.height} x {cloud.width} points of {cloud.point_step} bytes do not fit {data.size} bytes, "
-            f"or their fields not them"
+            f"or the fields do not fit the points"
         )
     if points == 0:
         return {field.name: np.empty(0, kind) for field, kind in zip(kept, formats, strict=True)}

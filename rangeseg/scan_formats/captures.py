@@ -45,10 +45,13 @@ def _named(path: Path, clouds: Iterator[Columns]) -> Iterator[Columns]:
     except (ImportError, GeneratorExit):
         raise
     except Exception as error:
-        raise ValueError(f"{path}: is no whole capture after {count} turns ({error}); copy it again.") from error
+        raise ValueError(
+            f"{path}: the capture is incomplete or damaged after {count} turns ({error}); copy it again."
+        ) from error
     if count == 0:
         raise ValueError(
-            f"{path}: holds no turn of a Velodyne sensor; an Ouster capture needs the sensor's metadata beside it, "
+            f"{path}: contains no turn of a Velodyne sensor; an Ouster capture needs the sensor's metadata in the "
+            "same folder, "
             f"{path.with_suffix('.json').name}."
         )
 
@@ -57,7 +60,9 @@ def _velodyne(path: Path) -> Iterator[Columns]:
     try:
         import velodyne_decoder
     except ImportError as error:
-        raise ImportError(f"{path}: is read through velodyne-decoder: pip install 'rangeseg[velodyne]'.") from error
+        raise ImportError(
+            f"{path}: reading this file needs velodyne-decoder: pip install 'rangeseg[velodyne]'."
+        ) from error
     for _, points in velodyne_decoder.read_pcap(str(path), as_pcl_structs=True):
         yield {name: points[name] for name in ("x", "y", "z", "ring")} | {
             "intensity": points["intensity"].astype(np.uint8)  # of 0 to 255, kept as a float
@@ -68,7 +73,7 @@ def _ouster(path: Path) -> Iterator[Columns]:
     try:
         from ouster.sdk import core, open_source
     except ImportError as error:
-        raise ImportError(f"{path}: is read through ouster-sdk: pip install 'rangeseg[ouster]'.") from error
+        raise ImportError(f"{path}: reading this file needs ouster-sdk: pip install 'rangeseg[ouster]'.") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # names that the next version drops
         source = open_source(str(path))

@@ -1,4 +1,4 @@
-"""What every reader of scans asks: are the bytes there, and is there a return among the points. Shapes: N points."""
+"""Checks of every scan reader: the file is complete, and the scan has a return. Shapes: N points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Where = Path | str
 
 
 class NoReturnsError(ValueError):
-    """A scan without a return, or without a point: whole, but of no use."""
+    """A scan without points or without a return: complete, but useless."""
 
 
 def bytes_of(path: Path) -> bytes:
@@ -30,7 +30,7 @@ def bytes_of(path: Path) -> bytes:
 
 
 def records_of(path: Path, record: int) -> bytes:
-    """A file's content, made of whole records of `record` bytes.
+    """The content of a file of `record`-byte records.
 
     Raises:
         ValueError: it cannot be read, or ends within a record.
@@ -38,8 +38,8 @@ def records_of(path: Path, record: int) -> bytes:
     content = bytes_of(path)
     if len(content) % record:
         raise ValueError(
-            f"{path}: {len(content)} bytes are no whole number of {record}-byte records; "
-            "the file is cut off or of another format: copy it again."
+            f"{path}: {len(content)} bytes are not a multiple of {record}-byte records; "
+            "the file is truncated or has another format. Copy it again."
         )
     return content
 
@@ -52,7 +52,7 @@ def unreadable(path: Path, error: OSError) -> ValueError:
 def checked_scan(
     where: Where, xyz: NDArray[np.float32], remission: NDArray[np.float32], ring: NDArray[np.int32] | None = None
 ) -> Scan:
-    """The scan, if there is a return in it.
+    """The scan, if it contains a return.
 
     Args:
         where: what errors name.
@@ -64,7 +64,7 @@ def checked_scan(
         NoReturnsError: there are no points, or none is a return.
     """
     if len(xyz) == 0:
-        raise NoReturnsError(f"{where}: holds no points; leave the scan out, or copy the file again.")
+        raise NoReturnsError(f"{where}: contains no points; leave the scan out, or copy the file again.")
     if not (returns(xyz[:64]).any() or returns(xyz).any()):  # the first points nearly always settle it
         raise NoReturnsError(
             f"{where}: none of its {len(xyz)} points is a return (non-finite or at the origin); leave it out."

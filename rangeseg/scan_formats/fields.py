@@ -1,4 +1,4 @@
-"""Named columns -> `Scan`: which column is what, remission's full scale, and the order of the rings.
+"""Named columns -> `Scan`: the meaning of columns, the full scale of remission, and the order of rings.
 
 What is found is a `Fields`; a recording finds it on its first scan and keeps it, so that all its scans agree.
 
@@ -46,7 +46,7 @@ AskedFields = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Fields:
-    """Which columns a file's scans are made of, and how.
+    """Names and scales of the columns that make a scan.
 
     Args:
         x: the name of a column, as those of `y`, `z`, `remission` and `ring`; the last two may be missing.
@@ -92,7 +92,7 @@ def scan_of_columns(where: Where, columns: Mapping[str, NDArray], asked: AskedFi
 
 
 def find_fields(where: Where, columns: Mapping[str, NDArray], asked: AskedFields) -> Fields:
-    """Find what the columns are, by their usual names or by those asked for.
+    """Match columns to fields, by common names or by the given ones.
 
     Args:
         where: what errors name.
@@ -103,7 +103,7 @@ def find_fields(where: Where, columns: Mapping[str, NDArray], asked: AskedFields
         ValueError: x, y, z or what was asked for is not there, or not readable as what it should be.
     """
     if strange := [name for name in asked if name not in NAMES]:
-        raise ValueError(f"fields has {', '.join(strange)}; it may have {', '.join(NAMES)}.")
+        raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join(NAMES)}.")
     found, options = {}, {}
     for name in NAMES:
         found[name], options[name] = _find(where, name, columns, asked)
@@ -151,8 +151,8 @@ def _divisor(where: Where, name: str, values: NDArray, option: str) -> float:
         if highest <= scale:
             return scale
     raise ValueError(
-        f"{where}: {name} runs to {highest:g} and its full scale is not known; "
-        f'say it: fields={{"remission": "{name}/{highest:g}"}}, or leave it out: {{"remission": None}}.'
+        f"{where}: {name} reaches {highest:g} and its full scale is unknown; "
+        f'give it: fields={{"remission": "{name}/{highest:g}"}}, or leave it out: {{"remission": None}}.'
     )
 
 
@@ -186,8 +186,9 @@ def _ring(where: Where, values: NDArray, fields: Fields) -> NDArray[np.int32]:
     if len(ring) and (ring.min() < 0 or ring.max() > highest or (ring != values).any()):
         numbers = "" if fields.beams is None else f" from 0 to {highest}"
         raise ValueError(
-            f"{where}: {fields.ring} does not hold rings{numbers}, but values from {values.min()} to {values.max()}; "
-            'name the column that does, fields={"ring": "NAME"}, or leave it out: {"ring": None}.'
+            f"{where}: {fields.ring} is not a column of rings{numbers}; it has values from {values.min()} to "
+            f"{values.max()}; "
+            'name the column of the rings, fields={"ring": "NAME"}, or leave it out: {"ring": None}.'
         )
     if fields.beams is not None:
         ring = highest - ring

@@ -38,7 +38,7 @@ def read_las(path: Path, fields: AskedFields) -> Scan:
         import laspy
         import lazrs  # noqa: F401 - laspy looks for it
     except ImportError as error:
-        raise ImportError(f"{path}: LAS and LAZ are read through laspy: pip install 'rangeseg[las]'.") from error
+        raise ImportError(f"{path}: reading LAS and LAZ needs laspy: pip install 'rangeseg[las]'.") from error
     content = bytes_of(path)
     try:
         _check_records(content)
@@ -53,9 +53,9 @@ def read_las(path: Path, fields: AskedFields) -> Scan:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # laspy and NumPy raise many kinds of Exception, lazrs others
-        raise ValueError(f"{path}: is no whole LAS file ({error}); copy it or write it again.") from error
+        raise ValueError(f"{path}: not a complete LAS file ({error}); copy or write it again.") from error
     if len(columns["x"]) != count:
-        raise ValueError(f"{path}: has {len(columns['x'])} of its {count} points; copy it again.")
+        raise ValueError(f"{path}: has {len(columns['x'])} of {count} points; copy the file again.")
     return scan_of_columns(path, columns, fields)
 
 
@@ -101,7 +101,7 @@ def _check_layers(content: bytes, header: Any, at: int, sizes: list[int]) -> Non
         first = at + header.point_format.size + 4
         lengths = sum(_number(content, first + 4 * k, 4) for k in range(layers))
         if first + 4 * layers + lengths > min(at + size, len(content)):
-            raise ValueError("the layers of a chunk are longer than it")
+            raise ValueError("the layers of a chunk are longer than the chunk")
         points += _number(content, first - 4, 4)
         at += size
     if points != header.point_count:

@@ -29,7 +29,7 @@ KEYS = {"VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPO
 
 @dataclass(frozen=True)
 class Header:
-    """What a PCD says of its points.
+    """The header of a PCD file.
 
     Args:
         record: one point; a field of COUNT above 1 holds so many numbers.
@@ -54,7 +54,7 @@ def read_pcd(path: Path, fields: AskedFields) -> Scan:
     try:
         columns = _columns(content, _header(content))
     except ValueError as error:
-        raise ValueError(f"{path}: is no whole PCD file ({error}); copy it or write it again.") from error
+        raise ValueError(f"{path}: not a complete PCD file ({error}); copy or write it again.") from error
     return scan_of_columns(path, columns, fields)
 
 
@@ -70,7 +70,7 @@ def _header(content: bytes) -> Header:
         if not words or words[0].startswith("#"):
             continue
         if words[0] not in KEYS or words[0] in said:
-            raise ValueError(f"its header has a line {' '.join(words)[:60]!r}")
+            raise ValueError(f"unexpected header line {' '.join(words)[:60]!r}")
         said[words[0]] = words[1:]
     if missing := {"FIELDS", "SIZE", "TYPE", "WIDTH"} - set(said):
         raise ValueError(f"its header has no {' and no '.join(sorted(missing))}")
@@ -125,7 +125,7 @@ def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
             columns[name] = np.ndarray((points,), kind, plain, at)
             at += points * kind.itemsize
     else:
-        raise ValueError(f"DATA is {header.data[:60]!r}, none of ascii, binary, binary_compressed")
+        raise ValueError(f"DATA is {header.data[:60]!r}, expected ascii, binary or binary_compressed")
     return {name: column for name, column in columns.items() if not record[name].shape}
 
 
@@ -134,6 +134,7 @@ def _expanded(body: bytes, needed: int) -> bytes:
     end = 8 + said[0]
     if len(body) < end or said[1] != needed or body[end:].strip(PADDING):
         raise ValueError(
-            f"it says {said[0]} bytes expand to {said[1]}, there are {max(len(body) - 8, 0)} and {needed} are needed"
+            f"it declares {said[0]} bytes that expand to {said[1]}, but {max(len(body) - 8, 0)} exist and {needed} "
+            "are needed"
         )
     return expand(body[8:end], needed)

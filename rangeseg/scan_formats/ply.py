@@ -27,7 +27,7 @@ ORDERS = {"ascii": "<", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 @dataclass(frozen=True)
 class Element:
-    """A part of a PLY file: vertices, faces, ...
+    """An element of a PLY file: vertices, faces, ...
 
     Args:
         name: of the part.
@@ -55,7 +55,7 @@ def read_ply(path: Path, fields: AskedFields) -> Scan:
     try:
         columns = _vertices(content)
     except ValueError as error:
-        raise ValueError(f"{path}: is no whole PLY file ({error}); copy it or write it again.") from error
+        raise ValueError(f"{path}: not a complete PLY file ({error}); copy or write it again.") from error
     return scan_of_columns(path, columns, fields)
 
 
@@ -67,18 +67,18 @@ def _vertices(content: bytes) -> dict[str, NDArray]:
     before, vertex = elements[: names.index("vertex")], elements[names.index("vertex")]
     rest, record = elements[len(before) + 1 :], vertex.record
     if record is None or not vertex.properties:
-        raise ValueError("its vertices have lists, or nothing")
+        raise ValueError("its vertices have lists or no properties")
     if layout == "ascii":
         lines = [line for line in content[start:].split(b"\n") if line.strip()]
         if len(lines) != sum(element.count for element in elements):
-            raise ValueError(f"{len(lines)} lines of data where the header counts otherwise")
+            raise ValueError(f"{len(lines)} lines of data do not match the counts in the header")
         first = sum(element.count for element in before)
         kinds = [np.dtype(kind) for _, kind in vertex.properties]
         columns = columns_of_text(lines[first : first + vertex.count], vertex.count, kinds)
         return dict(zip(record.names or (), columns, strict=True))
     sizes = [None if part.record is None else part.count * part.record.itemsize for part in before]
     if None in sizes:
-        raise ValueError("lists stand before its vertices, which cannot be found without reading them")
+        raise ValueError("lists precede the vertices, which is not supported")
     start += sum(size or 0 for size in sizes)
     end = start + vertex.count * record.itemsize
     whole = end + sum(0 if part.record is None else part.count * part.record.itemsize for part in rest)
@@ -98,7 +98,7 @@ def _header(content: bytes) -> tuple[str, list[Element], int]:
             raise ValueError("its header has no end_header line")
         words = content[start:end].decode("latin1").split()
         if (start == 0) != (words == ["ply"]):
-            raise ValueError("it does not begin with a line ply")
+            raise ValueError("it does not begin with the line ply")
         start = end + 1
         match words:
             case ["ply"] | ["comment" | "obj_info", *_]:
@@ -114,7 +114,7 @@ def _header(content: bytes) -> tuple[str, list[Element], int]:
             case ["end_header"] if layout:
                 return layout, elements, start
             case _:
-                raise ValueError(f"its header has a line {' '.join(words)[:60]!r}")
+                raise ValueError(f"unexpected header line {' '.join(words)[:60]!r}")
 
 
 def _add(element: Element, name: str, kind: str) -> None:

@@ -28,13 +28,13 @@ def columns_of_text(lines: Sequence[bytes], rows: int, types: Sequence[np.dtype]
     """
     lines = [line for line in lines if line.strip()]
     if len(lines) != rows:
-        raise ValueError(f"{len(lines)} lines of data where the header counts {rows}")
+        raise ValueError(f"{len(lines)} lines of data, but the header declares {rows}")
     if rows == 0:
         return [np.empty(0, dtype) for dtype in types]
     words = [NO_NUMBER.sub(b"nan", line).decode("latin1") for line in lines]
     table = np.loadtxt(words, np.float64, comments=None, ndmin=2)
     if table.shape != (rows, len(types)):
-        raise ValueError(f"rows of {table.shape[1]} numbers where the header has {len(types)}")
+        raise ValueError(f"rows of {table.shape[1]} numbers, but the header declares {len(types)}")
     return [_as_type(table[:, k], dtype) for k, dtype in enumerate(types)]
 
 
@@ -44,5 +44,5 @@ def _as_type(values: NDArray[np.float64], dtype: np.dtype) -> NDArray:
             return values.astype(dtype)
     limits = np.iinfo(dtype)
     if not ((values >= limits.min) & (values <= limits.max) & (values == np.trunc(values))).all():
-        raise ValueError(f"numbers that are no {dtype}")
+        raise ValueError(f"numbers that are not {dtype}")
     return values.astype(dtype)

@@ -1,4 +1,4 @@
-"""Recordings of many scans as a folder of single ones."""
+"""Recordings of many scans, unpacked to a folder of single scans."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def _complete(
         yield columns
     if count is not None and read < count:
         raise ValueError(
-            f"{path}: declares {count} clouds and holds {read}: it is cut off; copy it again. "
-            f"The scans already in {out} are whole."
+            f"{path}: declares {count} clouds but contains {read}, so it is truncated; copy it again. "
+            f"The scans already in {out} are complete."
         )
 
 

@@ -64,10 +64,12 @@ class Beams:
 
     def __post_init__(self) -> None:
         if len(self.inclination) == 0 or self.firings < 1:
-            raise ValueError(f"{self.name} has {len(self.inclination)} beams of {self.firings} firings; give some.")
+            raise ValueError(
+                f"{self.name} has {len(self.inclination)} beams and {self.firings} firings; give at least one of each."
+            )
         if not 0 <= self.near_m < self.reach_m:
             raise ValueError(
-                f"{self.name} sees from {self.near_m} to {self.reach_m} m; give a far end beyond the near one."
+                f"{self.name} sees from {self.near_m} to {self.reach_m} m; give a far limit beyond the near limit."
             )
 
     @property

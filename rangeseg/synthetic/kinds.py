@@ -13,7 +13,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class StreetKind:
-    """What a kind of street is like.
+    """The ranges of one kind of street.
 
     Args:
         road: width of the carriageway.

@@ -1,4 +1,4 @@
-"""What surfaces do to a beam: how much comes back, how it falls with the angle, how often nothing does.
+"""Reflection of surfaces: reflectivity, its decrease with the angle, and the probability of no return.
 
 Fitted by eye to the remission of SemanticKITTI's classes, see `results/synthetic.md`.
 """

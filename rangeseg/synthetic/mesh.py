@@ -1,4 +1,4 @@
-"""Triangles that know what they are: the shapes that streets are built of.
+"""Labelled triangle meshes, the shapes of streets.
 
 A shape is bare geometry, (vertices, triangles); a `Mesh` also has each triangle's raw id, material and albedo.
 Shapes: V vertices (float32, metres; x forward, y left, z up), T triangles.
@@ -28,7 +28,7 @@ BOX_TRIANGLES = np.array(
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles with what a LiDAR sees of them.
+    """Triangles with the properties that a LiDAR measures.
 
     Args:
         vertices: (V, 3) float32, metres.
@@ -91,7 +91,7 @@ def join(meshes: Iterable[Mesh]) -> Mesh:
     """
     parts = list(meshes)
     if not parts:
-        raise ValueError("There are no meshes to join; give at least one.")
+        raise ValueError("No meshes to concatenate; give at least one.")
     offsets = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     triangles = [part.triangles + np.int32(offset) for part, offset in zip(parts, offsets, strict=True)]
     rest = (np.concatenate([getattr(part, name) for part in parts]) for name in ("label", "material", "albedo"))

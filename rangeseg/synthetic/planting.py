@@ -30,7 +30,7 @@ BESIDE = {"bicycle": 0.6, "motorcycle": 0.4}
 
 
 class Gardener:
-    """Puts things along one street.
+    """Places objects along one street.
 
     Args:
         layout: its plan.

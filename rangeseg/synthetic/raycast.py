@@ -1,4 +1,4 @@
-"""A LiDAR that drives through a mesh: rays in, a `Scan` out.
+"""A LiDAR that drives through a mesh: casts rays and returns a `Scan`.
 
     rays = beams at the poses of the sweep, a little off their middles     (footprint)
     hits = Open3D's RaycastingScene                                        (first triangle)
@@ -150,9 +150,9 @@ class Lidar:
         remission = np.empty(count, np.float32)
         limits = (beams.near_m, beams.reach_m, beams.noise_m)
         receive(hit, normals, rays, albedo, material, TABLE, limits, normal, draw[:, 3:], remission)
-        there = np.flatnonzero(hit)
-        ring, firing = np.divmod(there.astype(np.int32), np.int32(beams.firings))
-        return Returns(self._points(hit, poses), remission[there], raw[there], ring, firing)
+        hits = np.flatnonzero(hit)
+        ring, firing = np.divmod(hits.astype(np.int32), np.int32(beams.firings))
+        return Returns(self._points(hit, poses), remission[hits], raw[hits], ring, firing)
 
     def _points(self, hit: NDArray[np.float32], poses: Poses) -> NDArray[np.float32]:
         """(R,) ranges, 0 where nothing returned -> (N, 3) points in the sensor's frame."""

@@ -71,8 +71,8 @@ class Street:
     def moving(self, travelled: float) -> Mesh | None:
         """What moves, where it is when the vehicle has travelled so far; None where nothing moves near it."""
         seconds, here = travelled / max(self.speed, 0.5), MARGIN_M + travelled
-        there = [mover.at(self.path, seconds, self.layout.length, (here, self.lane)) for mover in self.movers]
-        near = [mesh for mesh in there if mesh is not None]
+        meshes = [mover.at(self.path, seconds, self.layout.length, (here, self.lane)) for mover in self.movers]
+        near = [mesh for mesh in meshes if mesh is not None]
         return join(near) if near else None
 
 
@@ -83,7 +83,7 @@ def check_drive(drive: float, kind: str | None = None) -> None:
         ValueError: unknown kind, or a drive that is none.
     """
     if kind is not None and kind not in KINDS:
-        raise ValueError(f"{kind!r} is no kind of street; use {', '.join(KINDS)}.")
+        raise ValueError(f"{kind!r} is not a kind of street; use {', '.join(KINDS)}.")
     if not 0 <= drive <= 2000:
         raise ValueError(f"A drive of {drive} m cannot be built; give 0 to 2000.")
 

@@ -1,4 +1,4 @@
-"""What moves in a street: cars, lorries, buses, two-wheelers on the road, people on the sidewalks."""
+"""Moving objects of a street: cars, lorries, buses and two-wheelers on the road, people on the sidewalks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAR_M, CLOSE_M, BESIDE_M = 75.0, 7.0, 2.4
 
 @dataclass(frozen=True)
 class Mover:
-    """Something that moves along the street.
+    """An object that moves along the street.
 
     Args:
         mesh: facing x, labelled as moving.

@@ -1,4 +1,4 @@
-"""Cars of several shapes, vans, trucks, buses, trailers, and things on two wheels. All stand on z = 0 and face x.
+"""Cars of several shapes, vans, trucks, buses, trailers and two-wheelers. All stand on z = 0 and face x.
 
 Lengths are metres. `VEHICLES` is the table of everything that drives or parks.
 """

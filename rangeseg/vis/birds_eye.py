@@ -1,4 +1,4 @@
-"""Points from above: ahead is up, left is left, the sensor in the middle.
+"""Bird's-eye view of points: forward is up, left is left, the sensor is in the middle.
 
 Shapes: N points; pictures are (rows, columns, 3) uint8, RGB.
 """
@@ -69,7 +69,7 @@ def from_above(
 
 
 def range_rings(picture: Picture, *, extent_m: float = 50.0, every_m: float = 10.0) -> Picture:
-    """The picture with a circle every `every_m` metres behind its points and an arrow where the sensor looks ahead.
+    """The picture with a circle every `every_m` metres behind its points and an arrow in the forward direction.
 
     Args:
         picture: from `from_above` or `birds_eye`.

@@ -17,7 +17,7 @@ _FULL = np.array([96, 165, 230], float)  # of a cell that holds the whole row
 
 
 def confusion_picture(state: NDArray[np.integer], names: Sequence[str], *, cell: int = 30) -> Picture:
-    """Shares of each label's elements (rows), by what they were taken for (columns).
+    """A picture of a confusion matrix: rows are labels, columns are predictions.
 
     Args:
         state: (K, K+1) counts, as `ConfusionMatrix.state`.

@@ -1,4 +1,4 @@
-"""What a viewer of scans shows, and how keys change it; without any window.
+"""The state of a scan viewer and its reaction to keys, without a window.
 
 Shapes: N points, H rows (beams), W columns (azimuth), K classes.
 """
@@ -23,11 +23,11 @@ COLORINGS = ("label", "prediction", "error", "confidence", "range", "remission")
 
 @dataclass(frozen=True)
 class Frame:
-    """One scan, with what is known of it.
+    """One scan with its labels and predictions.
 
     Args:
         name: what it is called.
-        image: the projected scan; its scan's labels are the truth, where it has them.
+        image: the projected scan, with its labels if it has any.
         prediction: (N,) train ids or IGNORE; None where nothing predicted.
         confidence: (N,) probability of the prediction's class in [0, 1]; None where the predictor told none.
     """
@@ -49,7 +49,7 @@ class Frame:
 
 
 class Explorer:
-    """A sequence of scans, one of which is looked at, the next of which is being loaded.
+    """A sequence of scans, one of which is shown while the next one is loaded.
 
     Args:
         load: index -> frame; called in a thread of its own.
@@ -62,7 +62,7 @@ class Explorer:
 
     def __init__(self, load: Callable[[int], Frame], count: int, label_map: LabelMap) -> None:
         if count < 1:
-            raise ValueError("There is no scan to look at.")
+            raise ValueError("No scan to show. Give at least one.")
         self.count, self.label_map = count, label_map
         self.index = 0
         self.hidden: set[int] = set()
@@ -80,14 +80,14 @@ class Explorer:
         self.frame = self._take(self.index)
 
     def color_by(self, coloring: str) -> bool:
-        """Change what points are coloured by; False, and nothing changed, where this scan has no such thing."""
+        """Change the colouring; returns False and changes nothing if this scan does not support it."""
         if coloring not in COLORINGS or not self.frame.has(coloring):
             return False
         self.coloring = coloring
         return True
 
     def toggle_beside(self) -> None:
-        """Show the label beside, or nothing."""
+        """Show or hide the second view with the label."""
         self.beside = "label" if self.beside is None and self.frame.has("label") else None
 
     def toggle_class(self, train_id: int) -> None:

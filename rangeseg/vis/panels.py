@@ -1,4 +1,4 @@
-"""Range images as pictures: range, label, prediction, error under each other, captions, the classes' colours.
+"""Range images as pictures: range, label, prediction and error in rows, captions and class colours.
 
 Shapes: H rows (beams), W columns (azimuth), K classes; pictures are (rows, columns, 3) uint8, RGB.
 """
@@ -56,16 +56,16 @@ def range_picture(range_m: NDArray[np.floating]) -> Picture:
     Returns:
         (..., 3) RGB.
     """
-    there = range_m > 0
-    metres = np.clip(np.where(there, range_m, NEAR_M), NEAR_M, FAR_M)
+    shown = range_m > 0
+    metres = np.clip(np.where(shown, range_m, NEAR_M), NEAR_M, FAR_M)
     place = np.log(metres / NEAR_M) / np.log(FAR_M / NEAR_M) * (len(_RAMP) - 1)
     steps = np.arange(len(_RAMP))
     picture = np.stack([np.interp(place, steps, _RAMP[:, channel]) for channel in range(3)], axis=-1)
-    return np.where(there[..., None], picture, 0).astype(np.uint8)
+    return np.where(shown[..., None], picture, 0).astype(np.uint8)
 
 
 def error_picture(prediction: NDArray[np.integer], label: NDArray[np.integer]) -> Picture:
-    """Right is grey, wrong is red; where either is IGNORE is black.
+    """Right is grey, wrong is red, and IGNORE in either is black.
 
     Args:
         prediction: (...) train ids or IGNORE.
@@ -184,7 +184,7 @@ def panels(
 
 
 def error_caption(prediction: NDArray[np.integer], label: NDArray[np.integer], elements: str) -> str:
-    """What an error picture says in figures."""
+    """The numbers of an error picture as text."""
     counted = (label != IGNORE) & (prediction != IGNORE)
     wrong = np.count_nonzero(counted & (prediction != label)) / max(1, int(counted.sum()))
     return f"error: {100 * wrong:.1f} % of the labelled {elements} are wrong (red)"

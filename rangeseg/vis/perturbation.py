@@ -1,4 +1,4 @@
-"""What a perturbation does, drawn: two views, where each pixel of the student's view is from, the view, the target.
+"""A picture of a perturbation: two views, the source of each pixel of the student's view, the view, the target.
 
 Shapes: B views, C channels, K classes, H rows, W columns; pictures are (rows, columns, 3) uint8, RGB.
 """
@@ -40,7 +40,7 @@ def view_picture(image: Tensor, valid: Tensor, channels: Channels) -> Picture:
 
 
 def source_picture(image: Tensor, valid: Tensor, a: Tensor, b: Tensor) -> Picture:
-    """Where each pixel is from, found by comparing its values.
+    """The source of each pixel, found by comparing values.
 
     Args:
         image: (C, H, W), what the student reads.
@@ -60,7 +60,7 @@ def source_picture(image: Tensor, valid: Tensor, a: Tensor, b: Tensor) -> Pictur
 
 
 def target_picture(target: Tensor, valid: Tensor, label_map: LabelMap) -> Picture:
-    """The likeliest class in its colour, the paler the less sure; black where the loss does not count.
+    """The most likely class in its colour, paler if less confident; black where the loss is inactive.
 
     Args:
         target: (K, H, W) probabilities.
@@ -124,6 +124,6 @@ def _strips(
         strips += [
             (f"from a (blue), b (orange), neither{which}", source_picture(image, valid, a.image[0], b.image[0])),
             (f"what the student reads{which}", view_picture(image, valid, channels)),
-            (f"what it should say, where it counts{which}", target_picture(target, valid, label_map)),
+            (f"the target where the loss is active{which}", target_picture(target, valid, label_map)),
         ]
     return strips

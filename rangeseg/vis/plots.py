@@ -1,4 +1,4 @@
-"""Lines over two axes, as a picture: enough for a report, and nothing to install.
+"""Simple line plots as pictures for reports, without further dependencies.
 
 Pictures are (rows, columns, 3) uint8, RGB.
 """
@@ -32,7 +32,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 18, 40, 58
 
 @dataclass(frozen=True)
 class Axes:
-    """What a plot shows beside its lines.
+    """The axes of a plot.
 
     Args:
         title: above it.
@@ -74,7 +74,7 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     }
     clean = {name: line for name, line in clean.items() if len(line)}
     if not clean:
-        raise ValueError(f"The plot {axes.title!r} has no finite values; give at least one line that has.")
+        raise ValueError(f"The plot {axes.title!r} has no finite values; give at least one line with finite values.")
     rows, columns = (length * _LARGER for length in size)
     sheet = Image.new("RGB", (columns, rows), PAPER)
     canvas = _Canvas(ImageDraw.Draw(sheet), (rows, columns), np.concatenate(list(clean.values())), axes)
@@ -132,7 +132,7 @@ def decades(low: float, high: float, about: int = 6) -> list[float]:
 
 
 class _Canvas:
-    """A sheet with a scale."""
+    """A drawing area with a scale."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[int, int], points: np.ndarray, axes: Axes) -> None:
         self.draw = draw

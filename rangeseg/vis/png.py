@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Writing PNG files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sensor drawn: its beams, and one scan through each of its projections.
+"""A picture of a sensor: its beams, and one scan in each of its projections.
 
 Shapes: H rows (beams), W columns (azimuth); pictures are (rows, columns, 3) uint8, RGB.
 """

@@ -1,4 +1,4 @@
-"""One scan on one sheet: what the sensor saw, the labels, the prediction and where it errs.
+"""One scan on one sheet: range image, labels, prediction and errors.
 
 Shapes: N points, H rows (beams), W columns (azimuth).
 """

@@ -1,4 +1,4 @@
-"""Points in three dimensions, in a window to turn and fly through, or drawn to a file where there is no display.
+"""Points in 3-D, in an interactive window or drawn to a file without a display.
 
 Open3D is heavy and optional: it is imported when something is to be shown.
 """
@@ -43,9 +43,9 @@ def show_points(
     if xyz.ndim != 2 or xyz.shape[1] != 3 or colors.shape != xyz.shape:
         raise ValueError(f"show_points got xyz {xyz.shape} and colors {colors.shape}; give (N, 3) each.")
     open3d = open3d_or_help()
-    there = np.isfinite(xyz).all(axis=1)
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz[there].astype(np.float64)))
-    cloud.colors = open3d.utility.Vector3dVector(colors[there] / 255)
+    finite = np.isfinite(xyz).all(axis=1)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz[finite].astype(np.float64)))
+    cloud.colors = open3d.utility.Vector3dVector(colors[finite] / 255)
     quiet = open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error)
     with quiet:  # or it warns, without a display, that it draws without a display
         _draw(open3d.visualization.Visualizer(), cloud, png, pixels, point_size)
@@ -113,9 +113,9 @@ def write_gif(
             window.get_render_option().point_size = point_size
             window.get_render_option().background_color = np.array(BACKGROUND) / 255
             for xyz, colors in clouds:
-                there = np.isfinite(xyz).all(axis=1)
-                cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz[there].astype(np.float64)))
-                cloud.colors = open3d.utility.Vector3dVector(colors[there] / 255)
+                finite = np.isfinite(xyz).all(axis=1)
+                cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz[finite].astype(np.float64)))
+                cloud.colors = open3d.utility.Vector3dVector(colors[finite] / 255)
                 window.clear_geometries()
                 window.add_geometry(cloud)
                 for number in range(turns):

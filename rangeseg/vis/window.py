@@ -1,4 +1,4 @@
-"""The window on an `Explorer`: points to turn, the label beside with the same camera, classes, and the range image.
+"""The window of an `Explorer`: 3-D points, a second view of the label, classes, and the range image.
 
 Needs Open3D (extra `view`), a display, and a Vulkan driver: libvulkan1, on a machine without a GPU mesa-vulkan-drivers.
 """
@@ -16,9 +16,9 @@ from rangeseg.vis.explorer import COLORINGS, Explorer
 from rangeseg.vis.panels import BACKGROUND, enlarge
 
 KEYS = """1 label   2 prediction   3 error   4 confidence   5 range   6 remission
-right, left: next and previous scan   space: play   b: label beside   r: camera home   q: close
-drag: turn   wheel: nearer   ctrl + drag: move   shift + click: what is this point?"""
-"""What the keys and the mouse do."""
+right, left: next and previous scan   space: play   b: second view with the label   r: reset camera   q: close
+drag: rotate   wheel: zoom   ctrl + drag: move   shift + click: inspect a point"""
+"""The actions of keys and mouse."""
 
 _PANEL, _STRIP, _PERIOD_S = 230, 170, 0.2
 
@@ -52,7 +52,7 @@ def show_window(explorer: Explorer, *, title: str = "rangeseg", pixels: tuple[in
 
 
 class Window:
-    """Open3D's widgets, laid out and kept up to date.
+    """Open3D's widgets, laid out and updated.
 
     Args:
         open3d: the module.

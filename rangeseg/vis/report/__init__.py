@@ -1,4 +1,4 @@
-"""One page that holds a report: tables, curves and scans to turn; it opens anywhere, without a network.
+"""The HTML page of a report: tables, curves and 3-D scans in one self-contained file.
 
 Everything is within the file: pictures as data, and `points.js`, which draws the points. Text is escaped here.
 
@@ -40,7 +40,7 @@ class ReportSample:
         words: a sentence on it.
         panel: range, label, prediction and error; or the photograph and these.
         xyz: (N, 3) metres; None draws the panel alone.
-        colorings: name -> (N,) train ids, the truth first; beside each of the others its errors are shown.
+        colorings: name -> (N,) train ids, the labels first; each other colouring is shown with its errors.
     """
 
     name: str
@@ -158,18 +158,18 @@ def scans(shown: Sequence[ReportSample], label_map: LabelMap) -> str:
 def _points(one: ReportSample, classes: int) -> dict[str, object]:
     """A scan's points as `points.js` reads them: train ids, `classes` for none, then right and wrong."""
     assert one.xyz is not None
-    there = np.flatnonzero(np.isfinite(one.xyz).all(axis=1) & (np.abs(one.xyz) < 300).all(axis=1))
-    there = there[:: max(1, -(-len(there) // MOST_POINTS))]
+    shown = np.flatnonzero(np.isfinite(one.xyz).all(axis=1) & (np.abs(one.xyz) < 300).all(axis=1))
+    shown = shown[:: max(1, -(-len(shown) // MOST_POINTS))]
     layers, truth = [], None
     for name, ids in one.colorings.items():
-        ids = ids[there]
+        ids = ids[shown]
         layers.append({"name": name, "ids": _base64(np.where(ids == IGNORE, classes, ids).astype(np.uint8))})
         if truth is None:
             truth = ids
             continue
         error = np.where(truth == IGNORE, classes, np.where(ids == truth, classes + 1, classes + 2))
         layers.append({"name": f"{name}: errors", "ids": _base64(error.astype(np.uint8))})
-    return {"xyz": _base64(np.rint(one.xyz[there] * 100).astype("<i2")), "layers": layers}
+    return {"xyz": _base64(np.rint(one.xyz[shown] * 100).astype("<i2")), "layers": layers}
 
 
 def _base64(values: NDArray) -> str:
