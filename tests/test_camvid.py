@@ -116,7 +116,7 @@ def test_photographs_are_chosen_by_name(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the list names no photograph"):
         CamVid(root, frames=[])
     (tmp_path / "list.txt").write_text("two words\n")
-    with pytest.raises(ValueError, match=r"list\.txt, line 1: 'two words' is no photograph"):
+    with pytest.raises(ValueError, match=r"list\.txt, line 1: 'two words' is not a photograph"):
         CamVid(root, frames=tmp_path / "list.txt")
 
 

@@ -49,7 +49,7 @@ def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
         ("consistency.confidence=max", r"consistency\.confidence: 'max' is not one of 'mean', 'pixel'"),
         ("optim.steps=0", r"optim\.steps: 0 is out of range; give at least 1"),
         ("data.label_fraction=0", r"data\.label_fraction: 0\.0 is out of range; give above 0 and at most 1"),
-        ("optim.accumulate=3", r"optim\.accumulate: 3 parts"),
+        ("optim.accumulate=3", r"optim\.accumulate: 3 is larger"),
         ("lr", r"not an override; write key\.path=value"),
     ],
 )

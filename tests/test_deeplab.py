@@ -148,7 +148,7 @@ def test_frozen_norms_keep_their_statistics_in_every_mode(name: str, frozen: str
 def test_what_does_not_fit_is_refused(name: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make(name, **settings)
-    with pytest.raises(ValueError, match=r"reads \(B, 3, H, W\)"):
+    with pytest.raises(ValueError, match=r"expects \(B, 3, H, W\)"):
         make(name)(torch.zeros(1, 4, 16, 16))
 
 

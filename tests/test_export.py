@@ -132,7 +132,7 @@ def test_a_file_that_disagrees_is_not_written(
     with pytest.raises(ValueError, match="no data for the verification"):
         export(run, tmp_path / "net.onnx", [])
     assert not [*tmp_path.glob("*.onnx")]
-    with pytest.raises(ValueError, match=r"ends in \.onnx or \.pt2"):
+    with pytest.raises(ValueError, match=r"end in \.onnx or \.pt2"):
         export(run, tmp_path / "net.pt", [scan])
 
 

@@ -258,7 +258,7 @@ def test_labels_that_are_missing_or_do_not_fit(mini: Path) -> None:
 def test_what_is_not_there_says_what_to_do(tree: Path, mini: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no split 'training'; use train, val, test, mini_train, mini_val"):
         NuScenes(tree, "training")
-    with pytest.raises(ValueError, match=r"split test needs the tables of v1\.0-test, and there is v1\.0-mini\."):
+    with pytest.raises(ValueError, match=r"split test needs the tables of v1\.0-test; found v1\.0-mini\."):
         NuScenes(mini, "test")
     with pytest.raises(ValueError, match=r"found no folder of tables\. Give the folder that holds"):
         NuScenes(tmp_path / "nowhere")
@@ -286,8 +286,8 @@ def break_row(change: Callable[[dict[str, Any]], Any]) -> Callable[[str], str]:
         (lambda text: "", "empty|not complete JSON"),
         (lambda text: text[: len(text) // 2], "does not end|not complete JSON"),
         (lambda text: text.replace(": ", " "), "not complete JSON"),
-        (lambda text: '{"LIDAR_TOP": 3}', "holds no list|does not end"),
-        (lambda text: '["LIDAR_TOP"]', "none of nuScenes'|no whole row"),
+        (lambda text: '{"LIDAR_TOP": 3}', "not a list|does not end"),
+        (lambda text: '["LIDAR_TOP"]', "does not have nuScenes'|no complete row"),
         (break_row(lambda row: row.clear() or row.update(filename="LIDAR_TOP")), "a row lacks"),
     ],
 )

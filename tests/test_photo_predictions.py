@@ -254,7 +254,7 @@ raw: {1: {name: x, class: x}, 2: {name: y, class: y}}
         main(["show", str(image), "--labels", str(labels), "--run", run, "--png", str(tmp_path / "a_sheet.png")]) == 0
     )
     config.supervised.class_weights = "inverse"
-    with pytest.raises(ConfigError, match=r"supervised\.class_weights: mine's labels\.yaml has no frequencies"):
+    with pytest.raises(ConfigError, match=r"supervised\.class_weights: mine's labels\.yaml has no class frequencies"):
         assert Experiment(config).class_weights is None
     with pytest.raises(ConfigError, match=r"neither a file nor a list shipped for photo_folder: there are none"):
         Experiment(config).open("train", "train_10pct")

@@ -147,7 +147,7 @@ def test_photographs_may_be_read_smaller_than_they_are_scored(photo_config: Conf
     places = sample.raster.back_project(np.arange(15 * 22).reshape(15, 22)).reshape(30, 44)
     np.testing.assert_array_equal(places, np.arange(15 * 22).reshape(15, 22).repeat(2, 0).repeat(2, 1))
     tiny_config.evaluation.scale = 0.5
-    with pytest.raises(ConfigError, match=r"evaluation\.scale: 0\.5 makes photographs smaller"):
+    with pytest.raises(ConfigError, match=r"evaluation\.scale: 0\.5 resizes photographs"):
         assert Experiment(tiny_config).input is None
 
 
@@ -205,14 +205,17 @@ def test_commands_score_and_draw_photographs(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"data": {"channels": ["range", "green", "blue"]}}, r"data\.channels: photographs have no range\. Write"),
+        (
+            {"data": {"channels": ["range", "green", "blue"]}},
+            r"data\.channels: photographs have no channel range\. Write",
+        ),
         ({"data": {"mean": [0.5]}}, "data: view got mean of shape"),
         ({"data": {"label_fraction": 0.5}}, r"data\.label_fraction: 0\.5 keeps single pixels of scans"),
-        ({"data": {"projection": {"height": 32}}}, r"data\.projection: photographs are not projected\. Leave it out"),
+        ({"data": {"projection": {"height": 32}}}, r"data\.projection: photographs have no projection\. Leave it out"),
         ({"data": {"augmentation": {"rotate_x": 1}}}, r"data\.augmentation\.rotate_x: unknown key"),
         ({"data": {"augmentation": {"crop": "large"}}}, r"data\.augmentation\.crop: expected"),
         ({"data": {"augmentation": {"transpose": 0.5}}}, "give a square crop"),
-        ({"evaluation": {"back_projection": {"name": "knn"}}}, "'knn' compares ranges"),
+        ({"evaluation": {"back_projection": {"name": "knn"}}}, "'knn' needs ranges"),
         ({"data": {"labelled": "train_1pct"}}, "neither a file nor a list shipped for camvid: train_12.5pct_uniform"),
         ({"evaluation": {"split": "vall"}}, "CamVid has no split 'vall'"),
     ],

@@ -101,7 +101,7 @@ def test_a_written_head_is_read_back(tmp_path: Path, image: RangeImage, generato
     same = np.zeros_like(logits)
     same[2] = 5
     np.testing.assert_array_equal(HeadLabels(str(file))(image, same, 4)[~image.no_return], 2)
-    with pytest.raises(ValueError, match="labels 4 classes, not 5; fit a head to this run"):
+    with pytest.raises(ValueError, match="labels 4 classes, but the run has 5; fit a head to this run"):
         HeadLabels(str(file))(image, np.zeros((5, 8, 32), np.float32), 5)
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(ValueError, match=r"head\.pt: not a complete point head .*rangeseg fit-head"):

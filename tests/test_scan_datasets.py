@@ -119,7 +119,7 @@ raw:
     def test_what_is_wrong_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"give patterns like 'scans/\*\.pcd' and 'labels/\{name\}\.label'"):
             ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans")
-        with pytest.raises(ValueError, match="holds no scans of split train"):
+        with pytest.raises(ValueError, match="contains no scans of split train"):
             ScanFolder(tmp_path, classes=self.classes(tmp_path))
         with pytest.raises(ValueError, match="set classes to the path of a labels"):
             ScanFolder.read_label_map()
@@ -431,7 +431,7 @@ class TestUnlabelledScansOfAnotherSensor:
             with pytest.raises(ConfigError, match=said):
                 TrainingData.open(Experiment(tiny_config))
         tiny_config.data.unlabelled, tiny_config.data.unlabelled_from = "none", []
-        with pytest.raises(ConfigError, match="leaves nothing unlabelled"):
+        with pytest.raises(ConfigError, match="leaves no unlabelled data"):
             TrainingData.open(Experiment(tiny_config))
 
 
@@ -466,7 +466,7 @@ class TestLabelledScansOfAnotherSource:
         dataset = {"name": "scan_folder", "classes": "pandaset", "splits": {"train": ["sequences"]}}
         labels = {"scans": "{split}/**/*.bin", "label_scans": "{split}/{name}.label"}
         tiny_config.data.labelled_from = [{"root": str(data_root / "pandaset"), "dataset": dataset | labels}]
-        with pytest.raises(ConfigError, match=r"pandaset: its classes are .* in its order"):
+        with pytest.raises(ConfigError, match=r"pandaset: its classes are .* in the same order"):
             TrainingData.open(Experiment(tiny_config))
 
     def test_no_source_at_all_is_refused(self, tiny_config: Config) -> None:

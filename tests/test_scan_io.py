@@ -180,7 +180,7 @@ def test_errors_of_scan_files_say_what_to_do(tmp_path: Path) -> None:
     assert "cannot be read (Is a directory)" in error_of(tmp_path / "folder.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.npy")
-    assert ".las or .laz, not in '.pcap'" in error_of(tmp_path / "scan.pcap")
+    assert "unknown extension '.pcap'; scans end in" in error_of(tmp_path / "scan.pcap")
 
 
 def test_errors_of_labels_say_what_to_do(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -99,9 +99,7 @@ def test_without_a_weight_heads_stay_as_they_were_and_change_nothing(deep_config
 
 def test_a_weight_without_heads_is_refused_with_the_cure(tiny_config: Config) -> None:
     tiny_config.supervised.auxiliary = 1.0
-    with pytest.raises(
-        ConfigError, match=r"supervised\.auxiliary: 1\.0 .* this FIDNet has none\. Set it to 0, or take"
-    ):
+    with pytest.raises(ConfigError, match=r"supervised\.auxiliary: 1\.0 .* this FIDNet has none\. Set it to 0, or use"):
         Experiment(tiny_config).make_network(K)
 
 

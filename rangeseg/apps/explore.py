@@ -95,7 +95,7 @@ def explore_source(source: Dataset, *, segmenter: Segmenter | None = None, predi
         ValueError: it is of photographs, or names no sensor to draw it by.
     """
     if not isinstance(source, ScanDataset):
-        raise ValueError("Photographs are no scans to turn; draw them with --png FILE.")
+        raise ValueError("The window shows only scans. Draw photographs with --png FILE.")
     project = projection_of(segmenter, source.label_map)
 
     def load(index: int) -> Frame:

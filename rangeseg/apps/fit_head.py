@@ -72,9 +72,7 @@ def fit_head(
         ValueError: the run is of photographs, or none of its training points are undecided.
     """
     if not isinstance(run.experiment.input, ScanInput):
-        raise ValueError(
-            "A point head labels points behind pixels; photographs have none. Use back_projection nearest."
-        )
+        raise ValueError("A point head labels hidden points, and photographs have none. Use back_projection nearest.")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     wrap = run.experiment.input.full_turn

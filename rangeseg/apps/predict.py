@@ -81,7 +81,7 @@ def predict_inputs(
         if problems := problems + (files.problems(out, source) if source is not None else []):
             raise ValueError(f"Predictions do not fit their {samples}:\n" + "\n".join(problems))
         now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
-        yield f"{len(tasks)} {samples} labelled below {out} ({now}); counts and values checked."
+        yield f"{len(tasks)} {samples} labelled in {out} ({now}); counts and values checked."
         if zip:
 
             def check(packed: Path) -> None:

@@ -70,7 +70,7 @@ def _show_photo(
     read: Callable[..., Photo],
 ) -> None:
     if png is None:
-        raise ValueError(f"{path}: a photograph is drawn to a file; give --png FILE.")
+        raise ValueError(f"{path}: the window shows only scans; draw a photograph with --png FILE.")
     photo = read(path, labels, label_map=label_map)
     predicted = segmenter(photo).reshape(photo.image.shape[:2]) if segmenter else None
     if prediction is not None:

@@ -39,7 +39,7 @@ def benchmark_photos(path: Path, overrides: list[str], *, repeats: int = 20) -> 
     experiment = Experiment(config)
     source = experiment.open("train")
     if not isinstance(source, PhotoPairs):
-        raise ValueError(f"{path}: is not of photographs in files; name a config such as camvid.")
+        raise ValueError(f"{path}: is not a config of photograph files; name a config such as camvid.")
     views = experiment.views(source, augment=True)
     without = Experiment(replace(config, data=replace(config.data, memory_mb=0)))
     reading: Any = without.views(source, augment=True)

@@ -16,7 +16,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score a run's teacher on the points of a split, or on the original pixels of photographs."""
+    """Score the teacher of a run on the points of a split, or on the original pixels of photographs."""
     from rangeseg.evaluation.evaluate import report
     from rangeseg.inference.run import Run
     from rangeseg.inference.scoring import open_views, score_run

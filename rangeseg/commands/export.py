@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write a run as one file, if that agrees with the run on real scans; or its weights alone as a checkpoint."""
+    """Write a run as one file, verified against the run on real scans, or write its weights as a checkpoint."""
     from rangeseg.inference.export import export as work
     from rangeseg.inference.export import write_weights
     from rangeseg.inference.predict import find_tasks

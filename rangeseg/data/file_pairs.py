@@ -38,7 +38,7 @@ class FilePairs(Dataset):
         root: the dataset's folder.
         split: train, val or test.
         frames: only these: their names, or a list file of them.
-        labels: read labels. Without them no label file is needed (and nobody can peek).
+        labels: read labels. With False, no label file is needed or opened.
         label_map: the classes; those of the dataset if not given.
 
     Raises:

@@ -66,7 +66,7 @@ class SemanticKitti(ScanPairs):
             for scan in sorted((folder / sequence / "velodyne").glob("[0-9]*.bin"))
         ]
         if not pairs:
-            raise ValueError(f"{folder}: sequences {', '.join(chosen)} hold no scans in velodyne/; unpack them again.")
+            raise ValueError(f"{folder}: sequences {', '.join(chosen)} have no scans in velodyne/; unpack them again.")
         return pairs
 
     def label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
@@ -83,7 +83,7 @@ class SemanticKitti(ScanPairs):
         if sequences is None and not there:
             looked_for = ", ".join(splits[split])
             raise ValueError(
-                f"{folder}: no sequence of split {split} is there; looked for SS/velodyne with SS {looked_for}."
+                f"{folder}: no sequence of split {split} found; looked for SS/velodyne with SS {looked_for}."
             )
         wanted = there if sequences is None else sorted({str(sequence).zfill(2) for sequence in sequences})
         if foreign := [sequence for sequence in wanted if sequence not in splits[split]]:

@@ -26,7 +26,7 @@ from rangeseg.types import Scan
 
 
 class SyntheticStreets(ScanDataset):
-    """Scans of streets that nobody has seen, labelled to the last point. Needs Open3D (extra `view`).
+    """Scans of generated streets with a label for every point. Needs Open3D (extra `view`).
 
     Args:
         root: unused; there are no files.

@@ -29,11 +29,11 @@ def class_weights(settings: SupervisedConfig, label_map: LabelMap) -> Tensor | N
     if shares := settings.frequencies:
         if odd := sorted(set(shares) ^ set(label_map.names)):
             raise ConfigError(
-                f"supervised.frequencies: {', '.join(odd)}: each class of {label_map.dataset} needs one, and nothing "
-                "else has one. Count them with rangeseg stats."
+                f"supervised.frequencies: {', '.join(odd)}: missing or not a class of {label_map.dataset}. Give "
+                "one for each class. Measure them with rangeseg stats."
             )
         if wrong := [name for name, share in shares.items() if not 0 <= share <= 1]:
-            raise ConfigError(f"supervised.frequencies: {', '.join(wrong)}: not a share of a whole; give 0 to 1.")
+            raise ConfigError(f"supervised.frequencies: {', '.join(wrong)}: not shares; give numbers from 0 to 1.")
         label_map = replace(label_map, frequencies=np.array([shares[name] for name in label_map.names]))
     try:
         weights = loss_weights(label_map, settings.class_weights)

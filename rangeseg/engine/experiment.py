@@ -160,7 +160,7 @@ class Experiment:
             raise ConfigError(f"data: {error}") from error
 
     def make_network(self, num_classes: int | None = None, *, weights: bool = True) -> Network:
-        """A new network with initial weights that `runtime.seed` decides; a pair of them where the method asks for it.
+        """`network` with initial weights from `runtime.seed`; two networks if `method` trains a pair.
 
         Args:
             num_classes: K; the dataset's if not given.
@@ -190,7 +190,7 @@ class Experiment:
         return network
 
     def inference_model(self, network: Callable[[Tensor], Tensor], *, compile: bool = False) -> Any:
-        """A network as the config evaluates it, in `runtime.precision` where the device has it.
+        """A copy of the network for inference, in `runtime.precision` if the device supports it.
 
         BatchNorm is fused into the convolutions, in a copy; later updates of the weights do not reach the copy.
         `evaluation.window` cuts the image into overlapping parts.
@@ -212,7 +212,7 @@ class Experiment:
         if not window:
             return network
         if self.input.wrap:
-            raise ConfigError("evaluation.window: a window would cut the cylinder of a range image. Leave it out.")
+            raise ConfigError("evaluation.window: sliding windows do not support range images with wrap. Leave it out.")
         section = {"name": "window"} | window
         return build({"window": SlidingWindow}, section, "evaluation.window", network=network)
 
@@ -243,8 +243,8 @@ class Experiment:
         shipped = ", ".join(sorted(path.stem for path in folder.glob("*.txt"))) or "there are none; see rangeseg split"
         dataset = self.config.data.dataset.get("name")
         raise ConfigError(
-            f"{name!r} is neither a file nor a list shipped for {dataset}: {shipped}. How lists are drawn "
-            f"is in datasets/{dataset}/README.md."
+            f"{name!r} is neither a file nor a list shipped for {dataset}: {shipped}. For how to draw "
+            f"lists, see datasets/{dataset}/README.md."
         )
 
 
@@ -260,7 +260,7 @@ def dataset_class(name: Any) -> type[Dataset]:
     found = lookup(DATASETS, name, "data.dataset")
     if not (isinstance(found, type) and issubclass(found, Dataset)):
         raise ConfigError(
-            f"data.dataset.name: {name!r} is not a Dataset; a class of your own derives from "
+            f"data.dataset.name: {name!r} is not a Dataset; a user's class must derive from "
             "rangeseg.data.dataset.ScanDataset or rangeseg.photos.dataset.PhotoDataset."
         )
     return found
@@ -270,6 +270,6 @@ def _check(made: object, base: type, path: str, section: dict[str, Any]) -> None
     """Refuse a component whose class does not derive from the base that declares all that rangeseg asks of it."""
     if not isinstance(made, base):
         raise ConfigError(
-            f"{path}.name: {section.get('name')!r} makes a {type(made).__name__}; a class of your own derives from "
+            f"{path}.name: {section.get('name')!r} makes a {type(made).__name__}; a user's class must derive from "
             f"{base.__module__}.{base.__name__}."
         )

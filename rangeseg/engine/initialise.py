@@ -39,7 +39,7 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
             f"{KEY}: {path} has channels {channels}, but data.channels are {config.data.channels}. Use the same list."
         )
     if classes != experiment.label_map.names:
-        raise ConfigError(f"{KEY}: {path} tells the classes {', '.join(classes)} apart, not those of this dataset.")
+        raise ConfigError(f"{KEY}: {path} has the classes {', '.join(classes)}, not those of this dataset.")
     try:
         network.load_state_dict(state["teacher"])
     except RuntimeError as error:

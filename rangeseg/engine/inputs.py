@@ -54,7 +54,7 @@ class ScanInput:
     def __init__(self, config: Config) -> None:
         if (scale := config.evaluation.scale) != 1:
             raise ConfigError(
-                f"evaluation.scale: {scale} makes photographs smaller or larger; the size of range images is in "
+                f"evaluation.scale: {scale} resizes photographs; the size of range images is in "
                 "data.projection. Leave it out."
             )
         self._data = config.data
@@ -110,19 +110,19 @@ class PhotoInput:
         data = config.data
         if foreign := [name for name in data.channels if name not in COLORS]:
             raise ConfigError(
-                f"data.channels: photographs have no {', '.join(foreign)}. Write channels: [red, green, blue] with "
-                "their mean and std, ImageNet's are [0.485, 0.456, 0.406] and [0.229, 0.224, 0.225]."
+                f"data.channels: photographs have no channel {', '.join(foreign)}. Write channels: [red, green, "
+                "blue] with their mean and std (ImageNet: [0.485, 0.456, 0.406] and [0.229, 0.224, 0.225])."
             )
         if data.label_fraction < 1:
             raise ConfigError(
-                f"data.label_fraction: {data.label_fraction} keeps single pixels of scans; write 1.0 for photographs, "
-                "and a list of the labelled ones in data.labelled."
+                f"data.label_fraction: {data.label_fraction} keeps single pixels of scans only; write 1.0 for "
+                "photographs, and name a list of labelled photographs in data.labelled."
             )
         if data.projection not in ({}, type(data)().projection):
-            raise ConfigError("data.projection: photographs are not projected. Leave it out.")
+            raise ConfigError("data.projection: photographs have no projection. Leave it out.")
         if (name := config.evaluation.back_projection.get("name")) in NEED_RANGES:
             raise ConfigError(
-                f"evaluation.back_projection.name: {name!r} compares ranges, which photographs do not have. Write "
+                f"evaluation.back_projection.name: {name!r} needs ranges, which photographs do not have. Write "
                 "back_projection: {name: nearest}."
             )
 

@@ -31,7 +31,7 @@ class Method:
     """
 
     def make_network(self, make: Callable[[int], Network]) -> Network:
-        """What is trained.
+        """Create the network to train.
 
         Args:
             make: number -> a network; each number has initial weights of its own.
@@ -82,7 +82,7 @@ class FixMatch(Method):
 
 
 class Pair(Network):
-    """Two networks that learn side by side; the first is the one that is used.
+    """Two networks that train together; the first one is used for inference.
 
     Args:
         first: (B, C, H, W) -> (B, K, H, W) logits.

@@ -79,7 +79,7 @@ def supervised_loss(
 
 
 def range_weight(settings: SupervisedConfig, channels: Channels, labelled: View) -> Tensor | None:
-    """(B, H, W) range / `supervised.range_weight_m`, or None where that is 0."""
+    """(B, H, W) range / `supervised.range_weight_m`, or None if that is 0."""
     if not settings.range_weight_m:
         return None
     return channels.read(labelled.image, "range").clamp(min=0) / settings.range_weight_m

@@ -57,7 +57,7 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
     fabric = make_fabric(config.runtime)
     folder = Path(config.runtime.out)
     if not resume and (folder / "last.pt").exists():
-        raise ConfigError(f"runtime.out: {folder} already holds a run. Go on with --resume, or choose another folder.")
+        raise ConfigError(f"runtime.out: {folder} already holds a run. Use --resume, or choose another folder.")
     experiment = Experiment(config)
     data = TrainingData.open(experiment)
     network = experiment.make_network()

@@ -25,7 +25,7 @@ OTHER = ("root", "dataset", "split", "frames", "projection")
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What `train` reads, opened and checked before training starts."""
+    """The data that `train` reads, opened and checked before training starts."""
 
     labelled: Views
     unlabelled: Views
@@ -65,8 +65,8 @@ def _views(experiment: Experiment, split: str, subset: str | None, classes: Labe
     data = experiment.config.data
     if source.label_map.names != classes.names:
         raise ConfigError(
-            f"{data.root}: its classes are {', '.join(source.label_map.names)}; those that are scored are "
-            f"{', '.join(classes.names)}. Labelled sources need the classes of data.dataset, in its order."
+            f"{data.root}: its classes are {', '.join(source.label_map.names)}; the scored classes are "
+            f"{', '.join(classes.names)}. Labelled sources need the classes of data.dataset in the same order."
         )
     if data.label_fraction < 1 and isinstance(experiment.input, ScanInput):
         source = SparseLabels(source, experiment.input.projection, data.label_fraction, data.label_seed)
@@ -88,6 +88,6 @@ def _open_other(experiment: Experiment, section: dict[str, Any], path: str, clas
         if ours != theirs:
             raise ConfigError(
                 f"{path}.projection: makes {theirs[0]} x {theirs[1]} pixels, data.projection {ours[0]} x {ours[1]}. "
-                "Give both one size."
+                "Give both the same size."
             )
     return views

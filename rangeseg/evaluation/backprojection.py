@@ -157,7 +157,7 @@ def nearest_label(
 
 
 class BackProjection(ABC):
-    """The base of what turns a prediction of pixels into the labels of elements, with its settings bound."""
+    """Turns pixel predictions into point labels, with its settings bound."""
 
     reads_logits: ClassVar[bool] = False
     """`prediction` is (K, H, W) logits, not (H, W) train ids."""
@@ -169,7 +169,7 @@ class BackProjection(ABC):
 
 @dataclass(frozen=True)
 class NearestPixel(BackProjection):
-    """`nearest_pixel` as a setting."""
+    """`nearest_pixel` as a setting without arguments."""
 
     def __call__(
         self, image: RangeImage | PaddedImage, prediction: NDArray[np.integer], num_classes: int

@@ -172,7 +172,7 @@ def read_head(path: Path) -> PointHead:
 
 @dataclass(frozen=True)
 class HeadLabels(BackProjection):
-    """A `PointHead` as a back-projection. Points whose whole window is of one class keep it.
+    """A `PointHead` as a back-projection. A point keeps the class of its window if the window has only one class.
 
     Args:
         file: of `rangeseg fit-head`.

@@ -24,7 +24,7 @@ from rangeseg.networks.layers import ActivationName, Conv3x3NormAct, check_input
 
 
 class CENet(Network):
-    """The published CENet at the defaults, and its smaller relatives.
+    """CENet. The defaults give the published network; other arguments give smaller ones.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.
 

@@ -27,7 +27,7 @@ KEY = "rangeseg"
 
 
 class ExportedNetwork(Network):
-    """(B, C, H, W) normalised images -> (B, K, H, W) logits, as the network that was exported.
+    """(B, C, H, W) normalised images -> (B, K, H, W) logits, like the network that was exported.
 
     The file's graph normalises by itself, for the sake of other programs; here its input is made from the normalised
     image. A pixel that is 0 in all channels is told to be not valid, which it is, or is as good as.

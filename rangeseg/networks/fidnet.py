@@ -129,7 +129,7 @@ def _stem(in_channels: int, channels: Sequence[int], azimuth_stride: int) -> nn.
 
 
 class FIDNet(Network):
-    """The published FIDNet (ResNet34_point) at the defaults, and its smaller relatives.
+    """FIDNet (ResNet34_point). The defaults give the published network; other arguments give smaller ones.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.
 

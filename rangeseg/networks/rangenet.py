@@ -76,7 +76,7 @@ class Stage(nn.Module):
 
 
 class RangeNet(Network):
-    """The published RangeNet++ without its softmax at the defaults, and its smaller relatives.
+    """RangeNet++ without its softmax. The defaults give the published network; other arguments give smaller ones.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.
 

@@ -135,7 +135,7 @@ def resize_positions(positions: Tensor, grid: tuple[int, int], size: tuple[int, 
 
 
 class RangeViT(Network):
-    """The published RangeViT on ViT-S without its point refiner (KPConv) at the defaults, and its smaller relatives.
+    """RangeViT on ViT-S without its point refiner (KPConv). The defaults give the published network.
 
     Args:
         in_channels: C.

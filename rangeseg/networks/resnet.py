@@ -157,7 +157,7 @@ class ResNet(Trunk):
 
 
 class WithEncoder(Network):
-    """A network on a trunk: two groups of weights, and BatchNorm that may be frozen.
+    """A network on an encoder: two groups of weights, and BatchNorm that may be frozen.
 
     Args:
         trunk: the part that may have been trained before.

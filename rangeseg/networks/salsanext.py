@@ -27,7 +27,7 @@ from rangeseg.networks.salsanext_blocks import Branches, Context, Residual
 
 
 class SalsaNext(Network):
-    """The published SalsaNext at the defaults, without its softmax and its uncertainty.
+    """SalsaNext without its softmax and its uncertainty. The defaults give the published network.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.
 

@@ -107,7 +107,7 @@ class Fire(nn.Module):
 
 
 class SqueezeSegV2(Network):
-    """The published SqueezeSegV2 without its softmax and its CRF at the defaults, and its smaller relatives.
+    """SqueezeSegV2 without its softmax and CRF. The defaults give the published network; others give smaller ones.
 
     Parameters are registered in the order of the published checkpoints, so weights map one to one by position.
 

@@ -172,7 +172,7 @@ def write_label_image(path: str | Path, raw: NDArray[np.integer], palette: NDArr
     if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "iu":
         raise ValueError(f"{path}: labels are {raw.dtype} of shape {raw.shape}; give (H, W) integers.")
     if raw.min() < 0 or raw.max() > most:
-        raise ValueError(f"{path}: labels run from {raw.min()} to {raw.max()}; give 0 to {most}.")
+        raise ValueError(f"{path}: labels range from {raw.min()} to {raw.max()}; give 0 to {most}.")
     picture = Image.fromarray(raw.astype(np.uint8 if raw.max() < 256 else np.uint16))
     if palette is not None:
         picture.putpalette(palette.tobytes())
