@@ -81,7 +81,7 @@ def test_the_plain_loader_shows_the_same(photo_config: Config) -> None:
 
 def test_a_benchmark_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark"]) == 1
-    assert "Give SemanticKITTI's folder, or --photos CONFIG" in capsys.readouterr().err
+    assert "Give the folder of SemanticKITTI, or --photos CONFIG" in capsys.readouterr().err
 
 
 def test_the_command_times_every_stage(kitti_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

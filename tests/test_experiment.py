@@ -71,7 +71,7 @@ def test_a_class_without_its_base_is_refused(tiny_config: Config, section: str, 
         "perturbation": lambda: made.perturbation,
         "evaluation.back_projection": lambda: made.back_projection,
     }
-    with pytest.raises(ConfigError, match=rf"{section}\.name: .*{plain}.* derives from .*{base}"):
+    with pytest.raises(ConfigError, match=rf"{section}\.name: .*{plain}.* must derive from .*{base}"):
         use[section]()
 
 
