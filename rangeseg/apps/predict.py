@@ -68,7 +68,7 @@ def predict_inputs(
             problems = count_problems(segmenter.label_map, source.split or split, names)
             refuse(zip, problems, cure="Pack a part with --partial.")
         if not inputs and source is None:
-            raise ValueError(f"There is nothing to predict. Give files or folders of {samples}, or --split test.")
+            raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
         share = rank.share(tasks)
         done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, overwrite=overwrite, workers=workers)
@@ -79,7 +79,7 @@ def predict_inputs(
         beside = files.finish(out, source) if source is not None else []
         problems = check_predictions(tasks, out, files, workers=workers)
         if problems := problems + (files.problems(out, source) if source is not None else []):
-            raise ValueError(f"Predictions do not fit their {samples}:\n" + "\n".join(problems))
+            raise ValueError(f"Predictions do not match their {samples}:\n" + "\n".join(problems))
         now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
         yield f"{len(tasks)} {samples} labelled in {out} ({now}); counts and values checked."
         if zip:

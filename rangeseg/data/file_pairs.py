@@ -65,7 +65,9 @@ class FilePairs(Dataset):
             raise ValueError(f"{self._label_map.dataset} has no split {split!r}; use {known}.")
         self._pairs = tuple(self.find(Path(root), split))
         if not self._pairs:
-            raise ValueError(f"{root}: holds no {self.kind}s of split {split}; see datasets/{self.folder}/README.md.")
+            raise ValueError(
+                f"{root}: contains no {self.kind}s of split {split}; see datasets/{self.folder}/README.md."
+            )
         if frames is not None:
             self._pairs = self._keep(self.read_list(frames) if isinstance(frames, str | Path) else frames)
 
@@ -142,7 +144,7 @@ class FilePairs(Dataset):
             return read(pair.file, **self.read_by())
         if not pair.label.exists():
             raise ValueError(
-                f"{pair.label}: missing, the labels of {pair.file}. Unpack {self.labels_in} there, or open the "
+                f"{pair.label}: the labels of {pair.file} are missing. Unpack {self.labels_in} there, or open the "
                 f"{self.kind}s with labels=False."
             )
         return read(pair.file, pair.label, label_map=self._label_map, **self.read_by())
