@@ -268,3 +268,17 @@ def test_null_labels_are_refused_in_a_file_and_translated_in_a_stored_config(key
         read_config(minimal, [f"data.{key}=null"])
     stored = config_from_yaml(f"data: {{root: x, {key}: null}}\noptim: {{steps: 1}}\nruntime: {{out: x}}\n")
     assert getattr(stored.data, key) == "all"
+
+
+def test_a_base_may_be_a_shipped_config_or_a_file_beside(tmp_path: Path) -> None:
+    """The same contents as joined on the command line; a file of the same name beside it comes first."""
+    (tmp_path / "mine.yaml").write_text("base: [mini_kitti, fixmatch]\ndata: {root: somewhere}\noptim: {lr: 0.25}\n")
+    more = ["runtime.out=x"]
+    joined = read_config("mini_kitti+fixmatch", ["data.root=somewhere", "optim.lr=0.25", *more])
+    assert write_config(read_config(tmp_path / "mine.yaml", more)) == write_config(joined)
+    (tmp_path / "mini_kitti").write_text("optim: {steps: 77}\n")
+    (tmp_path / "mine.yaml").write_text("base: mini_kitti\ndata: {root: somewhere}\n")
+    assert read_config(tmp_path / "mine.yaml", more).optim.steps == 77
+    (tmp_path / "mine.yaml").write_text("base: mini_kiti\n")
+    with pytest.raises(ConfigError, match=r"mini_kiti: no such file, and no shipped config .* 'mini_kitti'"):
+        read_config(tmp_path / "mine.yaml")

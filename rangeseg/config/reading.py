@@ -61,7 +61,8 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: a YAML file, the name of a shipped config, or several of these joined by ``+``, later ones above:
-            ``semantic_kitti+cutmix``. `base:` in a file is another one, relative to it, or a list of some.
+            ``semantic_kitti+cutmix``. `base:` in a file names the layers beneath it in the same words, one or a list;
+            a file beside it comes before a shipped config.
         overrides: as ``optim.lr=1e-3`` or ``perturbation.name=cutout``. A component whose name changes starts
             from its own defaults.
 
@@ -74,7 +75,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return config_from([*layers, _overrides(overrides)], place=place_of(path))
 
 
-def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig]:
+def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig | Mapping[str, Any]]:
     """A file's bases, lowest first, and the file."""
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
@@ -82,7 +83,12 @@ def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig]:
     layer = _read_yaml(path)
     bases = layer.pop("base", None) or []
     names = [bases] if isinstance(bases, str) else bases
-    return [low for name in names for low in _layers(path.parent / name, (*above, path.resolve()))] + [layer]
+    lower: list[DictConfig | Mapping[str, Any]] = []
+    for name in names:
+        beside = path.parent / name
+        for found in [beside] if beside.is_file() else find_layers(name):
+            lower += _layers(found, (*above, path.resolve())) if isinstance(found, Path) else [found]
+    return [*lower, layer]
 
 
 def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str | None = None) -> Config:

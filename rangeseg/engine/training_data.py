@@ -87,7 +87,7 @@ def _open_other(experiment: Experiment, section: dict[str, Any], path: str, clas
         ours, theirs = experiment.input.size, other.input.size
         if ours != theirs:
             raise ConfigError(
-                f"{path}.projection: makes {theirs[0]} x {theirs[1]} pixels, but data.projection makes {ours[0]} x {ours[1]}. "
-                "Give both the same size."
+                f"{path}.projection: makes {theirs[0]} x {theirs[1]} pixels, but data.projection makes "
+                f"{ours[0]} x {ours[1]}. Give both the same size."
             )
     return views
