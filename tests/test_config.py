@@ -194,7 +194,7 @@ def test_a_key_of_version_0_1_is_refused_in_a_file_and_translated_in_a_stored_co
         stored = stored.replace("far_m: 1", "far_m: 1, hardest: 0.5")
     found: Any = config_from_yaml(stored)
     for part in new.split("."):
-        found = getattr(found, part)
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
     assert found in (1, {"name": "cbst"}, {"backbone": 0.5})
 
 

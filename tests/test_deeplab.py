@@ -1,4 +1,4 @@
-"""DeepLab v2 and v3+ and their trunks: published sizes and names, any image size, frozen norms, weights from files."""
+"""DeepLab v2 and v3+ and their encoders: published sizes and names, any image size, frozen norms, files of weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rangeseg.config import OptimConfig
 from rangeseg.engine.optimizer import make_optimizer, parameter_groups
 from rangeseg.networks import create_network
 from rangeseg.networks.base import Network
-from rangeseg.networks.pretrained import load_trunk
+from rangeseg.networks.pretrained import load_encoder
 from rangeseg.networks.resnet import Bottleneck, ResNet
 from rangeseg.registry import ConfigError
 from rangeseg.teacher import EmaTeacher
@@ -66,11 +66,11 @@ def test_names_and_shapes_are_torchvisions() -> None:
 @pytest.mark.parametrize("caffe", [False, True])
 @pytest.mark.parametrize(("output_stride", "sizes"), [(8, (16, 8, 8, 8)), (16, (16, 8, 4, 4)), (32, (16, 8, 4, 2))])
 def test_stages_have_the_size_of_their_stride(caffe: bool, output_stride: int, sizes: tuple[int, ...]) -> None:
-    trunk = ResNet(layers=50, output_stride=output_stride, caffe=caffe, width=4).eval()
-    stages = trunk(image(64, 64))
+    encoder = ResNet(layers=50, output_stride=output_stride, caffe=caffe, width=4).eval()
+    stages = encoder(image(64, 64))
     grown = int(caffe)  # its pool rounds up
     assert [stage.shape[-1] for stage in stages] == [32] + [size + grown for size in sizes]
-    assert tuple(stage.shape[1] for stage in stages) == trunk.channels
+    assert tuple(stage.shape[1] for stage in stages) == encoder.channels
 
 
 def test_a_dilated_block_is_the_plain_one_on_every_other_pixel() -> None:
@@ -185,7 +185,7 @@ class TestWeights:
     def test_old_files_without_counters_fit(self, tmp_path: Path) -> None:
         state = {k: v for k, v in ResNet(layers=50, width=4).state_dict().items() if "num_batches" not in k}
         torch.save(state, tmp_path / "old.pth")
-        load_trunk(ResNet(layers=50, width=4), str(tmp_path / "old.pth"), 50)
+        load_encoder(ResNet(layers=50, width=4), str(tmp_path / "old.pth"), 50)
 
     def test_files_that_are_no_weights_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 and no more")

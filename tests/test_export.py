@@ -38,8 +38,8 @@ SMALL = {
     | {"positions": [8, 3]},  # as many rows as the views have
     "deeplab_v2": {"layers": 50, "width": 4},
     "deeplab_v3plus": {"layers": 50, "width": 4},
-    "unet": {"trunk": "resnet18", "width": 4},
-    "pspnet": {"trunk": "resnet18", "width": 4},
+    "unet": {"encoder": "resnet18", "width": 4},
+    "pspnet": {"encoder": "resnet18", "width": 4},
 }
 """Each network, small; one without an entry is exported as it is."""
 

@@ -45,7 +45,7 @@ SCANS: dict[str, dict[str, Any]] = {
     "lasermix": {"perturbation": {"name": "lasermix"}, "consistency": {"pair": "labelled"}},
     "frustummix": {"perturbation": {"name": "frustummix"}, "optim": {"accumulate": 2}},
     "polarmix": {"perturbation": {"name": "polarmix", "copies": 3}, "consistency": {"pair": "labelled"}},
-    "classmix": {"perturbation": {"name": "classmix"}, "teacher": {"together": False, "mode": "train"}},
+    "classmix": {"perturbation": {"name": "classmix"}, "teacher": {"joint": False, "mode": "train"}},
     "ict": {"perturbation": {"name": "ict"}, "consistency": {"kind": "logits_smoothl1"}},
     "vat": {"perturbation": {"name": "vat"}},
     "geometric": {"perturbation": {"name": "geometric"}},

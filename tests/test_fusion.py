@@ -51,8 +51,8 @@ def test_a_network_answers_as_before_without_its_norms(
     [
         ("deeplab_v2", {"layers": 50, "width": 4}),
         ("deeplab_v3plus", {"layers": 50, "width": 4}),
-        ("pspnet", {"trunk": "resnet18", "width": 4}),
-        ("unet", {"trunk": "resnet18", "width": 4}),
+        ("pspnet", {"encoder": "resnet18", "width": 4}),
+        ("unet", {"encoder": "resnet18", "width": 4}),
     ],
 )
 def test_so_do_those_of_photographs(name: str, more: dict[str, Any], generator: torch.Generator) -> None:

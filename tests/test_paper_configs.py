@@ -92,7 +92,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], int, list[int]]] = {
     "isic2017": (
         {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "steps": 40_000, "clip": None}
         | {"lr": 0.1, "lr_multipliers": {"backbone": 0.1}},
-        {"trunk": "timm:densenet161", "freeze_batchnorm": "none"},
+        {"encoder": "timm:densenet161", "freeze_batchnorm": "none"},
         10,
         [224, 224],
     ),
@@ -157,7 +157,7 @@ class TestFiles:
         assert (config.data.batch_labelled, config.data.batch_unlabelled) == (batch, batch)
         assert config.data.augmentation["crop"] == crop
         assert config.data.unlabelled == "all"
-        assert (config.teacher.decay, config.teacher.mode, config.teacher.together) == (0.99, "train", False)
+        assert (config.teacher.decay, config.teacher.mode, config.teacher.joint) == (0.99, "train", False)
         loss = config.consistency
         assert (loss.threshold, loss.confidence, loss.normalise, loss.rampup) == (0.97, "mean", "all", 0)
         assert (config.supervised.cross_entropy, config.supervised.lovasz) == (1.0, 0.0)
@@ -234,8 +234,8 @@ def small(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 REDUCED = {
     "deeplab_v2": ["network.layers=50", "network.width=4", "data.augmentation.crop=[65,65]"],
     "deeplab_v3plus": ["network.layers=50", "network.width=4", "data.augmentation.crop=[65,65]"],
-    "pspnet": ["network.trunk=resnet18", "network.width=4", "data.augmentation.crop=[65,65]"],
-    "unet": ["network.trunk=resnet18", "network.width=8", "data.augmentation.crop=[64,64]"],
+    "pspnet": ["network.encoder=resnet18", "network.width=4", "data.augmentation.crop=[65,65]"],
+    "unet": ["network.encoder=resnet18", "network.width=8", "data.augmentation.crop=[64,64]"],
 }
 FEW = [
     "network.weights=none",
@@ -285,8 +285,8 @@ def count(module: nn.Module) -> int:
 @every_folder
 def test_the_full_network_has_its_size_and_gives_logits(folder: str) -> None:
     config = read(folder, "network.weights=none")
-    if str(config.network.get("trunk", "")).startswith("timm:"):
-        pytest.importorskip("timm", reason="the trunk is timm's, which is not installed", exc_type=ImportError)
+    if str(config.network.get("encoder", "")).startswith("timm:"):
+        pytest.importorskip("timm", reason="the encoder is timm's, which is not installed", exc_type=ImportError)
     classes = Experiment(config).label_map.num_classes
     with torch.device("meta"):
         assert count(Experiment(config).make_network(classes)) == SIZES[folder]

@@ -1,4 +1,4 @@
-"""The U-net, PSPNet and their trunks: published sizes, any image, one layout of weights; timm's by its own rules."""
+"""The U-net, PSPNet and their encoders: published sizes, any image, one layout of weights; timm's by its own rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rangeseg.networks import create_network
-from rangeseg.networks.encoders import TimmTrunk, make_encoder
+from rangeseg.networks.encoders import TimmEncoder, make_encoder
 from rangeseg.networks.pspnet import part_means
 from rangeseg.networks.resnet import ResNet
 
@@ -60,7 +60,7 @@ def count(module: nn.Module) -> int:
 
 def make(name: str, **more: Any) -> nn.Module:
     torch.manual_seed(0)
-    return create_network(name, **({"in_channels": 3, "num_classes": 5, "trunk": "resnet18", "width": 4} | more))
+    return create_network(name, **({"in_channels": 3, "num_classes": 5, "encoder": "resnet18", "width": 4} | more))
 
 
 def image(rows: int = 64, columns: int = 96) -> Tensor:
@@ -83,8 +83,8 @@ def test_the_decoders_are_the_published_ones(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setitem(sys.modules, "timm", FakeTimm(DENSENET_161))
     with torch.device("meta"):
-        dense = make("unet", trunk="timm:densenet161", width=64)
-        resnet = make("unet", trunk="resnet101", width=64)
+        dense = make("unet", encoder="timm:densenet161", width=64)
+        resnet = make("unet", encoder="resnet101", width=64)
     assert blocks(dense) == [(2208, 768), (768, 384), (384, 96), (96, 96)]
     assert dense.lateral.weight.shape == (2208, 2112, 1, 1)
     assert blocks(resnet) == [(1024, 512), (512, 256), (256, 64), (64, 64)]
@@ -101,17 +101,17 @@ def test_the_pyramid_is_the_published_one() -> None:
     assert network.fuse[0][0].weight.shape == (512, 2048 + 4 * 512, 3, 3)
 
 
-@pytest.mark.parametrize("trunk", ["resnet18", "resnet50", "timm:any"])
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet50", "timm:any"])
 @pytest.mark.parametrize("name", ["unet", "pspnet"])
 def test_every_weight_learns_and_eval_ignores_batch_mates(
-    name: str, trunk: str, monkeypatch: pytest.MonkeyPatch
+    name: str, encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "timm", FakeTimm())
-    if (name, trunk) == ("pspnet", "timm:any"):
+    if (name, encoder) == ("pspnet", "timm:any"):
         with pytest.raises(ValueError, match=r"timm:any has output stride 32, not 8; choose a ResNet"):
-            make(name, trunk=trunk)
+            make(name, encoder=encoder)
         return
-    network = make(name, trunk=trunk)
+    network = make(name, encoder=encoder)
     logits = network(image())
     assert logits.shape == (2, 5, 64, 96)
     logits.square().mean().backward()
@@ -128,13 +128,13 @@ def test_a_unet_asks_for_whole_blocks_and_pspnet_for_nothing() -> None:
     with pytest.raises(ValueError, match=r"width 100 is not divisible by the network's stride 32\. Use 96 or 128"):
         make("unet")(image(64, 100))
     assert make("pspnet").eval()(image(33, 49)).shape == (2, 5, 33, 49)
-    with pytest.raises(ValueError, match="cylinder"):
+    with pytest.raises(ValueError, match="does not support wrap"):
         make("unet", wrap=True)
 
 
 def test_unknown_trunks_and_absent_timm_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        ValueError, match=r"no 'resnet20'; choose from resnet18, resnet34, resnet50, resnet101, or timm"
+        ValueError, match=r"'resnet20' is unknown; choose from resnet18, resnet34, resnet50, resnet101, or timm"
     ):
         make_encoder("resnet20", 3)
     monkeypatch.setitem(sys.modules, "timm", None)
@@ -145,18 +145,18 @@ def test_unknown_trunks_and_absent_timm_are_told(monkeypatch: pytest.MonkeyPatch
 def test_timm_is_asked_for_features_and_for_ones_own_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     timm = FakeTimm()
     monkeypatch.setitem(sys.modules, "timm", timm)
-    TimmTrunk("densenet161", 4)
-    TimmTrunk("densenet161", weights="imagenet")
-    TimmTrunk("densenet161", weights=str(tmp_path / "own.pth"))
+    TimmEncoder("densenet161", 4)
+    TimmEncoder("densenet161", weights="imagenet")
+    TimmEncoder("densenet161", weights=str(tmp_path / "own.pth"))
     plain, imagenet, own = timm.calls
     assert plain == {"name": "densenet161", "pretrained": False, "in_chans": 4, "features_only": True}
     assert imagenet == plain | {"pretrained": True, "in_chans": 3}
     assert own == imagenet | {"pretrained_cfg_overlay": {"file": str(tmp_path / "own.pth")}}
     with pytest.raises(ValueError, match=r"timm:unknown with weights: none cannot be made \(Unknown model"):
-        TimmTrunk("unknown")
+        TimmEncoder("unknown")
     monkeypatch.setitem(sys.modules, "timm", FakeTimm(reduction=(4, 8, 16, 32, 64)))
     with pytest.raises(ValueError, match=r"choose another, e\.g\. timm:densenet161"):
-        TimmTrunk("vit")
+        TimmEncoder("vit")
 
 
 def test_trunk_weights_come_from_a_file(tmp_path: Path) -> None:

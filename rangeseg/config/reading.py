@@ -33,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "rampup": 0,
             "pair": "unlabelled",
         },
-        "teacher": {"decay": 0.99, "warmup": False, "buffers": "ema", "mode": "train", "together": False},
+        "teacher": {"decay": 0.99, "warmup": False, "buffers": "ema", "mode": "train", "joint": False},
         "supervised": {"cross_entropy": 1.0, "lovasz": 0.0, "class_weights": "none"}
         | {"boundary": 0.0, "focal_gamma": 0.0, "ohem_ratio": 0.0, "range_weight_m": 0.0, "auxiliary": 0.0},
         "optim": {"clip": None},
@@ -49,6 +49,8 @@ RENAMED = {
     "teacher.recount": "teacher.update_bn",
     "optim.multipliers": "optim.lr_multipliers",
     "runtime.pictures": "runtime.log_images",
+    "teacher.together": "teacher.joint",
+    "network.trunk": "network.encoder",
 }
 """Keys of version 0.1 and what they are called now. A stored config is translated; a file of one's own is refused."""
 
@@ -116,6 +118,8 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
         if section["name"] in RENAMED_PERTURBATIONS:
             old = section["name"]
             raise ConfigError(f"perturbation.name: {old} was renamed to {RENAMED_PERTURBATIONS[old]} in version 0.2.")
+    if "trunk" in config.network and ":" not in str(config.network.get("name")):
+        raise ConfigError(_unknown_key("network.trunk"))
     check(config)
     return config
 

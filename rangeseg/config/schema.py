@@ -144,7 +144,7 @@ class TeacherConfig:
     warmup: bool = False
     buffers: str = choice("ema", "ema", "copy", "own")
     mode: str = choice("eval", "eval", "train")
-    together: bool = True
+    joint: bool = True
     """Predict both batches of a mix in one forward pass; in mode train the BatchNorm statistics are those of both."""
     update_bn: int = number(0, least=0)
     """Number of steps whose training views are used to recompute the BatchNorm statistics when training ends; 0: keep

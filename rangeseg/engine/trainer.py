@@ -167,7 +167,7 @@ class Trainer:
         labelled = pseudo_labels(
             teacher,
             *((a, b) if self.perturbation.uses_b else (a,)),
-            joint=self.config.teacher.together,
+            joint=self.config.teacher.joint,
             logits=settings.kind.startswith("logits"),
             labels=settings.pair == "labelled",
         )

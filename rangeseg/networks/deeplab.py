@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rangeseg.networks.layers import check_input, conv_norm_relu
-from rangeseg.networks.pretrained import load_trunk
+from rangeseg.networks.pretrained import load_encoder
 from rangeseg.networks.resnet import Freeze, ResNet, WithEncoder
 
 RATES_V2 = (6, 12, 18, 24)
@@ -24,11 +24,11 @@ class DeepLabV2(WithEncoder):
         in_channels: C.
         num_classes: K.
         layers: 50 or 101.
-        width: of the trunk; 64 is the published one.
+        width: of the encoder; 64 is the published one.
         branches: how many of the four rates count. The code behind the published numbers returns after two (6 and 12);
             the others then get no gradient, there as here.
         freeze_batchnorm: "none", "backbone" or "all"; the paper's runs on Pascal VOC and Cityscapes freeze all.
-        weights: "none", "imagenet", or a file with the trunk's weights.
+        weights: "none", "imagenet", or a file with the encoder's weights.
         wrap: must be False.
 
     Raises:
@@ -59,7 +59,7 @@ class DeepLabV2(WithEncoder):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0, 0.01)
-        load_trunk(self.backbone, weights, layers)
+        load_encoder(self.backbone, weights, layers)
         self.freeze()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -77,10 +77,10 @@ class DeepLabV3Plus(WithEncoder):
         in_channels: C.
         num_classes: K.
         layers: 50 or 101.
-        output_stride: of the trunk: 8 as the paper's code has it, or 16.
-        width: of the trunk; 64 is the published one.
+        output_stride: of the encoder: 8 as the paper's code has it, or 16.
+        width: of the encoder; 64 is the published one.
         freeze_batchnorm: "none", "backbone" or "all"; the paper's runs freeze the backbone's.
-        weights: "none", "imagenet", or a file with the trunk's weights.
+        weights: "none", "imagenet", or a file with the encoder's weights.
         wrap: must be False.
 
     Raises:
@@ -102,8 +102,8 @@ class DeepLabV3Plus(WithEncoder):
         weights: str = "none",
         wrap: bool = False,
     ) -> None:
-        trunk = ResNet(in_channels, layers=layers, output_stride=output_stride, width=width)
-        super().__init__(trunk, freeze_batchnorm, wrap)
+        encoder = ResNet(in_channels, layers=layers, output_stride=output_stride, width=width)
+        super().__init__(encoder, freeze_batchnorm, wrap)
         inner, low = 4 * width, 3 * width // 4
         rates = RATES_V3 if output_stride == 8 else tuple(rate // 2 for rate in RATES_V3)
         deep = self.backbone.channels[-1]
@@ -119,7 +119,7 @@ class DeepLabV3Plus(WithEncoder):
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and not name.startswith("backbone."):
                 nn.init.kaiming_normal_(module.weight)
-        load_trunk(self.backbone, weights, layers)
+        load_encoder(self.backbone, weights, layers)
         self.freeze()
 
     def forward(self, image: Tensor) -> Tensor:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rangeseg.networks.pretrained import load_trunk
-from rangeseg.networks.resnet import BLOCKS, ResNet, Trunk
+from rangeseg.networks.pretrained import load_encoder
+from rangeseg.networks.resnet import BLOCKS, Encoder, ResNet
 
 REDUCTIONS = [2, 4, 8, 16, 32]
 
 
 def make_encoder(
     name: str, in_channels: int, *, width: int = 64, output_stride: int = 32, weights: str = "none"
-) -> Trunk:
+) -> Encoder:
     """A module (B, C, H, W) -> five features, from half of the image's size on, with their `channels`.
 
     Args:
@@ -28,21 +28,21 @@ def make_encoder(
         weights: "none", "imagenet", or a file.
 
     Raises:
-        ValueError: no such trunk, timm cannot be imported, or weights that do not fit.
+        ValueError: no such encoder, timm cannot be imported, or weights that do not fit.
     """
     if name.startswith("timm:"):
         if output_stride != 32:
-            raise ValueError(f"trunk: {name} has output stride 32, not {output_stride}; choose a ResNet.")
-        return TimmTrunk(name.removeprefix("timm:"), in_channels, weights=weights)
+            raise ValueError(f"encoder: {name} has output stride 32, not {output_stride}; choose a ResNet.")
+        return TimmEncoder(name.removeprefix("timm:"), in_channels, weights=weights)
     resnets = {f"resnet{layers}": layers for layers in BLOCKS}
     if name not in resnets:
-        raise ValueError(f"trunk: {name!r} is unknown; choose from {', '.join(resnets)}, or timm:NAME.")
-    trunk = ResNet(in_channels, layers=resnets[name], output_stride=output_stride, width=width)
-    load_trunk(trunk, weights, resnets[name])
-    return trunk
+        raise ValueError(f"encoder: {name!r} is unknown; choose from {', '.join(resnets)}, or timm:NAME.")
+    encoder = ResNet(in_channels, layers=resnets[name], output_stride=output_stride, width=width)
+    load_encoder(encoder, weights, resnets[name])
+    return encoder
 
 
-class TimmTrunk(Trunk):
+class TimmEncoder(Encoder):
     """A network of timm without its classifier.
 
     Args:
@@ -61,8 +61,8 @@ class TimmTrunk(Trunk):
             import timm
         except (ImportError, RuntimeError) as error:  # a torchvision for another torch raises RuntimeError
             raise ValueError(
-                f"trunk: timm:{name} needs timm, which cannot be imported here ({error}). Install timm with the "
-                "torchvision of your torch, or choose a ResNet: trunk: resnet50."
+                f"encoder: timm:{name} needs timm, which cannot be imported here ({error}). Install timm with the "
+                "torchvision of your torch, or choose a ResNet: encoder: resnet50."
             ) from error
         own = {} if weights in ("none", "imagenet") else {"file": str(Path(weights))}
         try:
@@ -71,10 +71,10 @@ class TimmTrunk(Trunk):
                 **({"pretrained_cfg_overlay": own} if own else {}),
             )  # fmt: skip
         except Exception as error:  # whatever timm, its hub or a foreign file raise
-            raise ValueError(f"trunk: timm:{name} with weights: {weights} cannot be made ({error}).") from error
+            raise ValueError(f"encoder: timm:{name} with weights: {weights} cannot be made ({error}).") from error
         if self.body.feature_info.reduction() != REDUCTIONS:
             raise ValueError(
-                f"trunk: timm:{name} makes features of 1/{self.body.feature_info.reduction()} of the image, not of "
+                f"encoder: timm:{name} makes features of 1/{self.body.feature_info.reduction()} of the image, not of "
                 f"1/{REDUCTIONS}; choose another, e.g. timm:densenet161."
             )
         self.in_channels = in_channels

@@ -26,11 +26,11 @@ NOT_OF_BLOCKS = ("patch_embed.", "head.", "head_dist.", "pre_logits.", "fc_norm.
 Resize = Callable[[Tensor, tuple[int, int], tuple[int, int]], Tensor]
 
 
-def load_trunk(trunk: nn.Module, weights: str, layers: int) -> None:
-    """Put published weights into a trunk.
+def load_encoder(encoder: nn.Module, weights: str, layers: int) -> None:
+    """Put published weights into an encoder.
 
     Args:
-        trunk: with torchvision's names.
+        encoder: with torchvision's names.
         weights: "none" leaves it as it is, "imagenet" fetches torchvision's weights, else a file in the layout of
             torchvision or timm.
         layers: of the ResNet.
@@ -42,7 +42,7 @@ def load_trunk(trunk: nn.Module, weights: str, layers: int) -> None:
         return
     state = _fetch(layers) if weights == "imagenet" else _read(Path(weights))
     state = {name: value for name, value in state.items() if not name.startswith(CLASSIFIER)}
-    own = trunk.state_dict()
+    own = encoder.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}  # old files have none
     problems = _misfits(own, state, counters)
     if problems:
@@ -50,7 +50,7 @@ def load_trunk(trunk: nn.Module, weights: str, layers: int) -> None:
             f"{weights}: these are not the weights of this ResNet-{layers}: {'; '.join(problems[:3])} "
             f"({len(problems)} in all). Choose another file, or weights: none."
         )
-    trunk.load_state_dict(state, strict=False)
+    encoder.load_state_dict(state, strict=False)
 
 
 def load_vit(encoder: nn.Module, path: Path, resize: Resize) -> None:

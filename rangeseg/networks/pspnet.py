@@ -22,15 +22,15 @@ class PSPNet(WithEncoder):
     Args:
         in_channels: C.
         num_classes: K.
-        trunk: resnet18, resnet34, resnet50 or resnet101.
-        output_stride: of the trunk: 8 or 16.
-        width: of the trunk; 64 is the published one, with 512 channels in the pyramid.
+        encoder: resnet18, resnet34, resnet50 or resnet101.
+        output_stride: of the encoder: 8 or 16.
+        width: of the encoder; 64 is the published one, with 512 channels in the pyramid.
         freeze_batchnorm: "none", "backbone" or "all"; the paper's runs freeze the backbone's.
-        weights: "none", "imagenet", or a file with the trunk's weights.
+        weights: "none", "imagenet", or a file with the encoder's weights.
         wrap: must be False.
 
     Raises:
-        ValueError: an unknown trunk, views that are cylinders, or weights that do not fit.
+        ValueError: an unknown encoder, views that are cylinders, or weights that do not fit.
 
     Source:
         Zhao et al., CVPR 2017; French et al., BMVC 2020, table 3 (Pascal VOC).
@@ -41,14 +41,14 @@ class PSPNet(WithEncoder):
         in_channels: int = 3,
         num_classes: int = 21,
         *,
-        trunk: str = "resnet101",
+        encoder: str = "resnet101",
         output_stride: int = 8,
         width: int = 64,
         freeze_batchnorm: Freeze = "none",
         weights: str = "none",
         wrap: bool = False,
     ) -> None:
-        backbone = make_encoder(trunk, in_channels, width=width, output_stride=output_stride, weights=weights)
+        backbone = make_encoder(encoder, in_channels, width=width, output_stride=output_stride, weights=weights)
         super().__init__(backbone, freeze_batchnorm, wrap)
         deep, inner = self.backbone.channels[-1], 8 * width
         self.pyramid = nn.ModuleList(conv_norm_relu(deep, inner, 1) for _ in BINS)

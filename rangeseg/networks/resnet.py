@@ -23,7 +23,7 @@ DILATIONS = {8: ((1, 1), (2, 1), (1, 2), (1, 4)), 16: ((1, 1), (2, 1), (2, 1), (
 Freeze = Literal["none", "backbone", "all"]
 
 
-class Trunk(nn.Module):
+class Encoder(nn.Module):
     """An encoder, usually trained on ImageNet: (B, C, H, W) -> features, from half of the size on."""
 
     in_channels: int
@@ -98,7 +98,7 @@ class PlainBlock(nn.Module):
         return F.relu(out + (image if self.downsample is None else self.downsample(image)), inplace=True)
 
 
-class ResNet(Trunk):
+class ResNet(Encoder):
     """A ResNet without its classifier; stages beyond the output stride are dilated instead of strided.
 
     Args:
@@ -160,8 +160,8 @@ class WithEncoder(Network):
     """A network on an encoder: two groups of weights, and BatchNorm that may be frozen.
 
     Args:
-        trunk: the part that may have been trained before.
-        freeze_batchnorm: "backbone": the trunk's BatchNorm keeps its statistics, whatever mode the network is in;
+        encoder: the part that may have been trained before.
+        freeze_batchnorm: "backbone": the encoder's BatchNorm keeps its statistics, whatever mode the network is in;
             "all": all BatchNorm does, and its scales and offsets are not trained either.
         wrap: must be False.
 
@@ -169,13 +169,13 @@ class WithEncoder(Network):
         ValueError: the views are cylinders, or `freeze_batchnorm` is unknown.
     """
 
-    def __init__(self, trunk: Trunk, freeze_batchnorm: Freeze, wrap: bool) -> None:
+    def __init__(self, encoder: Encoder, freeze_batchnorm: Freeze, wrap: bool) -> None:
         super().__init__()
         if wrap:
             raise ValueError(f"{type(self).__name__} pads with zeros and does not support wrap: true. Use fidnet.")
         if freeze_batchnorm not in ("none", "backbone", "all"):
             raise ValueError(f"freeze_batchnorm is {freeze_batchnorm!r}; choose none, backbone or all.")
-        self.backbone = trunk
+        self.backbone = encoder
         self.freeze_batchnorm = freeze_batchnorm
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

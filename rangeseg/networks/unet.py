@@ -21,16 +21,16 @@ class UNet(WithEncoder):
     Args:
         in_channels: C.
         num_classes: K.
-        trunk: resnet18, resnet34, resnet50, resnet101, or ``timm:NAME`` (``timm:densenet161`` is the published one).
+        encoder: resnet18, resnet34, resnet50, resnet101, or ``timm:NAME`` (``timm:densenet161`` is the published one).
         width: of a ResNet; 64 is the published one.
         dropout: share of the last features dropped.
         freeze_batchnorm: "none", "backbone" or "all".
-        weights: "none", "imagenet", or a file with the trunk's weights.
+        weights: "none", "imagenet", or a file with the encoder's weights.
         wrap: must be False.
 
     Raises:
-        ValueError: an unknown trunk, views that are cylinders, or weights that do not fit; on forward, an image whose H
-            or W is not divisible by 32.
+        ValueError: an unknown encoder, views that are cylinders, or weights that do not fit; on forward, an image whose
+            H or W is not divisible by 32.
 
     Source:
         French et al., BMVC 2020, section 4.5 (ISIC 2017) and its code; after Ronneberger et al., MICCAI 2015.
@@ -43,14 +43,14 @@ class UNet(WithEncoder):
         in_channels: int = 3,
         num_classes: int = 21,
         *,
-        trunk: str = "resnet50",
+        encoder: str = "resnet50",
         width: int = 64,
         dropout: float = 0.3,
         freeze_batchnorm: Freeze = "none",
         weights: str = "none",
         wrap: bool = False,
     ) -> None:
-        super().__init__(make_encoder(trunk, in_channels, width=width, weights=weights), freeze_batchnorm, wrap)
+        super().__init__(make_encoder(encoder, in_channels, width=width, weights=weights), freeze_batchnorm, wrap)
         half, *middle, skip, deep = self.backbone.channels
         self.narrows = deep >= 2 * skip  # ResNets; a DenseNet's deepest features are hardly wider than the skip
         self.lateral = nn.Conv2d(deep, skip, 1) if self.narrows else nn.Conv2d(skip, deep, 1)
