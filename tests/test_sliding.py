@@ -64,5 +64,5 @@ def test_a_config_opens_windows_on_photographs_alone(photo_config: Config, tiny_
     with pytest.raises(ConfigError, match=r"evaluation\.window"):
         Experiment(photo_config).inference_model(network)
     tiny_config.evaluation.window = {"size": [32, 48]}
-    with pytest.raises(ConfigError, match="do not support range images that wrap around"):
+    with pytest.raises(ConfigError, match="do not support range images with wrap"):
         Experiment(tiny_config).inference_model(Experiment(tiny_config).make_network(5))

@@ -207,7 +207,7 @@ def test_frequencies_of_other_classes_are_refused(tiny_config: Config) -> None:
         weights(shares | {"cat": 0.1})
     with pytest.raises(ConfigError, match="car: missing or not a class"):
         weights({name: share for name, share in shares.items() if name != "car"})
-    with pytest.raises(ConfigError, match=r"car: not a share .* 0 to 1"):
+    with pytest.raises(ConfigError, match=r"car: not shares; .* 0 to 1"):
         weights(shares | {"car": float("nan")})
 
 
