@@ -134,7 +134,7 @@ def test_a_size_the_stride_does_not_divide_is_refused_with_the_nearest_right_one
 @pytest.mark.parametrize("shape", [(2, CHANNELS + 1), (CHANNELS,)])
 def test_an_image_of_other_channels_is_refused(name: str, more: dict[str, Any], shape: tuple[int, ...]) -> None:
     network = make(name, more)
-    with pytest.raises(ValueError, match=rf"reads \(B, {CHANNELS}, H, W\) and got"):
+    with pytest.raises(ValueError, match=rf"expects \(B, {CHANNELS}, H, W\) and got"):
         network(torch.zeros(*shape, *network.stride))
 
 

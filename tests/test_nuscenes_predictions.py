@@ -103,7 +103,7 @@ def test_no_zip_is_made_of_a_part_of_the_test_split(
     out, packed = tmp_path / "out", tmp_path / "s.zip"
     arguments = ["predict", run, "--split", "test", "--out", str(out), "--device", "cpu"]
     assert main([*arguments, "--zip", str(packed)]) != 0
-    assert "split test: 2 scans; 6008 are official" in capsys.readouterr().err
+    assert "split test: 2 scans; the official count is 6008" in capsys.readouterr().err
     assert not packed.exists()
     assert main([*arguments, "--zip", str(packed), "--partial"]) == 0
     assert len(list((out / "lidarseg" / "test").iterdir())) == 2
@@ -117,7 +117,7 @@ def test_foreign_files_beside_predictions_are_told(
     (out / "lidarseg" / "test").mkdir(parents=True)
     (out / "lidarseg" / "test" / "other_lidarseg.bin").touch()
     assert main(["predict", run, "--split", "test", "--out", str(out), "--device", "cpu"]) != 0
-    assert "other_lidarseg.bin: foreign" in capsys.readouterr().err.replace("\n", "")
+    assert "other_lidarseg.bin: unexpected file" in capsys.readouterr().err.replace("\n", "")
 
 
 def test_sweeps_are_unlabelled_data(config: Config) -> None:

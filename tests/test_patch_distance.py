@@ -214,7 +214,7 @@ def test_a_view_without_labels_gives_nothing() -> None:
 
 @pytest.mark.parametrize("patch", [0, 2, 9])
 def test_patches_must_be_odd_and_fit(patch: int) -> None:
-    with pytest.raises(ValueError, match=r"side is \d for views of 7 x 9; give an odd number"):
+    with pytest.raises(ValueError, match=r"patch is \d for views of 7 x 9; give an odd number"):
         neighbours(view(), patch)
     with pytest.raises(ValueError, match="give an odd number"):
         draw_anchors(view(), patch, 3, np.random.default_rng(0), group=0)

@@ -85,7 +85,7 @@ def test_isic_says_what_is_wrong(isic: Path) -> None:
     ):
         ISIC2017(isic).photo(0)
     (masks / "ISIC_0000001_segmentation.png").unlink()
-    with pytest.raises(ValueError, match=r"ISIC_0000001_segmentation\.png: missing"):
+    with pytest.raises(ValueError, match=r"ISIC_0000001_segmentation\.png: the labels of .* are missing"):
         ISIC2017(isic).photo(1)
 
 
@@ -184,7 +184,7 @@ def test_patterns_tell_splits_and_suffixes(tmp_path: Path) -> None:
         label = source.photo(0).label
         assert label is not None
         assert (label == 0).all()
-    with pytest.raises(ValueError, match=r"is the same for splits train, val, .* Write \{split\} in it"):
+    with pytest.raises(ValueError, match=r"is the same for splits train, val, .* Use \{split\} in it"):
         PhotoFolder(tmp_path, classes=classes)
 
 
@@ -195,7 +195,7 @@ def test_patterns_tell_splits_and_suffixes(tmp_path: Path) -> None:
         ({"label_images": "labels/*.png"}, "give patterns like"),
         ({"classes": "nowhere.yaml"}, r"nowhere\.yaml: cannot be read"),
         ({"split": "val"}, "mine has no split 'val'; use train"),
-        ({"images": "img/*"}, "holds no photographs of split train"),
+        ({"images": "img/*"}, "contains no photographs of split train"),
     ],
 )
 def test_a_folder_says_what_is_wrong(tmp_path: Path, arguments: dict, said: str) -> None:

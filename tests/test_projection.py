@@ -330,7 +330,7 @@ def test_bad_shapes_are_an_error() -> None:
         image.back_project(np.zeros((64, 2048), np.int8))
     with pytest.raises(ValueError, match="2 points"):
         image.gather(np.zeros(3))
-    with pytest.raises(ValueError, match="beside 2 points"):
+    with pytest.raises(ValueError, match="for 2 points"):
         RangeImage(image.scan, image.row[:1], image.col, image.range, image.point_index)
     with pytest.raises(ValueError, match=r"\(H, W\)"):
         RangeImage(image.scan, image.row, image.col, image.range, image.point_index[0])

@@ -252,7 +252,7 @@ def test_bad_rings_are_an_error(rng: np.random.Generator) -> None:
     scan = sensor_scan(rng)
     with pytest.raises(ValueError, match=r"has no rings.*unfolding.*beam, or spherical"):
         RingProjection(BEAMS, 8)(bare(scan.xyz))
-    with pytest.raises(ValueError, match=r"from 0 to 15, the image has rows 0 to 14. Give height: 16"):
+    with pytest.raises(ValueError, match=r"from 0 to 15, but the image has rows 0 to 14. Give height: 16"):
         RingProjection(15, 8)(scan)
     with pytest.raises(ValueError, match="each of 0 to 15 once, one for each ring"):
         RingProjection(BEAMS, 8, rows=(0, 0, 1))

@@ -160,7 +160,7 @@ def test_scribbles_are_for_training_and_dense_labels_for_validation(
         ScribbleKitti(tmp_path, "val").scan(0).label, SemanticKitti(tmp_path, "val").scan(0).label
     )
     shutil.rmtree(scribbles)
-    with pytest.raises(ValueError, match=r"scribbles.*000000\.label: missing.*Unpack scribbles\.zip"):
+    with pytest.raises(ValueError, match=r"scribbles.*000000\.label: the labels of .* are missing.*Unpack scribbles\.zip"):
         source.scan(0)
 
 
@@ -250,7 +250,7 @@ class TestPandaSet:
         assert PandaSet(root, labels=False).scan(0).label is None
 
     def test_the_split_is_by_number(self, root: Path) -> None:
-        with pytest.raises(ValueError, match="holds no scans of split val"):
+        with pytest.raises(ValueError, match="contains no scans of split val"):
             PandaSet(root, "val")
         (root / "001").rename(root / "010")
         assert PandaSet(root, "val").names == ("010/00",)
@@ -471,7 +471,7 @@ class TestLabelledScansOfAnotherSource:
 
     def test_no_source_at_all_is_refused(self, tiny_config: Config) -> None:
         tiny_config.data.labelled = "none"
-        with pytest.raises(ConfigError, match=r"leaves nothing labelled\. Name sources in data\.labelled_from"):
+        with pytest.raises(ConfigError, match=r"leaves no labelled data\. Name sources in data\.labelled_from"):
             TrainingData.open(Experiment(tiny_config))
 
 

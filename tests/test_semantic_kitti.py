@@ -97,7 +97,7 @@ def test_frames_that_are_not_there(root: Path) -> None:
 @pytest.mark.parametrize("line", ["00-000001", "000001", "00/000001/2", "a/b", "00/000001.bin"])
 def test_lists_of_something_else(tmp_path: Path, line: str) -> None:
     (tmp_path / "list.txt").write_text(f"00/000000\n{line}\n")
-    with pytest.raises(ValueError, match=rf"list\.txt, line 2: '{line}' is no scan; write SS/FFFFFF"):
+    with pytest.raises(ValueError, match=rf"list\.txt, line 2: '{line}' is not a scan; write SS/FFFFFF"):
         read_list(tmp_path / "list.txt")
 
 
