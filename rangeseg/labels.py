@@ -49,6 +49,7 @@ class LabelMap:
         sensor: the range image's size and field of view; None where it is a camera.
         ignore_raw: the raw id that `to_raw` writes for IGNORE.
         things: train ids of the classes that come in countable pieces.
+        moving: raw ids of what moves, or may: their labels hold in their own scan alone.
         raw_colors: raw id -> RGB colour, in label images that show colours instead of ids.
 
     Raises:
@@ -67,6 +68,7 @@ class LabelMap:
     sensor: Sensor | None = field(repr=False, default=None)
     ignore_raw: int = 0
     things: tuple[int, ...] = ()
+    moving: tuple[int, ...] = ()
     raw_colors: Mapping[int, tuple[int, int, int]] = field(repr=False, default_factory=dict)
     split_counts: Mapping[str, int] = field(repr=False, default_factory=dict)
 
@@ -227,6 +229,7 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         sensor=_sensor(content["sensor"]) if "sensor" in content else None,
         ignore_raw=int(content.get("ignore", 0)),
         things=tuple(train for train, entry in enumerate(classes) if entry.get("thing")),
+        moving=tuple(content.get("moving", ())),
         raw_colors=_raw_colors(classes, raw),
     )
 

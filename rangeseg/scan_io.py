@@ -88,7 +88,7 @@ def read_scan(
         raise ValueError(
             f"{labels}: reading labels needs a label_map; give LabelMap.read('datasets/<name>/labels.yaml')."
         )
-    semantic = _read_raw_ids(Path(labels), label_dtype)
+    semantic = read_raw_labels(Path(labels), label_dtype)
     if len(semantic) != len(scan):
         raise ValueError(
             f"{labels}: {len(semantic)} labels for {len(scan)} points of {path}; give the labels of the same scan."
@@ -115,7 +115,12 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16
     return raw.astype(np.uint16), (raw >> 16).astype(np.uint16)
 
 
-def _read_raw_ids(path: Path, dtype: str | None) -> NDArray[np.integer]:
+def read_raw_labels(path: Path, dtype: str | None) -> NDArray[np.integer]:
+    """The raw ids of a file, (N,): a ``.label``, or bare integers of `dtype`.
+
+    Raises:
+        ValueError: the file cannot be read, or `dtype` is none of `LABEL_DTYPES` or does not fit.
+    """
     if path.suffix == ".label" or dtype is None:
         return read_labels(path)[0]
     if dtype not in LABEL_DTYPES:

@@ -27,7 +27,7 @@ LONG_FUNCTIONS = {
 LEAVES = {"types", "version", "files", "resources", "registry", "catalog", "parallel", "optional", "labels", "sensors"}
 LEARNING = {"masks", "mixing", "noise", "losses", "schedules", "networks", "perturbations", "teacher"}
 SCANS = {"kernels", "scan_formats", "scan_io", "projection", "synthetic", "data"}
-ENGINE = LEAVES | LEARNING | SCANS | {"config", "analysis", "vis", "photos", "evaluation"}
+ENGINE = LEAVES | LEARNING | SCANS | {"config", "drive", "analysis", "vis", "photos", "evaluation"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"types"},
     "vis": LEAVES | {"projection", "perturbations"},
     "data": LEAVES | {"kernels", "scan_formats", "scan_io", "projection", "synthetic"},
+    "drive": LEAVES | {"kernels", "scan_formats", "scan_io", "data"},
     "photos": LEAVES | {"kernels", "projection", "data", "vis"},
     "evaluation": LEAVES | {"kernels", "projection", "photos"},
     "engine": ENGINE,

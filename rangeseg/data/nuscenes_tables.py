@@ -86,7 +86,7 @@ def _read_records(folder: Path, changed: tuple[int, ...], sweeps: bool) -> tuple
         scene, file = scene_of[row["sample_token"]], row["filename"]
         return Record(scene, int(row["timestamp"]), row["token"], file, bool(row["is_key_frame"]))
 
-    records = (_of_row(path, row, record) for row in _rows_with(path, LIDAR))
+    records = (_of_row(path, row, record) for row in read_rows(path, LIDAR))
     return tuple(sorted((one for one in records if sweeps or one.keyframe), key=lambda one: (one.scene, one.timestamp)))
 
 
@@ -112,8 +112,12 @@ def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
     return [_of_row(path, row, take) for row in rows]
 
 
-def _rows_with(path: Path, word: str) -> Iterator[Any]:
-    """Those rows of a table that hold a word. Rows must be flat: no object within an object."""
+def read_rows(path: Path, word: str) -> Iterator[Any]:
+    """Those rows of a table that hold a word, parsed one by one. Rows must be flat: no object within an object.
+
+    Raises:
+        ValueError: the table is missing, cut off or no JSON.
+    """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             size = len(content)

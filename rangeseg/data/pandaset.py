@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.data.scan_pairs import Pair, ScanPairs
+from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
@@ -98,6 +99,40 @@ class PandaSet(ScanPairs):
             )
         train = None if raw is None or label_map is None else label_map.to_train(raw[kept].astype(np.int64))
         return Scan(xyz.astype(np.float32), (table["i"][kept] / 255).astype(np.float32), label=train)
+
+
+def read_classes(label: Path, scan: Path) -> NDArray[np.uint32]:
+    """(N,) raw ids of the points that `PandaSet.read` gives of a scan.
+
+    Raises:
+        ValueError: a file is missing, damaged, or does not fit the other.
+    """
+    kept = _read_table(scan, ("d",))["d"] == PANDAR64
+    raw = _read_table(label, ("class",))["class"]
+    if len(raw) != len(kept):
+        raise ValueError(f"{label}: {len(raw)} labels for the {len(kept)} points of {scan}; give those of this scan.")
+    return raw[kept].astype(np.uint32)
+
+
+def write_classes(label: Path, raw: NDArray[np.integer], scan: Path) -> None:
+    """Write a table of raw ids as PandaSet's, 0 for the points of the sensor that looks ahead; atomically.
+
+    Args:
+        label: the file, ``FF.pkl.gz``.
+        raw: (N,) of the points that `PandaSet.read` gives of the scan.
+        scan: the scan's file.
+
+    Raises:
+        ValueError: the scan cannot be read, or has another number of points.
+    """
+    import pandas
+
+    kept = _read_table(scan, ("d",))["d"] == PANDAR64
+    if np.count_nonzero(kept) != len(raw):
+        raise ValueError(f"{label}: {len(raw)} labels for the {np.count_nonzero(kept)} points of {scan}.")
+    column = np.zeros(len(kept), np.int64)
+    column[kept] = raw
+    write_atomically(label, gzip.compress(pickle.dumps(pandas.DataFrame({"class": column})), 3))
 
 
 class _Tables(pickle.Unpickler):

@@ -58,14 +58,42 @@ def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[d
 
 
 def _clouds(path: Path, topic: str) -> Iterator[dict[str, NDArray]]:
-    from rosbags.typesys import Stores, get_typestore
+    for kind, message in messages_of_bag(path, topic):
+        if kind == CLOUD:
+            yield columns_of_cloud(message)
 
-    store = get_typestore(Stores.ROS1_NOETIC if path.suffix == ".bag" else Stores.ROS2_HUMBLE)
-    decode = store.deserialize_ros1 if path.suffix == ".bag" else store.deserialize_cdr
+
+def topics_of_bag(path: Path) -> dict[str, str]:
+    """The topics of a recording -> the types of their messages, e.g. ``nav_msgs/msg/Odometry``.
+
+    Raises:
+        ImportError: rosbags is not installed.
+        ValueError: it cannot be read.
+    """
     with _opened(path) as reader:
-        chosen = [one for one in reader.connections if (one.msgtype, one.topic) == (CLOUD, topic)]
-        for _, _, raw in reader.messages(chosen):
-            yield columns_of_cloud(decode(raw, CLOUD))
+        return {one.topic: one.msgtype for one in reader.connections}
+
+
+def messages_of_bag(path: Path, topic: str) -> Iterator[tuple[str, Any]]:
+    """The type and the content of each message of one topic, in the order of their time.
+
+    Raises:
+        ImportError: rosbags is not installed.
+        ValueError: it cannot be read or is damaged, which may show only after some messages.
+    """
+    with _opened(path) as reader:  # before rosbags is imported: it says what is missing
+        from rosbags.typesys import Stores, get_typestore
+
+        store = get_typestore(Stores.ROS1_NOETIC if path.suffix == ".bag" else Stores.ROS2_HUMBLE)
+        decode = store.deserialize_ros1 if path.suffix == ".bag" else store.deserialize_cdr
+        for connection, _, raw in reader.messages([one for one in reader.connections if one.topic == topic]):
+            yield connection.msgtype, decode(raw, connection.msgtype)
+
+
+def stamp_of(message: Any) -> float:
+    """When a message's content was measured, by its header: seconds."""
+    stamp = message.header.stamp
+    return float(stamp.sec + stamp.nanosec * 1e-9)
 
 
 @contextmanager

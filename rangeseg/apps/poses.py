@@ -1,0 +1,95 @@
+"""`rangeseg poses`: from where each scan of a drive was taken, by the dataset, a recording's odometry or kiss-icp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rangeseg.drive.kitti_poses import read_kitti_poses, read_tr, write_kitti_poses
+from rangeseg.drive.layouts import Drive, open_drive
+from rangeseg.drive.other_poses import read_odometry
+from rangeseg.drive.registration import register
+from rangeseg.drive.trajectory import Trajectory
+from rangeseg.vis.path import path_picture
+from rangeseg.vis.png import write_png
+
+BY = ("dataset", "kiss-icp", "odometry")
+"""Where poses come from."""
+
+Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""(items, word for what is done, how many) -> the same, perhaps with a bar."""
+
+
+def find_poses(
+    drive: Path,
+    out: Path,
+    *,
+    by: str | None = None,
+    scene: str | None = None,
+    topic: str | None = None,
+    clouds: str | None = None,
+    mounted: Path | None = None,
+    png: Path | None = None,
+    watch: Watch = lambda items, word, total: items,
+) -> Iterator[str]:
+    """Find the poses of a drive and write them in KITTI's form.
+
+    Args:
+        drive: as `open_drive` takes it; or a ROS recording.
+        out: folder of poses.txt, calib.txt and, where times are known, times.txt.
+        by: one of `BY`; None: the dataset's where it has them, else kiss-icp; of a recording its odometry.
+        scene: of nuScenes.
+        topic: of the recording's odometry.
+        clouds: of its point clouds.
+        mounted: a text file of 12 numbers: the sensor in the frame whose poses the odometry tells, as Tr in calib.txt.
+        png: draws the path.
+        watch: shows the progress.
+
+    Yields:
+        What was found and written, in words.
+
+    Raises:
+        ImportError: an extra is missing.
+        ValueError: poses cannot be read, or there are none.
+    """
+    recording = drive.suffix in (".bag", ".mcap", ".db3") or (drive / "metadata.yaml").is_file()
+    if recording and by not in (None, "odometry"):
+        raise ValueError(
+            f"{drive}: is a recording. Unpack its scans for --by {by}: rangeseg unpack {drive} --out scans"
+        )
+    if by == "odometry" and not recording:
+        raise ValueError(f"{drive}: is no recording with odometry (.bag, .mcap, .db3, a ROS 2 bag's folder).")
+    if recording:
+        name, found = drive.stem, read_odometry(drive, topic, clouds, None if mounted is None else read_tr(mounted))
+        origin = "its odometry"
+    else:
+        opened = open_drive(drive, scene=scene)
+        name, (found, origin) = opened.name, _poses_of(opened, by, watch)
+    metres = found.travelled()[-1] if len(found) else 0.0
+    yield f"{name}: {len(found)} poses by {origin}, {metres:.1f} m travelled"
+    for path in write_kitti_poses(out, found):
+        yield f"poses: {path}"
+    if png:
+        write_png(png, path_picture({name: found.positions}))
+        yield f"picture: {png}"
+
+
+def poses_for(drive: Drive, folder: Path | None) -> Trajectory:
+    """The poses of a drive: those that `rangeseg poses` wrote to a folder, else the dataset's own.
+
+    Raises:
+        ValueError: there are none, or scans have none.
+    """
+    return drive.own_poses() if folder is None else read_kitti_poses(folder, drive.names)
+
+
+def _poses_of(drive: Drive, by: str | None, watch: Watch) -> tuple[Trajectory, str]:
+    if by in (None, "dataset"):
+        try:
+            return drive.own_poses(), "the dataset"
+        except FileNotFoundError:
+            if by == "dataset":
+                raise
+    scans = watch((drive.read(stop.file) for stop in drive.stops), "registering", len(drive.stops))
+    return register(scans, drive.names), "kiss-icp"

@@ -1,0 +1,65 @@
+"""Labels carried along a drive."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rangeseg.commands.console import OUT, progress
+
+EXAMPLES = (
+    "rangeseg propagate /data/semantic_kitti/sequences/08 --labelled 000000 --out carried --png scan.png",
+    "rangeseg propagate scans --dataset my_classes.yaml --poses poses --labels clicks --out carried --never person",
+)
+
+RULES = ("neighbours", "least", "agree", "limit_m", "growth", "scans", "metres", "place_deg")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Carry the labels of some scans of a drive to all scans in reach, by poses.
+
+    A point takes the class of the nearest labelled points of other scans, if they agree and are near; not if the
+    labelled scan saw through the point, and not from what moves. Labels are written in the dataset's own layout, and
+    beside them (rests/NAME.npz) what each rests on. Rules that are not given are those for scans labelled in whole, or
+    for clicks, as the labels are.
+    """
+    from rangeseg.apps.propagate import Asked, run_propagate
+
+    rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
+    names = ("drive", "out", "labels", "every", "poses", "scene", "dataset")
+    asked = Asked(
+        **{name: getattr(arguments, name) for name in names},
+        labelled=tuple(arguments.labelled),
+        never=tuple(arguments.never),
+        rules=rules,
+    )
+    options = {name: getattr(arguments, name) for name in ("overwrite", "workers", "png", "scan")}
+    for line in run_propagate(asked, json_path=arguments.json, watch=progress, **options):
+        OUT.print(line, soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("drive", type=Path, help="a sequence's folder, nuScenes' root, or a folder of scans")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the carried labels, in the dataset's layout")
+    parser.add_argument("--labels", type=Path, help="folder of the labels, in that layout; else the dataset's own")
+    parser.add_argument("--labelled", nargs="+", default=[], help="only these scans' labels count: names, or a list")
+    parser.add_argument("--every", type=int, default=1, help="of these the first of so many: what would fewer give?")
+    parser.add_argument("--poses", type=Path, help="folder that `rangeseg poses` wrote; else the dataset's own")
+    parser.add_argument("--scene", help="of nuScenes, e.g. scene-0061")
+    parser.add_argument("--dataset", help="whose classes: a shipped dataset or a YAML; else the layout's")
+    parser.add_argument("--never", nargs="+", default=[], help="classes that are not carried, beside what moves")
+    parser.add_argument("--neighbours", type=int, help="how many labelled points are asked (3; one of each whole scan)")
+    parser.add_argument("--least", type=int, help="how many must be within the limit (whole scans 1, clicks 3)")
+    parser.add_argument("--agree", type=float, help="share of them that must agree (whole scans 0.6, clicks 1)")
+    parser.add_argument("--limit-m", type=float, help="metres to the labelled points (whole scans 0.5, clicks 2)")
+    parser.add_argument("--growth", type=float, help="metres more for each metre of range (0)")
+    parser.add_argument("--scans", type=int, help="so many scans ahead and back (whole scans 10, clicks 20)")
+    parser.add_argument("--metres", type=float, help="so far between the sensor's places (30)")
+    parser.add_argument("--place-deg", type=float, help="clicks of a class within this angle count once (0.5)")
+    parser.add_argument("--no-visibility", action="store_true", help="carry onto what the labelled scan saw through")
+    parser.add_argument("--workers", type=int, default=2, help="threads; the labels do not depend on them")
+    parser.add_argument("--overwrite", action="store_true", help="write again what is there")
+    parser.add_argument("--png", type=Path, help="draw a scan before and after")
+    parser.add_argument("--scan", help="which one; else the middle one of those that nobody labelled")
+    parser.add_argument("--json", type=Path, help="write all counts here")

@@ -1,0 +1,182 @@
+"""Poses as KITTI odometry has them: a folder with three text files.
+
+poses.txt   a row of 12 numbers a scan: (3, 4) of the left camera -> world, the camera's first pose
+calib.txt   Tr: 12 numbers, sensor -> left camera. `rangeseg poses` writes the identity: its poses are the sensor's
+times.txt   a row of seconds a scan; may be missing
+
+Row i belongs to scan number i. Where there are exactly as many rows as scans, they are taken in order.
+
+Source: Geiger, Lenz, Urtasun, KITTI, CVPR 2012; calibration files of its odometry benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.drive.trajectory import Trajectory, between
+from rangeseg.files import write_atomically
+
+PUBLISHED_TR = {
+    718.856: (
+        *(4.276802385584e-04, -9.999672484946e-01, -8.084491683471e-03, -1.198459927713e-02),
+        *(-7.210626507497e-03, 8.081198471645e-03, -9.999413164504e-01, -5.403984729748e-02),
+        *(9.999738645903e-01, 4.859485810390e-04, -7.206933692422e-03, -2.921968648686e-01),
+    ),
+    721.5377: (
+        *(2.347736981471e-04, -9.999441545438e-01, -1.056347781105e-02, -2.796816941295e-03),
+        *(1.044940741659e-02, 1.056535364138e-02, -9.998895741176e-01, -7.510879138296e-02),
+        *(9.999453885620e-01, 1.243653783865e-04, 1.045130299567e-02, -2.721327964059e-01),
+    ),
+    707.0912: (
+        *(-1.857739385241e-03, -9.999659513510e-01, -8.039975204516e-03, -4.784029760483e-03),
+        *(-6.481465826011e-03, 8.051860151134e-03, -9.999466081774e-01, -7.337429464231e-02),
+        *(9.999773098287e-01, -1.805528627661e-03, -6.496203536139e-03, -3.339968064433e-01),
+    ),
+}
+"""Focal length in P0 (one of each day of recording) -> Tr as published: 00-02 and 13-21; 03; 04-12."""
+
+SPREAD = 10
+"""Numbers of scans may have gaps up to this many times their count; beyond they are no numbers of rows."""
+
+
+def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
+    """The poses of scans.
+
+    Args:
+        folder: holds poses.txt and, if the poses are a camera's, calib.txt.
+        names: of the scans, in the order of time.
+
+    Raises:
+        FileNotFoundError: there is no poses.txt.
+        ValueError: a file is none of KITTI's, or scans have no row.
+    """
+    if not (folder / "poses.txt").is_file():
+        raise FileNotFoundError(f"{folder}: has no poses.txt. Make one: rangeseg poses DRIVE --by kiss-icp")
+    rows = _table(folder / "poses.txt", 12)
+    to_camera = read_tr(folder / "calib.txt")
+    index = _rows_of(names, len(rows), folder / "poses.txt")
+    camera = _matrices(rows[index])
+    poses = np.linalg.inv(to_camera) @ camera @ to_camera
+    poses[:, 3] = (0, 0, 0, 1)
+    times = _table(folder / "times.txt", 1)[:, 0] if (folder / "times.txt").is_file() else None
+    if times is not None and len(times) < len(rows):
+        raise ValueError(f"{folder / 'times.txt'}: {len(times)} rows beside {len(rows)} poses; copy it again.")
+    try:
+        return Trajectory(tuple(names), poses, None if times is None else times[index])
+    except ValueError as error:
+        raise ValueError(f"{folder / 'poses.txt'}: {error}") from error
+
+
+def read_tr(path: Path) -> NDArray[np.float64]:
+    """Sensor -> camera, (4, 4): Tr of a calib.txt, or its published value where it lacks Tr.
+
+    Raises:
+        ValueError: the file is missing, or has neither Tr nor a P0 of KITTI's.
+    """
+    found = {}
+    for line in _lines(path):
+        key, _, numbers = line.partition(":")
+        found[key.strip()] = numbers
+    try:
+        if "Tr" in found:
+            values = tuple(float(number) for number in found["Tr"].split())
+        else:
+            focal = float(found["P0"].split()[0])
+            values = next(value for at, value in PUBLISHED_TR.items() if abs(at - focal) < 0.01)
+        return np.asarray(_matrices(np.array(values, np.float64).reshape(1, 12))[0])
+    except (ValueError, KeyError, IndexError, StopIteration) as error:
+        raise ValueError(
+            f"{path}: has neither a line Tr of 12 numbers nor a P0 of KITTI's; add `Tr:` and the sensor's place in "
+            "the frame of the poses (1 0 0 0 0 1 0 0 0 0 1 0 where the poses are the sensor's own)."
+        ) from error
+
+
+def write_kitti_poses(folder: Path, trajectory: Trajectory) -> list[Path]:
+    """Write poses.txt, calib.txt and, where times are known, times.txt.
+
+    Row i is scan number i; scans that the numbers skip get the pose between. Names that are no such numbers: a row a
+    scan, in order.
+
+    Returns:
+        The files.
+    """
+    poses, times = trajectory.poses, trajectory.times
+    numbers = _numbers(trajectory.names)
+    if numbers is not None and len(numbers) and numbers[-1] < SPREAD * len(numbers):
+        poses, times = _filled(numbers, poses, times)
+    texts = {
+        "poses.txt": "".join(" ".join(f"{value:.12g}" for value in pose[:3].ravel()) + "\n" for pose in poses),
+        "calib.txt": "Tr: 1 0 0 0 0 1 0 0 0 0 1 0\n",
+    }
+    if times is not None:
+        texts["times.txt"] = "".join(f"{time:.9f}\n" for time in times)
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode())
+    return [folder / name for name in texts]
+
+
+def _filled(
+    numbers: NDArray[np.int64], poses: NDArray, times: NDArray | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """A row for every number from 0 on; before the first scan its own pose."""
+    every = np.arange(numbers[-1] + 1)
+    after = np.searchsorted(numbers, every)
+    before = np.where(numbers[after] == every, after, np.maximum(after - 1, 0))
+    span = numbers[after] - numbers[before]
+    share = np.divide(every - numbers[before], span, out=np.zeros(len(every)), where=span > 0)
+    rows = between(poses[before], poses[after], share)
+    return rows, None if times is None else np.interp(every, numbers, times)
+
+
+def _rows_of(names: Sequence[str], rows: int, path: Path) -> NDArray[np.int64]:
+    if rows == len(names):
+        return np.arange(rows)
+    numbers = _numbers(names)
+    if numbers is not None and len(numbers) and numbers[-1] < rows:
+        return numbers
+    last = names[-1] if names else "none"
+    raise ValueError(
+        f"{path}: has {rows} rows, no fit for {len(names)} scans up to {last}; give a row a scan, or one for each "
+        "number from 0 to the last scan's."
+    )
+
+
+def _numbers(names: Sequence[str]) -> NDArray[np.int64] | None:
+    """Numbers of scans, where all names end in one and they rise."""
+    ends = [name.rpartition("/")[2] for name in names]
+    if not all(end.isdecimal() and len(end) < 16 for end in ends):
+        return None
+    numbers = np.array([int(end) for end in ends], np.int64)
+    return numbers if (np.diff(numbers) > 0).all() else None
+
+
+def _matrices(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 12) -> (N, 4, 4)."""
+    whole = np.zeros((len(rows), 4, 4))
+    whole[:, :3], whole[:, 3, 3] = rows.reshape(-1, 3, 4), 1
+    return whole
+
+
+def _table(path: Path, columns: int) -> NDArray[np.float64]:
+    rows = [line.split() for line in _lines(path)]
+    try:
+        table = np.array(rows, np.float64).reshape(len(rows), -1)
+    except ValueError as error:
+        raise ValueError(f"{path}: is no table of numbers ({error}); copy it again.") from error
+    if table.shape[1] != columns or not np.isfinite(table).all():
+        raise ValueError(f"{path}: has rows of {table.shape[1]} numbers; give {columns} finite ones a scan.")
+    return table
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); copy it again.") from error
+    if not lines:
+        raise ValueError(f"{path}: is empty; copy it again.")
+    return lines

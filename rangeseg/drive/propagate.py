@@ -1,0 +1,202 @@
+"""A whole drive: which scans reach which, a window of labelled scans in memory, files written scan by scan.
+
+Memory is that of the labelled scans within reach of `BLOCK` scans, however long the drive is.
+
+Shapes: N scans of the drive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.drive.carry import Carried, Rules, carry
+from rangeseg.drive.layouts import Drive, Raw
+from rangeseg.drive.trajectory import Trajectory
+from rangeseg.drive.witnesses import NO_CLASS, WHOLE, Chart, Witnesses, classes_of, make_chart, witnesses_of
+from rangeseg.files import write_atomically
+from rangeseg.parallel import in_order
+from rangeseg.types import IGNORE
+
+BLOCK = 16
+"""Scans that are labelled by one map; a map is made of all labelled scans within reach of any of them."""
+
+RESTS = "rests"
+"""Folder of what labels rest on, beside the labels' folder."""
+
+RECORD = "propagate.json"
+"""File beside both that says by which rules and from which scans labels were carried."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is carried where.
+
+    Args:
+        drive: the scans.
+        poses: of all of them.
+        labelled: numbers of the scans whose labels are carried.
+        labels: folder of these labels, in the dataset's layout.
+        out: folder of the carried ones, in the same.
+        rules: when a label is carried.
+        never: train ids that are not.
+    """
+
+    drive: Drive
+    poses: Trajectory
+    labelled: tuple[int, ...]
+    labels: Path
+    out: Path
+    rules: Rules
+    never: tuple[int, ...] = ()
+
+    def reach(self, number: int) -> list[int]:
+        """The labelled scans whose labels may be carried to a scan, itself among them."""
+        places, here = self.poses.positions, self.poses.positions[number]
+        return [
+            one
+            for one in self.labelled
+            if abs(one - number) <= self.rules.scans and np.linalg.norm(places[one] - here) <= self.rules.metres
+        ]
+
+    def label_file(self, number: int) -> Path:
+        """Of a scan's carried labels."""
+        return self.out / self.drive.stops[number].place
+
+    def rests_file(self, number: int) -> Path:
+        """Of what they rest on."""
+        return rests_file(self.label_file(number))
+
+    def raw(self, number: int) -> Raw | None:
+        """The known labels of a scan; None where it is not among the labelled."""
+        stop = self.drive.stops[number]
+        return self.drive.labels_of(stop, self.labels) if number in self.labelled else None
+
+    def record(self) -> dict[str, Any]:
+        """What a later run must share to go on."""
+        names = self.drive.names
+        return {
+            "rules": asdict(self.rules),
+            "never": [self.drive.label_map.names[one] for one in self.never],
+            "labelled": [names[one] for one in self.labelled],
+        }
+
+
+def rests_file(label: Path) -> Path:
+    """Where it lies what the labels of a file rest on: ``rests/NAME.npz`` beside the folder of the labels."""
+    return label.parent.parent / RESTS / f"{label.name.partition('.')[0]}.npz"
+
+
+def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Iterator[int]:
+    """Write the labels of every scan in reach of a labelled one; what is there and whole is left.
+
+    Args:
+        task: what is carried where.
+        overwrite: write again what is there, and take other rules than before.
+        workers: threads.
+
+    Yields:
+        The number of each scan in reach, when its files are there.
+
+    Raises:
+        ValueError: a file cannot be read, or the folder holds labels by other rules.
+    """
+    _check_record(task, overwrite)
+    held: dict[int, Witnesses] = {}
+    count = len(task.drive.stops)
+    for first in range(0, count, BLOCK):
+        block = {number: task.reach(number) for number in range(first, min(first + BLOCK, count))}
+        block = {number: sources for number, sources in block.items() if sources}
+        todo = [number for number in block if overwrite or not _is_whole(task, number)]
+        needed = sorted({source for number in todo for source in block[number]})
+        held = _load(task, held, needed, workers)
+        yield from (number for number in block if number not in todo)
+        if todo:
+            frame = task.poses.poses[todo[len(todo) // 2]]
+            parts = {one: held[one] for one in needed}
+            chart = make_chart(parts, task.poses.poses, frame, task.rules.edge_m)
+            write = partial(_write, task, block, chart, all(one.share > WHOLE for one in parts.values()))
+            yield from in_order(write, todo, workers=workers)
+
+
+def _load(task: Task, held: Mapping[int, Witnesses], needed: list[int], workers: int) -> dict[int, Witnesses]:
+    """The witnesses of the scans that a block needs; those of others are let go."""
+
+    def load(number: int) -> Witnesses:
+        stop, raw = task.drive.stops[number], task.raw(number)
+        scan = task.drive.read(stop.file)
+        if raw is None or len(raw) != len(scan):
+            got = "no labels" if raw is None else f"{len(raw)} labels for {len(scan)} points"
+            raise ValueError(f"{task.labels / stop.place}: {got}; give the labels of {stop.file}.")
+        return witnesses_of(scan, raw, task.drive.label_map, never=task.never, place_deg=task.rules.place_deg)
+
+    new = [number for number in needed if number not in held]
+    loaded = dict(zip(new, in_order(load, new, workers=workers), strict=True))
+    return {number: held[number] if number in held else loaded[number] for number in needed}
+
+
+def _write(task: Task, reach: Mapping[int, list[int]], chart: Chart, apart: bool, number: int) -> int:
+    stop, raw = task.drive.stops[number], task.raw(number)
+    scan = task.drive.read(stop.file)
+    allowed = np.isin(chart.scans, reach[number])
+    own = None
+    if raw is not None:
+        own = classes_of(raw, task.drive.label_map)
+        if np.count_nonzero(own != IGNORE) > WHOLE * len(own):  # a person left the rest out
+            own[own == IGNORE] = NO_CLASS
+    carried = carry(scan, number, task.poses.poses[number], chart, allowed, task.rules, own=own, apart=apart)
+    written = task.drive.label_map.to_raw(carried.label)
+    if raw is not None:
+        written = np.where(raw & 0xFFFF != task.drive.label_map.ignore_raw, raw, written)
+    write_rests(task.rests_file(number), carried)
+    task.drive.write_raw(task.label_file(number), written, stop.file)
+    return number
+
+
+def write_rests(path: Path, carried: Carried) -> None:
+    """Write what the labels of a scan rest on, half precision, compressed."""
+    arrays: dict[str, Any] = {name: getattr(carried, name) for name in Carried.RESTS}
+    arrays["distance"], arrays["agreement"] = (arrays[name].astype(np.float16) for name in ("distance", "agreement"))
+    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def read_rests(path: Path) -> dict[str, NDArray]:
+    """What the labels of a scan rest on: the columns of `Carried` by name, (N,) each.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in Carried.RESTS}
+    except Exception as error:  # whatever a damaged zip or array raises
+        raise ValueError(
+            f"{path}: cannot be read ({error}); write it again: rangeseg propagate --overwrite."
+        ) from error
+
+
+def _is_whole(task: Task, number: int) -> bool:
+    """Files take their names when they are whole; the label file is the second."""
+    return task.rests_file(number).is_file() and task.label_file(number).is_file()
+
+
+def _check_record(task: Task, overwrite: bool) -> None:
+    path = task.label_file(0).parent.parent / RECORD
+    if task.out.resolve() == task.labels.resolve() or task.out.resolve() == task.drive.root.resolve():
+        raise ValueError(f"{task.out}: holds the labels that are carried; write to another folder.")
+    if path.is_file() and not overwrite:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != task.record():
+            other = [key for key in ("rules", "never", "labelled") if before.get(key) != task.record()[key]]
+            raise ValueError(
+                f"{path}: the labels there were carried by other {' and '.join(other)}; give --overwrite or another "
+                "--out."
+            )
+    write_atomically(path, (json.dumps(task.record(), indent=1) + "\n").encode())

@@ -1,0 +1,47 @@
+"""Poses from the scans alone: each is registered to a map of those before it, by kiss-icp (the extra `poses`).
+
+Source: Vizzo et al., KISS-ICP, RA-L 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rangeseg.drive.trajectory import Trajectory
+from rangeseg.types import Scan
+
+
+def register(scans: Iterable[Scan], names: Sequence[str], *, max_range_m: float = 100.0) -> Trajectory:
+    """Poses of the scans of a drive, in the frame of the first.
+
+    Scans are taken as they are: motion within a sweep is not undone, as KITTI's scans have it undone already.
+
+    Args:
+        scans: in the order of time, a sensor's next to each other no farther than some metres.
+        names: of the scans.
+        max_range_m: farther points do not count; the map's cells are a hundredth of it.
+
+    Raises:
+        ImportError: kiss-icp is not installed.
+        ValueError: a scan cannot be read.
+    """
+    try:
+        from kiss_icp.config import KISSConfig
+        from kiss_icp.kiss_icp import KissICP
+    except ImportError as error:
+        raise ImportError(
+            f"Poses from scans alone are found by kiss-icp ({error}): pip install 'rangeseg[poses]'."
+        ) from error
+    config = KISSConfig()
+    config.data.max_range = max_range_m
+    config.data.deskew = False
+    config.mapping.voxel_size = max_range_m / 100
+    odometry, poses = KissICP(config), []
+    for scan in scans:
+        xyz = scan.xyz.astype(np.float64)
+        returns = np.isfinite(xyz).all(axis=1) & (xyz != 0).any(axis=1)
+        odometry.register_frame(xyz[returns], np.empty(0))
+        poses.append(np.array(odometry.last_pose, np.float64))
+    return Trajectory(tuple(names), np.array(poses).reshape(-1, 4, 4))

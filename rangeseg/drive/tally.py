@@ -1,0 +1,138 @@
+"""How many points got a label, and how many of these are right, where the truth is known.
+
+Shapes: N points of a scan, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.drive.carry import CARRIED
+from rangeseg.types import IGNORE
+
+NEAR_M = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Upper ends of the distances to the nearest labelled point."""
+
+AWAY_M = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+"""Upper ends of the distances between the sensor's places."""
+
+MOST_SCANS = 64
+
+
+@dataclass(eq=False)
+class Tally:
+    """Counts of points with a true class that no person labelled for the carrying.
+
+    Args:
+        confusion: (K, K + 1) true class by carried class, the last column none.
+        near: (6 + 1, 2) points by their distance to the nearest labelled point: all, right.
+        scans: (65, 2) the same by the scans between.
+        away: (6 + 1, 2) the same by the metres between the sensor's places.
+        moving: all, labelled, right among the points of what moves.
+        labelled: labelled and all returns of each scan, whether or not the truth is known.
+    """
+
+    confusion: NDArray[np.int64]
+    near: NDArray[np.int64] = field(default_factory=lambda: np.zeros((len(NEAR_M) + 1, 2), np.int64))
+    scans: NDArray[np.int64] = field(default_factory=lambda: np.zeros((MOST_SCANS + 1, 2), np.int64))
+    away: NDArray[np.int64] = field(default_factory=lambda: np.zeros((len(AWAY_M) + 1, 2), np.int64))
+    moving: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, np.int64))
+    labelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
+
+    @staticmethod
+    def empty(classes: int) -> Tally:
+        """Nothing counted yet."""
+        return Tally(np.zeros((classes, classes + 1), np.int64))
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    def report(self, names: Sequence[str]) -> dict[str, Any]:
+        """Shares in [0, 1]; None where there is nothing to divide by."""
+        counts, found = self.confusion[:, :-1], self.confusion[:, :-1].sum()
+        total, right = self.confusion.sum(), np.trace(counts)
+        rows, columns, hits = self.confusion.sum(1), counts.sum(0), np.diagonal(counts)
+        classes = {
+            name: {
+                "points": int(rows[k]),
+                "coverage": _share(counts[k].sum(), rows[k]),
+                "precision": _share(hits[k], columns[k]),
+                "iou": _share(hits[k], counts[k].sum() + columns[k] - hits[k]),
+            }
+            for k, name in enumerate(names)
+            if rows[k]
+        }
+        ious = [one["iou"] for one in classes.values() if one["iou"] is not None]
+        return {
+            "labelled": _share(*self.labelled),
+            "points": int(total),
+            "coverage": _share(found, total),
+            "accuracy": _share(right, found),
+            "mean_iou_of_covered": float(np.mean(ious)) if ious else None,
+            "moving": {
+                "points": int(self.moving[0]),
+                "coverage": _share(self.moving[1], self.moving[0]),
+                "accuracy": _share(self.moving[2], self.moving[1]),
+            },
+            "by_class": classes,
+            "by_metres_to_the_nearest_label": _bins(self.near, NEAR_M),
+            "by_scans": {
+                str(k): {"points": int(n), "accuracy": _share(r, n)} for k, (n, r) in enumerate(self.scans) if n
+            },
+            "by_metres_between_sensors": _bins(self.away, AWAY_M),
+        }
+
+
+def tally(
+    label: NDArray[np.integer], rests: dict[str, NDArray], truth: NDArray[np.integer] | None,
+    moving: NDArray[np.bool_] | None, away_m: NDArray[np.floating], classes: int, returns: NDArray[np.bool_],
+) -> Tally:  # fmt: skip
+    """Count one scan.
+
+    Args:
+        label: (N,) train ids or IGNORE.
+        rests: what they rest on.
+        truth: (N,) train ids or IGNORE; None where nobody knows.
+        moving: (N,) bool, points of what moves.
+        away_m: (N,) metres from the sensor's place to that of the scan which the nearest label is of.
+        classes: K.
+        returns: (N,) bool.
+    """
+    result = Tally.empty(classes)
+    result.labelled += (np.count_nonzero(returns & (label != IGNORE)), np.count_nonzero(returns))
+    if truth is None:
+        return result
+    scored = (truth != IGNORE) & (rests["kind"] != 1)
+    carried = scored & (rests["kind"] == CARRIED)
+    right = carried & (label == truth)
+    column = np.where(carried, label, classes)[scored].astype(np.int64)
+    flat = np.bincount(truth[scored].astype(np.int64) * (classes + 1) + column, minlength=classes * (classes + 1))
+    result.confusion += flat.reshape(classes, classes + 1)
+    for counts, place in (
+        (result.near, np.searchsorted(NEAR_M, rests["distance"].astype(np.float64))),
+        (result.scans, np.minimum(np.abs(rests["scans"]), MOST_SCANS)),
+        (result.away, np.searchsorted(AWAY_M, away_m)),
+    ):
+        for k, chosen in enumerate((carried, right)):
+            counts[:, k] += np.bincount(place[chosen], minlength=len(counts))
+    if moving is not None:
+        result.moving += [np.count_nonzero(chosen & moving) for chosen in (scored, carried, right)]
+    return result
+
+
+def _share(part: Any, whole: Any) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _bins(counts: NDArray[np.int64], ends: Sequence[float]) -> dict[str, dict[str, Any]]:
+    names = [*(f"up to {end:g}" for end in ends), f"above {ends[-1]:g}"]
+    return {
+        name: {"points": int(points), "accuracy": _share(right, points)}
+        for name, (points, right) in zip(names, counts, strict=True)
+        if points
+    }

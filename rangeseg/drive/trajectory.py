@@ -1,0 +1,159 @@
+"""`Trajectory`: from where each scan of a drive was taken.
+
+Shapes: N scans. A pose is a (4, 4) rigid motion: sensor's frame -> world, metres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+ROTATION_TOLERANCE = 1e-3
+"""How far a pose's rotation may be from orthonormal: files of six digits are off by 1e-6, a wrong column by 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The poses of the scans of a drive, in the order of time.
+
+    Args:
+        names: of the N scans, every name once.
+        poses: (N, 4, 4) float64, sensor -> world, metres.
+        times: (N,) float64 seconds that never fall, from any moment on; None where nobody knows them.
+
+    Raises:
+        ValueError: a shape is another, a pose is not finite or no rigid motion, a name is there twice, or times fall.
+    """
+
+    names: tuple[str, ...]
+    poses: NDArray[np.float64]
+    times: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if self.poses.shape != (count, 4, 4):
+            raise ValueError(f"{count} scans have poses of shape {self.poses.shape}; give ({count}, 4, 4).")
+        if self.times is not None and self.times.shape != (count,):
+            raise ValueError(f"{count} scans have time stamps of shape {self.times.shape}; give ({count},).")
+        if len(set(self.names)) != count:
+            raise ValueError("Two scans of a trajectory have one name; give each its own.")
+        turn = self.poses[:, :3, :3]
+        right = np.isfinite(self.poses).all(axis=(1, 2)) & (self.poses[:, 3] == (0, 0, 0, 1)).all(axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            right &= (np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)) < ROTATION_TOLERANCE).all(axis=(1, 2))
+            right &= np.linalg.det(np.where(right[:, None, None], turn, 0)) > 0
+        if not right.all():
+            raise ValueError(f"The pose of scan {self.names[int(right.argmin())]} is no rigid motion; repair its file.")
+        if self.times is not None and not (np.diff(self.times) >= 0).all():
+            raise ValueError("The time stamps of a trajectory fall, or are not finite; give them in the order of time.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """(N, 3) where the sensor was, metres."""
+        return self.poses[:, :3, 3]
+
+    def travelled(self) -> NDArray[np.float64]:
+        """(N,) metres along the path from the first scan on."""
+        steps = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+        return np.concatenate([[0.0], np.cumsum(steps)])[: len(self)]
+
+    def select(self, names: Iterable[str]) -> Trajectory:
+        """The same of some scans, in the order of `names`.
+
+        Raises:
+            ValueError: a scan without a pose.
+        """
+        place, wanted = {name: index for index, name in enumerate(self.names)}, tuple(names)
+        if missing := [name for name in wanted if name not in place]:
+            raise ValueError(
+                f"{len(missing)} of {len(wanted)} scans have no pose, the first is {missing[0]}; there are poses of "
+                f"{len(self)} scans, {_ends(self.names)}. Make poses of this drive with `rangeseg poses`."
+            )
+        index = [place[name] for name in wanted]
+        return Trajectory(wanted, self.poses[index], None if self.times is None else self.times[index])
+
+    def at(self, times: ArrayLike, names: Sequence[str]) -> Trajectory:
+        """Poses between those of this trajectory: positions along straight lines, rotations along the shortest turn.
+
+        Args:
+            times: (M,) seconds, as `self.times` counts them.
+            names: M names.
+
+        Returns:
+            M poses.
+
+        Raises:
+            ValueError: there are no time stamps here, or one asked for lies before the first or after the last.
+        """
+        wanted = np.asarray(times, np.float64)
+        if self.times is None or not len(self):
+            raise ValueError("A trajectory without time stamps has no poses between its own.")
+        if outside := int(((wanted < self.times[0]) | (wanted > self.times[-1])).sum()):
+            raise ValueError(
+                f"{outside} of {len(wanted)} scans were taken before the first pose ({self.times[0]:.3f} s) or after "
+                f"the last ({self.times[-1]:.3f} s); leave them out."
+            )
+        after = np.clip(np.searchsorted(self.times, wanted), 1, max(1, len(self) - 1))
+        before, after = np.minimum(after - 1, len(self) - 1), np.minimum(after, len(self) - 1)
+        span = self.times[after] - self.times[before]
+        share = np.divide(wanted - self.times[before], span, out=np.zeros_like(wanted), where=span > 0)
+        return Trajectory(tuple(names), between(self.poses[before], self.poses[after], share), wanted)
+
+
+def between(first: NDArray, second: NDArray, share: NDArray) -> NDArray[np.float64]:
+    """Rigid motions between two.
+
+    Args:
+        first: (M, 4, 4), what share 0 gives.
+        second: (M, 4, 4), what share 1 gives.
+        share: (M,).
+    """
+    relative = first[:, :3, :3].transpose(0, 2, 1) @ second[:, :3, :3]
+    angle = np.arccos(np.clip((np.trace(relative, axis1=1, axis2=2) - 1) / 2, -1, 1))
+    skew = relative - relative.transpose(0, 2, 1)
+    axis = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1)
+    length = np.linalg.norm(axis, axis=1, keepdims=True)
+    axis = np.divide(axis, length, out=np.zeros_like(axis), where=length > 1e-12)
+    result = first.astype(np.float64)
+    result[:, :3, :3] = first[:, :3, :3] @ _turn(axis, angle * share)
+    result[:, :3, 3] += share[:, None] * (second[:, :3, 3] - first[:, :3, 3])
+    return result
+
+
+def _turn(axis: NDArray, angle: NDArray) -> NDArray[np.float64]:
+    """Rodrigues' formula: (M, 3) unit axes, (M,) radians -> (M, 3, 3)."""
+    cross = np.zeros((len(axis), 3, 3))
+    cross[:, 2, 1], cross[:, 0, 2], cross[:, 1, 0] = axis.T
+    cross -= cross.transpose(0, 2, 1)
+    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    return np.asarray(np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross))
+
+
+def rigid(quaternion: Sequence[float], position: Sequence[float]) -> NDArray[np.float64]:
+    """A pose of a unit quaternion (w, x, y, z) and a position, metres: (4, 4).
+
+    Raises:
+        ValueError: the quaternion is zero or not finite.
+    """
+    length = float(np.linalg.norm(quaternion))
+    if not 0 < length < np.inf:
+        raise ValueError(f"the quaternion {list(quaternion)} is no rotation")
+    w, x, y, z = np.asarray(quaternion, np.float64) / length
+    pose = np.eye(4)
+    pose[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    pose[:3, 3] = position
+    return pose
+
+
+def _ends(names: Sequence[str]) -> str:
+    return f"{names[0]} to {names[-1]}" if names else "none"

@@ -1,0 +1,145 @@
+"""What labelled scans say about places, and the map of it that other scans ask.
+
+Shapes: N points of a scan, M witnesses, S labelled scans, K classes; H, W rows and columns of what a scan saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.drive.layouts import Raw
+from rangeseg.kernels.neighbours import sort_into_voxels
+from rangeseg.kernels.visibility import depth_image, one_per_place
+from rangeseg.labels import LabelMap
+from rangeseg.types import IGNORE, Scan
+
+NO_CLASS = IGNORE - 1
+"""The class of a witness for what has none: what moves, or is labelled as something outside the classes."""
+
+DEPTH = (64, 1024)
+"""Rows and columns of what a scan saw."""
+
+WHOLE = 0.5
+"""A scan of which a larger share of the returns has labels counts as labelled in whole, others as clicked."""
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """What one labelled scan says, in its sensor's frame.
+
+    Args:
+        xyz: (M, 3) float32.
+        label: (M,) uint8 train ids or `NO_CLASS`.
+        depth: (H, W) float32 of `depth_image`.
+        view: inclination of its lower edge and its height, radians.
+        share: of the returns, how many have a label.
+    """
+
+    xyz: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    view: tuple[float, float]
+    share: float
+
+
+def witnesses_of(
+    scan: Scan, raw: Raw, label_map: LabelMap, *, never: Sequence[int] = (), place_deg: float
+) -> Witnesses:
+    """The witnesses of a labelled scan.
+
+    Args:
+        scan: N points.
+        raw: (N,) raw ids; the label map's `ignore_raw` and 0 say nothing.
+        label_map: the classes.
+        never: train ids that are not carried.
+        place_deg: clicks of one class within this angle count once: the nearest point. 0 keeps all; so do scans that
+            are labelled in whole.
+    """
+    returns = is_return(scan)
+    label = classes_of(raw, label_map, never)
+    said = returns & (label != IGNORE)
+    share = np.count_nonzero(said) / max(1, int(np.count_nonzero(returns)))
+    index = np.flatnonzero(said)
+    xyz, kept = scan.xyz[index], label[index]
+    if place_deg and share <= WHOLE and len(index):
+        order = np.argsort((xyz.astype(np.float64) ** 2).sum(axis=1), kind="stable")
+        free = one_per_place(xyz, kept, order, np.deg2rad(place_deg))
+        xyz, kept = xyz[free], kept[free]
+    depth, down, span = depth_image(np.ascontiguousarray(scan.xyz[returns]), DEPTH)
+    return Witnesses(np.ascontiguousarray(xyz), kept, depth, (down, span), share)
+
+
+def classes_of(raw: Raw, label_map: LabelMap, never: Sequence[int] = ()) -> NDArray[np.uint8]:
+    """(N,) raw ids -> train ids, `NO_CLASS` for what must not be carried, IGNORE where nothing was said."""
+    semantic = raw & 0xFFFF
+    label = label_map.to_train(semantic)
+    silent = (semantic == label_map.ignore_raw) | (semantic == 0) & (label == IGNORE)
+    label[(label == IGNORE) & ~silent | np.isin(semantic, label_map.moving) | np.isin(label, list(never))] = NO_CLASS
+    return label
+
+
+def is_return(scan: Scan) -> NDArray[np.bool_]:
+    """(N,) bool: finite and not at the origin."""
+    return np.asarray(np.isfinite(scan.xyz).all(axis=1) & (scan.xyz != 0).any(axis=1))
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The witnesses of some labelled scans in one frame, sorted into voxels.
+
+    Args:
+        frame: (4, 4) the chart's frame -> world.
+        scans: numbers of the S scans in the drive.
+        label: (M,) uint8 of the witnesses, in the order of their voxels.
+        source: (M,) int32, which of the S scans.
+        search: what `kernels.neighbours.nearest` takes.
+        eyes: what `kernels.visibility.seen_through` takes.
+    """
+
+    frame: NDArray[np.float64]
+    scans: tuple[int, ...]
+    label: NDArray[np.uint8]
+    source: NDArray[np.int32]
+    search: tuple
+    eyes: tuple[NDArray, NDArray, NDArray]
+
+    def moved(self, xyz: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(N, 3) in a sensor's frame -> in the chart's.
+
+        Args:
+            xyz: in the sensor's frame.
+            pose: (4, 4) sensor -> world.
+        """
+        return moved(xyz, np.linalg.inv(self.frame) @ pose)
+
+
+def make_chart(
+    parts: dict[int, Witnesses], poses: NDArray[np.float64], frame: NDArray[np.float64], edge_m: float
+) -> Chart:
+    """Put the witnesses of some scans into one frame.
+
+    Args:
+        parts: number of a scan in the drive -> its witnesses.
+        poses: (N, 4, 4) of the drive's scans.
+        frame: (4, 4) a frame near them -> world: small coordinates keep float32 exact to a tenth of a millimetre.
+        edge_m: of a voxel.
+    """
+    scans, inverse = tuple(parts), np.linalg.inv(frame)
+    xyz = np.concatenate([moved(one.xyz, inverse @ poses[scan]) for scan, one in parts.items()])
+    source = np.repeat(np.arange(len(scans), dtype=np.int32), [len(one.xyz) for one in parts.values()])
+    bits = int(np.clip(np.ceil(np.log2(max(1, len(xyz)))), 8, 22))
+    order, keys, start = sort_into_voxels(xyz, edge_m, bits)
+    label = np.concatenate([one.label for one in parts.values()])[order]
+    source = source[order]
+    sensors = np.array([np.linalg.inv(poses[scan]) @ frame for scan in scans])
+    eyes = (sensors, np.stack([one.depth for one in parts.values()]), np.array([one.view for one in parts.values()]))
+    return Chart(frame, scans, label, source, (xyz[order], source, keys, start, edge_m, bits), eyes)
+
+
+def moved(xyz: NDArray[np.float32], motion: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(N, 3) points moved by a (4, 4) rigid motion, computed in float64."""
+    return np.ascontiguousarray(xyz.astype(np.float64) @ motion[:3, :3].T + motion[:3, 3], np.float32)

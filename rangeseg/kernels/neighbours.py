@@ -1,0 +1,195 @@
+"""The nearest of many points, by a hash of voxels, and their votes. Without the GIL.
+
+Shapes: M points of the map, N that ask, K neighbours, S scans, 2^B buckets.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+OFFSET = 1 << 20
+"""Voxels lie between -OFFSET and OFFSET along each axis; farther ones share a number, which costs time alone."""
+
+
+@njit(cache=True, nogil=True)
+def _voxel(x: float, y: float, z: float, edge: float) -> tuple[int, int, int]:
+    return math.floor(x / edge), math.floor(y / edge), math.floor(z / edge)
+
+
+@njit(cache=True, nogil=True)
+def _key(i: int, j: int, k: int) -> int:
+    mask = 2 * OFFSET - 1
+    return (((i + OFFSET) & mask) << 42) | (((j + OFFSET) & mask) << 21) | ((k + OFFSET) & mask)
+
+
+@njit(cache=True, nogil=True)
+def _bucket(key: int, shift: int) -> int:
+    return int((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(shift))
+
+
+@njit(cache=True, nogil=True)
+def sort_into_voxels(xyz: NDArray, edge: float, bits: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Sort points by the bucket of their voxel.
+
+    Args:
+        xyz: (M, 3) float32, finite.
+        edge: of a voxel, metres.
+        bits: B.
+
+    Returns:
+        (M,) order of the points, (M,) int64 keys of their voxels in that order, (2^B + 1,) where each bucket begins.
+    """
+    shift, count = 64 - bits, len(xyz)
+    keys, order = np.empty(count, np.int64), np.empty(count, np.int32)
+    start = np.zeros((1 << bits) + 1, np.int32)
+    for m in range(count):
+        i, j, k = _voxel(xyz[m, 0], xyz[m, 1], xyz[m, 2], edge)
+        keys[m] = _key(i, j, k)
+        start[_bucket(keys[m], shift) + 1] += 1
+    for bucket in range(1 << bits):
+        start[bucket + 1] += start[bucket]
+    place = start[:-1].copy()
+    for m in range(count):
+        bucket = _bucket(keys[m], shift)
+        order[place[bucket]] = m
+        place[bucket] += 1
+    return order, keys[order], start
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def nearest(
+    points: NDArray, limit: NDArray, chart: tuple, allowed: NDArray, apart: bool, out: tuple[NDArray, NDArray]
+) -> None:
+    """The K nearest points of the map within each point's limit, nearest first.
+
+    Args:
+        points: (N, 3) float32; not finite: no neighbours.
+        limit: (N,) float32 metres; a neighbour is nearer than this.
+        chart: (M, 3) xyz and (M,) source, both in the order of `sort_into_voxels`; its keys and starts; edge; bits.
+        allowed: (S,) bool, which sources count.
+        apart: of each source at most one, its nearest.
+        out: (N, K) float32 distances, (N, K) int32 places in the chart, -1 where there are fewer.
+    """
+    edge, wanted = chart[4], out[0].shape[1]
+    distance, index = out
+    for n in range(len(points)):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        best, found = distance[n], index[n]
+        worst = limit[n] * limit[n]
+        best[:] = worst
+        found[:] = -1
+        if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
+            continue
+        i, j, k = _voxel(x, y, z, edge)
+        dx, dy, dz = x - i * edge, y - j * edge, z - k * edge
+        inner = min(min(dx, edge - dx), min(min(dy, edge - dy), min(dz, edge - dz)))
+        ring = 0
+        while ring == 0 or (inner + (ring - 1) * edge) ** 2 < worst:
+            for a in range(-ring, ring + 1):
+                gap_x = _gap(dx, a, edge)
+                if gap_x >= worst:
+                    continue
+                for b in range(-ring, ring + 1):
+                    gap_xy = gap_x + _gap(dy, b, edge)
+                    if gap_xy >= worst:
+                        continue
+                    step = 1 if abs(a) == ring or abs(b) == ring else max(1, 2 * ring)
+                    for c in range(-ring, ring + 1, step):
+                        if gap_xy + _gap(dz, c, edge) >= worst:
+                            continue
+                        key = _key(i + a, j + b, k + c)
+                        worst = _look_into(points[n], key, chart, allowed, apart, best, found)
+            ring += 1
+        for place in range(wanted):
+            best[place] = math.sqrt(best[place])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _look_into(
+    point: NDArray, key: int, chart: tuple, allowed: NDArray, apart: bool, best: NDArray, found: NDArray
+) -> float:
+    """Add the points of a voxel to the list of the nearest; the square of the distance that another must beat."""
+    xyz, source, keys, start, _, bits = chart
+    bucket, last = _bucket(key, 64 - bits), len(best) - 1
+    for m in range(start[bucket], start[bucket + 1]):
+        if keys[m] == key and allowed[source[m]]:
+            u, v, w = xyz[m, 0] - point[0], xyz[m, 1] - point[1], xyz[m, 2] - point[2]
+            square = u * u + v * v + w * w
+            if square < best[last]:
+                _insert(best, found, square, m, source, apart)
+    return best[last]
+
+
+@njit(cache=True, nogil=True)
+def _gap(inside: float, cells: int, edge: float) -> float:
+    """Square of the distance along one axis to a voxel that is some cells away."""
+    if cells == 0:
+        return 0.0
+    gap = cells * edge - inside if cells > 0 else inside - (cells + 1) * edge
+    return gap * gap
+
+
+@njit(cache=True, nogil=True)
+def _insert(best: NDArray, found: NDArray, square: float, m: int, source: NDArray, apart: bool) -> None:
+    """Keep the list of the nearest in order; with `apart`, one of each source."""
+    last = len(best) - 1
+    if apart:
+        for place in range(len(best)):
+            if found[place] >= 0 and source[found[place]] == source[m]:
+                if best[place] <= square:
+                    return
+                last = place
+                break
+    while last > 0 and best[last - 1] > square:
+        best[last], found[last] = best[last - 1], found[last - 1]
+        last -= 1
+    best[last], found[last] = square, m
+
+
+@njit(cache=True, nogil=True)
+def vote(
+    index: NDArray, distance: NDArray, chart: tuple[NDArray, NDArray], through: NDArray, rule: tuple, out: tuple
+) -> None:
+    """Count the neighbours' votes.
+
+    Args:
+        index: (N, K) places in the chart, nearest first, -1 where there is none.
+        distance: (N, K) metres.
+        chart: (M,) uint8 class and (M,) source of the map's points.
+        through: (N, K) bool, which of them do not count.
+        rule: how many neighbours are needed; the least share of them that must agree; classes below this number count.
+        out: (N,) uint8 class, 255 where there is none; (N,) float32 metres to the nearest that agrees, nan; (N,) uint8
+            neighbours; (N,) float32 share that agrees; (N,) int32 source of the nearest that agrees, -1.
+    """
+    classes, source = chart
+    least, share, known = rule
+    label, metres, neighbours, agreement, origin = out
+    votes = np.zeros(256, np.int64)
+    for n in range(len(index)):
+        count, most = 0, -1
+        for place in range(index.shape[1]):
+            m = index[n, place]
+            if m < 0 or through[n, place]:
+                continue
+            count += 1
+            votes[classes[m]] += 1
+            if most < 0 or votes[classes[m]] > votes[most]:
+                most = classes[m]
+        label[n], metres[n], neighbours[n], agreement[n], origin[n] = 255, np.nan, count, 0, -1
+        if count:
+            agreement[n] = votes[most] / count
+            for place in range(index.shape[1]):
+                m = index[n, place]
+                if m >= 0:
+                    votes[classes[m]] = 0
+            if count >= least and agreement[n] >= share and most < known:
+                label[n] = most
+                for place in range(index.shape[1]):
+                    m = index[n, place]
+                    if m >= 0 and classes[m] == most and not through[n, place]:
+                        metres[n], origin[n] = distance[n, place], source[m]
+                        break

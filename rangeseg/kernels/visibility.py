@@ -1,0 +1,145 @@
+"""What a scan saw through, and which of its points lie in one direction. Without the GIL.
+
+Shapes: M points of the map, N of a scan, K neighbours, S scans; H, W rows and columns.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(cache=True, nogil=True)
+def seen_through(
+    points: NDArray, index: NDArray, source: NDArray, eyes: tuple[NDArray, NDArray, NDArray], margin: tuple
+) -> NDArray:
+    """Which neighbours come from a scan that saw through the point: around it, all beams went on farther.
+
+    Args:
+        points: (N, 3) float32 in the map's frame.
+        index: (N, K) places in the chart, -1 where there is none.
+        source: (M,) of the map's points.
+        eyes: of the sources, (S, 4, 4) map's frame -> sensor, (S, H, W) `depth_image` and (S, 2) its view.
+        margin: metres, and share of the range, by which beams must have gone farther.
+
+    Returns:
+        (N, K) bool.
+    """
+    through = np.zeros(index.shape, np.bool_)
+    for n in range(len(points)):
+        last, verdict = -1, False
+        for place in range(index.shape[1]):
+            if index[n, place] >= 0:
+                scan = source[index[n, place]]
+                if scan != last:
+                    last, verdict = scan, _sees_beyond(points[n], scan, eyes, margin)
+                through[n, place] = verdict
+    return through
+
+
+@njit(cache=True, nogil=True)
+def _sees_beyond(point: NDArray, scan: int, eyes: tuple, margin: tuple) -> bool:
+    poses, images, views = eyes
+    pose, image, down, span = poses[scan], images[scan], views[scan, 0], views[scan, 1]
+    x = pose[0, 0] * point[0] + pose[0, 1] * point[1] + pose[0, 2] * point[2] + pose[0, 3]
+    y = pose[1, 0] * point[0] + pose[1, 1] * point[1] + pose[1, 2] * point[2] + pose[1, 3]
+    z = pose[2, 0] * point[0] + pose[2, 1] * point[1] + pose[2, 2] * point[2] + pose[2, 3]
+    metres = math.sqrt(x * x + y * y + z * z)
+    if not (metres > 0 and metres < 1e6):
+        return False
+    row = math.floor(len(image) * (1 - (math.asin(z / metres) - down) / span))
+    if row < 0 or row >= len(image):
+        return False
+    col = int(image.shape[1] * (1 - math.atan2(y, x) / math.pi) / 2) % image.shape[1]
+    return image[row, col] > metres * (1 + margin[1]) + margin[0]
+
+
+@njit(cache=True, nogil=True)
+def depth_image(xyz: NDArray, shape: tuple[int, int]) -> tuple[NDArray, float, float]:
+    """How far a scan saw at least, around each direction.
+
+    Args:
+        xyz: (N, 3) float32 in the sensor's frame.
+        shape: H, W.
+
+    Returns:
+        (H, W) float32: the least range of the 3 x 3 pixels around each, 0 where fewer than five of them have a return;
+        inclination of the image's lower edge and its height, radians, those of the scan.
+    """
+    height, width = shape
+    count = len(xyz)
+    metres, rise = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    down, up = math.inf, -math.inf
+    for n in range(count):
+        x, y, z = np.float64(xyz[n, 0]), np.float64(xyz[n, 1]), np.float64(xyz[n, 2])
+        length = math.sqrt(x * x + y * y + z * z)
+        if length > 0 and length < 1e6:
+            metres[n], rise[n] = length, math.asin(z / length)
+            down, up = min(down, rise[n]), max(up, rise[n])
+    span = max(up - down, 1e-6) * (1 + 1e-6)
+    near = np.zeros((height, width), np.float32)
+    for n in range(count):
+        if metres[n] > 0:
+            row = min(height - 1, max(0, int(height * (1 - (rise[n] - down) / span))))
+            col = int(width * (1 - math.atan2(xyz[n, 1], xyz[n, 0]) / math.pi) / 2) % width
+            if near[row, col] == 0 or metres[n] < near[row, col]:
+                near[row, col] = metres[n]
+    return _least_around(near), down, span
+
+
+@njit(cache=True, nogil=True)
+def _least_around(near: NDArray) -> NDArray:
+    height, width = near.shape
+    around = np.zeros((height, width), np.float32)
+    for row in range(height):
+        for col in range(width):
+            least, there = np.float32(math.inf), 0
+            for a in range(max(0, row - 1), min(height, row + 2)):
+                for b in range(col - 1, col + 2):
+                    value = near[a, b % width]
+                    if value > 0:
+                        least, there = min(least, value), there + 1
+            around[row, col] = least if there >= 5 else 0
+    return around
+
+
+@njit(cache=True, nogil=True)
+def one_per_place(xyz: NDArray, label: NDArray, order: NDArray, radius: float) -> NDArray:
+    """Which of some labelled points are witnesses of their own: of one class within an angle, the first in `order`.
+
+    Args:
+        xyz: (M, 3) float32 in the sensor's frame, none at the origin.
+        label: (M,) uint8.
+        order: (M,) the order in which they are taken; nearest first leaves out what is hidden behind.
+        radius: radians.
+
+    Returns:
+        (M,) bool.
+    """
+    rows, cols = math.ceil(math.pi / radius), max(1, int(2 * math.pi / radius))
+    first = np.full((rows + 1) * cols, -1, np.int32)
+    following, kept = np.full(len(xyz), -1, np.int32), np.zeros(len(xyz), np.bool_)
+    unit = np.empty((len(xyz), 3), np.float64)
+    close = math.cos(radius)
+    for m in order:
+        x, y, z = np.float64(xyz[m, 0]), np.float64(xyz[m, 1]), np.float64(xyz[m, 2])
+        length = math.sqrt(x * x + y * y + z * z)
+        unit[m, 0], unit[m, 1], unit[m, 2] = x / length, y / length, z / length
+        row = int((math.asin(unit[m, 2]) + math.pi / 2) / radius)
+        col = int((math.atan2(y, x) + math.pi) / (2 * math.pi) * cols) % cols
+        wide = min(cols // 2, math.ceil(1 / max(1e-3, math.sqrt(1 - unit[m, 2] ** 2))))
+        free = True
+        for a in range(max(0, row - 1), min(rows, row + 1) + 1):
+            for b in range(col - wide, col + wide + 1):
+                other = first[a * cols + b % cols]
+                while other >= 0 and free:
+                    along = unit[m, 0] * unit[other, 0] + unit[m, 1] * unit[other, 1] + unit[m, 2] * unit[other, 2]
+                    free = not (label[other] == label[m] and along > close)
+                    other = following[other]
+        if free:
+            kept[m] = True
+            following[m], first[row * cols + col] = first[row * cols + col], m
+    return kept
