@@ -21,7 +21,10 @@ NO_CLASS = IGNORE - 1
 """The class of a witness for what has none: what moves, or is labelled as something outside the classes."""
 
 DEPTH = (64, 1024)
-"""Rows and columns of what a scan saw."""
+"""Rows and columns of what a scan saw; scans of few beams use fewer rows."""
+
+PER_ROW = 1800
+"""Returns of a scan for each of these rows: what a beam of a turning sensor gives, so that few pixels are empty."""
 
 WHOLE = 0.5
 """A scan of which a larger share of the returns has labels counts as labelled in whole, others as clicked."""
@@ -35,14 +38,14 @@ class Witnesses:
         xyz: (M, 3) float32.
         label: (M,) uint8 train ids or `NO_CLASS`.
         depth: (H, W) float32 of `depth_image`.
-        view: inclination of its lower edge and its height, radians.
+        view: inclination of its lower edge and its height, radians, and how many of its rows are used.
         share: of the returns, how many have a label.
     """
 
     xyz: NDArray[np.float32]
     label: NDArray[np.uint8]
     depth: NDArray[np.float32]
-    view: tuple[float, float]
+    view: tuple[float, float, float]
     share: float
 
 
@@ -69,8 +72,10 @@ def witnesses_of(
         order = np.argsort((xyz.astype(np.float64) ** 2).sum(axis=1), kind="stable")
         free = one_per_place(xyz, kept, order, np.deg2rad(place_deg))
         xyz, kept = xyz[free], kept[free]
-    depth, down, span = depth_image(np.ascontiguousarray(scan.xyz[returns]), DEPTH)
-    return Witnesses(np.ascontiguousarray(xyz), kept, depth, (down, span), share)
+    rows = int(np.clip(np.count_nonzero(returns) / PER_ROW, 8, DEPTH[0]))
+    depth = np.zeros(DEPTH, np.float32)
+    depth[:rows], down, span = depth_image(np.ascontiguousarray(scan.xyz[returns]), (rows, DEPTH[1]))
+    return Witnesses(np.ascontiguousarray(xyz), kept, depth, (down, span, rows), share)
 
 
 def classes_of(raw: Raw, label_map: LabelMap, never: Sequence[int] = ()) -> NDArray[np.uint8]:

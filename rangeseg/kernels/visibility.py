@@ -22,7 +22,8 @@ def seen_through(
         points: (N, 3) float32 in the map's frame.
         index: (N, K) places in the chart, -1 where there is none.
         source: (M,) of the map's points.
-        eyes: of the sources, (S, 4, 4) map's frame -> sensor, (S, H, W) `depth_image` and (S, 2) its view.
+        eyes: of the sources, (S, 4, 4) map's frame -> sensor, (S, H, W) `depth_image` and (S, 3) its view:
+            inclination of the lower edge and height, radians, and how many rows are used.
         margin: metres, and share of the range, by which beams must have gone farther.
 
     Returns:
@@ -43,15 +44,16 @@ def seen_through(
 @njit(cache=True, nogil=True)
 def _sees_beyond(point: NDArray, scan: int, eyes: tuple, margin: tuple) -> bool:
     poses, images, views = eyes
-    pose, image, down, span = poses[scan], images[scan], views[scan, 0], views[scan, 1]
+    pose, image = poses[scan], images[scan]
+    down, span, height = views[scan, 0], views[scan, 1], int(views[scan, 2])
     x = pose[0, 0] * point[0] + pose[0, 1] * point[1] + pose[0, 2] * point[2] + pose[0, 3]
     y = pose[1, 0] * point[0] + pose[1, 1] * point[1] + pose[1, 2] * point[2] + pose[1, 3]
     z = pose[2, 0] * point[0] + pose[2, 1] * point[1] + pose[2, 2] * point[2] + pose[2, 3]
     metres = math.sqrt(x * x + y * y + z * z)
     if not (metres > 0 and metres < 1e6):
         return False
-    row = math.floor(len(image) * (1 - (math.asin(z / metres) - down) / span))
-    if row < 0 or row >= len(image):
+    row = math.floor(height * (1 - (math.asin(z / metres) - down) / span))
+    if row < 0 or row >= height:
         return False
     col = int(image.shape[1] * (1 - math.atan2(y, x) / math.pi) / 2) % image.shape[1]
     return image[row, col] > metres * (1 + margin[1]) + margin[0]
@@ -66,7 +68,7 @@ def depth_image(xyz: NDArray, shape: tuple[int, int]) -> tuple[NDArray, float, f
         shape: H, W.
 
     Returns:
-        (H, W) float32: the least range of the 3 x 3 pixels around each, 0 where fewer than five of them have a return;
+        (H, W) float32: the least range of the 3 x 3 pixels around each, 0 where fewer than half of them have a return;
         inclination of the image's lower edge and its height, radians, those of the scan.
     """
     height, width = shape
@@ -96,13 +98,13 @@ def _least_around(near: NDArray) -> NDArray:
     around = np.zeros((height, width), np.float32)
     for row in range(height):
         for col in range(width):
-            least, there = np.float32(math.inf), 0
+            least, there, looked = np.float32(math.inf), 0, 0
             for a in range(max(0, row - 1), min(height, row + 2)):
                 for b in range(col - 1, col + 2):
-                    value = near[a, b % width]
+                    value, looked = near[a, b % width], looked + 1
                     if value > 0:
                         least, there = min(least, value), there + 1
-            around[row, col] = least if there >= 5 else 0
+            around[row, col] = least if 2 * there >= looked else 0
     return around
 
 

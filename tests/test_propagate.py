@@ -1,0 +1,373 @@
+"""Labels carried along a drive: the kernels beside plain oracles, the rules as laws, and the command on real scans."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_trajectory import curve, turned
+
+from rangeseg.apps.propagate import Asked, make_task
+from rangeseg.cli import main
+from rangeseg.drive.carry import CARRIED, CLICK_RULES, NONE, OWN, WHOLE_RULES, Rules, carry, rules_for
+from rangeseg.drive.kitti_poses import write_kitti_poses
+from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.propagate import BLOCK, propagate, read_rests
+from rangeseg.drive.trajectory import Trajectory
+from rangeseg.drive.witnesses import NO_CLASS, Chart, Witnesses, classes_of, make_chart, witnesses_of
+from rangeseg.kernels.neighbours import nearest, vote
+from rangeseg.kernels.visibility import depth_image, one_per_place
+from rangeseg.scan_io import read_labels, write_labels
+from rangeseg.types import IGNORE, Scan
+
+CAR, ROAD, BUILDING, MOVING_CAR = 10, 40, 50, 252
+
+
+def chart_of(xyz: np.ndarray, source: np.ndarray, edge: float) -> Chart:
+    """A chart of random points in one frame; what scans saw is left empty."""
+    parts = {}
+    for scan in range(int(source.max()) + 1):
+        mine = xyz[source == scan]
+        parts[scan] = Witnesses(mine, np.zeros(len(mine), np.uint8), np.zeros((64, 1024), np.float32), (-1, 2, 64), 1.0)
+    return make_chart(parts, np.tile(np.eye(4), (len(parts), 1, 1)), np.eye(4), edge)
+
+
+def oracle(points: np.ndarray, chart: Chart, limit: np.ndarray, k: int, allowed: np.ndarray, apart: bool) -> np.ndarray:
+    """(N, K) distances, inf where there is no neighbour: every pair, in float64."""
+    xyz, source = chart.search[0].astype(float), chart.source
+    square = np.linalg.norm(points[:, None].astype(float) - xyz[None], axis=2)
+    square[:, ~allowed[source]] = np.inf
+    if apart:
+        square = np.stack([square[:, source == one].min(axis=1, initial=np.inf) for one in range(len(allowed))], axis=1)
+    found = np.sort(np.pad(square, ((0, 0), (0, k)), constant_values=np.inf), axis=1)[:, :k]
+    return np.where(found < limit[:, None], found, np.inf)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("edge", [0.2, 0.5, 3.0])
+def test_the_nearest_are_those_of_all_pairs(rng: np.random.Generator, k: int, edge: float, apart: bool) -> None:
+    xyz = rng.normal(0, 1.5, (800, 3)).astype(np.float32)
+    points = rng.normal(0, 2, (300, 3)).astype(np.float32)
+    points[0] = np.nan
+    points[1] = 1e7  # beyond all voxels' numbers
+    chart = chart_of(xyz, rng.integers(0, 4, 800), edge)
+    allowed, limit = np.array([True, False, True, True]), rng.uniform(0.1, 1.5, 300).astype(np.float32)
+    distance, index = np.empty((300, k), np.float32), np.empty((300, k), np.int32)
+    nearest(points, limit, chart.search, allowed, apart, (distance, index))
+    expected = oracle(points, chart, limit, k, allowed, apart)
+    np.testing.assert_array_equal(index >= 0, np.isfinite(expected))
+    np.testing.assert_allclose(distance[index >= 0], expected[index >= 0], atol=1e-5)
+    between = np.linalg.norm(points[:, None] - chart.search[0][index], axis=2)
+    np.testing.assert_allclose(between[index >= 0], distance[index >= 0], atol=1e-5)
+    assert allowed[chart.source[index[index >= 0]]].all()
+    assert np.count_nonzero(index >= 0) > 100
+
+
+def test_the_nearest_of_a_real_scan_are_a_kd_trees(kitti_root: Path) -> None:
+    scipy = pytest.importorskip("scipy.spatial", reason="scipy is not installed")
+    drive = open_drive(kitti_root / "sequences" / "00")
+    poses = drive.own_poses().poses
+    first, last = (drive.read(drive.stops[i].file) for i in (0, 4))
+    parts = {0: witnesses_of(first, drive.labels_of(drive.stops[0]), drive.label_map, place_deg=0)}  # type: ignore[arg-type]
+    chart = make_chart(parts, poses, poses[2], 0.5)
+    points = chart.moved(last.xyz, poses[4])
+    distance, index = np.empty((len(points), 3), np.float32), np.empty((len(points), 3), np.int32)
+    nearest(points, np.full(len(points), 0.5, np.float32), chart.search, np.ones(1, bool), False, (distance, index))
+    expected = scipy.cKDTree(chart.search[0]).query(points, 3, distance_upper_bound=0.5)[0]
+    assert np.mean((index >= 0) == np.isfinite(expected)) > 0.99999  # the limit itself, in float32
+    both = (index >= 0) & np.isfinite(expected)
+    np.testing.assert_allclose(distance[both], expected[both], atol=1e-4)
+
+
+def test_votes_are_counted_as_one_counts_them(rng: np.random.Generator) -> None:
+    classes, source = rng.integers(0, 3, 50).astype(np.uint8), rng.integers(0, 4, 50).astype(np.int32)
+    classes[classes == 2] = NO_CLASS
+    index = rng.integers(-1, 50, (500, 4)).astype(np.int32)
+    distance, through = rng.uniform(0, 1, (500, 4)).astype(np.float32), rng.random((500, 4)) < 0.2
+    out = (np.empty(500, np.uint8), np.empty(500, np.float32), np.empty(500, np.uint8), np.empty(500, np.float32),
+           np.empty(500, np.int32))  # fmt: skip
+    vote(index, distance, (classes, source), through, (2, 0.6, NO_CLASS), out)
+    for n in range(500):
+        asked = [k for k in range(4) if index[n, k] >= 0 and not through[n, k]]
+        given = [int(classes[index[n, k]]) for k in asked]
+        best = max((given.count(one) for one in given), default=0)
+        winner = next((one for one in given if given.count(one) == best), IGNORE)
+        right = winner if len(given) >= 2 and best / len(given) >= 0.6 and winner != NO_CLASS else IGNORE
+        assert out[0][n] == right
+        assert out[2][n] == len(given)
+        if right != IGNORE:
+            first = next(k for k in asked if classes[index[n, k]] == right)
+            assert out[1][n] == distance[n, first]
+            assert out[4][n] == source[index[n, first]]
+            assert out[3][n] == pytest.approx(best / len(given))
+
+
+def wall(distance: float, *, gap: tuple[float, float] = (0, 0), rows: int = 32, columns: int = 1800) -> np.ndarray:
+    """A round wall about the sensor, open between two azimuths in degrees."""
+    azimuth = np.deg2rad(np.linspace(-180, 180, columns, endpoint=False))
+    azimuth = azimuth[(azimuth < np.deg2rad(gap[0])) | (azimuth > np.deg2rad(gap[1])) | (gap[0] == gap[1])]
+    height = np.linspace(-2, 2, rows)
+    a, z = (grid.ravel() for grid in np.meshgrid(azimuth, height))
+    return np.stack([distance * np.cos(a), distance * np.sin(a), z], axis=1).astype(np.float32)
+
+
+def test_the_depth_is_the_least_around(rng: np.random.Generator) -> None:
+    xyz = np.concatenate([wall(20), wall(8, gap=(10, 180))])
+    depth, down, span = depth_image(xyz, (32, 360))
+    rise = np.arcsin(xyz[:, 2] / np.linalg.norm(xyz, axis=1))
+    assert down == pytest.approx(rise.min(), abs=1e-6)
+    assert down + span == pytest.approx(rise.max(), abs=1e-5)
+    middle = depth[16]
+    ahead, back = middle[160:171], middle[186:195]  # of 10 degrees left of straight ahead, and right of it
+    assert (np.abs(ahead - 20) < 0.5).all() | (np.abs(back - 8) < 0.5).all()
+    assert set(np.round(middle[middle > 0])) <= {8, 20}
+
+
+def test_what_was_seen_through_gets_no_label_from_there() -> None:
+    """A labelled scan saw a wall at 20 m. What stands at 10 m in a later scan was not there; what is behind may be."""
+    seen = wall(20)
+    parts = [wall(10)[::7] * (1, 1, 0.5), wall(20)[::7], wall(20.2)[::7]]
+    ring = np.concatenate(parts).astype(np.float32)
+    labelled = Scan(seen, np.zeros(len(seen), np.float32))
+    raw = np.full(len(seen), BUILDING, np.uint32)
+    classes = open_classes()
+    said = witnesses_of(labelled, raw, classes, place_deg=0)  # type: ignore[arg-type]
+    near = (ring * np.float32(1.01)).astype(np.float32)  # as if somebody had labelled points beside all of these
+    one = replace(said, xyz=near, label=np.full(len(near), 12, np.uint8))
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    chart = make_chart({0: one}, poses, np.eye(4), 0.5)
+    later = Scan(ring, np.zeros(len(ring), np.float32))
+    ends = np.cumsum([0, *map(len, parts)])
+    for visibility, expected in ((True, (False, True, True)), (False, (True, True, True))):
+        rules = Rules(visibility=visibility)
+        found = carry(later, 1, poses[1], chart, np.ones(1, bool), rules, apart=True)
+        shares = [np.mean(found.label[ends[k] : ends[k + 1]] != IGNORE) for k in range(3)]
+        assert [share > 0.9 for share in shares] == list(expected)
+        assert [share < 0.1 for share in shares] == [not one for one in expected]
+
+
+def open_classes() -> object:
+    from rangeseg.data.semantic_kitti import SemanticKitti
+
+    return SemanticKitti.read_label_map()
+
+
+def test_what_moves_and_what_has_no_class_speaks_for_nothing() -> None:
+    raw = np.array([0, 1, CAR, MOVING_CAR, ROAD, 52, CAR + (7 << 16)], np.uint32)
+    found = classes_of(raw, open_classes())  # type: ignore[arg-type]
+    assert found.tolist() == [IGNORE, NO_CLASS, 0, NO_CLASS, 8, NO_CLASS, 0]
+    assert classes_of(raw, open_classes(), never=[8]).tolist()[4] == NO_CLASS  # type: ignore[arg-type]
+
+
+def test_clicks_at_one_place_count_once(rng: np.random.Generator) -> None:
+    """Brute force: the nearest first, each keeps those of its class out of its angle."""
+    xyz = rng.normal(0, 10, (600, 3)).astype(np.float32)
+    xyz[300:] = xyz[:300] * rng.uniform(1, 1.2, (300, 1)).astype(np.float32)  # behind the others
+    label = rng.integers(0, 2, 600).astype(np.uint8)
+    order = np.argsort((xyz.astype(float) ** 2).sum(1), kind="stable")
+    for degrees in (0.5, 5.0, 40.0):
+        kept = one_per_place(xyz, label, order, np.deg2rad(degrees))
+        unit = xyz / np.linalg.norm(xyz, axis=1, keepdims=True)
+        expected: list[int] = []
+        for m in order:
+            near = [k for k in expected if label[k] == label[m] and unit[k] @ unit[m] > np.cos(np.deg2rad(degrees))]
+            expected += [] if near else [int(m)]
+        assert sorted(np.flatnonzero(kept)) == sorted(expected)
+
+
+def write_street(root: Path, *, scans: int, labelled: tuple[int, ...], clicks: int | None = None) -> Path:
+    """A drive past two walls, a metre a scan, in KITTI's layout; the left wall is a building, the right one a car."""
+    rng = np.random.default_rng(3)
+    poses = np.array([turned(0, x=float(number)) for number in range(scans)])
+    home = root / "sequences" / "05"
+    for number in range(scans):
+        x = rng.uniform(-15, 15, 1500) + number
+        side = np.where(rng.random(1500) < 0.5, 4.0, -4.0)
+        world = np.stack([x, side, rng.uniform(-1, 1, 1500)], axis=1)
+        xyz = world - poses[number][:3, 3]
+        points = np.concatenate([xyz, np.zeros((1500, 1))], axis=1).astype(np.float32)
+        for folder in ("velodyne", "labels"):
+            (home / folder).mkdir(parents=True, exist_ok=True)
+        points.tofile(home / "velodyne" / f"{number:06d}.bin")
+        raw = np.where(side > 0, BUILDING, CAR).astype(np.uint32)
+        if number in labelled:
+            if clicks is not None:
+                raw[rng.permutation(1500)[clicks:]] = 0
+            write_labels(home / "labels" / f"{number:06d}.label", raw)
+    write_kitti_poses(home, Trajectory(tuple(f"{n:06d}" for n in range(scans)), poses))
+    return home
+
+
+def truth_of(home: Path, number: int) -> np.ndarray:
+    points = np.fromfile(home / "velodyne" / f"{number:06d}.bin", np.float32).reshape(-1, 4)
+    return np.where(points[:, 1] > 0, BUILDING, CAR)
+
+
+def labels_at(folder: Path, number: int) -> np.ndarray:
+    return read_labels(folder / "sequences" / "05" / "labels" / f"{number:06d}.label")[0].astype(np.uint32)
+
+
+def test_a_street_gets_its_labels(tmp_path: Path) -> None:
+    home = write_street(tmp_path / "k", scans=BLOCK + 9, labelled=(0, 20))
+    task = make_task(Asked(home, tmp_path / "out", rules={"scans": 4}))
+    assert task.rules == rules_for(True, scans=4)
+    reached = list(propagate(task, workers=2))
+    assert sorted(reached) == [0, 1, 2, 3, 4, *range(16, 25)]
+    for number in reached:
+        label, truth = labels_at(tmp_path / "out", number), truth_of(home, number)
+        rests = read_rests(tmp_path / "out" / "sequences" / "05" / "rests" / f"{number:06d}.npz")
+        assert (label[label != 0] == truth[label != 0]).all()
+        assert np.mean(label != 0) > 0.6
+        np.testing.assert_array_equal(label != 0, rests["kind"] != NONE)
+        assert set(np.unique(rests["kind"])) == ({OWN} if number in (0, 20) else {NONE, CARRIED})
+        carried = rests["kind"] == CARRIED
+        assert (rests["distance"][carried] < 0.5).all()
+        assert set(rests["scans"][carried]) <= {-number, 20 - number}
+        assert (rests["agreement"][carried] >= 0.6).all()
+
+
+def test_threads_and_blocks_do_not_change_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = write_street(tmp_path / "k", scans=9, labelled=(0, 3, 8))
+    for out, workers, block in (("a", 0, 16), ("b", 3, 16), ("c", 2, 2)):
+        monkeypatch.setattr("rangeseg.drive.propagate.BLOCK", block)
+        list(propagate(make_task(Asked(home, tmp_path / out, rules={"metres": 5})), workers=workers))
+    for number in range(9):
+        first = labels_at(tmp_path / "a", number)
+        np.testing.assert_array_equal(first, labels_at(tmp_path / "b", number))
+        assert np.mean(first == labels_at(tmp_path / "c", number)) > 0.999  # another origin rounds otherwise
+
+
+def test_memory_holds_only_what_is_in_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = write_street(tmp_path / "k", scans=40, labelled=tuple(range(0, 40, 2)))
+    sizes, made = [], make_chart
+
+    def watched(parts: dict, *arguments: object) -> Chart:
+        sizes.append(len(parts))
+        return made(parts, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("rangeseg.drive.propagate.make_chart", watched)
+    monkeypatch.setattr("rangeseg.drive.propagate.BLOCK", 4)
+    list(propagate(make_task(Asked(home, tmp_path / "out", rules={"scans": 3}))))
+    assert len(sizes) == 10
+    assert max(sizes) <= (4 + 2 * 3) / 2 + 1
+
+
+def test_own_labels_win_and_keep_their_instances(tmp_path: Path) -> None:
+    home = write_street(tmp_path / "k", scans=3, labelled=(0, 1, 2), clicks=300)
+    path = home / "labels" / "000001.label"
+    raw = read_labels(path)[0].astype(np.uint32)
+    wrong = np.flatnonzero(raw)[:100]
+    raw[wrong] = ROAD + (5 << 16)
+    raw[wrong[:10]] = MOVING_CAR
+    write_labels(path, raw)
+    task = make_task(Asked(home, tmp_path / "out"))
+    assert task.rules == CLICK_RULES
+    list(propagate(task))
+    written = tmp_path / "out" / "sequences" / "05" / "labels" / "000001.label"
+    semantic, instance = read_labels(written)
+    known = raw != 0
+    np.testing.assert_array_equal((semantic + (instance.astype(np.uint32) << 16))[known], raw[known])
+    assert np.mean(semantic != 0) > 0.6
+    assert not np.isin(semantic[~known], [MOVING_CAR]).any()
+
+
+def test_a_stopped_run_goes_on_and_other_rules_are_refused(tmp_path: Path) -> None:
+    home = write_street(tmp_path / "k", scans=4, labelled=(0,))
+    asked = Asked(home, tmp_path / "out")
+    list(propagate(make_task(asked)))
+    folder = tmp_path / "out" / "sequences" / "05" / "labels"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    (folder / "000002.label").unlink()
+    assert sorted(propagate(make_task(asked))) == [0, 1, 2, 3]
+    after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {"000002.label"}
+    other = Asked(home, tmp_path / "out", rules={"limit_m": 0.2})
+    with pytest.raises(ValueError, match="carried by other rules; give --overwrite or another --out"):
+        list(propagate(make_task(other)))
+    list(propagate(make_task(other), overwrite=True))
+    with pytest.raises(ValueError, match="holds the labels that are carried; write to another folder"):
+        list(propagate(make_task(Asked(home, tmp_path / "k"))))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"neighbours": 0}, "neighbours is 0"), ({"agree": 0.4}, "agree is 0.4"), ({"limit_m": -1}, "limit_m is -1"),
+     ({"neighbours": 2, "least": 3}, "least is 3; give 1 to 2")],
+)  # fmt: skip
+def test_rules_outside_their_range(change: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        rules_for(True, **change)
+
+
+def test_the_limit_grows_with_range() -> None:
+    np.testing.assert_allclose(Rules(limit_m=0.3, growth=0.01).limits(np.array([0.0, 50.0])), [0.3, 0.8], rtol=1e-6)
+    assert WHOLE_RULES.limits(np.array([50.0])) == np.float32(0.5)
+
+
+class TestCommand:
+    def test_one_labelled_scan_of_five_on_real_scans(self, kitti_root: Path, tmp_path: Path) -> None:
+        """Most points of the other four, nearly all right, and hardly any of what moves."""
+        drive, out = kitti_root / "sequences" / "00", tmp_path / "out"
+        words = ["--labelled", "000000", "--out", str(out), "--json", str(tmp_path / "r.json")]
+        assert main(["propagate", str(drive), *words, "--png", str(tmp_path / "s.png")]) == 0
+        report = json.loads((tmp_path / "r.json").read_text())["report"]
+        assert report["coverage"] > 0.9
+        assert report["accuracy"] > 0.98
+        assert set(report["by_scans"]) == {"1", "2", "3", "4"}
+        assert (tmp_path / "s.png").stat().st_size > 10000
+        truth = open_drive(drive)
+        got = labels_at_kitti(out, "00", "000004")
+        raw = truth.labels_of(truth.stops[2])
+        assert raw is not None
+        scored = (truth.label_map.to_train(raw & 0xFFFF) != IGNORE) & (got != 0)
+        same = truth.label_map.to_train(raw & 0xFFFF) == truth.label_map.to_train(got)
+        assert np.mean(same[scored]) > 0.98
+
+    def test_what_is_wrong_is_said(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        home = write_street(tmp_path / "k", scans=3, labelled=(0,))
+
+        def error(*words: str) -> str:
+            assert main(["propagate", str(home), *words, "--out", str(tmp_path / "o")]) == 1
+            return " ".join(capsys.readouterr().err.split())
+
+        assert "has no scan 000009; name scans as 000000" in error("--labelled", "000009")
+        assert "scan 000001 was named as labelled" in error("--labelled", "000000", "000001")
+        assert "--never tree: is no class; choose of car," in error("--never", "tree")
+        assert "missing, like the labels of all 3 scans" in error("--labels", str(tmp_path / "none"))
+        assert "has no poses.txt" in error("--poses", str(tmp_path))
+        (home / "labels" / "000000.label").write_bytes(np.full(7, CAR, "<u4").tobytes())
+        assert "7 labels for 1500 points" in error()
+
+
+def labels_at_kitti(out: Path, sequence: str, name: str) -> np.ndarray:
+    return read_labels(out / "sequences" / sequence / "labels" / f"{name}.label")[0]
+
+
+def test_the_labels_do_not_depend_on_where_the_world_begins(tmp_path: Path) -> None:
+    """Poses in UTM coordinates carry as those that begin at the first scan."""
+    home = write_street(tmp_path / "k", scans=4, labelled=(0,))
+    list(propagate(make_task(Asked(home, tmp_path / "a"))))
+    drive = open_drive(home)
+    far = turned(33, x=456_000, y=5_428_000, z=110) @ drive.own_poses().poses
+    write_kitti_poses(tmp_path / "poses", Trajectory(drive.names, far))
+    list(propagate(make_task(Asked(home, tmp_path / "b", poses=tmp_path / "poses"))))
+    for number in range(4):
+        assert np.mean(labels_at(tmp_path / "a", number) == labels_at(tmp_path / "b", number)) > 0.999
+
+
+def test_curves_do_not_matter(rng: np.random.Generator) -> None:
+    """Points of one world, seen from a curve, find themselves."""
+    world = rng.normal(0, 10, (500, 3))
+    poses = curve(3, 5.0)
+    seen = [((world - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32) for pose in poses]
+    label = rng.integers(0, 19, 500).astype(np.uint8)
+    one = Witnesses(seen[0], label, np.zeros((64, 1024), np.float32), (-1.0, 2.0, 64), 1.0)
+    chart = make_chart({0: one}, poses, poses[1], 0.25)
+    found = carry(Scan(seen[2], np.zeros(500, np.float32)), 2, poses[2], chart, np.ones(1, bool), Rules(), apart=True)
+    np.testing.assert_array_equal(found.label, label)
+    assert found.distance.max() < 1e-3
+    assert (found.scans == -2).all()
