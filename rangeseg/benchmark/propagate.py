@@ -1,0 +1,181 @@
+"""How much of a drive carried labels cover, how right they are, and how fast that goes: `python -m` this module.
+
+Every sequence of a folder in SemanticKITTI's layout is a drive whose labels are hidden but for one scan in five, some
+clicks in each scan, or some strokes in each; what is carried is compared with what was hidden.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rangeseg.apps.poses import find_poses
+from rangeseg.apps.propagate import Asked, count, make_task
+from rangeseg.data.sparse import SparseLabels
+from rangeseg.drive.kitti_poses import write_kitti_poses
+from rangeseg.drive.layouts import Drive, Raw, open_drive
+from rangeseg.drive.propagate import propagate
+from rangeseg.drive.trajectory import Trajectory
+from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.scan_io import write_labels
+from rangeseg.types import IGNORE, Scan
+
+SEQUENCES = ("00", "01", "02", "04", "06", "07", "09")
+PIXELS = SphericalProjection(64, 512, 3.0, -25.0)
+"""What is clicked on: 0.2 % of its pixels are about 52 clicks a scan."""
+
+STROKE = (12, 0.35)
+"""Points of a stroke, and the metres from one to the next at most."""
+
+
+class _Labelled:
+    """A drive as a source of labelled scans."""
+
+    def __init__(self, drive: Drive) -> None:
+        self._drive, self.label_map = drive, drive.label_map
+
+    def __len__(self) -> int:
+        return len(self._drive.stops)
+
+    def name(self, index: int) -> str:
+        return f"{self._drive.name}/{self._drive.stops[index].name}"
+
+    def scan(self, index: int) -> Scan:
+        stop = self._drive.stops[index]
+        return self._drive_scan(stop.file, _raw(self._drive, index))
+
+    def _drive_scan(self, file: Path, raw: Raw) -> Scan:
+        scan = self._drive.read(file)
+        return Scan(scan.xyz, scan.remission, label=self.label_map.to_train(raw & 0xFFFF))
+
+
+def clicks(drive: Drive, index: int, seed: int, fraction: float = 0.002) -> np.ndarray:
+    """(N,) bool: the points in a share of a scan's pixels."""
+    scan = SparseLabels(_Labelled(drive), PIXELS, fraction, seed).scan(index)
+    assert scan.label is not None
+    return np.asarray(scan.label != IGNORE)
+
+
+def strokes(drive: Drive, index: int, seed: int, many: int = 30) -> np.ndarray:
+    """(N,) bool: lines of neighbouring points within one class, as a brush draws them."""
+    scan, raw = drive.read(drive.stops[index].file), _raw(drive, index) & 0xFFFF
+    rng, chosen = np.random.default_rng([seed, index]), np.zeros(len(raw), bool)
+    for _ in range(many):
+        here = int(rng.choice(np.flatnonzero(raw)))
+        way = rng.normal(size=3) * (1, 1, 0.5)
+        for _ in range(STROKE[0]):
+            chosen[here] = True
+            ahead = scan.xyz - scan.xyz[here]
+            far = np.linalg.norm(ahead, axis=1)
+            next_ones = np.flatnonzero((far > 0.02) & (far < STROKE[1]) & (raw == raw[here]) & (ahead @ way > 0))
+            if not len(next_ones):
+                break
+            here = int(next_ones[np.argmax(ahead[next_ones] @ way)])
+    return chosen
+
+
+def _raw(drive: Drive, index: int) -> Raw:
+    raw = drive.labels_of(drive.stops[index])
+    assert raw is not None, f"{drive.stops[index].file}: has no labels"
+    return raw
+
+
+def measure(root: Path, kind: str, by: str, seed: int, work: Path, **rules: Any) -> dict[str, Any]:
+    """Carry labels along every drive and count.
+
+    Args:
+        root: holds `sequences/`.
+        kind: whole (one scan in five), clicks or strokes.
+        by: dataset or kiss-icp.
+        seed: of clicks and strokes.
+        work: an empty folder.
+        rules: other than usual.
+
+    Returns:
+        `Tally.report` of all drives, and how many points a scan were labelled.
+    """
+    chosen: dict[str, Callable[[Drive, int, int], np.ndarray]] = {"clicks": clicks, "strokes": strokes}
+    total, given, scans = None, 0, 0
+    for sequence in SEQUENCES:
+        home = root / "sequences" / sequence
+        drive = open_drive(home)
+        labels = root if kind == "whole" else work / "labels"
+        for index, stop in enumerate(drive.stops if kind != "whole" else ()):
+            raw = np.where(chosen[kind](drive, index, seed), _raw(drive, index), 0)
+            given, scans = given + np.count_nonzero(raw), scans + 1
+            write_labels(labels / stop.place, raw)
+        poses = None if by == "dataset" else work / f"poses_{sequence}"
+        if poses is not None:
+            list(find_poses(home, poses, by=by))
+        every = 5 if kind == "whole" else 1
+        task = make_task(Asked(home, work / "out", labels, every=every, poses=poses, rules=rules))
+        for number in propagate(task, workers=2):
+            one = count(task, number)
+            total = one if total is None else total + one
+    assert total is not None
+    return total.report(drive.label_map.names) | {"given_a_scan": given / max(1, scans)}
+
+
+def throughput(root: Path, scans: int, work: Path) -> dict[str, float]:
+    """Scans a second, files and all, on two threads: a made-up long drive of the real scans, one in five labelled."""
+    home, made = root / "sequences" / "00", work / "sequences" / "00"
+    drive = open_drive(home)
+    real, poses, points = drive.own_poses(), [], 0
+    for folder in ("velodyne", "labels"):
+        (made / folder).mkdir(parents=True)
+    for number in range(scans):
+        stop, pose = drive.stops[number % 5], real.poses[number % 5].copy()
+        pose[0, 3] += 8.0 * (number // 5)
+        poses.append(pose)
+        points += stop.file.stat().st_size // 16
+        (made / "velodyne" / f"{number:06d}.bin").symlink_to(stop.file)
+        if number % 5 == 0:
+            (made / "labels" / f"{number:06d}.label").symlink_to(drive.root / stop.place)
+    write_kitti_poses(made, Trajectory(tuple(f"{number:06d}" for number in range(scans)), np.array(poses)))
+    task = make_task(Asked(made, work / "out"))
+    list(propagate(make_task(Asked(made, work / "first", labelled=("000000",), rules={"scans": 1}))))  # compiles
+    start, used = time.perf_counter(), time.process_time()
+    list(propagate(task, workers=2))
+    wall, cpu = time.perf_counter() - start, time.process_time() - used
+    return {
+        "scans": scans, "points_a_scan": points / scans, "wall_s": wall, "scans_a_second": scans / wall,
+        "cpu_ms_a_scan": 1000 * cpu / scans, "scans_a_second_of_two_free_cores": 2 * scans / cpu,
+    }  # fmt: skip
+
+
+def _lines(root: Path, work: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for kind in ("whole", "clicks", "strokes"):
+        for by in ("dataset", "kiss-icp"):
+            yield f"{kind}, poses of {by}", measure(root, kind, by, 0, work / f"{kind}_{by}")
+    yield "whole, no test of visibility", measure(root, "whole", "dataset", 0, work / "through", visibility=False)
+    strict = {"neighbours": 3, "least": 3, "agree": 1.0}
+    yield "whole, three scans must agree", measure(root, "whole", "dataset", 0, work / "strict", **strict)
+    yield "clicks, all at one place count", measure(root, "clicks", "dataset", 0, work / "all", place_deg=0.0)
+    yield "clicks, within 1 m", measure(root, "clicks", "dataset", 0, work / "near", limit_m=1.0)
+    yield "clicks, seed 1", measure(root, "clicks", "dataset", 1, work / "seed")
+
+
+def main() -> None:
+    """Measure, and write JSON to standard output."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path, help="the folder that holds sequences/")
+    parser.add_argument("--time", type=int, metavar="SCANS", help="only how fast it goes, on so many scans")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.time:
+            result: dict[str, Any] = throughput(arguments.root.resolve(), arguments.time, Path(folder))
+        else:
+            result = {name: report for name, report in _lines(arguments.root.resolve(), Path(folder))}
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
