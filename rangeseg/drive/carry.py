@@ -75,7 +75,7 @@ class Rules:
     @property
     def edge_m(self) -> float:
         """Of the map's voxels, metres; measured: about the limit is fastest."""
-        return min(1.0, max(0.25, self.limit_m))
+        return min(1.0, max(0.25, 0.8 * self.limit_m))
 
 
 WHOLE_RULES = Rules()

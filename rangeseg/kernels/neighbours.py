@@ -79,15 +79,16 @@ def nearest(
     for n in range(len(points)):
         x, y, z = points[n, 0], points[n, 1], points[n, 2]
         best, found = distance[n], index[n]
-        worst = limit[n] * limit[n]
-        best[:] = worst
+        best[:] = limit[n] * limit[n]
         found[:] = -1
         if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
             continue
         i, j, k = _voxel(x, y, z, edge)
         dx, dy, dz = x - i * edge, y - j * edge, z - k * edge
         inner = min(min(dx, edge - dx), min(min(dy, edge - dy), min(dz, edge - dz)))
-        ring = 0
+        if n:  # points follow each other as the sensor sees them: the last one's neighbours leave little to look at
+            _start_with(points[n], index[n - 1], chart, apart, best, found)
+        worst, ring = best[wanted - 1], 0
         while ring == 0 or (inner + (ring - 1) * edge) ** 2 < worst:
             for a in range(-ring, ring + 1):
                 gap_x = _gap(dx, a, edge)
@@ -124,6 +125,17 @@ def _look_into(
     return best[last]
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _start_with(point: NDArray, known: NDArray, chart: tuple, apart: bool, best: NDArray, found: NDArray) -> None:
+    xyz, source, last = chart[0], chart[1], len(best) - 1
+    for m in known:
+        if m >= 0:
+            u, v, w = xyz[m, 0] - point[0], xyz[m, 1] - point[1], xyz[m, 2] - point[2]
+            square = u * u + v * v + w * w
+            if square < best[last]:
+                _insert(best, found, square, m, source, apart)
+
+
 @njit(cache=True, nogil=True)
 def _gap(inside: float, cells: int, edge: float) -> float:
     """Square of the distance along one axis to a voxel that is some cells away."""
@@ -137,6 +149,9 @@ def _gap(inside: float, cells: int, edge: float) -> float:
 def _insert(best: NDArray, found: NDArray, square: float, m: int, source: NDArray, apart: bool) -> None:
     """Keep the list of the nearest in order; with `apart`, one of each source."""
     last = len(best) - 1
+    for place in range(len(best)):
+        if found[place] == m:
+            return
     if apart:
         for place in range(len(best)):
             if found[place] >= 0 and source[found[place]] == source[m]:
