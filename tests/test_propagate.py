@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from test_trajectory import curve, turned
 
-from rangeseg.apps.propagate import Asked, make_task
 from rangeseg.cli import main
 from rangeseg.drive.carry import CARRIED, CLICK_RULES, NONE, OWN, WHOLE_RULES, Rules, carry, rules_for
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.propagate import BLOCK, propagate, read_rests
+from rangeseg.drive.request import Asked, make_task
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.drive.witnesses import NO_CLASS, Chart, Witnesses, classes_of, make_chart, witnesses_of
 from rangeseg.kernels.neighbours import nearest, vote

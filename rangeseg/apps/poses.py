@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from rangeseg.drive.kitti_poses import read_kitti_poses, read_tr, write_kitti_poses
-from rangeseg.drive.layouts import Drive, open_drive
+from rangeseg.drive.kitti_poses import read_tr, write_kitti_poses
+from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.other_poses import read_odometry
-from rangeseg.drive.registration import register
-from rangeseg.drive.trajectory import Trajectory
+from rangeseg.drive.request import Watch, find_poses
 from rangeseg.vis.path import path_picture
 from rangeseg.vis.png import write_png
 
 BY = ("dataset", "kiss-icp", "odometry")
 """Where poses come from."""
 
-Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""(items, word for what is done, how many) -> the same, perhaps with a bar."""
 
-
-def find_poses(
+def run_poses(
     drive: Path,
     out: Path,
     *,
@@ -65,7 +60,7 @@ def find_poses(
         origin = "its odometry"
     else:
         opened = open_drive(drive, scene=scene)
-        name, (found, origin) = opened.name, _poses_of(opened, by, watch)
+        name, (found, origin) = opened.name, find_poses(opened, by, watch)
     metres = found.travelled()[-1] if len(found) else 0.0
     yield f"{name}: {len(found)} poses by {origin}, {metres:.1f} m travelled"
     for path in write_kitti_poses(out, found):
@@ -73,23 +68,3 @@ def find_poses(
     if png:
         write_png(png, path_picture({name: found.positions}))
         yield f"picture: {png}"
-
-
-def poses_for(drive: Drive, folder: Path | None) -> Trajectory:
-    """The poses of a drive: those that `rangeseg poses` wrote to a folder, else the dataset's own.
-
-    Raises:
-        ValueError: there are none, or scans have none.
-    """
-    return drive.own_poses() if folder is None else read_kitti_poses(folder, drive.names)
-
-
-def _poses_of(drive: Drive, by: str | None, watch: Watch) -> tuple[Trajectory, str]:
-    if by in (None, "dataset"):
-        try:
-            return drive.own_poses(), "the dataset"
-        except FileNotFoundError:
-            if by == "dataset":
-                raise
-    scans = watch((drive.read(stop.file) for stop in drive.stops), "registering", len(drive.stops))
-    return register(scans, drive.names), "kiss-icp"

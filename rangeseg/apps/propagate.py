@@ -3,106 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rangeseg.apps.explore import projection_of
-from rangeseg.apps.poses import poses_for
-from rangeseg.data.lists import read_names
-from rangeseg.drive.carry import Rules, rules_for
-from rangeseg.drive.layouts import Drive, open_drive
-from rangeseg.drive.propagate import Task, propagate, read_rests
-from rangeseg.drive.tally import Tally, tally
-from rangeseg.drive.witnesses import WHOLE, classes_of, is_return
+from rangeseg.drive.carry import Rules
+from rangeseg.drive.propagate import Task, propagate
+from rangeseg.drive.request import Asked, Watch, count, make_task
+from rangeseg.drive.tally import Tally
 from rangeseg.files import write_atomically
 from rangeseg.types import IGNORE
 from rangeseg.vis.png import write_png
 from rangeseg.vis.propagate import before_and_after
-
-Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""(items, word for what is done, how many) -> the same, perhaps with a bar."""
-
-LOOKED_AT = 5
-"""Labelled scans of which it is found out whether they are labelled in whole."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the command was asked for.
-
-    Args:
-        drive: as `open_drive` takes it.
-        out: folder of the carried labels.
-        labels: folder of the labels that are carried, in the dataset's layout; None: the dataset's own.
-        labelled: names of the scans that count as labelled, or a list file of them; empty: all that have labels.
-        every: of these, the first of so many.
-        poses: folder that `rangeseg poses` wrote; None: the dataset's own.
-        scene: of nuScenes.
-        dataset: whose classes.
-        never: names of classes that are not carried.
-        rules: `Rules` that are other than usual; None keeps one.
-    """
-
-    drive: Path
-    out: Path
-    labels: Path | None = None
-    labelled: tuple[str, ...] = ()
-    every: int = 1
-    poses: Path | None = None
-    scene: str | None = None
-    dataset: str | None = None
-    never: tuple[str, ...] = ()
-    rules: dict[str, Any] | None = None
-
-
-def make_task(asked: Asked) -> Task:
-    """Open what is asked for.
-
-    Raises:
-        ValueError: a file, a scan or a class is not there, or a rule is outside its range.
-    """
-    drive = open_drive(asked.drive, scene=asked.scene, dataset=asked.dataset)
-    labels = asked.labels or drive.root
-    labelled = _labelled(drive, labels, asked.labelled)[:: max(1, asked.every)]
-    if not labelled:
-        raise ValueError(
-            f"{labels / drive.stops[0].place}: missing, like the labels of all {len(drive.stops)} scans. Label some, "
-            "or name the folder that holds labels with --labels."
-        )
-    names = drive.label_map.names
-    if strange := [name for name in asked.never if name not in names]:
-        raise ValueError(f"--never {strange[0]}: is no class; choose of {', '.join(names)}.")
-    never = tuple(names.index(name) for name in asked.never)
-    rules = rules_for(_whole(drive, labels, labelled), **(asked.rules or {}))
-    return Task(drive, poses_for(drive, asked.poses), tuple(labelled), labels, asked.out, rules, never)
-
-
-def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
-    """Numbers of the scans whose labels count."""
-    if len(named) == 1 and Path(named[0]).is_file():
-        named = read_names(named[0], pattern=r"\S+", what="scan", form="NAME", example=drive.names[0])
-    ends = [name.rpartition("/")[2] for name in named]
-    if absent := [name for name in ends if name not in drive.names]:
-        raise ValueError(f"{drive.name}: has no scan {absent[0]}; name scans as {drive.names[0]}.")
-    wanted = set(ends or drive.names)
-    found = [i for i, stop in enumerate(drive.stops) if stop.name in wanted and (labels / stop.place).is_file()]
-    if named and len(found) < len(wanted):
-        first = next(stop for i, stop in enumerate(drive.stops) if stop.name in wanted and i not in found)
-        raise ValueError(f"{labels / first.place}: missing; scan {first.name} was named as labelled.")
-    return found
-
-
-def _whole(drive: Drive, labels: Path, labelled: Sequence[int]) -> bool:
-    """Most scans that are looked at are labelled in whole."""
-    shares = []
-    for number in labelled[:: max(1, len(labelled) // LOOKED_AT)]:
-        raw = drive.labels_of(drive.stops[number], labels)
-        shares.append(0.0 if raw is None else np.mean(classes_of(raw, drive.label_map) != IGNORE))
-    return float(np.median(shares)) > WHOLE
 
 
 def run_propagate(
@@ -150,18 +66,6 @@ def run_propagate(
         chosen = task.drive.names.index(scan) if scan in task.drive.names else others[len(others) // 2]
         draw(task, chosen, png)
         yield f"picture of {task.drive.names[chosen]}: {png}"
-
-
-def count(task: Task, number: int) -> Tally:
-    """Count the carried labels of a scan; points that its own labels were carried from are left out."""
-    stop, label_map, places = task.drive.stops[number], task.drive.label_map, task.poses.positions
-    rests, truth = read_rests(task.rests_file(number)), task.drive.labels_of(stop)
-    label = label_map.to_train(task.drive.read_raw(task.label_file(number), stop.file) & 0xFFFF)
-    away = np.linalg.norm(places[number + rests["scans"].astype(np.int64)] - places[number], axis=1)
-    known = None if truth is None or truth.shape != label.shape else label_map.to_train(truth & 0xFFFF)
-    moving = None if known is None else np.isin(truth & 0xFFFF, label_map.moving)  # type: ignore[operator]
-    returns = is_return(task.drive.read(stop.file))
-    return tally(label, rests, known, moving, away, label_map.num_classes, returns)
 
 
 def draw(task: Task, number: int, png: Path) -> None:

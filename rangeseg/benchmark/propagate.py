@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from rangeseg.apps.poses import find_poses
-from rangeseg.apps.propagate import Asked, count, make_task
 from rangeseg.data.sparse import SparseLabels
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import Drive, Raw, open_drive
 from rangeseg.drive.propagate import propagate
+from rangeseg.drive.request import Asked, count, find_poses, make_task
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import write_labels
@@ -110,11 +109,11 @@ def measure(root: Path, kind: str, by: str, seed: int, work: Path, **rules: Any)
         labels = root if kind == "whole" else work / "labels"
         for index, stop in enumerate(drive.stops if kind != "whole" else ()):
             raw = np.where(chosen[kind](drive, index, seed), _raw(drive, index), 0)
-            given, scans = given + np.count_nonzero(raw), scans + 1
+            given, scans = given + int(np.count_nonzero(raw)), scans + 1
             write_labels(labels / stop.place, raw)
         poses = None if by == "dataset" else work / f"poses_{sequence}"
         if poses is not None:
-            list(find_poses(home, poses, by=by))
+            write_kitti_poses(poses, find_poses(drive, by)[0])
         every = 5 if kind == "whole" else 1
         task = make_task(Asked(home, work / "out", labels, every=every, poses=poses, rules=rules))
         for number in propagate(task, workers=2):

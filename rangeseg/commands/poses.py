@@ -19,11 +19,11 @@ def run(arguments: argparse.Namespace) -> None:
     From the dataset where it has poses (KITTI, PandaSet, nuScenes), from the odometry of a ROS recording, else from the
     scans alone by kiss-icp.
     """
-    from rangeseg.apps.poses import find_poses
+    from rangeseg.apps.poses import run_poses
 
     names = ("by", "scene", "topic", "clouds", "mounted", "png")
     options = {name: getattr(arguments, name) for name in names}
-    for line in find_poses(arguments.drive, arguments.out, watch=progress, **options):
+    for line in run_poses(arguments.drive, arguments.out, watch=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 

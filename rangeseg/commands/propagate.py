@@ -23,7 +23,8 @@ def run(arguments: argparse.Namespace) -> None:
     beside them (rests/NAME.npz) what each rests on. Rules that are not given are those for scans labelled in whole, or
     for clicks, as the labels are.
     """
-    from rangeseg.apps.propagate import Asked, run_propagate
+    from rangeseg.apps.propagate import run_propagate
+    from rangeseg.drive.request import Asked
 
     rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
     names = ("drive", "out", "labels", "every", "poses", "scene", "dataset")

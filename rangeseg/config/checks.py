@@ -26,17 +26,19 @@ def check(config: Config) -> None:
             f"optim.accumulate: {config.optim.accumulate} is larger than the number of views in a batch. Use a "
             "smaller number."
         )
-    if config.consistency.pair == "labelled":
-        if config.data.batch_labelled != config.data.batch_unlabelled:
-            raise ConfigError(
-                f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "
-                f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
-            )
-        if config.consistency.kind.startswith("logits"):
-            raise ConfigError(
-                "consistency.kind: this kind needs logits as targets, and labels have none; with pair: labelled "
-                "choose ce, kld, var or bce."
-            )
+    if config.consistency.pair == "labelled" and config.data.batch_labelled != config.data.batch_unlabelled:
+        raise ConfigError(
+            f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "
+            f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
+        )
+    certain = {"pair: labelled": config.consistency.pair, "data.carried_as: answers": config.data.carried_as}
+    if config.consistency.kind.startswith("logits"):
+        for words, value in certain.items():
+            if words.endswith(value):
+                raise ConfigError(
+                    f"consistency.kind: this kind needs logits as targets, and labels have none; with {words} "
+                    "choose ce, kld, var or bce."
+                )
 
 
 def _check_supervised(config: Config) -> None:

@@ -81,6 +81,13 @@ class DataConfig:
     label_fraction: float = number(1.0, above=0, most=1)
     """Share of the pixels of each labelled scan that keep their labels, drawn with `label_seed`."""
     label_seed: int = number(0, least=0)
+    carried: str = text("none")
+    """Folder of labels that `rangeseg propagate` wrote for scans of the training split."""
+    carried_as: str = choice("labels", "labels", "answers")
+    """labels: they are the labelled scans, in place of the dataset's labels. answers: what the teacher would be asked
+    about unlabelled scans is taken from them where they say something; the labelled scans stay the dataset's."""
+    carried_within_m: float = number(0.0, least=0)
+    """Only labels count that rest on one no farther than this, or are a person's own; 0: all."""
     projection: Component = field(
         default_factory=lambda: dict(name="spherical", height=64, width=2048, fov_up_deg=3.0, fov_down_deg=-25.0)
     )

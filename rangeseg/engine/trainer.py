@@ -169,7 +169,7 @@ class Trainer:
             *((a, b) if self.perturbation.uses_b else (a,)),
             joint=self.config.teacher.joint,
             logits=settings.kind.startswith("logits"),
-            labels=settings.pair == "labelled",
+            labels=settings.pair == "labelled" or self.config.data.carried_as == "answers",
         )
         return labelled[0], labelled[-1]
 

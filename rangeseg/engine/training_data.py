@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
+from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.concat import ConcatViews
 from rangeseg.data.dataset import Dataset
 from rangeseg.data.loading import Views
@@ -58,17 +59,21 @@ def _open(experiment: Experiment, kind: Kind) -> Views:
 
 
 def _views(experiment: Experiment, split: str, subset: str | None, classes: LabelMap | None) -> WholeViews:
-    """Augmented views, labelled where there are classes."""
-    source: Any = experiment.open(split, subset, labels=classes is not None)
-    if classes is None:
-        return experiment.views(source, labelled=False, augment=True)
+    """Augmented views, labelled where there are classes, or where carried labels answer in the teacher's place."""
     data = experiment.config.data
+    as_labels = data.carried_as == "labels"
+    carried = data.carried != NOTHING and as_labels == (classes is not None)
+    source: Any = experiment.open(split, subset, labels=classes is not None and not carried)
+    if carried:
+        source = CarriedLabels(source, data.root, data.carried, within_m=data.carried_within_m, every=not as_labels)
+    if classes is None:
+        return experiment.views(source, labelled=carried, augment=True)
     if source.label_map.names != classes.names:
         raise ConfigError(
             f"{data.root}: its classes are {', '.join(source.label_map.names)}; the scored classes are "
             f"{', '.join(classes.names)}. Labelled sources need the classes of data.dataset in the same order."
         )
-    if data.label_fraction < 1 and isinstance(experiment.input, ScanInput):
+    if data.label_fraction < 1 and not carried and isinstance(experiment.input, ScanInput):
         source = SparseLabels(source, experiment.input.projection, data.label_fraction, data.label_seed)
     return experiment.views(source, augment=True)
 
@@ -80,7 +85,8 @@ def _open_other(experiment: Experiment, section: dict[str, Any], path: str, clas
     if missing := [key for key in ("root", "dataset") if key not in section]:
         raise ConfigError(f"{path}.{missing[0]}: missing. Write root and dataset.")
     config = experiment.config
-    here = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
+    here: dict[str, Any] = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
+    here["carried"] = NOTHING
     other = Experiment(replace(config, data=replace(config.data, **here)))
     views = _views(other, section.get("split", "train"), section.get("frames"), classes)
     if isinstance(experiment.input, ScanInput) and isinstance(other.input, ScanInput):
