@@ -21,10 +21,15 @@ EXAMPLES = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Write labels for files, folders or a split in the dataset's own format; processes of torchrun share the files."""
+    if arguments.drive:
+        along_drive(arguments)
+        return
     from rangeseg.apps.predict import predict_inputs
     from rangeseg.scan_io import READERS
 
     run, inputs = arguments.run, arguments.inputs
+    if run is None:
+        raise ValueError("There is nothing to predict. Give a run and scans, scans alone, or --drive FOLDER.")
     if run.name.endswith(READERS):
         run, inputs = None, [run, *inputs]
         OUT.print(FIRST, soft_wrap=True)
@@ -34,13 +39,32 @@ def run(arguments: argparse.Namespace) -> None:
         OUT.print(line, soft_wrap=True)
 
 
+def along_drive(arguments: argparse.Namespace) -> None:
+    """Label a drive; without a run, with the network that ships with rangeseg."""
+    from rangeseg.apps.predict_drive import predict_drive
+
+    if arguments.run is None:
+        OUT.print(FIRST, soft_wrap=True)
+    names = ("poses", "scene", "votes", "workers", "device", "overrides")
+    options = {name: getattr(arguments, name) for name in names}
+    for line in predict_drive(arguments.run, arguments.drive, arguments.out, watch=progress, **options):
+        OUT.print(line, soft_wrap=True)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "run", type=Path, help="run folder, checkpoint or exported file; if it is a scan, the shipped network labels it"
+        "run",
+        type=Path,
+        nargs="?",
+        help="run folder, checkpoint or exported file; if it is a scan, the shipped network labels it",
     )
     parser.add_argument("inputs", nargs="*", type=Path, help="files or folders of scans or photographs")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="output folder for the labels")
+    parser.add_argument("--drive", type=Path, help="label the scans of this drive, with votes of the scans around each")
+    parser.add_argument("--votes", type=int, default=2, help="with --drive: scans before and behind that vote")
+    parser.add_argument("--poses", type=Path, help="with --drive: folder that `rangeseg poses` wrote")
+    parser.add_argument("--scene", help="with --drive: scene of nuScenes")
     parser.add_argument("--split", help="label all scans or photographs of this split")
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
     parser.add_argument("--partial", action="store_true", help="pack an incomplete split")

@@ -1,0 +1,51 @@
+"""`rangeseg predict --drive`: the scans of a drive labelled, each with the votes of those around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.request import Watch, poses_for
+from rangeseg.engine.experiment import modality
+from rangeseg.inference.drive import label_drive
+from rangeseg.inference.segmenter import Segmenter
+
+
+def predict_drive(
+    run: Path | None, folder: Path, out: Path, *, poses: Path | None = None, scene: str | None = None, votes: int = 2,
+    workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (),
+    watch: Watch = lambda items, word, total: items,
+) -> Iterator[str]:  # fmt: skip
+    """Label the scans of a drive and write the labels in the dataset's own form.
+
+    Args:
+        run: run folder or checkpoint; None: the network that ships with rangeseg.
+        folder: of the drive, as `open_drive` takes it.
+        out: the output folder.
+        poses: folder that `rangeseg poses` wrote; None: the dataset's own.
+        scene: of nuScenes.
+        votes: so many scans before and behind help.
+        workers: threads beside the network; None: as suits the device.
+        device: a torch device, or auto.
+        overrides: `key.path=value` above the run's config.
+        watch: shows the progress.
+
+    Yields:
+        What was done, in words.
+
+    Raises:
+        ValueError: the run is of photographs, or a file cannot be read.
+    """
+    segmenter = Segmenter.load(run, device=device, overrides=overrides)
+    kind = modality(segmenter.run.config)
+    if kind.things != "scans":
+        raise ValueError(f"{run}: labels {kind.things}; a drive is made of scans.")
+    drive = open_drive(folder, scene=scene)
+    trajectory, files = poses_for(drive, poses), kind.files(segmenter.label_map)
+    workers = segmenter.workers if workers is None else workers
+    done = label_drive(segmenter, drive, trajectory, votes=votes, workers=workers)
+    for number, scan, labels in watch(done, "predicting", len(drive.stops)):
+        file = drive.stops[number].file
+        files.write(out / files.target(file, file.parent), labels, scan, file)
+    yield f"{len(drive.stops)} scans labelled below {out}, each with the votes of {votes} before and {votes} behind."

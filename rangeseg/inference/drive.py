@@ -1,0 +1,153 @@
+"""Votes along a drive: the probabilities of the scans before and behind, brought to each scan by the poses.
+
+A pixel's visible point takes the mean of its own probabilities and of those of the nearest visible point of each other
+scan, where one is near. Only the scans of the window are in memory.
+
+Shapes: M visible points of a scan, K classes; H, W rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rangeseg.drive.layouts import Drive
+from rangeseg.drive.trajectory import Trajectory
+from rangeseg.drive.witnesses import moved
+from rangeseg.inference.segmenter import Labels, Segmenter
+from rangeseg.kernels.neighbours import nearest, sort_into_voxels
+from rangeseg.parallel import in_order
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.types import Scan
+
+BITS = 16
+"""Of the hash of a scan's visible points."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """A scan with what the network said of its visible points.
+
+    Args:
+        number: of the scan in the drive.
+        image: its range image.
+        pixels: (M,) the pixels that show a point, row by row.
+        probability: (M, K) float16.
+        edge_m: of the voxels in which its points are looked for.
+    """
+
+    number: int
+    image: RangeImage
+    pixels: NDArray[np.intp]
+    probability: NDArray[np.float16]
+    edge_m: float
+
+    @cached_property
+    def xyz(self) -> NDArray[np.float32]:
+        """(M, 3) in the sensor's frame."""
+        return np.ascontiguousarray(self.image.scan.xyz[self.image.point_index.ravel()[self.pixels]], np.float32)
+
+    @cached_property
+    def chart(self) -> tuple[NDArray[np.intp], tuple]:
+        """(M,) order of the points by voxel, and what `nearest` takes."""
+        order, keys, start = sort_into_voxels(self.xyz, self.edge_m, BITS)
+        return order, (self.xyz[order], np.zeros(len(order), np.int32), keys, start, self.edge_m, BITS)
+
+    def nearest(self, xyz: NDArray[np.float32], limit_m: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Of points in this sensor's frame: which have a visible point of this scan near, and which one that is."""
+        order, chart = self.chart
+        distance, index = np.empty((len(xyz), 1), np.float32), np.empty((len(xyz), 1), np.int32)
+        nearest(xyz, np.full(len(xyz), limit_m, np.float32), chart, np.ones(1, np.bool_), False, (distance, index))
+        near = index[:, 0] >= 0
+        return near, order[index[near, 0]]
+
+
+def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> Answered:
+    """What the network says of one scan.
+
+    Args:
+        segmenter: a run on scans.
+        scan: the points.
+        number: of the scan in the drive.
+        edge_m: see `Answered`.
+    """
+    image = cast(RangeImage, segmenter.project(scan))
+    probability = segmenter.logits(image).float().softmax(0).flatten(1)
+    pixels = np.flatnonzero(image.valid)
+    said = probability[:, torch.from_numpy(pixels).to(probability.device)].T
+    return Answered(number, image, pixels, said.half().cpu().numpy(), edge_m)
+
+
+def pooled(scan: Answered, others: Sequence[Answered], poses: NDArray[np.float64], limit_m: float) -> NDArray:
+    """Mean probabilities of a scan's visible points.
+
+    Args:
+        scan: that is labelled.
+        others: whose answers count, too.
+        poses: (N, 4, 4) sensor -> world of the drive's scans.
+        limit_m: points of others that are nearer than this are the same place.
+
+    Returns:
+        (M, K) float32.
+    """
+    total, count = scan.probability.astype(np.float32), np.ones((len(scan.pixels), 1), np.float32)
+    for other in others:
+        if other.number != scan.number:
+            there = moved(scan.xyz, np.linalg.inv(poses[other.number]) @ poses[scan.number])
+            near, index = other.nearest(there, limit_m)
+            total[near] += other.probability[index]
+            count[near] += 1
+    return np.asarray(total / count)
+
+
+def label_drive(
+    segmenter: Segmenter, drive: Drive, poses: Trajectory, *, votes: int, limit_m: float = 0.3, workers: int = 2
+) -> Iterator[tuple[int, Scan, Labels]]:
+    """Label the scans of a drive, each with the help of those around it.
+
+    Args:
+        segmenter: a run on scans.
+        drive: the scans.
+        poses: of all of them.
+        votes: so many scans before and as many behind help; 0: each is labelled alone.
+        limit_m: see `pooled`.
+        workers: threads that bring answers together while the network is at work.
+
+    Yields:
+        The number of each scan, its points and their train ids, in the order of the drive.
+
+    Raises:
+        ValueError: a scan cannot be read.
+    """
+    edge_m = max(0.25, limit_m)
+
+    def windows() -> Iterator[tuple[Answered, tuple[Answered, ...]]]:
+        held: deque[Answered] = deque()
+        for number in range(len(drive.stops)):
+            while held and held[0].number < number - votes:
+                held.popleft()
+            asked = held[-1].number + 1 if held else number
+            for coming in range(max(asked, number), min(number + votes + 1, len(drive.stops))):
+                held.append(ask(segmenter, drive.read(drive.stops[coming].file), coming, edge_m))
+            yield next(one for one in held if one.number == number), tuple(held)
+
+    def label(window: tuple[Answered, tuple[Answered, ...]]) -> tuple[int, Scan, Labels]:
+        scan, others = window
+        return scan.number, scan.image.scan, label_pooled(segmenter, scan, pooled(scan, others, poses.poses, limit_m))
+
+    yield from in_order(label, windows(), workers=workers)
+
+
+def label_pooled(segmenter: Segmenter, scan: Answered, probability: NDArray) -> Labels:
+    """(M, K) probabilities of visible points -> (N,) train ids of all points, by the run's own back-projection."""
+    height, width = scan.image.point_index.shape
+    logits = np.zeros((probability.shape[1], height * width), np.float32)
+    logits[:, scan.pixels] = np.log(np.maximum(probability, 1e-7)).T
+    return segmenter.label(scan.image, torch.from_numpy(logits.reshape(-1, height, width)))
