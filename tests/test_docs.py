@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -20,6 +21,8 @@ from test_nuscenes import TRAINVAL, write_nuscenes
 from rangeseg.cli import main, parse
 from rangeseg.commands import COMMANDS
 from rangeseg.config import read_config
+from rangeseg.drive.kitti_poses import write_kitti_poses
+from rangeseg.drive.trajectory import Trajectory
 
 SMALL = shlex.split(
     "data.projection.width=64 data.batch_labelled=2 data.batch_unlabelled=2 network.width=8 "
@@ -178,11 +181,21 @@ def for_perturbations(root: Path) -> dict[str, str]:
     return {"CAMVID": str(write_camvid(Path("camvid").absolute(), size=(120, 160)))} | kitti(root)
 
 
+def for_drives(root: Path) -> dict[str, str]:
+    made = shutil.copytree(root, Path("kitti").absolute())
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    write_kitti_poses(made / "sequences" / "00", Trajectory(("000000", "000001", "000002"), poses))
+    for name in ("velodyne/000001.bin", "labels/000001.label"):  # the second scan sees what the first one saw
+        shutil.copy(made / "sequences/00" / name.replace("1.", "0."), made / "sequences/00" / name)
+    return {"/data/semantic_kitti": str(made)}
+
+
 PREPARED: dict[str, Callable[[Path], dict[str, str]]] = {
     "README.md": for_python,
     "docs/semantic_kitti.md": kitti,
     "docs/nuscenes.md": for_nuscenes,
     "docs/networks.md": for_python,
+    "docs/drives.md": for_drives,
     "docs/python.md": for_python,
     "docs/extend.md": for_extending,
     "docs/many_machines.md": kitti,
