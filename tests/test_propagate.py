@@ -72,7 +72,7 @@ def test_the_nearest_of_a_real_scan_are_a_kd_trees(kitti_root: Path) -> None:
     drive = open_drive(kitti_root / "sequences" / "00")
     poses = drive.own_poses().poses
     first, last = (drive.read(drive.stops[i].file) for i in (0, 4))
-    parts = {0: witnesses_of(first, drive.labels_of(drive.stops[0]), drive.label_map, place_deg=0)}  # type: ignore[arg-type]
+    parts = {0: witnesses_of(first, drive.labels_of(drive.stops[0]), drive.label_map, place=(0, 0))}  # type: ignore[arg-type]
     chart = make_chart(parts, poses, poses[2], 0.5)
     points = chart.moved(last.xyz, poses[4])
     distance, index = np.empty((len(points), 3), np.float32), np.empty((len(points), 3), np.int32)
@@ -135,7 +135,7 @@ def test_what_was_seen_through_gets_no_label_from_there() -> None:
     labelled = Scan(seen, np.zeros(len(seen), np.float32))
     raw = np.full(len(seen), BUILDING, np.uint32)
     classes = open_classes()
-    said = witnesses_of(labelled, raw, classes, place_deg=0)  # type: ignore[arg-type]
+    said = witnesses_of(labelled, raw, classes, place=(0, 0))  # type: ignore[arg-type]
     near = (ring * np.float32(1.01)).astype(np.float32)  # as if somebody had labelled points beside all of these
     one = replace(said, xyz=near, label=np.full(len(near), 12, np.uint8))
     poses = np.tile(np.eye(4), (2, 1, 1))
@@ -170,12 +170,15 @@ def test_clicks_at_one_place_count_once(rng: np.random.Generator) -> None:
     label = rng.integers(0, 2, 600).astype(np.uint8)
     order = np.argsort((xyz.astype(float) ** 2).sum(1), kind="stable")
     for degrees in (0.5, 5.0, 40.0):
-        kept = one_per_place(xyz, label, order, np.deg2rad(degrees))
+        metres = degrees / 10
+        kept = one_per_place(xyz, label, order, np.deg2rad(degrees), metres)
         unit = xyz / np.linalg.norm(xyz, axis=1, keepdims=True)
         expected: list[int] = []
         for m in order:
-            near = [k for k in expected if label[k] == label[m] and unit[k] @ unit[m] > np.cos(np.deg2rad(degrees))]
-            expected += [] if near else [int(m)]
+            same = [k for k in expected if label[k] == label[m]]
+            turn = any(unit[k] @ unit[m] > np.cos(np.deg2rad(degrees)) for k in same)
+            near = any(np.linalg.norm(xyz[k].astype(float) - xyz[m]) < metres for k in same)
+            expected += [] if turn or near else [int(m)]
         assert sorted(np.flatnonzero(kept)) == sorted(expected)
 
 

@@ -157,8 +157,12 @@ def _lines(root: Path, work: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "whole, no test of visibility", measure(root, "whole", "dataset", 0, work / "through", visibility=False)
     strict = {"neighbours": 3, "least": 3, "agree": 1.0}
     yield "whole, three scans must agree", measure(root, "whole", "dataset", 0, work / "strict", **strict)
-    yield "clicks, all at one place count", measure(root, "clicks", "dataset", 0, work / "all", place_deg=0.0)
+    yield (
+        "clicks, all at one place count",
+        measure(root, "clicks", "dataset", 0, work / "all", place_deg=0.0),
+    )
     yield "clicks, within 1 m", measure(root, "clicks", "dataset", 0, work / "near", limit_m=1.0)
+    yield "strokes, once a metre", measure(root, "strokes", "dataset", 0, work / "metre", place_m=1.0)
     yield "clicks, seed 1", measure(root, "clicks", "dataset", 1, work / "seed")
 
 

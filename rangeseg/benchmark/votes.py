@@ -37,7 +37,7 @@ def measure(root: Path, run: Path | None, sequences: tuple[str, ...], votes: int
                 confusion.update(labels, label_map.to_train(raw & 0xFFFF))
                 scans += 1
     spent = (time.process_time() - used) / max(1, scans)
-    return {"mean_iou": confusion.mean_iou, "accuracy": confusion.accuracy, "cpu_s_a_scan": spent, "scans": scans}
+    return {"mean_iou": confusion.mean_iou(), "accuracy": confusion.accuracy(), "cpu_s_a_scan": spent, "scans": scans}
 
 
 def main() -> None:

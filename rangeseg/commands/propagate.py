@@ -12,7 +12,7 @@ EXAMPLES = (
     "rangeseg propagate scans --dataset my_classes.yaml --poses poses --labels clicks --out carried --never person",
 )
 
-RULES = ("neighbours", "least", "agree", "limit_m", "growth", "scans", "metres", "place_deg")
+RULES = ("neighbours", "least", "agree", "limit_m", "growth", "scans", "metres", "place_deg", "place_m")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scans", type=int, help="so many scans ahead and back (whole scans 10, clicks 20)")
     parser.add_argument("--metres", type=float, help="so far between the sensor's places (30)")
     parser.add_argument("--place-deg", type=float, help="clicks of a class within this angle count once (0.5)")
+    parser.add_argument("--place-m", type=float, help="and those within so many metres (0); 1 for strokes")
     parser.add_argument("--no-visibility", action="store_true", help="carry onto what the labelled scan saw through")
     parser.add_argument("--workers", type=int, default=2, help="threads; the labels do not depend on them")
     parser.add_argument("--overwrite", action="store_true", help="write again what is there")

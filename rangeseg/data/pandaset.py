@@ -44,6 +44,9 @@ ALLOWED = {
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.numeric", "_frombuffer"),
     ("numpy._core.numeric", "_frombuffer"),
+    ("pandas", "DataFrame"),
+    ("pandas", "Index"),
+    ("pandas", "RangeIndex"),
     ("pandas.core.frame", "DataFrame"),
     ("pandas.core.indexes.base", "Index"),
     ("pandas.core.indexes.base", "_new_Index"),
@@ -125,14 +128,15 @@ def write_classes(label: Path, raw: NDArray[np.integer], scan: Path) -> None:
     Raises:
         ValueError: the scan cannot be read, or has another number of points.
     """
-    import pandas
-
     kept = _read_table(scan, ("d",))["d"] == PANDAR64
     if np.count_nonzero(kept) != len(raw):
         raise ValueError(f"{label}: {len(raw)} labels for the {np.count_nonzero(kept)} points of {scan}.")
+    import pandas
+
     column = np.zeros(len(kept), np.int64)
     column[kept] = raw
-    write_atomically(label, gzip.compress(pickle.dumps(pandas.DataFrame({"class": column})), 3))
+    table = pandas.DataFrame(column[:, None], columns=pandas.Index(["class"], dtype=object))  # names as all can read
+    write_atomically(label, gzip.compress(pickle.dumps(table), 3))
 
 
 class _Tables(pickle.Unpickler):

@@ -40,7 +40,8 @@ class Rules:
         visibility: a scan that saw through a point says nothing about it.
         margin_m: by how much farther its beams must have gone, metres,
         margin_share: and as a share of the range.
-        place_deg: clicks of one class within this angle count once.
+        place_deg: clicks of one class in a scan within this angle count once,
+        place_m: and those within so many metres: a stroke is not as many witnesses as it has points.
 
     Raises:
         ValueError: a rule is outside its range.
@@ -57,12 +58,13 @@ class Rules:
     margin_m: float = 0.3
     margin_share: float = 0.02
     place_deg: float = 0.5
+    place_m: float = 0.0
 
     def __post_init__(self) -> None:
         limits = {
             "neighbours": (1, 32), "least": (1, self.neighbours), "agree": (0.5, 1), "limit_m": (1e-3, 100),
             "growth": (0, 1), "scans": (1, 10**6), "metres": (1e-3, 10**6), "margin_m": (0, 100),
-            "margin_share": (0, 1), "place_deg": (0, 10),
+            "margin_share": (0, 1), "place_deg": (0, 10), "place_m": (0, 10),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
@@ -71,6 +73,11 @@ class Rules:
     def limits(self, range_m: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N,) metres within which neighbours of points at these ranges count."""
         return np.asarray(self.limit_m + self.growth * range_m, np.float32)
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Degrees and metres within which clicks count once."""
+        return self.place_deg, self.place_m
 
     @property
     def edge_m(self) -> float:

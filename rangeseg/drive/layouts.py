@@ -120,11 +120,8 @@ def open_drive(folder: Path, *, scene: str | None = None, dataset: str | None = 
 
 
 def _classes(dataset: str) -> LabelMap:
-    shipped = resource("datasets", dataset, "labels.yaml")
-    path = shipped if shipped.is_file() else Path(dataset)
-    if not path.is_file():
-        raise ValueError(f"{dataset}: is neither a shipped dataset nor a YAML of classes; see datasets/.")
-    return LabelMap.read(path)
+    own = Path(dataset)
+    return LabelMap.read(own if own.is_file() else resource("datasets", dataset, "labels.yaml"))
 
 
 def _kitti(folder: Path, label_map: LabelMap) -> Drive:

@@ -135,7 +135,7 @@ def _load(task: Task, held: Mapping[int, Witnesses], needed: list[int], workers:
         if raw is None or len(raw) != len(scan):
             got = "no labels" if raw is None else f"{len(raw)} labels for {len(scan)} points"
             raise ValueError(f"{task.labels / stop.place}: {got}; give the labels of {stop.file}.")
-        return witnesses_of(scan, raw, task.drive.label_map, never=task.never, place_deg=task.rules.place_deg)
+        return witnesses_of(scan, raw, task.drive.label_map, never=task.never, place=task.rules.place)
 
     new = [number for number in needed if number not in held]
     loaded = dict(zip(new, in_order(load, new, workers=workers), strict=True))

@@ -50,7 +50,7 @@ class Witnesses:
 
 
 def witnesses_of(
-    scan: Scan, raw: Raw, label_map: LabelMap, *, never: Sequence[int] = (), place_deg: float
+    scan: Scan, raw: Raw, label_map: LabelMap, *, never: Sequence[int] = (), place: tuple[float, float]
 ) -> Witnesses:
     """The witnesses of a labelled scan.
 
@@ -59,8 +59,8 @@ def witnesses_of(
         raw: (N,) raw ids; the label map's `ignore_raw` and 0 say nothing.
         label_map: the classes.
         never: train ids that are not carried.
-        place_deg: clicks of one class within this angle count once: the nearest point. 0 keeps all; so do scans that
-            are labelled in whole.
+        place: clicks of one class within this angle, degrees, or within so many metres count once: the nearest point.
+            Of scans that are labelled in whole all points count.
     """
     returns = is_return(scan)
     label = classes_of(raw, label_map, never)
@@ -68,9 +68,9 @@ def witnesses_of(
     share = np.count_nonzero(said) / max(1, int(np.count_nonzero(returns)))
     index = np.flatnonzero(said)
     xyz, kept = scan.xyz[index], label[index]
-    if place_deg and share <= WHOLE and len(index):
+    if any(place) and share <= WHOLE and len(index):
         order = np.argsort((xyz.astype(np.float64) ** 2).sum(axis=1), kind="stable")
-        free = one_per_place(xyz, kept, order, np.deg2rad(place_deg))
+        free = one_per_place(xyz, kept, order, np.deg2rad(place[0]), place[1])
         xyz, kept = xyz[free], kept[free]
     rows = int(np.clip(np.count_nonzero(returns) / PER_ROW, 8, DEPTH[0]))
     depth = np.zeros(DEPTH, np.float32)

@@ -109,39 +109,36 @@ def _least_around(near: NDArray) -> NDArray:
 
 
 @njit(cache=True, nogil=True)
-def one_per_place(xyz: NDArray, label: NDArray, order: NDArray, radius: float) -> NDArray:
-    """Which of some labelled points are witnesses of their own: of one class within an angle, the first in `order`.
+def one_per_place(xyz: NDArray, label: NDArray, order: NDArray, radius: float, metres: float) -> NDArray:
+    """Which of some labelled points are witnesses of their own: of one class at one place, the first in `order`.
 
     Args:
         xyz: (M, 3) float32 in the sensor's frame, none at the origin.
         label: (M,) uint8.
         order: (M,) the order in which they are taken; nearest first leaves out what is hidden behind.
-        radius: radians.
+        radius: radians; within this angle is one place.
+        metres: and so is what is nearer than this.
 
     Returns:
         (M,) bool.
     """
-    rows, cols = math.ceil(math.pi / radius), max(1, int(2 * math.pi / radius))
-    first = np.full((rows + 1) * cols, -1, np.int32)
-    following, kept = np.full(len(xyz), -1, np.int32), np.zeros(len(xyz), np.bool_)
-    unit = np.empty((len(xyz), 3), np.float64)
-    close = math.cos(radius)
+    count, close = 0, math.cos(radius)
+    kept, free = np.empty(len(xyz), np.int64), np.zeros(len(xyz), np.bool_)
+    length = np.sqrt((xyz.astype(np.float64) ** 2).sum(axis=1))
     for m in order:
-        x, y, z = np.float64(xyz[m, 0]), np.float64(xyz[m, 1]), np.float64(xyz[m, 2])
-        length = math.sqrt(x * x + y * y + z * z)
-        unit[m, 0], unit[m, 1], unit[m, 2] = x / length, y / length, z / length
-        row = int((math.asin(unit[m, 2]) + math.pi / 2) / radius)
-        col = int((math.atan2(y, x) + math.pi) / (2 * math.pi) * cols) % cols
-        wide = min(cols // 2, math.ceil(1 / max(1e-3, math.sqrt(1 - unit[m, 2] ** 2))))
-        free = True
-        for a in range(max(0, row - 1), min(rows, row + 1) + 1):
-            for b in range(col - wide, col + wide + 1):
-                other = first[a * cols + b % cols]
-                while other >= 0 and free:
-                    along = unit[m, 0] * unit[other, 0] + unit[m, 1] * unit[other, 1] + unit[m, 2] * unit[other, 2]
-                    free = not (label[other] == label[m] and along > close)
-                    other = following[other]
-        if free:
-            kept[m] = True
-            following[m], first[row * cols + col] = first[row * cols + col], m
-    return kept
+        alone = True
+        for k in range(count):
+            other = kept[k]
+            if label[other] != label[m]:
+                continue
+            x, y, z = np.float64(xyz[m, 0]), np.float64(xyz[m, 1]), np.float64(xyz[m, 2])
+            along = x * xyz[other, 0] + y * xyz[other, 1] + z * xyz[other, 2]
+            apart = length[m] ** 2 + length[other] ** 2 - 2 * along
+            if (radius > 0 and along > close * length[m] * length[other]) or apart < metres * metres:
+                alone = False
+                break
+        if alone:
+            free[m] = True
+            kept[count] = m
+            count += 1
+    return free
