@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.request import Watch, poses_for
-from rangeseg.engine.experiment import modality
 from rangeseg.inference.drive import label_drive
 from rangeseg.inference.segmenter import Segmenter
 
@@ -38,11 +37,11 @@ def predict_drive(
         ValueError: the run is of photographs, or a file cannot be read.
     """
     segmenter = Segmenter.load(run, device=device, overrides=overrides)
-    kind = modality(segmenter.run.config)
-    if kind.things != "scans":
-        raise ValueError(f"{run}: labels {kind.things}; a drive is made of scans.")
+    experiment = segmenter.run.experiment
+    if experiment.dataset.kind != "scan":
+        raise ValueError(f"{run}: labels {experiment.dataset.kind}s; a drive is made of scans.")
     drive = open_drive(folder, scene=scene)
-    trajectory, files = poses_for(drive, poses), kind.files(segmenter.label_map)
+    trajectory, files = poses_for(drive, poses), experiment.prediction_files
     workers = segmenter.workers if workers is None else workers
     done = label_drive(segmenter, drive, trajectory, votes=votes, workers=workers)
     for number, scan, labels in watch(done, "predicting", len(drive.stops)):
