@@ -12,6 +12,7 @@ import torch
 from rangeseg.config import Config, config_from
 from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training_data import TrainingData
 from rangeseg.registry import ConfigError
 from rangeseg.scan_io import write_labels
@@ -69,7 +70,7 @@ def with_data(config: Config, **data: object) -> Config:
 
 def test_one_word_makes_them_the_labels(tiny_config: Config, carried: Path) -> None:
     """`data.label_fraction` is for the dataset's labels; carried ones stay whole."""
-    data = TrainingData.open(with_data(tiny_config, carried=str(carried), label_fraction=0.01))
+    data = TrainingData.open(Experiment(with_data(tiny_config, carried=str(carried), label_fraction=0.01)))
     assert len(data.labelled) == 2
     assert len(data.unlabelled) == 3
     view = data.labelled.view(0, np.random.default_rng(0))
@@ -80,7 +81,7 @@ def test_one_word_makes_them_the_labels(tiny_config: Config, carried: Path) -> N
 
 def test_one_word_makes_them_the_teachers_answers(tiny_config: Config, carried: Path) -> None:
     config = with_data(tiny_config, carried=str(carried), carried_as="answers")
-    data = TrainingData.open(config)
+    data = TrainingData.open(Experiment(config))
     assert len(data.labelled) == 3
     views = [data.unlabelled.view(index, np.random.default_rng(0)) for index in range(3)]
     assert [sorted(view.label.unique().tolist()) for view in views] == [[12, IGNORE], [IGNORE], [12, IGNORE]]
@@ -91,15 +92,15 @@ def test_one_word_makes_them_the_teachers_answers(tiny_config: Config, carried: 
 def test_the_student_is_told_the_label_where_one_was_carried(tiny_config: Config, carried: Path) -> None:
     from lightning_fabric import Fabric
 
-    from rangeseg.engine.experiment import make_network, make_perturbation
     from rangeseg.engine.trainer import Trainer
     from rangeseg.types import View
 
     for way in ("labels", "answers"):
         config = with_data(tiny_config, carried=str(carried), carried_as=way)
-        data = TrainingData.open(config)
+        experiment = Experiment(config)
+        data = TrainingData.open(experiment)
         fabric = Fabric(accelerator="cpu")
-        trainer = Trainer(fabric, make_network(config, data.label_map.num_classes), make_perturbation(config), config)
+        trainer = Trainer(fabric, experiment.make_network(), experiment.perturbation, config)
         view = View.stack([data.unlabelled.view(index, np.random.default_rng(0)) for index in (0, 1)])
         target, _ = trainer.targets(trainer.teacher, view, view)
         asked = trainer.teacher(view.image)
@@ -113,5 +114,5 @@ def test_the_student_is_told_the_label_where_one_was_carried(tiny_config: Config
 def test_labels_have_no_logits() -> None:
     words = [{"data": {"root": "x", "carried_as": "answers"}, "consistency": {"kind": "logits_var"},
               "optim": {"steps": 1}, "runtime": {"out": "x"}}]  # fmt: skip
-    with pytest.raises(ConfigError, match=r"labels have no logits; choose .* with data\.carried_as: answers"):
+    with pytest.raises(ConfigError, match=r"this kind needs logits .* with data\.carried_as: answers"):
         config_from(words)

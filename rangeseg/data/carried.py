@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.dataset import ScanDataset
 from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
@@ -34,10 +34,8 @@ class CarriedLabels:
     """
 
     def __init__(
-        self, source: Any, root: str | Path, folder: str | Path, *, within_m: float = 0.0, every: bool = False
+        self, source: ScanDataset, root: str | Path, folder: str | Path, *, within_m: float = 0.0, every: bool = False
     ) -> None:
-        if not hasattr(source, "scan_path"):
-            raise ValueError(f"{type(source).__name__}: its scans are no files; labels are carried to files alone.")
         self._source, self._within = source, within_m
         places = [Path(folder) / _place(source, index, Path(root)) for index in range(len(source))]
         there = [index for index, place in enumerate(places) if every or place.is_file()]
@@ -51,20 +49,18 @@ class CarriedLabels:
     @property
     def label_map(self) -> LabelMap:
         """The classes."""
-        label_map: LabelMap = self._source.label_map
-        return label_map
+        return self._source.label_map
 
     def __len__(self) -> int:
         return len(self._files)
 
     def name(self, index: int) -> str:
         """What scan `index` is called."""
-        return str(self._source.name(self._files[index][0]))
+        return self._source.name(self._files[index][0])
 
     def scan_path(self, index: int) -> Path:
         """The file of scan `index`."""
-        path: Path = self._source.scan_path(self._files[index][0])
-        return path
+        return self._source.scan_path(self._files[index][0])
 
     def scan(self, index: int) -> Scan:
         """Scan `index` with its carried labels.
@@ -74,7 +70,7 @@ class CarriedLabels:
         """
         number, place = self._files[index]
         if not place.is_file():
-            scan: Scan = self._source.scan(number)
+            scan = self._source.scan(number)
             return replace(scan, label=np.full(len(scan), IGNORE, np.uint8))
         scan = self._source.read(self._source.scan_path(number), place, label_map=self.label_map)
         if not self._within or scan.label is None:
@@ -95,10 +91,7 @@ def _near(place: Path, within_m: float, points: int) -> NDArray[np.bool_]:
     return np.asarray(near)
 
 
-def _place(source: Any, index: int, root: Path) -> Path:
+def _place(source: ScanDataset, index: int, root: Path) -> Path:
     """Where the labels of a scan lie, from the dataset's folder on."""
-    label = source.label_path(index) if hasattr(source, "label_path") else source.pair(index).label
-    if label is None:
-        raise ValueError(f"{source.name(index)}: its split has no labels, so nothing is carried to it.")
-    place = Path(label).relative_to(root)
+    place = source.label_path(index).relative_to(root)
     return place.relative_to("dataset") if place.parts[0] == "dataset" else place

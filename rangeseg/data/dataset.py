@@ -141,3 +141,11 @@ class ScanDataset(Dataset):
             ValueError: the dataset's scans are not files.
         """
         raise ValueError(f"Scan {self.name(index)} is not a file of its own, so it cannot be predicted as a file.")
+
+    def label_path(self, index: int) -> Path:
+        """Where the labels of scan `index` belong; the file need not be there.
+
+        Raises:
+            ValueError: the dataset's labels are not files, or the split has none.
+        """
+        raise ValueError(f"The labels of scan {self.name(index)} are not a file of their own.")
