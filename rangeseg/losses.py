@@ -267,19 +267,21 @@ def consistency_loss(
     return _divide((weight * distance).sum(), counted[normalise].sum())
 
 
-def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97) -> Tensor:
-    """The share of valid pixels with a confident target; a threshold that all or no pixels reach has no effect.
+def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97, *, normalise: str = "valid") -> Tensor:
+    """The share of confident pixels, by which `consistency_loss` with confidence "mean" weighs every pixel.
 
     Args:
         target: (B, K, H, W) probabilities.
         valid: (B, H, W) bool.
         threshold: what the largest probability must reach.
+        normalise: of the loss; "all" counts among all pixels, else among the valid ones.
 
     Returns:
-        Scalar in [0, 1], without a gradient; 0 where no pixel is valid.
+        Scalar in [0, 1], without a gradient; 0 where no pixel is counted.
     """
-    confident = (target.detach().amax(1) >= threshold) & valid
-    return _divide(confident.sum().float(), valid.sum())
+    among = torch.ones_like(valid) if normalise == "all" else valid
+    confident = (target.detach().amax(1) >= threshold) & among
+    return _divide(confident.sum().float(), among.sum())
 
 
 def _distance(logits: Tensor, target: Tensor, target_logits: Tensor | None, kind: str) -> Tensor:
@@ -288,9 +290,7 @@ def _distance(logits: Tensor, target: Tensor, target_logits: Tensor | None, kind
         raise ValueError(f"consistency_loss got kind={kind!r}; choose one of {', '.join(CONSISTENCY_KINDS)}.")
     if kind.startswith("logits_"):
         if target_logits is None:
-            raise ValueError(
-                f"consistency_loss of kind {kind!r} needs target_logits; use pseudo_labels(..., logits=True)."
-            )
+            raise ValueError(f"consistency_loss of kind {kind!r} needs target_logits, of pseudo_labels(logits=True).")
         target = target_logits
     return CONSISTENCY_KINDS[kind](_at_least_float32(logits), _at_least_float32(target.detach()))
 

@@ -26,7 +26,7 @@ class Scan:
 
     Args:
         xyz: (N, 3) float32, metres. Non-finite points and points at the origin are no returns; they stay in the scan.
-        remission: (N,) float32 in [0, 1].
+        remission: (N,) float32 in [0, 1]; None becomes zeros, which tell a network nothing.
         ring: (N,) integers, 0 is the topmost beam; None where the file does not tell.
         label: (N,) train ids 0..K-1 or IGNORE; None where the scan has no labels.
 
@@ -35,7 +35,7 @@ class Scan:
     """
 
     xyz: NDArray[np.float32]
-    remission: NDArray[np.float32]
+    remission: NDArray[np.float32] = None  # type: ignore[assignment] # of a made scan it is never None
     ring: NDArray[np.integer] | None = None
     label: NDArray[np.integer] | None = None
 
@@ -44,6 +44,8 @@ class Scan:
             raise ValueError(f"Scan.xyz has shape {self.xyz.shape}; give (N, 3), one row per point.")
         if len(self.xyz) == 0:
             raise ValueError("Scan.xyz holds no points; leave empty scans out.")
+        if self.remission is None:
+            object.__setattr__(self, "remission", np.zeros(len(self.xyz), np.float32))
         for name in ("remission", "ring", "label"):
             value = getattr(self, name)
             if value is not None and value.shape != (len(self.xyz),):

@@ -108,6 +108,15 @@ def test_a_line_is_drawn_where_its_values_are() -> None:
     assert np.corrcoef(rows, columns)[0, 1] > 0.9
 
 
+def test_a_line_keeps_its_colour_where_others_have_no_values() -> None:
+    def colors(**lines: list[float]) -> set[int]:
+        picture = plot({name: ([0, 1][: len(up)], up) for name, up in lines.items()}, Axes("t", "x", "y"))
+        return {k for k, color in enumerate(COLORS) if (np.abs(picture.astype(int) - color) < 12).all(-1).any()}
+
+    assert colors(a=[0, 1], b=[1, 0], c=[1, 1]) >= {0, 1, 2}
+    assert colors(a=[], b=[1, 0], c=[np.nan, 1]) & {0, 1, 2} == {1, 2}
+
+
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ValueError, match="no finite values"):
         plot({"a": ([0, 1], [np.nan, np.inf])}, Axes("t", "x", "y"))

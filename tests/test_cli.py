@@ -114,6 +114,81 @@ def test_a_segmenter_labels_like_predict(run: Path, tiny_kitti: Path, tmp_path: 
     assert (segmenter.label_map.to_raw(labels) == written).all()
 
 
+def test_a_folder_of_scans_is_input_and_the_run_may_be_named(
+    run: Path, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = tiny_kitti / "sequences" / "11" / "velodyne"
+    for words, shipped in (([str(scans)], True), ([str(scans), "--run", str(run)], False), ([str(run), str(scans)], 0)):
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        assert main(["predict", *words, "--out", str(out), "--device", "cpu"]) == 0
+        said = capsys.readouterr().out
+        assert ("No run given" in said) == bool(shipped)
+        assert len(list(out.rglob("*.label"))) == len(list(scans.iterdir()))
+
+
+def test_what_is_neither_a_run_nor_scans_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.JPG").touch()
+
+    def error(*words: str) -> str:
+        assert main(["predict", *words, "--out", str(tmp_path / "o")]) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "photographs need a run" in error(str(tmp_path / "photos"))
+    (tmp_path / "photos" / "a.JPG").unlink()
+    assert "is neither a run (there is no last.pt) nor a folder of scans" in error(str(tmp_path))
+    assert "rangeseg unpack drive.mcap" in error("drive.mcap")
+    assert "There is nothing to predict" in error()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "xpu", "mps", "nonsense"])
+def test_a_device_that_is_not_there_is_one_line(
+    run: Path, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str
+) -> None:
+    scan = tiny_kitti / "sequences" / "11" / "velodyne" / "000000.bin"
+    for words in (["predict", str(run), str(scan), "--out", str(tmp_path)], ["evaluate", str(run)]):
+        assert main([*words, "--device", device]) == 1
+        said = capsys.readouterr().err
+        assert f"error: device {device}: not available" in said
+        assert len(said.strip().splitlines()) == 1
+
+
+def test_show_without_a_display_says_so_at_once(
+    tiny_kitti: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Open3D waits for ever."""
+    scan = str(tiny_kitti / "sequences" / "08" / "velodyne" / "000000.bin")
+    for display, reason in (("", "DISPLAY is not set"), (":97", "the display :97 does not answer")):
+        monkeypatch.setenv("DISPLAY", display)
+        for word in (scan, str(tiny_kitti)):
+            assert main(["show", word]) == 1
+            said = capsys.readouterr().err
+            assert reason in said
+            assert "--png FILE" in said
+            assert len(said.strip().splitlines()) == 1
+
+
+def test_an_animation_of_a_scan_has_the_labels_and_the_prediction_that_are_given(
+    tiny_kitti: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clouds: list[np.ndarray] = []
+    monkeypatch.setattr("rangeseg.vis.viewer.write_gif", lambda path, drawn, turns: clouds.extend(c for _, c in drawn))
+    scan = tiny_kitti / "sequences" / "11" / "velodyne" / "000000.bin"
+    points = len(read_scan(scan))
+    for name, raw in (("labels", 40), ("prediction", 10)):
+        np.full(points, raw, "<u4").tofile(tmp_path / f"{name}.label")
+        words = ["show", str(scan), f"--{name}", str(tmp_path / f"{name}.label"), "--video", str(tmp_path / "a.gif")]
+        assert main(words) == 0
+    label_map = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+    for colors, raw in zip(clouds, (40, 10), strict=True):
+        assert (colors == label_map.colors[label_map.raw_ids.index(raw)]).all(1).mean() > 0.9
+    np.full(3, 10, "<u4").tofile(tmp_path / "short.label")
+    assert main(["show", str(scan), "--prediction", str(tmp_path / "short.label"), "--video", "a.gif"]) == 1
+    assert main(["show", str(tiny_kitti), "--labels", str(tmp_path / "short.label"), "--video", "a.gif"]) == 1
+
+
 def test_show_draws_a_picture(run: Path, tiny_kitti: Path, tmp_path: Path) -> None:
     scan = tiny_kitti / "sequences" / "08" / "velodyne" / "000000.bin"
     assert main(["show", str(scan), "--run", str(run), "--png", str(tmp_path / "a.png")]) == 0
@@ -208,6 +283,7 @@ def test_a_missing_viewer_is_said_in_full(
     tiny_kitti: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "open3d", None)
+    monkeypatch.setattr("rangeseg.vis.window.require_display", lambda: None)
     assert main(["show", str(tiny_kitti / "sequences" / "08" / "velodyne" / "000000.bin")]) == 1
     assert 'pip install "rangeseg[view]"' in capsys.readouterr().err
 

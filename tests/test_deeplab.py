@@ -107,6 +107,14 @@ def test_every_weight_gets_a_gradient_and_the_mode_of_eval_ignores_batch_mates(n
     torch.testing.assert_close(network(image())[1:], network(image()[1:]), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("more", [{}, {"branches": 2}, {"branches": 1}])
+def test_every_trained_weight_gets_a_gradient_or_several_processes_would_wait_for_it(more: dict[str, Any]) -> None:
+    network = make("deeplab_v2", **more)
+    network(torch.randn(2, 3, 33, 33)).square().sum().backward()
+    assert not [name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None]
+    assert sum(not weight.requires_grad for weight in network.parameters()) == 2 * (4 - more.get("branches", 4))
+
+
 def test_the_papers_code_trains_two_branches_of_four() -> None:
     quirk, whole = make("deeplab_v2", branches=2), make("deeplab_v2")
     quirk(image()).square().mean().backward()
@@ -190,11 +198,7 @@ class TestWeights:
     def test_files_that_are_no_weights_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 and no more")
         torch.save([1, 2], tmp_path / "list.pth")
-        for name, said in (
-            ("half.pth", "not a state dict"),
-            ("list.pth", "other values than named tensors"),
-            ("absent", "is not a file"),
-        ):
+        for name, said in (("half.pth", "cannot be read"), ("list.pth", "holds a list"), ("absent", "is not a file")):
             with pytest.raises(ValueError, match=said):
                 make("deeplab_v2", weights=str(tmp_path / name))
 

@@ -268,3 +268,11 @@ def check_extending(left: dict, folder: Path) -> None:
 def test_lines_of_prose_are_up_to_120_characters(page: Path) -> None:
     prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE).splitlines()
     assert not [line for line in prose if len(line) > 120 and not line.lstrip().startswith(("|", "!", "<", "#"))]
+
+
+def test_extras_are_quoted_wherever_they_are_installed_because_zsh_reads_brackets() -> None:
+    rooms = ("rangeseg", "docs", "datasets", "results", "configs", "tools")
+    files = [*ROOT.glob("*.md"), *(file for room in rooms for file in (ROOT / room).rglob("*"))]
+    texts = {file: file.read_text() for file in files if file.suffix in (".py", ".md", ".yaml", ".sh")}
+    bare = re.compile(r"install +[^'\"\n]*?\w\[\w.*")
+    assert not [f"{file}: {found}" for file, text in texts.items() for found in bare.findall(text)]

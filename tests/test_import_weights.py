@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
+import warnings
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,11 @@ from rangeseg.cli import main
 from rangeseg.config import Config, config_from_yaml, read_config, write_config
 from rangeseg.config.shipped import shipped_configs
 from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.import_weights import import_weights, read_published, read_tensors
 from rangeseg.inference.run import Run
-from rangeseg.networks.published import PARTS
+from rangeseg.networks.pretrained import load_encoder
+from rangeseg.networks.published import PARTS, PREFIXES, import_state_dict
 
 CONFIGS = {
     "cenet_aux": "cenet_512",
@@ -145,7 +151,7 @@ def test_files_that_cannot_be_read_are_refused(
     whole = tmp_path / "whole.pth"
     torch.save(checkpoint(LAYOUT, generator), whole)
     (tmp_path / "half.pth").write_bytes(whole.read_bytes()[:1000])
-    (tmp_path / "text.pth").write_text("<html>Not found</html>")
+    (tmp_path / "text.pth").write_text("Not found")
     (tmp_path / "empty.pth").write_bytes(b"")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     for name in ("half", "text", "empty"):
@@ -201,3 +207,89 @@ def test_objects_beside_the_weights_are_passed_over_and_never_run(zipped: bool, 
     for name, value in layer.state_dict().items():
         assert torch.equal(read["state_dict"][name], value)
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model_state", "model", "net"])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module.", "model.", "module._orig_mod.", "model._orig_mod.net."])
+def test_what_wraps_weights_is_taken_off(key: str | None, prefix: str, tmp_path: Path) -> None:
+    layer, other = (torch.nn.Sequential(torch.nn.Linear(2, 3)) for _ in range(2))
+    state: dict[str, Any] = {prefix + name: value for name, value in layer.state_dict().items()}
+    torch.save(state if key is None else {key: state, "epoch": 1}, tmp_path / "net")
+    import_state_dict(other, read_tensors(tmp_path / "net"))
+    assert torch.equal(other[0].weight, layer[0].weight)
+
+
+def test_wrappers_within_wrappers_and_compiled_parts_are_taken_off(tmp_path: Path) -> None:
+    layer, other = (torch.nn.Sequential(torch.nn.Linear(2, 3)) for _ in range(2))
+    state = {f"0._orig_mod.{name}": value for name, value in layer[0].state_dict().items()}
+    torch.save({"model": {"state_dict": state, "args": 1}}, tmp_path / "net")
+    import_state_dict(other, read_tensors(tmp_path / "net"))
+    assert torch.equal(other[0].weight, layer[0].weight)
+
+
+def test_no_network_of_ours_has_only_names_that_begin_like_a_wrapper(tiny_config: Config) -> None:
+    for name in ("fidnet", "cenet", "salsanext", "squeezeseg", "foldnet"):
+        names = Experiment(replace(tiny_config, network={"name": name})).make_network().state_dict()
+        assert not [prefix for prefix in PREFIXES if all(one.startswith(prefix) for one in names)], name
+
+
+class TestFolders:
+    """lidar-bonnetal's log folders, whose files end in _train_best and the like."""
+
+    def make(self, folder: Path, *suffixes: str) -> Path:
+        for number, suffix in enumerate(suffixes):
+            for part in PARTS:
+                torch.save({"weight": torch.full((2,), number)}, folder / f"{part}{suffix}")
+        return folder
+
+    @pytest.mark.parametrize(
+        ("suffixes", "taken"), [(("_train_best", "_valid_best"), 1), (("_train", ""), 1), (("_epoch_9",), 0)]
+    )
+    def test_one_set_is_taken_the_best_first(self, tmp_path: Path, suffixes: tuple[str, ...], taken: int) -> None:
+        state = read_published([self.make(tmp_path, *suffixes)])
+        assert state.keys() == PARTS.keys()
+        assert {int(part["weight"][0]) for part in state.values()} == {taken}
+
+    def test_several_of_which_none_is_the_best_are_asked_about(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"has parts with the endings _e1, _e2\. Name the three files of one"):
+            read_published([self.make(tmp_path, "_e1", "_e2")])
+
+    def test_a_folder_of_other_files_says_what_it_has(self, tmp_path: Path) -> None:
+        (tmp_path / "SENet_valid_best").touch()
+        with pytest.raises(
+            ValueError, match=r"has no files backbone, .*; it has SENet_valid_best\. Give the checkpoint file"
+        ):
+            read_published([tmp_path])
+
+
+def test_files_of_another_kind_are_told_by_what_they_are(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "net.pt", "net.pt")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "net.pt", "net.pt")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.write(tmp_path / "net.pt", "net.pt")
+    torch.save(network, tmp_path / "whole.pt")
+    torch.save({"model": network, "epoch": 1}, tmp_path / "within.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(network).save(tmp_path / "script.pt")
+    (tmp_path / "lfs.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    (tmp_path / "page.pt").write_text("<!DOCTYPE html><html>Not found</html>")
+    for name, words in {
+        "a.tar.gz": r"is compressed \(\.gz or \.tar\.gz\), no checkpoint\. Unpack it",
+        "a.tar": r"is an archive \(\.tar\), no checkpoint\. Unpack it",
+        "a.zip": r"is an archive \(\.zip\), no checkpoint\. Unpack it",
+        "whole.pt": r"holds a whole network as a pickled object.*torch\.save\(network\.state_dict\(\), FILE\)",
+        "within.pt": r"holds a whole network as a pickled object",
+        "script.pt": r"is a TorchScript program",
+        "lfs.pt": r"is a pointer of Git LFS",
+        "page.pt": r"is a web page",
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name}: {words}") as caught:
+            read_tensors(tmp_path / name)
+        assert "weights_only" not in str(caught.value)
+        with pytest.raises(ValueError, match=rf"weights: .*{name}: {words}"):
+            load_encoder(network, str(tmp_path / name), 18)

@@ -193,11 +193,24 @@ def test_confidence_rate_is_the_share_of_valid_pixels(t: Array, valid: Array) ->
     assert confidence_rate(q, torch.tensor(valid), 0.0).item() == 1
 
 
+@pytest.mark.parametrize("normalise", ["all", "valid", "confident"])
+def test_confidence_rate_is_the_factor_of_the_loss(s: Array, t: Array, valid: Array, normalise: str) -> None:
+    """As it is logged, under `preset: reference` (normalise "all") too, where invalid pixels are counted."""
+    student, q, counts = torch.tensor(s), torch.tensor(softmax(t)), torch.tensor(valid)
+    of_confident = normalise.replace("confident", "valid")  # whose denominator depends on the threshold
+    trusting = consistency_loss(student, q, counts, threshold=0, normalise=of_confident)
+    weighed = consistency_loss(student, q, counts, threshold=0.8, normalise=of_confident)
+    trust = confidence_rate(q, counts, 0, normalise=of_confident)
+    rate = confidence_rate(q, counts, 0.8, normalise=normalise)
+    assert 0.05 < rate < 0.95
+    assert (weighed / trusting).item() == pytest.approx((rate / trust).item(), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("bad", "cure"),
     [
         ({"kind": "mse"}, "'mse'; choose one of var, "),
-        ({"kind": "logits_var"}, r"needs target_logits; use pseudo_labels"),
+        ({"kind": "logits_var"}, r"needs target_logits, of pseudo_labels"),
         ({"confidence": "max"}, "'max'; choose 'mean' or 'pixel'"),
         ({"normalise": "some"}, "'some'; choose one of valid, "),
     ],

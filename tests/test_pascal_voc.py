@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,30 @@ def test_the_augmented_list_is_taken_where_it_and_its_labels_are_there(tmp_path:
     plain = PascalVOC(write_voc(tmp_path / "plain", augmented=False))
     assert plain.names == ("a", "b")
     assert [int(label_of(plain, index).max()) for index in range(2)] == [1, 1]
+
+
+def test_the_augmented_list_is_found_where_the_papers_code_keeps_it(tmp_path: Path) -> None:
+    root = write_voc(tmp_path)
+    sets = root / "VOCdevkit" / "VOC2012" / "ImageSets"
+    (sets / "SegmentationAug").mkdir()
+    (sets / "Segmentation" / "train_aug.txt").rename(sets / "SegmentationAug" / "train_aug.txt")
+    assert PascalVOC(root).names == ("b", "a")
+    assert PascalVOC(root, train_list="train_aug").names == ("b", "a")
+
+
+def test_half_of_the_augmented_split_is_refused_and_never_the_small_one_in_its_place(tmp_path: Path) -> None:
+    root = write_voc(tmp_path)
+    home = root / "VOCdevkit" / "VOC2012"
+    named = home / "ImageSets" / "Segmentation" / "train_aug.txt"
+    content = named.read_bytes()
+    named.unlink()
+    with pytest.raises(ValueError, match=r"has SegmentationClassAug, but not its list train_aug\.txt in ImageSets/"):
+        PascalVOC(root)
+    named.write_bytes(content)
+    shutil.rmtree(home / "SegmentationClassAug")
+    with pytest.raises(ValueError, match=r"has train_aug\.txt, but not SegmentationClassAug"):
+        PascalVOC(root)
+    assert PascalVOC(root, train_list="train").names == ("a", "b")
 
 
 def test_the_training_list_can_be_named(tmp_path: Path) -> None:

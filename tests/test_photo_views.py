@@ -214,6 +214,23 @@ def test_stretches_are_log_uniform_and_of_both_axes_alike_unless_asked() -> None
     assert abs(np.corrcoef(each.T)[0, 1]) < 0.2
 
 
+def test_a_crop_moves_as_far_as_its_stretch_leaves_room() -> None:
+    """ISIC's: 224 of 248 pixels show 204 to 246 of the photograph, whose centre may lie 1 to 22 pixels off its own."""
+    augmentation = PhotoAugmentation((224, 224), scales=(1.0,), flip_x=0.0, stretch=1.1, rotate_deg=45.0)
+    farthest: list[tuple[float, float]] = []
+    for seed in range(2000):
+        matrix = augmentation.draw(248, 248, np.random.default_rng(seed)).matrix
+        room = (248 - 224 * np.sqrt(np.linalg.det(matrix[:, :2]))) / 2
+        moved = np.abs(matrix @ (112, 112, 1) - 124).max()
+        assert moved <= room + 1e-9
+        farthest.append((room, moved))
+    rooms, moved = np.array(farthest).T
+    for least, most in ((0.8, 6), (6, 12), (12, 18), (18, 22.3)):
+        chosen = (rooms >= least) & (rooms < most)
+        assert (moved / rooms)[chosen].max() > 0.95
+        assert np.mean((moved / rooms)[chosen]) == pytest.approx(2 / 3, abs=0.05)  # of the larger of two uniform
+
+
 def test_every_scale_is_drawn_alike() -> None:
     augmentation = PhotoAugmentation((100, 100), flip_x=0.0)
     drawn = [augmentation.draw(300, 300, np.random.default_rng(seed)).matrix[0, 0] for seed in range(2200)]

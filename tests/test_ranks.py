@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
+from rangeseg.cli import main
+from rangeseg.config import Config
+from rangeseg.engine.preconditions import check_batches, check_launch
+from rangeseg.engine.training import train
 from rangeseg.inference.distributed import Rank
+from rangeseg.launch import Launch, find_launch, meeting_place
+from rangeseg.networks import create_network
+from rangeseg.registry import ConfigError
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
@@ -31,6 +45,89 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match="RANK, MASTER_ADDR, MASTER_PORT are not set; start the command with torchrun"):
         Rank.join()
+
+
+def test_who_started_a_process_is_found() -> None:
+    torchrun = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+    assert find_launch(torchrun) == Launch(3, 4, 1, "torchrun")
+    srun = {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0"}
+    assert find_launch(srun) == Launch(2, 4, 0, "srun")
+    assert find_launch({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) is None  # the batch script itself
+    assert find_launch({"WORLD_SIZE": "1", "RANK": "0"}) is None
+    assert meeting_place(srun | {"SLURM_JOB_ID": "7"}) == "tcp://127.0.0.1:20007"
+    with pytest.raises(ValueError, match="set MASTER_ADDR"):
+        meeting_place(srun | {"SLURM_STEP_NUM_NODES": "2"})
+
+
+def test_another_number_of_processes_than_is_to_train_is_refused_before_anything_is_written(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would train by itself, into one folder."""
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29999"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"runtime\.devices: torchrun started 2 processes, but .* is 1\. Set"):
+        train(tiny_config)
+    assert not Path(tiny_config.runtime.out).exists()
+    tiny_config.runtime.devices = 2
+    check_launch(tiny_config)
+
+
+@pytest.mark.parametrize(("name", "freeze"), [("pspnet", "none"), ("deeplab_v3plus", "backbone")])
+def test_one_view_a_process_is_refused_where_the_network_cannot_learn_from_it(
+    tiny_config: Config, name: str, freeze: str
+) -> None:
+    """As BatchNorm itself would refuse, but in the first step."""
+    more = {"encoder": "resnet18"} if name == "pspnet" else {"layers": 50}
+    one, image = tiny_config, torch.randn(1, 3, 33, 33)
+    network = create_network(name, in_channels=3, num_classes=4, width=8, freeze_batchnorm=freeze, **more)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network.train()(image)
+    one.data.batch_labelled = 1
+    with pytest.raises(ConfigError, match=r"data\.batch_labelled: 1 view a process .* needs 2\. Set .* to 2 or more"):
+        check_batches(one, network)
+    one.data.batch_labelled, one.optim.accumulate = 2, 2
+    with pytest.raises(ConfigError, match=r"data\.batch_labelled: .* to 4 or more"):
+        check_batches(one, network)
+    frozen = create_network(name, in_channels=3, num_classes=4, width=8, freeze_batchnorm="all", **more)
+    frozen.train()(image)
+    check_batches(one, frozen)
+
+
+EVALUATE = """
+import sys
+from rangeseg.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 7])
+def test_processes_share_an_evaluation_and_have_the_numbers_of_one(
+    tiny_config: Config, tmp_path: Path, world: int
+) -> None:
+    """Seven have fewer scans than processes."""
+    train(tiny_config)
+    command = ["evaluate", tiny_config.runtime.out, "--device", "cpu", "--json"]
+    assert main([*command, str(tmp_path / "alone.json")]) == 0
+    (tmp_path / "evaluate.py").write_text(EVALUATE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "evaluate.py"), *command, str(tmp_path / "shared.json")],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    told = [one.communicate(timeout=300) for one in started]
+    assert [one.returncode for one in started] == [0] * world, told
+    assert [bool(out) for out, _ in told] == [True] + [False] * (world - 1)
+    assert json.loads((tmp_path / "shared.json").read_text()) == json.loads((tmp_path / "alone.json").read_text())
 
 
 def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_scribbles_are_for_training_and_dense_labels_for_validation(
         ScribbleKitti(tmp_path, "val").scan(0).label, SemanticKitti(tmp_path, "val").scan(0).label
     )
     shutil.rmtree(scribbles)
-    with pytest.raises(ValueError, match=r"scribbles.*000000\.label: the labels of .* are missing.*Unpack scribbles\.zip"):
+    with pytest.raises(ValueError, match=r"scribbles.*000000\.label: the labels .* missing.*Unpack scribbles\.zip"):
         source.scan(0)
 
 

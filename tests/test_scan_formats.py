@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,15 @@ from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.scan_formats.lzf import expand
 from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
 from rangeseg.types import Scan
+
+LIVOX_POINT = "uint32 offset_time\nfloat32 x\nfloat32 y\nfloat32 z\nuint8 reflectivity\nuint8 tag\nuint8 line"
+LIVOX_CLOUD = """std_msgs/Header header
+uint64 timebase
+uint32 point_num
+uint8 lidar_id
+uint8[3] rsvd
+CustomPoint[] points"""
+"""As in Livox's README."""
 
 WRITERS = EXACT | PLAIN | ROUNDED
 every_exact = pytest.mark.parametrize("name", EXACT)
@@ -175,9 +185,52 @@ class TestPCD:
         read = read_scan(path)
         np.testing.assert_array_equal(read.xyz, scan.xyz)
         np.testing.assert_array_equal(read.ring, scan.ring)
-        path.write_bytes(pcd(table(scan), data) + b"other data")
+
+    @pytest.mark.parametrize("data", ["binary", "binary_compressed"])
+    @pytest.mark.parametrize("page", [4096, 65536])
+    def test_whatever_is_in_the_page_that_older_pcl_leaves_is_ignored(
+        self, tmp_path: Path, data: str, page: int
+    ) -> None:
+        scan, path = made_up(), tmp_path / "a.pcd"
+        content = pcd(table(scan), data)
+        head = content.index(b"DATA " + data.encode()) + len(data) + 6
+        tail = np.random.default_rng(0).bytes(page - head)
+        path.write_bytes(content + tail)  # the file is one page longer than the data
+        np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
+        path.write_bytes(content + tail[1:])
         with pytest.raises(ValueError, match=r"a\.pcd: not a complete PCD file"):
             read_scan(path)
+
+    def test_bytes_after_the_data_are_ignored_only_where_no_wrong_header_explains_them(self, tmp_path: Path) -> None:
+        scan, path = made_up(), tmp_path / "a.pcd"
+        content = pcd(table(scan), "binary")
+        path.write_bytes(content + b"other data")
+        np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
+        for wrong in (
+            content.replace(b"SIZE 4 4 4 4 2", b"SIZE 4 4 4 4 1"),  # a byte a point too many
+            content.replace(b"COUNT 1 1 1 1 1", b"COUNT 1 1 1 1 0"),
+            content.replace(b"WIDTH 40", b"WIDTH 39").replace(b"POINTS 40", b"POINTS 39"),  # a point too many
+            content.replace(b"\n", b"\r\n"),  # as a transfer in text mode does
+            content + bytes(range(1, 60)),
+        ):
+            assert wrong != content
+            path.write_bytes(wrong)
+            with pytest.raises(ValueError, match=r"a\.pcd: not a complete PCD file"):
+                read_scan(path)
+
+    @pytest.mark.parametrize("name", ["pcd ascii", "ply ascii"])
+    def test_a_nan_in_a_column_of_integers_is_0(self, tmp_path: Path, name: str) -> None:
+        scan = made_up()
+        scan.xyz[3] = np.nan
+        path = write(tmp_path, name, scan)
+        lines = path.read_bytes().split(b"\n")
+        at = next(k for k, line in enumerate(lines) if line.startswith(b"nan nan nan"))
+        lines[at] = b"nan nan nan nan nan"
+        path.write_bytes(b"\n".join(lines))
+        read = read_scan(path)
+        assert read.ring is not None
+        assert (read.ring[3], read.remission[3]) == (0, 0)
+        np.testing.assert_array_equal(read.xyz, scan.xyz)
 
     @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
     @pytest.mark.parametrize(
@@ -241,12 +294,72 @@ class TestPCD:
             expand(b"\x00a", 10**12)
 
 
-def test_ply_lists_before_the_vertices_are_told(tmp_path: Path) -> None:
-    content = ply(table(made_up()), "binary_little_endian")
-    faces = b"element face 0\nproperty list uchar int vertex_indices\n"
-    (tmp_path / "a.ply").write_bytes(content.replace(faces, b"").replace(b"element vertex", faces + b"element vertex"))
-    with pytest.raises(ValueError, match="lists precede the vertices"):
-        read_scan(tmp_path / "a.ply")
+class TestPLY:
+    """What PLY files may have besides."""
+
+    def with_lists(self, rows: np.ndarray, layout: str, lengths: np.ndarray, *, signed: bool) -> bytes:
+        """Faces before the vertices; each vertex has a list between y and z, and one at its end."""
+        order, wide = (">" if "big" in layout else "<"), ("i2" if signed else "u1")
+        names = [f"property float {name}\n" for name in ("x", "y", "z", "remission")]
+        one = f"property list {'short' if signed else 'uchar'} int neighbours\n"
+        head = f"ply\nformat {layout} 1.0\nelement face 2\nproperty list uchar int vertex_indices\n"
+        head += f"element vertex {len(rows)}\n{''.join(names[:2])}{one}{''.join(names[2:])}property ushort ring\n"
+        head += f"{one.replace('neighbours', 'more')}end_header\n"
+        if layout == "ascii":
+            lines = ["3 0 1 2", "4 0 1 2 3"]
+            for row, length in zip(rows.tolist(), lengths, strict=True):
+                some = " ".join(map(str, [length, *range(length)]))
+                x, y, z, remission, ring = row
+                lines.append(f"{x!r} {y!r} {some} {z!r} {remission!r} {ring} {some}")
+            return (head + "\n".join(lines) + "\n").encode()
+        out = bytearray(head.encode())
+        for indices in ([0, 1, 2], [0, 1, 2, 3]):
+            out += bytes([len(indices)]) + np.array(indices, order + "i4").tobytes()
+        for row, length in zip(rows, lengths, strict=True):
+            some = np.array(length, order + wide).tobytes() + np.arange(length, dtype=order + "i4").tobytes()
+            x, y, z, remission = (np.array(row[name], order + "f4").tobytes() for name in ("x", "y", "z", "remission"))
+            out += x + y + some + z + remission + np.array(row["ring"], order + "u2").tobytes() + some
+        return bytes(out)
+
+    @pytest.mark.parametrize("layout", ["ascii", "binary_little_endian", "binary_big_endian"])
+    @pytest.mark.parametrize("signed", [True, False])
+    def test_lists_in_and_before_the_vertices_are_stepped_over(self, tmp_path: Path, layout: str, signed: bool) -> None:
+        scan, path = made_up(), tmp_path / "a.ply"
+        lengths = np.random.default_rng(0).integers(0, 5, len(scan))
+        content = self.with_lists(table(scan), layout, lengths, signed=signed)
+        path.write_bytes(content)
+        read = read_scan(path)
+        np.testing.assert_array_equal(read.xyz, scan.xyz)
+        np.testing.assert_array_equal(read.remission, scan.remission)
+        np.testing.assert_array_equal(read.ring, scan.ring)
+        path.write_bytes(content.replace(b"element vertex 40", b"element vertex 400000000000"))
+        with pytest.raises(ValueError, match=r"a\.ply: not a complete PLY file"):
+            read_scan(path)
+        path.write_bytes(content[:-9])
+        with pytest.raises(ValueError, match=r"a\.ply: not a complete PLY file"):
+            read_scan(path)
+
+    @pytest.mark.parametrize("layout", ["binary_little_endian", "binary_big_endian"])
+    def test_lists_of_no_length_and_of_a_negative_are_refused(self, tmp_path: Path, layout: str) -> None:
+        content = self.with_lists(table(made_up()), layout, np.full(40, -1), signed=True)
+        (tmp_path / "a.ply").write_bytes(content)
+        with pytest.raises(ValueError, match="a list of its vertex does not fit"):
+            read_scan(tmp_path / "a.ply")
+        (tmp_path / "a.ply").write_bytes(content.replace(b"list short int", b"list float int"))
+        with pytest.raises(ValueError, match="unexpected header line 'property list float"):
+            read_scan(tmp_path / "a.ply")
+
+    @pytest.mark.parametrize("layout", ["ascii", "binary_little_endian", "binary_big_endian"])
+    @pytest.mark.parametrize("tail", [b"\n", bytes(3906), b"\x1a", b"other data"])
+    def test_bytes_after_the_data_are_ignored(self, tmp_path: Path, layout: str, tail: bytes) -> None:
+        scan, path = made_up(), tmp_path / "a.ply"
+        content = ply(table(scan), layout)
+        path.write_bytes(content.replace(b"element face 0\nproperty list uchar int vertex_indices\n", b"") + tail)
+        if layout == "ascii" and tail == b"other data":  # a line is a point
+            with pytest.raises(ValueError, match=r"a\.ply: not a complete PLY file"):
+                read_scan(path)
+        else:
+            np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
 
 
 def test_npz_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
@@ -397,6 +510,73 @@ class TestRecordings:
     def scan(self, number: int) -> Scan:
         scan = made_up()
         return replace(scan, xyz=scan.xyz + np.float32(0.01 * number))
+
+    def recording(self, folder: Path, topic: str, kind: str, message: Callable[[Any, dict[str, Any]], Any]) -> Path:
+        """A ROS 1 bag and a ROS 2 bag of one message each, which `message` makes of a typestore and its classes."""
+        pytest.importorskip("rosbags", reason="the extra bags is not installed")
+        from rosbags import rosbag1, rosbag2
+        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+        folder.mkdir()
+        for store, one in ((get_typestore(Stores.ROS1_NOETIC), True), (get_typestore(Stores.ROS2_HUMBLE), False)):
+            if "livox" in kind:
+                store.register(get_types_from_msg(LIVOX_POINT, kind.replace("Msg", "Point")))
+                store.register(get_types_from_msg(LIVOX_CLOUD, kind))
+            types = {name.rsplit("/", 1)[1]: cls for name, cls in store.types.items() if name != "std_msgs/msg/Time"}
+            sequence = {"seq": 0} if one else {}
+            header = types["Header"](stamp=types["Time"](1, 2), frame_id="lidar", **sequence)
+            made = message(header, types)
+            with rosbag1.Writer(folder / "a.bag") if one else rosbag2.Writer(folder / "b", version=9) as writer:
+                connection = writer.add_connection(topic, kind, typestore=store)
+                raw = (store.serialize_ros1 if one else store.serialize_cdr)(made, kind)
+                writer.write(connection, 10**8, raw)
+        return folder
+
+    def unpacked(self, recording: Path, out: Path) -> Scan:
+        assert main(["unpack", str(recording), "--out", str(out)]) == 0
+        return read_scan(out / "000000.npz")
+
+    @pytest.mark.parametrize("name", ["a.bag", "b"])
+    @pytest.mark.parametrize("package", ["livox_ros_driver", "livox_ros_driver2"])
+    def test_livox_own_message_is_read(self, tmp_path: Path, name: str, package: str) -> None:
+        scan = made_up()
+
+        def message(header: Any, types: dict[str, Any]) -> Any:
+            rows = zip(scan.xyz, np.rint(255 * scan.remission), scan.ring, strict=True)  # type: ignore[arg-type]
+            points = [types["CustomPoint"](9, *map(float, xyz), int(light), 16, int(line)) for xyz, light, line in rows]
+            return types["CustomMsg"](header, 5, len(points), 1, np.zeros(3, np.uint8), points)
+
+        kind = f"{package}/msg/CustomMsg"
+        read = self.unpacked(self.recording(tmp_path / "r", "/livox/lidar", kind, message) / name, tmp_path / "o")
+        np.testing.assert_array_equal(read.xyz, scan.xyz)
+        np.testing.assert_array_equal(read.remission, scan.remission)
+        np.testing.assert_array_equal(read.ring, scan.ring)
+
+    @pytest.mark.parametrize("name", ["a.bag", "b"])
+    def test_a_cloud_whose_row_step_is_0_is_read(self, tmp_path: Path, name: str) -> None:
+        scan = made_up()
+        rows = table(scan)
+
+        def message(header: Any, types: dict[str, Any]) -> Any:
+            codes, offsets = {"<f4": 7, "<u2": 4}, dict(rows.dtype.fields or {})
+            fields = [
+                types["PointField"](n, offsets[n][1], codes[rows.dtype[n].str], 1) for n in rows.dtype.names or ()
+            ]
+            data = np.frombuffer(rows.tobytes(), np.uint8)
+            return types["PointCloud2"](header, 4, 10, fields, False, rows.itemsize, 0, data, True)
+
+        kind = "sensor_msgs/msg/PointCloud2"
+        read = self.unpacked(self.recording(tmp_path / "r", "/lidar", kind, message) / name, tmp_path / "o")
+        np.testing.assert_array_equal(read.xyz, scan.xyz)
+        np.testing.assert_array_equal(read.ring, scan.ring)
+
+    def test_a_recording_without_clouds_tells_what_it_has(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        recording = self.recording(tmp_path / "r", "/say", "std_msgs/msg/String", lambda _, types: types["String"]("a"))
+        assert main(["unpack", str(recording / "a.bag"), "--out", str(tmp_path / "o")]) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "its topics are: /say (std_msgs/msg/String)" in said
 
     def test_every_cloud_of_a_topic_becomes_a_scan(self, bag: Path, tmp_path: Path) -> None:
         out = tmp_path / "scans"

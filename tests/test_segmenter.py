@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,36 @@ def assert_the_same_but_for_rounding(
         alone = segmenter.logits(image)
         torch.testing.assert_close(streamed, alone, rtol=0, atol=ROUNDING * alone.abs().max().item())
         np.testing.assert_array_equal(found, segmenter.label(image, streamed))
+
+
+class TestWhatIsGiven:
+    """A file or an array in place of a scan."""
+
+    def test_a_file_and_an_array_are_labelled_as_their_scan(
+        self, segmenter: Segmenter, scans: list[Scan], tmp_path: Path
+    ) -> None:
+        table = np.concatenate([scans[0].xyz, scans[0].remission[:, None]], 1)
+        table.astype("<f4").tofile(tmp_path / "000000.bin")
+        expected = segmenter(scans[0])
+        for given in (str(tmp_path / "000000.bin"), tmp_path / "000000.bin", table, torch.from_numpy(table)):
+            np.testing.assert_array_equal(segmenter(given), expected)
+        np.testing.assert_array_equal(next(segmenter.stream([tmp_path / "000000.bin"])), expected)
+
+    def test_points_without_remission_have_0(self, segmenter: Segmenter, scans: list[Scan]) -> None:
+        scan = Scan(scans[0].xyz)
+        np.testing.assert_array_equal(scan.remission, np.zeros(len(scan), np.float32))
+        expected = segmenter(Scan(scan.xyz, np.zeros(len(scan), np.float32)))
+        np.testing.assert_array_equal(segmenter(scan), expected)
+        np.testing.assert_array_equal(segmenter(scan.xyz.astype(np.float64)), expected)
+
+    @pytest.mark.parametrize("shape", [(7,), (7, 5), (7, 2), (2, 7, 4)])
+    def test_arrays_of_other_shapes_are_refused(self, segmenter: Segmenter, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"The array is float64 of shape .*; give \(N, 4\)"):
+            segmenter(np.ones(shape))
+
+    def test_a_missing_file_is_named(self, segmenter: Segmenter) -> None:
+        with pytest.raises(ValueError, match=r"absent\.bin"):
+            segmenter("absent.bin")
 
 
 @pytest.mark.parametrize(("workers", "batch"), [(0, 1), (1, 1), (2, 1), (1, 3), (2, 3)])

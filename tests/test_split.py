@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import shlex
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -248,7 +251,7 @@ def test_what_is_no_permutation(tmp_path: Path) -> None:
     for name, said in (
         ("pickled.npy", "cannot be read"),
         ("absent.npy", "cannot be read"),
-        ("words.txt", "give .npy or text with one integer per line"),
+        ("words.txt", "give .npy, .pkl, or text with one integer per line"),
         ("twice.npy", r"is not a permutation of 0 to 2 for the 3 names"),
         ("real.npy", r"float64 of shape \(3,\) is not a permutation"),
     ):
@@ -267,3 +270,31 @@ def test_lists_by_count_that_cannot_be_drawn(tmp_path: Path) -> None:
         write_lists(tmp_path, options=["train_list=x"], **arguments)
     with pytest.raises(ValueError, match="are not key=value"):
         write_lists(tmp_path, options=["train_list"], **arguments)
+
+
+class Evil:
+    """Runs a program where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_pickled_order_is_read_and_no_program_is_run(protocol: int, tmp_path: Path) -> None:
+    order, path = np.random.RandomState(0).permutation(7), tmp_path / "split_0.pkl"
+    for content in (order, order.tolist(), order.astype(">i4"), [np.int64(place) for place in order]):
+        path.write_bytes(pickle.dumps(content, protocol))
+        np.testing.assert_array_equal(read_permutation(path, 7), order)
+    whole = path.read_bytes()
+    for bad in (Evil(tmp_path / "pwned"), [Evil(tmp_path / "pwned")], np.array([None]), {"a": 1}):
+        path.write_bytes(pickle.dumps(bad, protocol))
+        with pytest.raises(ValueError, match=r"split_0\.pkl: cannot be read \(no pickle of an array"):
+            read_permutation(path, 7)
+    for cut in range(0, len(whole), 3):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match=r"split_0\.pkl: cannot be read"):
+            read_permutation(path, 7)
+    assert not (tmp_path / "pwned").exists()

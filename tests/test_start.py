@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from rangeseg.catalog import NETWORKS, PERTURBATIONS
 from rangeseg.cli import SECTIONS, main, make_parser, parse
 from rangeseg.commands import COMMANDS
+from rangeseg.commands.console import lines_of_progress
 from rangeseg.config import Config
 
 HEAVY = (
@@ -148,3 +150,21 @@ def test_completion_scripts_name_commands(shell: str, capsys: pytest.CaptureFixt
     assert "--resume" in script
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_without_a_terminal_lines_say_how_far_it_is_and_how_long_it_takes() -> None:
+    now, said = 0.0, []
+
+    def work() -> Iterator[int]:
+        nonlocal now
+        for number in range(100):
+            now += 3
+            yield number
+
+    assert list(lines_of_progress(work(), "training", 100, said.append, clock=lambda: now)) == list(range(100))
+    assert said[0] == "training: 7/100, 0:04:39 left"
+    assert said[-1] == "training: 100/100 in 0:05:00"
+    assert len(said) == 100 * 3 // 21 + 1
+    said.clear()
+    assert list(lines_of_progress(iter([1, 2]), "reading", None, said.append)) == [1, 2]
+    assert said == ["reading: 2 in 0:00:00"]

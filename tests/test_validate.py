@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import random_scan, write_camvid
 from PIL import Image
 
-from rangeseg.apps.validate import count_problems, dataset_config, examine, scan_problems, validate
+from rangeseg.apps.validate import Finding, count_problems, dataset_config, examine, scan_problems, validate
 from rangeseg.catalog import DATASETS
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
@@ -217,7 +219,7 @@ def test_a_folder_of_ones_own_photographs_is_checked(photo_config: Config, tmp_p
     (Path(photo_config.data.root) / "valannot" / "v_0001.png").unlink()
     problems = [what for one in validate(config, partial=True) for what in one.problems]
     assert len(problems) == 1
-    assert "valannot/v_0001.png: missing" in problems[0]
+    assert "valannot/v_0001.png: the labels of" in problems[0]
 
 
 def test_an_unexpected_error_of_ones_own_dataset_is_listed() -> None:
@@ -238,3 +240,28 @@ def test_an_unexpected_error_of_ones_own_dataset_is_listed() -> None:
     first, second = examine(Own(), workers=0)
     assert first.problems == ("own/0: KeyError: 'lidar_top'",)
     assert (second.elements, second.labelled, second.problems) == (10, 10, ())
+
+
+def test_problems_are_said_as_they_are_found_and_after_ctrl_c_the_verdict_on_what_was_read(
+    kitti: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (kitti / "sequences" / "00" / "velodyne" / "000000.bin").write_bytes(b"12345")
+    read: list[str] = []
+
+    def stopped(source: Any, *, workers: int) -> Iterator[Finding]:
+        for one in examine(source, workers=0):
+            yield one
+            read.append(capsys.readouterr().out)  # what was printed when the next is asked for
+            if len(read) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("rangeseg.apps.validate.examine", stopped)
+    words = ["validate", "semantic_kitti", "--root", str(kitti), "--json", str(tmp_path / "v.json"), "--partial"]
+    assert main(words) == 130
+    assert "000000.bin" in read[0]
+    assert "16-byte records" in " ".join(read[0].split())
+    said = capsys.readouterr()
+    assert "stopped" in said.err
+    assert "train, not all" in said.out
+    (split,) = json.loads((tmp_path / "v.json").read_text())["splits"]
+    assert (split["split"], split["things"], len(split["problems"])) == ("train, not all", 2, 1)

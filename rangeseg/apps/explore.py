@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from rangeseg.catalog import DATASETS
 from rangeseg.data.dataset import Dataset, ScanDataset
+from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
+from rangeseg.engine.experiment import dataset_class
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.projection.range_image import RangeImage
@@ -60,27 +62,59 @@ def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions
 
 
 def explore_file(
-    scan: Path, *, run: Path | None = None, dataset: str = "semantic_kitti", overrides: Sequence[str] = ()
+    scan: Path,
+    *,
+    labels: Path | None = None,
+    run: Path | None = None,
+    prediction: Path | None = None,
+    dataset: str = "semantic_kitti",
+    overrides: Sequence[str] = (),
 ) -> Explorer:
-    """A single scan with the predictions of a run.
+    """A single scan with what a run or a file says of it.
 
     Args:
         scan: the file.
+        labels: its labels; else they are found at ``../labels/NAME.label``.
         run: run folder or checkpoint, or None.
+        prediction: a file of raw ids that is shown instead of the run's answer.
         dataset: whose classes and sensor, where no run tells.
         overrides: `key.path=value` above the run's config.
 
     Raises:
-        ValueError: the scan cannot be read, or nothing tells how to draw it.
+        ValueError: a file cannot be read or does not fit the scan, or nothing tells how to draw it.
     """
     segmenter = Segmenter.load(run, overrides=overrides) if run else None
     label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
-    beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
-    labels = beside if beside.is_file() else None
-    read: Any = segmenter.run.experiment.read if segmenter else ScanDataset.read
-    points = read(scan, labels, label_map=label_map)
-    frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter)
+    points = read_shown(scan, labels, segmenter, dataset, label_map)
+    given = None if prediction is None else read_prediction(prediction, label_map, points, scan)
+    frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter, given)
     return Explorer(lambda index: frame, 1, label_map)
+
+
+def read_shown(scan: Path, labels: Path | None, segmenter: Segmenter | None, dataset: str, label_map: LabelMap) -> Scan:
+    """A scan with its labels, the given ones or those beside it, read as the run's dataset, or `dataset`, reads them.
+
+    Raises:
+        ValueError: a file cannot be read or does not fit the scan.
+    """
+    read: Any = segmenter.run.experiment.read if segmenter else dataset_class(dataset).read
+    beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
+    points: Scan = read(scan, labels or (beside if beside.is_file() else None), label_map=label_map)
+    return points
+
+
+def read_prediction(path: Path, label_map: LabelMap, points: Scan, scan: Path) -> NDArray[np.integer]:
+    """(N,) train ids of a file of raw ids: ``.label``, or nuScenes' ``_lidarseg.bin`` of 1 to 16.
+
+    Raises:
+        ValueError: it cannot be read, or is of another number of points.
+    """
+    found = read_predictions(path) if path.name.endswith(ENDING) else label_map.to_train(read_labels(path)[0])
+    if len(found) != len(points):
+        raise ValueError(
+            f"{path}: {len(found)} labels for the {len(points)} points of {scan}. Give the labels of this scan."
+        )
+    return found
 
 
 def explore_source(source: Dataset, *, segmenter: Segmenter | None = None, predictions: Path | None = None) -> Explorer:

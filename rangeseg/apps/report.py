@@ -21,7 +21,7 @@ from rangeseg.files import write_atomically
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import Watch, open_views, score_run
 from rangeseg.projection.range_image import RangeImage
-from rangeseg.vis.plots import Axes, plot
+from rangeseg.vis.plots import Axes, Line, plot
 from rangeseg.vis.report import ReportSample, confusion, folded, heading, page, paragraph, pictures, scans, table
 
 CURVES = {"mean_iou": "mIoU, %", "supervised": "supervised loss", "consistency": "consistency loss"}
@@ -96,9 +96,8 @@ def _tell(path: Path, split: str | None, device: str, overrides: Sequence[str], 
     run = Run.load(path, device=device, overrides=overrides)
     views = open_views(run, split)
     folder = path if path.is_dir() else path.parent
-    return RunReport(
-        path.name or str(path), run, views, score_run(run, views, watch=watch), read_metrics(folder / "metrics.csv")
-    )
+    scores = score_run(run, views, by_sample=True, watch=watch)
+    return RunReport(path.name or str(path), run, views, scores, read_metrics(folder / "metrics.csv"))
 
 
 def _groups(told: Sequence[RunReport]) -> dict[str, list[RunReport]]:
@@ -139,12 +138,12 @@ def _curves(told: Sequence[RunReport]) -> list[str]:
     drawn = {}
     for key, words in CURVES.items():
         factor = 100 if key == "mean_iou" else 1
-        lines = {}
+        lines: dict[str, Line] = {}  # of every run, so that each keeps its colour
         for one in told:
             points = [(step, factor * value) for step, name, value in one.metrics if name == key]
-            if len(points) > 1:
-                lines[one.name] = ([step for step, _ in points], [value for _, value in points])
-        if lines:
+            points = points if len(points) > 1 else []
+            lines[one.name] = ([step for step, _ in points], [value for _, value in points])
+        if any(steps for steps, _ in lines.values()):
             legend: Literal["top", "bottom"] = "bottom" if key == "mean_iou" else "top"
             drawn[words] = plot(lines, Axes("", "steps", words, legend=legend))
     if not drawn:

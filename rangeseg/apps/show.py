@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rangeseg.apps.explore import make_frame, projection_of
-from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.apps.explore import make_frame, projection_of, read_prediction, read_shown
 from rangeseg.engine.experiment import dataset_class
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
@@ -15,7 +17,6 @@ from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.photos.io import read_label_image
 from rangeseg.photos.panels import photo_panels
 from rangeseg.resources import resource
-from rangeseg.scan_io import read_labels
 from rangeseg.types import Photo, Scan
 from rangeseg.vis.explorer import Explorer
 from rangeseg.vis.png import write_png
@@ -55,8 +56,7 @@ def show(
     if issubclass(shown, PhotoDataset):
         _show_photo(scan, labels, prediction, segmenter, label_map, png, read)
     else:
-        beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
-        points = read(scan, labels or (beside if beside.is_file() else None), label_map=label_map)
+        points = read_shown(scan, labels, segmenter, dataset, label_map)
         _show_scan(scan, points, prediction, segmenter, label_map, png)
 
 
@@ -86,17 +86,9 @@ def _show_scan(
     label_map: LabelMap,
     png: Path | None,
 ) -> None:
-    predicted = segmenter(points) if segmenter and png else None
+    predicted: NDArray[np.integer] | None = segmenter(points) if segmenter and png and prediction is None else None
     if prediction is not None:
-        if prediction.name.endswith(ENDING):
-            predicted = read_predictions(prediction)
-        else:
-            predicted = label_map.to_train(read_labels(prediction)[0])
-        if len(predicted) != len(points):
-            raise ValueError(
-                f"{prediction}: {len(predicted)} labels for {len(points)} points of {scan}. "
-                "Give the labels of this scan."
-            )
+        predicted = read_prediction(prediction, label_map, points, scan)
     if png is None:
         frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter, predicted)
         show_window(Explorer(lambda index: frame, 1, label_map))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.catalog import DATASETS
+from rangeseg.data.pickles import read_pickled_array
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.registry import build
@@ -80,8 +81,7 @@ def read_permutation(path: str | Path, size: int) -> NDArray[np.int64]:
     """Read a published order of a training list: the places 0..size-1, each once.
 
     Args:
-        path: ``.npy``, or text with one whole number a line. A pickle can run any program when it is opened; save its
-            array with ``numpy.save`` where you trust it.
+        path: ``.npy``, ``.pkl`` of an array or a list, or text with one whole number a line.
         size: of the training list.
 
     Returns:
@@ -93,10 +93,14 @@ def read_permutation(path: str | Path, size: int) -> NDArray[np.int64]:
     try:
         if Path(path).suffix == ".npy":
             order = np.load(path, allow_pickle=False)
+        elif Path(path).suffix in (".pkl", ".pickle"):
+            order = read_pickled_array(Path(path))
         else:
             order = np.array([int(line) for line in Path(path).read_text(encoding="utf-8").split()])
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); give .npy or text with one integer per line.") from error
+        raise ValueError(
+            f"{path}: cannot be read ({error}); give .npy, .pkl, or text with one integer per line."
+        ) from error
     if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(size)):
         raise ValueError(
             f"{path}: {order.dtype} of shape {order.shape} is not a permutation of 0 to {size - 1} for the {size} "

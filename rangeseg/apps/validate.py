@@ -184,8 +184,19 @@ def validate(
         names = [source.name(index) for index in range(len(source))]
         found = list(watch(examine(source, workers=workers), f"reading {split}", len(source)))
         problems = [] if partial else count_problems(label_map, source.split or split, names)
-        elements, no_returns, labelled = (
-            sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")
-        )
-        problems += [what for one in found for what in one.problems]
-        yield SplitReport(split, len(found), elements, no_returns, labelled, tuple(problems))
+        yield tally(split, found, problems)
+
+
+def tally(split: str, found: Sequence[Finding], problems: Sequence[str] = ()) -> SplitReport:
+    """What was found in a split, or in its first scans or photographs.
+
+    Args:
+        split: its name.
+        found: of `examine`.
+        problems: of the split as a whole.
+    """
+    elements, no_returns, labelled = (
+        sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")
+    )
+    every = (*problems, *(what for one in found for what in one.problems))
+    return SplitReport(split, len(found), elements, no_returns, labelled, every)

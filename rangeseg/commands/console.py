@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+
+SECONDS_A_LINE = 20.0
+"""How often a line says how far something is where there is no terminal."""
 
 
 @cache
@@ -43,16 +48,53 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 def progress(items: Iterable, words: str, total: int | None) -> Iterable:
-    """The same items, with a bar on standard error.
+    """The same items, with a bar on standard error; where that is no terminal, with a line now and then.
 
     Args:
         items: in any number.
         words: what is being done.
         total: how many items there will be, if that is known.
     """
+    shown = console(stderr=True)
+    if not shown.is_terminal:
+        return lines_of_progress(items, words, total, lambda line: shown.print(line, soft_wrap=True))
     from rich.progress import track
 
-    return track(items, words, total=total, console=console(stderr=True))
+    return track(items, words, total=total, console=shown)
+
+
+def lines_of_progress(
+    items: Iterable,
+    words: str,
+    total: int | None,
+    say: Callable[[str], object],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Any]:
+    """The same items; what is done, and how long the rest will take, every `SECONDS_A_LINE`, and at the end.
+
+    Args:
+        items: in any number.
+        words: what is being done.
+        total: how many items there will be, if that is known.
+        say: prints a line.
+        clock: seconds.
+    """
+    began = last = clock()
+    done, of = 0, "" if total is None else f"/{total}"
+    for done, item in enumerate(items, 1):
+        yield item
+        now = clock()
+        if now - last >= SECONDS_A_LINE and done != total:
+            left = "" if total is None else f", {_clock((now - began) / done * (total - done))} left"
+            say(f"{words}: {done}{of}{left}")
+            last = now
+    say(f"{words}: {done}{of} in {_clock(clock() - began)}")
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:

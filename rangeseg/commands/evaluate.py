@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import print_report, progress
 from rangeseg.files import write_atomically
+
+if TYPE_CHECKING:
+    from rangeseg.inference.distributed import Rank
 
 EXAMPLES = (
     "rangeseg evaluate runs/quick",
@@ -16,17 +20,29 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score the teacher of a run on the points of a split, or on the original pixels of photographs."""
+    """Score a run on the points of a split, or original pixels of photographs; processes of torchrun share it."""
+    from rangeseg.inference.distributed import Rank
+
+    rank = Rank.join()
+    try:
+        _evaluate(arguments, rank)
+    finally:
+        rank.leave()
+
+
+def _evaluate(arguments: argparse.Namespace, rank: Rank) -> None:
     from rangeseg.evaluation.evaluate import report
     from rangeseg.inference.run import Run
     from rangeseg.inference.scoring import open_views, score_run
 
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
-    run = Run.load(arguments.run, device=arguments.device, overrides=[*half, *arguments.overrides])
+    run = Run.load(arguments.run, device=rank.device(arguments.device), overrides=[*half, *arguments.overrides])
     split = arguments.split or run.config.evaluation.split
     kind = run.experiment.dataset
     views = open_views(run, split)
-    scores = score_run(run, views, watch=progress)
+    scores = score_run(run, views, rank=rank, watch=progress)
+    if rank.number:
+        return
     result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
     title = f"{split}, {len(views)} {kind.kind}s, every {kind.element}"
     print_report(result, title, official=arguments.official)

@@ -13,8 +13,11 @@ FIRST = (
 )
 """The message if no run is named."""
 
+RECORDINGS = (".bag", ".mcap", ".db3", ".pcap", ".osf")
+"""Endings of what `rangeseg unpack` reads."""
+
 EXAMPLES = (
-    "rangeseg predict 000000.bin --out labels",
+    "rangeseg predict scans --run runs/quick --out labels",
     "rangeseg predict runs/quick --split test --out predictions --zip submission.zip",
 )
 
@@ -25,14 +28,14 @@ def run(arguments: argparse.Namespace) -> None:
         along_drive(arguments)
         return
     from rangeseg.apps.predict import predict_inputs
-    from rangeseg.scan_io import READERS
 
     run, inputs = arguments.run, arguments.inputs
-    if run is None:
-        raise ValueError("There is nothing to predict. Give a run and scans, scans alone, or --drive FOLDER.")
-    if run.name.endswith(READERS):
-        run, inputs = None, [run, *inputs]
+    if run is None and inputs and not _is_scans(inputs[0]):
+        run, *inputs = inputs
+    elif run is None and inputs:
         OUT.print(FIRST, soft_wrap=True)
+    elif run is None:
+        raise ValueError("There is nothing to predict. Give scans or a folder of them, with --run RUN in front.")
     names = ("split", "zip", "partial", "overwrite", "workers", "device", "compile", "overrides")
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_inputs(run, inputs, arguments.out, watch=progress, **options):
@@ -43,23 +46,51 @@ def along_drive(arguments: argparse.Namespace) -> None:
     """Label a drive; without a run, with the network that ships with rangeseg."""
     from rangeseg.apps.predict_drive import predict_drive
 
-    if arguments.run is None:
+    run = arguments.run or next(iter(arguments.inputs), None)
+    if run is None:
         OUT.print(FIRST, soft_wrap=True)
     names = ("poses", "scene", "votes", "workers", "device", "overrides")
     options = {name: getattr(arguments, name) for name in names}
-    for line in predict_drive(arguments.run, arguments.drive, arguments.out, watch=progress, **options):
+    for line in predict_drive(run, arguments.drive, arguments.out, watch=progress, **options):
         OUT.print(line, soft_wrap=True)
+
+
+def _is_scans(path: Path) -> bool:
+    """A scan, or a folder that is no run and has scans in it.
+
+    Raises:
+        ValueError: it is a recording, a photograph, or a folder of neither a run nor scans.
+    """
+    from rangeseg.photos.io import IMAGE_SUFFIXES
+    from rangeseg.scan_io import READERS
+
+    if path.suffix in RECORDINGS:
+        raise ValueError(f"{path}: is a recording; make scans of it first: rangeseg unpack {path} --out scans")
+    if path.is_dir() and (path / "last.pt").is_file():
+        return False
+    names = [file.name.lower() for file in path.rglob("*")] if path.is_dir() else [path.name.lower()]
+    if any(name.endswith(READERS) for name in names):
+        return True
+    if any(name.endswith(IMAGE_SUFFIXES) for name in names):
+        raise ValueError(f"{path}: photographs need a run that has learnt from such; give it first, or as --run RUN.")
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: is neither a run (there is no last.pt) nor a folder of scans ({', '.join(READERS)}). "
+            "Give one of them."
+        )
+    return False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "run",
+        "inputs",
+        nargs="*",
         type=Path,
-        nargs="?",
-        help="run folder, checkpoint or exported file; if it is a scan, the shipped network labels it",
+        help="files or folders of scans or photographs, with a run in front of them; without a run, the shipped "
+        "network labels them",
     )
-    parser.add_argument("inputs", nargs="*", type=Path, help="files or folders of scans or photographs")
+    parser.add_argument("--run", type=Path, help="run folder, checkpoint or exported file")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="output folder for the labels")
     parser.add_argument("--drive", type=Path, help="label the scans of this drive, with votes of the scans around each")
     parser.add_argument("--votes", type=int, default=2, help="with --drive: scans before and behind that vote")

@@ -33,7 +33,13 @@ def run(arguments: argparse.Namespace) -> None:
             OUT.print(f"picture: {path}", soft_wrap=True)
         return
     if others:
-        raise ValueError(f"show takes one scan, or `perturbation` and names; got {len(arguments.scan)} arguments.")
+        raise ValueError(
+            f"show draws one scan at a time, or `show perturbation NAME`; got {len(arguments.scan)} words."
+        )
+    if not arguments.png and not arguments.video:
+        from rangeseg.vis.window import require_display
+
+        require_display()  # before the work, not after it
     if first_is_folder(first) or arguments.video:
         look(Path(first), arguments)
         return
@@ -57,7 +63,13 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
         raise ValueError(f"{path}: --png draws one scan; name its file, or leave --png out.")
     options = {"predictions": arguments.prediction}
     if not first_is_folder(str(path)):
-        explorer = explore_file(path, run=arguments.run, dataset=arguments.dataset, overrides=arguments.overrides)
+        names = ("labels", "run", "prediction", "dataset", "overrides")
+        explorer = explore_file(path, **{name: getattr(arguments, name) for name in names})
+    elif arguments.labels or arguments.run:
+        raise ValueError(
+            f"{path}: --labels and --run are for a single scan. A run over a dataset is shown by its own name: "
+            "rangeseg show RUN data.root=FOLDER."
+        )
     elif path.is_file() or (path / "config.yaml").is_file():
         explorer = explore_run(path, split=arguments.split, overrides=arguments.overrides, **options)
     else:

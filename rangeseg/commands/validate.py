@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, progress, table
 from rangeseg.files import write_atomically
+
+if TYPE_CHECKING:
+    from rangeseg.apps.validate import Finding, SplitReport
 
 EXAMPLES = (
     "rangeseg validate semantic_kitti --root /data/semantic_kitti",
@@ -24,22 +29,65 @@ def run(arguments: argparse.Namespace) -> None:
 
     config = dataset_config(arguments.dataset, arguments.root, arguments.overrides)
     name = Experiment(config).label_map.dataset
+    reports: list[SplitReport] = []
+    seen = _Seen()
+    try:
+        for one in work(
+            config, arguments.split, partial=arguments.partial, workers=arguments.workers, watch=seen.watch
+        ):
+            said = {what for finding in seen.found for what in finding.problems}
+            _print(what for what in one.problems if what not in said)  # of the split as a whole
+            reports.append(one)
+            seen.found.clear()
+    except KeyboardInterrupt:
+        if seen.found:
+            reports.append(seen.so_far())
+        _verdict(name, config.data.root, reports, arguments.json)
+        raise
+    _verdict(name, config.data.root, reports, arguments.json)
+    if problems := sum(len(one.problems) for one in reports):
+        raise ValueError(f"{name} in {config.data.root}: problems found: {problems}. They are listed above.")
+    OUT.print("no problems found")
+
+
+class _Seen:
+    """What was found in the split that is being read; its problems are printed as they come."""
+
+    def __init__(self) -> None:
+        self.found: list[Finding] = []
+        self.words = ""
+
+    def watch(self, findings: Iterator[Finding], words: str, total: int) -> Iterator[Finding]:
+        """The same findings."""
+        self.words = words
+        for one in progress(findings, words, total):
+            self.found.append(one)
+            _print(one.problems)
+            yield one
+
+    def so_far(self) -> SplitReport:
+        """Of a split that was not read to its end."""
+        from rangeseg.apps.validate import tally
+
+        return tally(f"{self.words.rpartition(' ')[2]}, not all", self.found)
+
+
+def _print(problems: Iterable[str]) -> None:
+    for what in problems:
+        OUT.print(what, soft_wrap=True)
+
+
+def _verdict(name: str, root: str, reports: Sequence[SplitReport], path: Path | None) -> None:
+    """A table of the splits, and all that was found as JSON."""
     rows = table("split", "files", "elements", "no returns", "labelled %", "problems", title=name)
-    reports = []
-    for one in work(config, arguments.split, partial=arguments.partial, workers=arguments.workers, watch=progress):
-        reports.append(one)
+    for one in reports:
         share = f"{100 * one.labelled / max(one.elements, 1):.1f}"
         counts = (f"{count:,}" for count in (one.things, one.elements, one.no_returns))
         rows.add_row(one.split, *counts, share, str(len(one.problems)))
-    problems = [what for one in reports for what in one.problems]
     OUT.print(rows)
-    if arguments.json:
-        result = {"dataset": name, "root": config.data.root, "splits": [asdict(one) for one in reports]}
-        write_atomically(arguments.json, json.dumps(result, indent=2).encode())
-    if problems:
-        OUT.print("\n".join(problems), soft_wrap=True)
-        raise ValueError(f"{name} in {config.data.root}: problems found: {len(problems)}. They are listed above.")
-    OUT.print("no problems found")
+    if path:
+        result = {"dataset": name, "root": root, "splits": [asdict(one) for one in reports]}
+        write_atomically(path, json.dumps(result, indent=2).encode())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

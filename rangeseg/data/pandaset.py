@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.pickles import RestrictedUnpickler
 from rangeseg.data.scan_pairs import Pair, ScanPairs
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
@@ -139,23 +140,16 @@ def write_classes(label: Path, raw: NDArray[np.integer], scan: Path) -> None:
     write_atomically(label, gzip.compress(pickle.dumps(table), 3))
 
 
-class _Tables(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it imports {module}.{name}, which a table of numbers does not need")
-        return super().find_class(module, name)
-
-
 def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     try:
         import pandas  # noqa: F401 - the pickle's classes are its
     except ImportError as error:
         raise ValueError(
-            f"{path}: PandaSet's files need pandas ({error}). Install it: pip install rangeseg[pandaset]"
+            f"{path}: PandaSet's files need pandas ({error}). Install it: pip install 'rangeseg[pandaset]'"
         ) from error
     try:
         with gzip.open(path) as file:
-            table = _Tables(file).load()
+            table = RestrictedUnpickler(file, ALLOWED).load()
             file.read()  # the end, where the checksum is
             return {name: np.asarray(table[name], np.float64) for name in columns}
     except OSError as error:

@@ -166,7 +166,7 @@ def _read(path: Path, columns: Sequence[str], where: list[tuple[str, str, Any]])
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ValueError(f"{path}: needs pyarrow ({error}). Install it: pip install rangeseg[waymo]") from error
+        raise ValueError(f"{path}: needs pyarrow ({error}). Install it: pip install 'rangeseg[waymo]'") from error
     try:
         table = pyarrow.parquet.read_table(path, columns=list(columns), filters=where)
     except (OSError, KeyError, pyarrow.ArrowException) as error:

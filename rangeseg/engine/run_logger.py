@@ -13,6 +13,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,8 @@ class RunLogger:
                     note += f" {rate:.2f} steps/s" if rate else ""
                     bar.update(task, completed=now, note=note)
                     if plain:
+                        left = bar.tasks[0].time_remaining
+                        note += "" if left is None else f" {timedelta(seconds=round(left))} left"
                         self._console.print(f"step {now}/{steps} {note}", highlight=False)
                 else:
                     bar.update(task, completed=now)

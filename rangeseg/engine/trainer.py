@@ -134,7 +134,7 @@ class Trainer:
         return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
-        """The weighted loss on unlabelled views, and the share of confident teacher pixels."""
+        """The weighted loss on unlabelled views, and the share of confident pixels that weighs it."""
         settings = self.config.consistency
         with self.fabric.autocast():
             mixed = []
@@ -156,10 +156,8 @@ class Trainer:
         if self.fabric.world_size > 1:
             loss = loss + no_loss_of_heads(self.network)
         weight = settings.weight * sigmoid_rampup(self.step, settings.rampup)
-        return {
-            "consistency": weight * loss,
-            "confidence": confidence_rate(target.target, target.valid, settings.threshold),
-        }
+        rate = confidence_rate(target.target.float(), target.valid, settings.threshold, normalise=settings.normalise)
+        return {"consistency": weight * loss, "confidence": rate}
 
     def targets(self, teacher: Teacher, a: View, b: View) -> tuple[PseudoLabelled, PseudoLabelled]:
         """Both batches with the teacher's predictions; `a` twice if the perturbation does not use `b`."""

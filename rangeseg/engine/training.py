@@ -18,6 +18,7 @@ from rangeseg.engine.drawing import colored_points, draw
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.initialise import initialise
+from rangeseg.engine.preconditions import check_batches, check_launch
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.trainer import Batches, Evaluated, Trainer
 from rangeseg.engine.training_data import TrainingData
@@ -54,6 +55,7 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
     Raises:
         ConfigError: the config does not fit the data, or the run folder is in use.
     """
+    check_launch(config)
     fabric = make_fabric(config.runtime)
     folder = Path(config.runtime.out)
     if not resume and (folder / "last.pt").exists():
@@ -61,6 +63,7 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
     experiment = Experiment(config)
     data = TrainingData.open(experiment)
     network = experiment.make_network()
+    check_batches(config, network)
     if not resume:
         initialise(network, experiment)
     trainer = Trainer(

@@ -101,37 +101,89 @@ class Scores:
     overall: ConfusionMatrix
     by_distance: Mapping[tuple[float, float], ConfusionMatrix]
     by_sample: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
-    """In the order in which samples came."""
+    """In the order in which samples came; empty where it was not asked for."""
 
 
-def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False) -> Scores:
-    """Count the results of `segment`.
+@dataclass(frozen=True)
+class Counted:
+    """One sample's counts.
+
+    Args:
+        name: of the sample.
+        overall: of all its elements.
+        by_distance: of each bin; None where it has no distances, or none are asked for.
+    """
+
+    name: str
+    overall: ConfusionMatrix
+    by_distance: Mapping[tuple[float, float], ConfusionMatrix] | None = None
+
+
+def count_sample(sample: Sample, elements: np.ndarray, num_classes: int, *, distances: bool = False) -> Counted:
+    """Count what one sample's elements were called.
+
+    Args:
+        sample: with labels.
+        elements: (N,) train ids.
+        num_classes: K.
+        distances: by distance too, where the sample has them.
+
+    Raises:
+        ValueError: the sample has no labels.
+    """
+    label, distance = sample.label, sample.distance_m
+    if label is None:
+        raise ValueError(f"{sample.name} has no labels to score against. Choose a labelled split, or use predict.")
+    overall = ConfusionMatrix(num_classes)
+    overall.update(elements, label)
+    if distance is None or not distances:
+        return Counted(sample.name, overall)
+    bins = {edges: ConfusionMatrix(num_classes) for edges in pairwise(DISTANCE_EDGES_M)}
+    for (near, far), matrix in bins.items():
+        inside = (distance >= near) & (distance < far)
+        matrix.update(elements[inside], label[inside])
+    return Counted(sample.name, overall, bins)
+
+
+def add_up(counted: Iterable[Counted], num_classes: int, *, by_sample: bool = False) -> Scores:
+    """The sum of samples' counts.
+
+    Args:
+        counted: of `count_sample`.
+        num_classes: K.
+        by_sample: keep each sample's own, K * (K + 1) numbers.
+    """
+    overall, kept = ConfusionMatrix(num_classes), {}
+    by_distance: dict[tuple[float, float], ConfusionMatrix] = {}
+    for one in counted:
+        overall += one.overall
+        if by_sample:
+            kept[one.name] = one.overall
+        for edges, matrix in (one.by_distance or {}).items():
+            by_distance[edges] = by_distance[edges] + matrix if edges in by_distance else matrix
+    return Scores(overall, by_distance, kept)
+
+
+def score(
+    segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False, by_sample: bool = False
+) -> Scores:
+    """Count what `segment` gives; arguments as `count_sample` and `add_up`.
 
     Raises:
         ValueError: a sample has no labels, or none at all came.
     """
-    overall = ConfusionMatrix(num_classes)
-    bins = list(pairwise(DISTANCE_EDGES_M)) if distances else []
-    by_distance = {edges: ConfusionMatrix(num_classes) for edges in bins}
-    by_sample: dict[str, ConfusionMatrix] = {}
-    measured = False
-    for one in segmented:
-        label, distance = one.sample.label, one.sample.distance_m
-        if label is None:
-            raise ValueError(
-                f"{one.sample.name} has no labels, so it cannot be scored. Choose a labelled split, or use predict."
-            )
-        by_sample[one.sample.name] = ConfusionMatrix(num_classes)
-        by_sample[one.sample.name].update(one.elements, label)
-        overall += by_sample[one.sample.name]
-        measured |= distance is not None
-        for (near, far), matrix in by_distance.items():
-            if distance is not None:
-                inside = (distance >= near) & (distance < far)
-                matrix.update(one.elements[inside], label[inside])
-    if not by_sample:
-        raise ValueError("Nothing to score: the split has no samples.")
-    return Scores(overall, by_distance if measured else {}, by_sample)
+    some = False
+
+    def counted() -> Iterator[Counted]:
+        nonlocal some
+        for one in segmented:
+            some = True
+            yield count_sample(one.sample, one.elements, num_classes, distances=distances)
+
+    scores = add_up(counted(), num_classes, by_sample=by_sample)
+    if not some:
+        raise ValueError("There is nothing to score: the split holds no samples.")
+    return scores
 
 
 def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:

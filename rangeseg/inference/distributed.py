@@ -1,15 +1,18 @@
-"""Processes of `torchrun` that share one task, on one machine or several."""
+"""Processes that share one piece of work: those that `torchrun` or `srun` started, on one machine or several."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import distributed
+
+from rangeseg.launch import find_launch, meeting_place
 
 T = TypeVar("T")
 
@@ -33,22 +36,19 @@ class Rank:
 
     @staticmethod
     def join() -> Rank:
-        """This process from torchrun's environment, once all others have joined; a single process without torchrun.
+        """This process, as torchrun or srun started it, once all others are there; alone without one.
 
         Raises:
             ValueError: the environment names a rank but not all that belongs to it.
         """
-        world = int(os.environ.get("WORLD_SIZE", 1))
-        if world == 1:
+        launch = find_launch()
+        if launch is None:
             return Rank()
-        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-            raise ValueError(
-                f"WORLD_SIZE is {world}, but {', '.join(missing)} are not set; start the command with torchrun."
-            )
-        number = int(os.environ["RANK"])
         if not distributed.is_initialized():
-            distributed.init_process_group("gloo", rank=number, world_size=world, timeout=PATIENCE)
-        return Rank(number, world, int(os.environ.get("LOCAL_RANK", number)))
+            distributed.init_process_group(
+                "gloo", meeting_place(), rank=launch.number, world_size=launch.world, timeout=PATIENCE
+            )
+        return Rank(launch.number, launch.world, launch.local)
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """Every world-th item, from this rank's on: together the ranks have each item once."""
@@ -59,6 +59,14 @@ class Rank:
         if name == "auto" and self.world > 1 and torch.cuda.is_available():
             return f"cuda:{self.local % torch.cuda.device_count()}"
         return name
+
+    def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Element by element over all ranks; every rank gets it."""
+        total = torch.from_numpy(values.copy())
+        if self.world > 1:
+            distributed.all_reduce(total)
+        added: NDArray[np.int64] = total.numpy()
+        return added
 
     def wait(self) -> None:
         """Return when all ranks have come here."""

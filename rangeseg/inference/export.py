@@ -161,7 +161,7 @@ def to_onnx(run: Run) -> bytes:
                 output_names=["logits"], dynamic_shapes=shapes, verbose=False,
             )  # fmt: skip
     except ImportError as error:
-        raise ValueError(f"Export needs more packages ({error}). Install them: pip install rangeseg[export]") from error
+        raise ValueError(f"Export needs more packages ({error}): pip install 'rangeseg[export]'") from error
     program.model.metadata_props[KEY] = json.dumps(describe(run))
     content: bytes = program.model_proto.SerializeToString()
     return content

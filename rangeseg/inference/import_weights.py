@@ -7,34 +7,21 @@ versions.json. Everything but `--resume` takes it; `runtime.initialise_from` tra
 from __future__ import annotations
 
 import json
-import pickle
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from rangeseg.config import Config, write_config
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.run_logger import versions
 from rangeseg.files import write_atomically
+from rangeseg.networks.checkpoint_files import read_tensors
 from rangeseg.networks.published import PARTS, import_state_dict
 from rangeseg.registry import ConfigError
 
-FOREIGN = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
-MOST_FOREIGN = 100
-
-
-class IgnoredObject:
-    """Stands for an object of a foreign class in a checkpoint: accepts everything and does nothing."""
-
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
+BEST = ("", "_valid_best")
+"""Suffixes of a log folder's files that are taken, best first, where there are several."""
 
 
 def import_weights(files: Sequence[Path], config: Config, *, new_classifier: bool = False) -> int:
@@ -71,16 +58,14 @@ def read_published(files: Sequence[Path]) -> Mapping[str, Any]:
     """The content of a checkpoint, or of lidar-bonnetal's three files, as `import_state_dict` takes it.
 
     Args:
-        files: one; or several, or a folder of such, whose names begin with `PARTS`.
+        files: one; or several, or a folder of such, whose names begin with `PARTS`. Those of a folder may all go on
+            with the same suffix, as ``_valid_best``.
 
     Raises:
         ValueError: a file cannot be read, or it is not clear which part it is.
     """
     if len(files) == 1 and files[0].is_dir():
-        folder = files[0]
-        files = [folder / part for part in PARTS if (folder / part).is_file()]
-        if not files:
-            raise ValueError(f"{folder}: has no files {', '.join(PARTS)}. Give the checkpoint file.")
+        files = _parts_in(files[0])
     elif len(files) == 1:
         return read_tensors(files[0])
     parts: dict[str, Any] = {}
@@ -95,38 +80,16 @@ def read_published(files: Sequence[Path]) -> Mapping[str, Any]:
     return parts
 
 
-def read_tensors(path: Path) -> Mapping[str, Any]:
-    """Read a checkpoint onto the CPU; runs no code of the file, and makes nothing of objects that are no tensors.
-
-    Training code saves schedulers and the like beside the weights; each class of theirs becomes `IgnoredObject`.
-
-    Raises:
-        ValueError: missing, damaged, or no checkpoint of torch.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file. Give a published checkpoint.")
-    foreign: list[Any] = []
-    while True:
-        try:
-            with torch.serialization.safe_globals(foreign):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-            break
-        except pickle.UnpicklingError as error:
-            found = FOREIGN.search(str(error))
-            if found is None or len(foreign) == MOST_FOREIGN:
-                raise _unreadable(path, error) from error
-            foreign.append((IgnoredObject, found[1] if "." in found[1] else f"builtins.{found[1]}"))
-        except Exception as error:  # whatever a damaged or foreign file makes torch raise
-            raise _unreadable(path, error) from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, not named weights. Save network.state_dict().")
-    return content
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    first = error.__context__ or error  # torch hides it behind advice to run the file's code
-    cause = next(iter(str(first).strip().splitlines()), type(first).__name__).rstrip(".")
-    return ValueError(
-        f"{path}: cannot be read as a checkpoint of torch ({cause}). Fetch it again; or save the network's "
-        "state_dict() alone with the code that it comes from."
-    )
+def _parts_in(folder: Path) -> list[Path]:
+    """The files of a folder that are `PARTS`, all with the same suffix."""
+    there = sorted(file.name for file in folder.iterdir() if file.is_file())
+    suffixes = {name.removeprefix(part) for name in there for part in PARTS if name.startswith(part)}
+    if not suffixes:
+        shown = f"; it has {', '.join(there[:6])}{', ...' if len(there) > 6 else ''}" if there else ""
+        raise ValueError(f"{folder}: has no files {', '.join(PARTS)}{shown}. Give the checkpoint file.")
+    suffix = next((best for best in BEST if best in suffixes), min(suffixes))
+    if suffix not in BEST and len(suffixes) > 1:
+        raise ValueError(
+            f"{folder}: has parts with the endings {', '.join(sorted(suffixes))}. Name the three files of one of them."
+        )
+    return [folder / f"{part}{suffix}" for part in PARTS if f"{part}{suffix}" in there]

@@ -48,7 +48,7 @@ class Run:
             overrides: `key.path=value`, for instance another `data.root`.
 
         Raises:
-            ValueError: no whole checkpoint or exported file there.
+            ValueError: no whole checkpoint or exported file there, or the device is not available.
         """
         path = resource(*FIRST_ANSWER) if path is None else Path(path)
         if path.suffix in EXPORTED:
@@ -56,11 +56,11 @@ class Run:
             return Run(
                 Experiment(config_from_yaml(exported.description["config"], overrides)), exported, exported.device
             )
+        chosen = choose_device(device)
         state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
         experiment = Experiment(config_from_yaml(state["config"], overrides))
         network = experiment.make_network(weights=False)
         network.load_state_dict(state["teacher"])
-        chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         return Run.of(experiment, network, chosen)
 
     @staticmethod
@@ -69,3 +69,20 @@ class Run:
         network = network.to(device).eval()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster forwards
         return Run(experiment, network, device)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a name; auto is a GPU if there is one.
+
+    Raises:
+        ValueError: the name is unknown, or the device is not available.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:  # each backend has its own
+        cause = next(iter(str(error).splitlines()), type(error).__name__).split(". ")[0].rstrip(".")
+        raise ValueError(f"device {name}: not available ({cause}). Choose cpu or auto.") from error
+    return device

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
-from rangeseg.evaluation.evaluate import Scores, score
+import numpy as np
+
+from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, Counted, Scores, add_up, count_sample
+from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.inference.distributed import Rank
 from rangeseg.inference.run import Run
+from rangeseg.inference.segmenter import Labels, Segmenter, Thing
+from rangeseg.types import Sample
 
 Watch = Callable[[Iterable[int], str, int], Iterable[int]]
 """(indices, word for what is done, how many) -> the same indices, perhaps with a bar."""
@@ -26,17 +33,45 @@ def open_views(run: Run, split: str | None = None) -> Any:
     return run.experiment.views(source, stride=run.network.stride)
 
 
-def score_run(run: Run, views: Any, *, watch: Watch = lambda indices, word, total: indices) -> Scores:
-    """Score the predictions of the run's teacher for every element.
+def score_run(
+    run: Run,
+    views: Any,
+    *,
+    rank: Rank | None = None,
+    by_sample: bool = False,
+    watch: Watch = lambda indices, word, total: indices,
+) -> Scores:
+    """Count what the run's teacher says of every element, as `Segmenter.stream` labels: threads read, project and vote.
 
     Args:
         run: loaded.
         views: of `open_views`.
-        watch: shows the progress.
+        rank: one of the processes that share the work; the scores are of all of them.
+        by_sample: keep each sample's own counts; of one process alone.
+        watch: shows the progress, in the first process.
 
     Raises:
         ValueError: a sample has no labels, or there are none.
     """
-    indices = watch(range(len(views)), "evaluating", len(views))
-    segmented = run.experiment.segment(run.network, views, indices, run.device)
-    return score(segmented, run.label_map.num_classes, distances=True)
+    if len(views) == 0:
+        raise ValueError("There is nothing to score: the split holds no samples.")
+    rank, classes = rank or Rank(), run.label_map.num_classes
+    mine = rank.share(range(len(views)))
+
+    def write(index: int, sample: Thing, labels: Labels) -> Counted:
+        return count_sample(cast(Sample, sample), labels, classes, distances=True)
+
+    indices = mine if rank.number else watch(mine, "evaluating", len(mine))
+    counted = Segmenter(run).stream(indices, views.sample, write, batch=run.config.evaluation.batch)
+    scores = add_up(counted, classes, by_sample=by_sample)
+    return scores if rank.world == 1 else _sum(scores, rank)
+
+
+def _sum(scores: Scores, rank: Rank) -> Scores:
+    """Over all processes, some of which may have no share."""
+    bins = list(pairwise(DISTANCE_EDGES_M))
+    none = np.zeros_like(scores.overall.state)
+    mine = [scores.overall.state, *(scores.by_distance[e].state if e in scores.by_distance else none for e in bins)]
+    total = rank.sum(np.stack(mine))
+    overall, *each = (ConfusionMatrix(scores.overall.num_classes, state) for state in total)
+    return Scores(overall, dict(zip(bins, each, strict=True)) if total[1:].any() else {})

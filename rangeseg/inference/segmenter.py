@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,14 +21,14 @@ from torch import Tensor
 
 from rangeseg.evaluation.argmax import argmax_on_device
 from rangeseg.evaluation.evaluate import answer
+from rangeseg.inference.given import Given, Thing, as_thing
 from rangeseg.inference.run import Run
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_groups, in_order
 from rangeseg.photos.padded_image import PaddedImage
 from rangeseg.projection.range_image import RangeImage
-from rangeseg.types import Photo, Scan
+from rangeseg.types import Sample
 
-Thing = Scan | Photo
 Drawn = RangeImage | PaddedImage
 Labels = NDArray[np.uint8]
 Answer = Callable[[], NDArray[Any]]
@@ -97,6 +97,8 @@ class Segmenter:
 
     def project(self, thing: Thing) -> Drawn:
         """What the network reads: a scan's range image, or a photograph's padded one."""
+        if isinstance(thing, Sample):
+            return cast(Drawn, thing.raster)
         image: Drawn = self._projection(thing)
         return image
 
@@ -108,15 +110,22 @@ class Segmenter:
         """(K, H, W) -> (N,) train ids of the elements."""
         return self._answered(image, answer(logits[None], self._back_projection)[0])
 
-    def __call__(self, thing: Thing) -> Labels:
-        """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row."""
-        image = self.project(thing)
+    def __call__(self, given: Given) -> Labels:
+        """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row.
+
+        Args:
+            given: a scan or a photograph, the file of one, or an array of its points or pixels; see `as_thing`.
+
+        Raises:
+            ValueError: the file cannot be read, or the array has another shape.
+        """
+        image = self.project(as_thing(given, self.run.experiment))
         return self.label(image, self.logits(image))
 
     def stream(
         self,
         items: Iterable[Any],
-        read: Callable[[Any], Thing | None] = lambda item: item,
+        read: Callable[[Any], Given | None] = lambda item: item,
         write: Callable[[Any, Thing, Labels], Any] = lambda item, thing, labels: labels,
         *,
         batch: int = 1,
@@ -125,8 +134,8 @@ class Segmenter:
         """Label many, in order, in any number: only a few are in memory at a time.
 
         Args:
-            items: scans or photographs, or what `read` makes into them.
-            read: item -> scan or photograph, ahead of the network; None: there is nothing to do for it.
+            items: what `__call__` takes, or what `read` makes into such.
+            read: item -> scan, photograph, file or array, ahead of the network; None: there is nothing to do for it.
             write: (item, scan or photograph, labels) -> what comes out, behind the network.
             batch: how many of one size go through the network at once on a GPU; on a CPU it is one.
             workers: threads that take a scan each on a CPU, or are ahead of a GPU, and as many behind it; 0 for none,
@@ -140,11 +149,12 @@ class Segmenter:
         threads = torch.get_num_threads()
 
         def prepare(item: Any) -> Ready:
-            thing = read(item)
-            if thing is None:
+            given = read(item)
+            if given is None:
                 return Ready(item)
+            thing = as_thing(given, self.run.experiment)
             image = self.project(thing)
-            return Ready(item, thing, image, self.view(image))
+            return Ready(item, thing, image, self._seen(thing, image))
 
         def finish(asked: tuple[Ready, Answer | None]) -> Any:
             ready, arrive = asked
@@ -192,6 +202,10 @@ class Segmenter:
             return there
 
         return wait
+
+    def _seen(self, thing: Thing, image: Drawn) -> Tensor:
+        view = thing.view.image if isinstance(thing, Sample) else self.view(image)
+        return view.pin_memory() if self.run.device.type == "cuda" and not view.is_pinned() else view
 
     def view(self, image: Drawn) -> Tensor:
         """(C, H, W) what the network reads, in memory from which a GPU copies while others compute."""

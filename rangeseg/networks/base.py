@@ -17,6 +17,11 @@ class Network(nn.Module):
     stride: tuple[int, int] = (1, 1)
     """H and W of its images must be divisible by these."""
 
+    @property
+    def least_views(self) -> int:
+        """Views that a training batch needs at least."""
+        return 1
+
     def auxiliary_heads(self) -> Sequence[nn.Module]:
         """The heads that only `supervised.auxiliary` trains; none by default."""
         return ()

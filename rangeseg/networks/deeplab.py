@@ -5,6 +5,8 @@ Shapes: B images, C channels, K classes, H rows, W columns.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ class DeepLabV2(WithEncoder):
         layers: 50 or 101.
         width: of the encoder; 64 is the published one.
         branches: how many of the four rates count. The code behind the published numbers returns after two (6 and 12);
-            the others then get no gradient, there as here.
+            the others are not trained, there as here.
         freeze_batchnorm: "none", "backbone" or "all"; the paper's runs on Pascal VOC and Cityscapes freeze all.
         weights: "none", "imagenet", or a file with the encoder's weights.
         wrap: must be False.
@@ -59,6 +61,8 @@ class DeepLabV2(WithEncoder):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0, 0.01)
+        for unused in list(self.head)[branches:]:  # several processes would wait for a gradient of them
+            unused.requires_grad_(False)
         load_encoder(self.backbone, weights, layers)
         self.freeze()
 
@@ -89,6 +93,8 @@ class DeepLabV3Plus(WithEncoder):
     Source:
         Chen et al., ECCV 2018; 59.34 M parameters with 101 layers and 21 classes.
     """
+
+    pools: ClassVar[bool] = True
 
     def __init__(
         self,

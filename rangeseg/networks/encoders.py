@@ -61,8 +61,8 @@ class TimmEncoder(Encoder):
             import timm
         except (ImportError, RuntimeError) as error:  # a torchvision for another torch raises RuntimeError
             raise ValueError(
-                f"encoder: timm:{name} needs timm, which cannot be imported here ({error}). Install timm with the "
-                "torchvision of your torch, or choose a ResNet: encoder: resnet50."
+                f"encoder: timm:{name} needs timm, which cannot be imported here ({error}). Install it, with the "
+                "torchvision of your torch: pip install 'rangeseg[timm]'; or choose a ResNet: encoder: resnet50."
             ) from error
         own = {} if weights in ("none", "imagenet") else {"file": str(Path(weights))}
         try:

@@ -95,7 +95,7 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
     try:
         import onnxruntime
     except ImportError as error:
-        raise ValueError(f"{name}: needs ONNX Runtime ({error}). Install it: pip install rangeseg[export]") from error
+        raise ValueError(f"{name}: needs ONNX Runtime ({error}). Install it: pip install 'rangeseg[export]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3

@@ -10,6 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from rangeseg.networks.checkpoint_files import read_tensors
+from rangeseg.networks.published import unwrap
+
 URLS = {
     18: "https://download.pytorch.org/models/resnet18-f37072fd.pth",
     34: "https://download.pytorch.org/models/resnet34-b627a593.pth",
@@ -58,14 +61,14 @@ def load_vit(encoder: nn.Module, path: Path, resize: Resize) -> None:
 
     Args:
         encoder: with timm's names, and `grid`: rows and columns of its positions.
-        path: a state dict in timm's layout, bare or within `model` or `state_dict`, of a transformer of square images;
-            a prefix ``encoder.`` of all names is left out.
+        path: a state dict in timm's layout, bare or wrapped as training code saves it, of a transformer of square
+            images; a prefix ``encoder.`` of all names is left out.
         resize: positions (1, n, D), their grid and another -> positions on that.
 
     Raises:
         ValueError: no such file, not a state dict, or names or shapes that do not fit.
     """
-    state = dict(_read(path, within=("model", "state_dict")))
+    state = dict(_read(path))
     if any(name.startswith("encoder.") for name in state):
         state = {name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")}
     state = {name: value for name, value in state.items() if not name.startswith(NOT_OF_BLOCKS)}
@@ -112,18 +115,16 @@ def _fetch(layers: int) -> Mapping[str, Tensor]:
         ) from error
 
 
-def _read(path: Path, within: tuple[str, ...] = ()) -> Mapping[str, Tensor]:
+def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise ValueError(
             f"weights: {path} is not a file. Give a file of torchvision or timm, or choose imagenet or none."
         )
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or foreign file makes torch raise
-        raise ValueError(f"weights: {path} is not a state dict of tensors ({error}).") from error
-    for name in within:
-        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
-            state = state[name]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"weights: {path} holds other values than named tensors; save a state_dict().")
-    return state
+        content = read_tensors(path)
+    except ValueError as error:  # it names the file
+        raise ValueError(f"weights: {error}") from error
+    try:
+        return unwrap(content)
+    except ValueError as error:
+        raise ValueError(f"weights: {path}: {error}") from error

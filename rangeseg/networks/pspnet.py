@@ -5,6 +5,8 @@ Shapes: B images, C channels, K classes, H rows, W columns.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +37,8 @@ class PSPNet(WithEncoder):
     Source:
         Zhao et al., CVPR 2017; French et al., BMVC 2020, table 3 (Pascal VOC).
     """
+
+    pools: ClassVar[bool] = True
 
     def __init__(
         self,

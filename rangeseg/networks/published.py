@@ -1,8 +1,8 @@
 """Import of published weights into our networks; all names and shapes are checked before loading.
 
 A checkpoint is read in our own layout or in that of the network's public original (`PUBLISHED_NAMES`). It may be
-wrapped in a mapping, as training code saves it, or be lidar-bonnetal's three parts, and its names may begin with
-``module.``.
+wrapped in a mapping, as training code saves it, or be lidar-bonnetal's three parts, and its names may begin with what
+DataParallel, torch.compile or a class around the network puts before them.
 
 The originals tell K + 1 classes apart, of which class 0 is the unlabelled; ours are the others in the same order.
 Their losses never count class 0. Leaving its row out leaves all other logits as they are: at every pixel the answer is
@@ -18,16 +18,19 @@ from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
+from rangeseg.networks.checkpoint_files import WITHIN
 from rangeseg.networks.published_names import PUBLISHED_NAMES
-
-WITHIN = ("state_dict", "model", "teacher")
-"""Under what a checkpoint keeps its weights, beside what training needs."""
 
 PARTS = {"backbone": "backbone.", "segmentation_decoder": "decoder.", "segmentation_head": "head."}
 """lidar-bonnetal's three files, and what their names begin with in one."""
 
 CLASSIFIER = re.compile(r"(^|\.)(classify|auxiliary\.\d+)\.(weight|bias)$")
 """Weights of K rows."""
+
+PREFIXES = ("module.", "model.", "net.", "network.")
+"""What comes before all names of a network within another module."""
+
+COMPILED = re.compile(r"(^|\.)_orig_mod\.")
 
 SHOWN = 6
 """Of each kind of misfit, so many are named."""
@@ -87,18 +90,17 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     Raises:
         ValueError: it holds other things than tensors by name.
     """
-    for name in WITHIN:
-        if isinstance(checkpoint.get(name), Mapping):
-            checkpoint = checkpoint[name]
+    while inner := next((checkpoint[name] for name in WITHIN if isinstance(checkpoint.get(name), Mapping)), None):
+        checkpoint = inner
     if checkpoint.keys() <= PARTS.keys() and all(isinstance(part, Mapping) for part in checkpoint.values()):
         checkpoint = {PARTS[part] + name: value for part in checkpoint for name, value in checkpoint[part].items()}
     if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
         raise ValueError(
             "The file holds no named tensors; save network.state_dict(), alone or under the key state_dict."
         )
-    state = dict(cast(Mapping[str, Tensor], checkpoint))
-    while all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
+    state = {COMPILED.sub(r"\1", name): value for name, value in cast(Mapping[str, Tensor], checkpoint).items()}
+    while prefix := next((one for one in PREFIXES if all(name.startswith(one) for name in state)), ""):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
 
 

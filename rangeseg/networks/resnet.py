@@ -6,7 +6,7 @@ Shapes: B images, C channels, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -193,6 +193,14 @@ class WithEncoder(Network):
         for module in self._frozen():
             module.eval()
         return self
+
+    pools: ClassVar[bool] = False
+    """Whether means over a whole image are normalised."""
+
+    @property
+    def least_views(self) -> int:
+        """Views of a training batch: of one, a mean over the whole image has no variance to normalise by."""
+        return 2 if self.pools and self.freeze_batchnorm != "all" else 1
 
     def freeze(self) -> None:
         """Freeze BatchNorm; the constructor of a subclass calls it last."""

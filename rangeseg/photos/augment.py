@@ -25,6 +25,7 @@ class PhotoAugmentation:
 
     For each photograph: draw a scale f, cut round(H / f) x round(W / f) pixels anywhere, enlarge or shrink them to
     H x W, mirror. A photograph smaller than the cut lies in its middle, an odd pixel of padding below or on the right.
+    A stretch enlarges the cut before its place is drawn, which so moves as far as the photograph lets it.
 
     Args:
         crop: (H, W) pixels.
@@ -86,13 +87,16 @@ class PhotoAugmentation:
             scale, stretch = scale[:1].repeat(2), stretch[:1].repeat(2)
         crop, factors = np.array(self.crop), np.array(self.scales)
         cut = np.maximum(1, np.rint(crop / factors[(scale * len(factors)).astype(int)]))
-        extra = np.array([height, width]) - cut
-        first = np.where(extra > 0, np.rint(extra * place), -(-extra // 2))
+        enlarged = self.stretch ** (1 - 2 * stretch)  # the photograph's pixels to one of the crop's
+        extra = np.array([height, width]) - cut * enlarged
+        first = np.where(extra > 0, extra * place, extra / 2)
+        if self.stretch == 1:  # whole pixels
+            first = np.where(extra > 0, np.rint(first), np.ceil(first))
+        middle = first + cut * enlarged / 2
         step = np.diag(cut / crop)
-        enlarged = np.diag(self.stretch ** (1 - 2 * stretch))  # the photograph's pixels to one of the crop's
-        middle = first + cut / 2
-        turned = _rotation(math.radians(self.rotate_deg) * (2 * turn - 1)) @ enlarged
-        window = _about(middle, turned) @ _affine(step, first) @ self._mirror(flip, bool(transpose < self.transpose))
+        turned = _rotation(math.radians(self.rotate_deg) * (2 * turn - 1)) @ np.diag(enlarged)
+        mirror = self._mirror(flip, bool(transpose < self.transpose))
+        window = _about(middle, turned) @ _affine(step, middle - cut / 2) @ mirror
         return Window(*self.crop, window[:2], self.reflect)
 
     def _mirror(self, flip: NDArray[np.float64], transposed: bool) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ root/VOCdevkit/VOC2012/JPEGImages/NAME.jpg              root may also be VOCdevk
                        SegmentationClass/NAME.png       labels: palette or grey, raw ids 0..20, 255 is void
                        SegmentationClassAug/NAME.png    SBD's labels in the same ids
                        ImageSets/Segmentation/SPLIT.txt the names of a split, one a line
+                       ImageSets/SegmentationAug/       or there the list train_aug.txt, as the CutMix paper's code does
 
 A photograph is called ``NAME`` everywhere, e.g. ``2007_000032``.
 """
@@ -20,6 +21,8 @@ HIDDEN_SPLIT = "test"
 """The split whose labels are the benchmark's secret."""
 AUGMENTED = "train_aug"
 """What the list of the augmented training split is called where `train_list` does not tell."""
+LISTS = ("ImageSets/Segmentation", "ImageSets/SegmentationAug")
+"""Where lists are: VOC's own, and the augmented ones where the CutMix paper's code keeps them."""
 
 
 class PascalVOC(PhotoPairs):
@@ -28,14 +31,15 @@ class PascalVOC(PhotoPairs):
     Args:
         root: the dataset's folder.
         split: train, val or test.
-        train_list: the list of split train: a name in `ImageSets/Segmentation`, or a file. Lines may also name the two
-            files, as ``/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png``. Default: `AUGMENTED` (10,582 names) where
-            both this list and SegmentationClassAug are there, else ``train`` (1,464).
+        train_list: the list of split train: a name in one of `LISTS`, or a file. Lines may also name the two files, as
+            ``/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png``. Default: `AUGMENTED` (10,582 names) where this list
+            and SegmentationClassAug are there, ``train`` (1,464) where neither is.
         frames: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
-        ValueError: a folder, list or photograph that is asked for is not there.
+        ValueError: a folder, list or photograph that is asked for is not there, or only one of the augmented list and
+            its labels.
     """
 
     folder: ClassVar[str] = "pascal_voc"
@@ -74,15 +78,26 @@ class PascalVOC(PhotoPairs):
 
     def _names(self, home: Path, split: str) -> tuple[list[str], bool]:
         """The names of a split, and whether it is the one that SBD's labels are for."""
-        lists = home / "ImageSets" / "Segmentation"
         if split != "train":
-            return read_split_list(lists / f"{split}.txt"), False
+            return read_split_list(_list(home, split)), False
         if self._train_list is not None:
             named = Path(self._train_list)
-            path = named if named.is_file() else lists / f"{self._train_list.removesuffix('.txt')}.txt"
-            return read_split_list(path), path != lists / "train.txt"
-        augmented = (home / "SegmentationClassAug").is_dir() and (lists / f"{AUGMENTED}.txt").is_file()
-        return read_split_list(lists / f"{AUGMENTED if augmented else 'train'}.txt"), augmented
+            path = named if named.is_file() else _list(home, self._train_list.removesuffix(".txt"))
+            return read_split_list(path), path != home / LISTS[0] / "train.txt"
+        labels, named = home / "SegmentationClassAug", _list(home, AUGMENTED)
+        if labels.is_dir() != named.is_file():
+            missing = f"its list {AUGMENTED}.txt in {' or '.join(LISTS)}" if labels.is_dir() else labels.name
+            raise ValueError(
+                f"{home}: has {'SegmentationClassAug' if labels.is_dir() else named.name}, but not {missing}; see "
+                "datasets/pascal_voc/README.md for both. Without SBD's labels: data.dataset.train_list=train."
+            )
+        return read_split_list(named if labels.is_dir() else _list(home, "train")), labels.is_dir()
+
+
+def _list(home: Path, name: str) -> Path:
+    """The file of a list; where none of `LISTS` has it, where VOC would have it."""
+    paths = [home / folder / f"{name}.txt" for folder in LISTS]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def find_home(root: Path, edition: str) -> Path:

@@ -13,6 +13,13 @@ Where = Path | str
 """A file, or a place in it, as errors name it."""
 
 
+PADDING = b"\0\r\n\x1a "
+"""What may follow the data, in any number: older PCL fills binary files with zeros to a whole page of memory."""
+
+PAGES = (4096, 16384, 65536)
+"""Sizes of a page of memory, bytes. Older PCL makes a binary file one page longer than its data, header included."""
+
+
 class NoReturnsError(ValueError):
     """A scan without points or without a return: complete, but useless."""
 
@@ -42,6 +49,32 @@ def records_of(path: Path, record: int) -> bytes:
             "the file is truncated or has another format. Copy it again."
         )
     return content
+
+
+def check_tail(content: bytes, start: int, end: int, points: int, record: int) -> None:
+    """Say whether what follows the data of a binary file may be ignored.
+
+    `PADDING` may, and so may the rest of a page that older PCL leaves, whatever is in it. Other bytes may if no wrong
+    header explains them: a field of the wrong SIZE or COUNT would leave at least one byte for each point, a wrong
+    number of points whole records.
+
+    Args:
+        content: of the file.
+        start: where the data begins, bytes.
+        end: where it ends by the header, bytes.
+        points: N.
+        record: bytes of a point, 0 where they differ.
+
+    Raises:
+        ValueError: the data is shorter than the header says, or longer in a way that a wrong header explains.
+    """
+    surplus = len(content) - end
+    if surplus >= 0 and (not content[end:].strip(PADDING) or start + surplus in PAGES):
+        return
+    if surplus < 0 or surplus >= points or (record and surplus % record == 0):
+        raise ValueError(f"{len(content) - start} bytes of data where {points} points need {end - start}")
+    if b"\r\n" in content[:start]:
+        raise ValueError("a program for text has changed its line ends, and bytes among its data with them")
 
 
 def unreadable(path: Path, error: OSError) -> ValueError:

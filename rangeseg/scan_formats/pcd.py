@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.scan_formats.checks import bytes_of
+from rangeseg.scan_formats.checks import PADDING, PAGES, bytes_of, check_tail
 from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
 from rangeseg.scan_formats.lzf import expand
 from rangeseg.scan_formats.text import columns_of_text
@@ -21,9 +21,6 @@ from rangeseg.types import Scan
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
 SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
-PADDING = b"\0\r\n\x1a "
-"""What may follow the data, in any number: older PCL fills binary files with zeros to a whole page of memory."""
-
 KEYS = {"VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA"}
 
 
@@ -106,21 +103,20 @@ def _record(said: dict[str, list[str]]) -> np.dtype:
 
 def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
     """The fields of one number a point."""
-    body, points = memoryview(content)[header.start :], header.points
+    start, points = header.start, header.points
     record = {name: header.record[name] for name in header.record.names or ()}
     needed = points * header.record.itemsize
     if header.data == "ascii":
         types = [kind.base for kind in record.values() for _ in range(math.prod(kind.shape))]
-        table = columns_of_text(bytes(body).split(b"\n"), points, types)
+        table = columns_of_text(content[start:].rstrip(PADDING).split(b"\n"), points, types)
         firsts = np.cumsum([0, *(math.prod(kind.shape) for kind in record.values())])
         columns = {name: table[first] for name, first in zip(record, firsts[:-1], strict=True)}
     elif header.data == "binary":
-        if len(body) < needed or bytes(body[needed:]).strip(PADDING):
-            raise ValueError(f"{len(body)} bytes of data where {points} points need {needed}")
-        rows = np.frombuffer(body[:needed], header.record)
+        check_tail(content, start, start + needed, points, header.record.itemsize)
+        rows = np.frombuffer(memoryview(content)[start : start + needed], header.record)
         columns = {name: rows[name] for name in record}
     elif header.data == "binary_compressed":
-        columns, at, plain = {}, 0, _expanded(bytes(body), needed)
+        columns, at, plain = {}, 0, _expanded(content, start, needed)
         for name, kind in record.items():  # field after field
             columns[name] = np.ndarray((points,), kind, plain, at)
             at += points * kind.itemsize
@@ -129,10 +125,12 @@ def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
     return {name: column for name, column in columns.items() if not record[name].shape}
 
 
-def _expanded(body: bytes, needed: int) -> bytes:
+def _expanded(content: bytes, start: int, needed: int) -> bytes:
+    body = content[start:]
     said = np.frombuffer(body[:8].ljust(8, b"\0"), "<u4").tolist()
     end = 8 + said[0]
-    if len(body) < end or said[1] != needed or body[end:].strip(PADDING):
+    foreign = body[end:].strip(PADDING) and start + len(body) - end not in PAGES
+    if len(body) < end or said[1] != needed or foreign:
         raise ValueError(
             f"it declares {said[0]} bytes that expand to {said[1]}, but {max(len(body) - 8, 0)} exist and {needed} "
             "are needed"

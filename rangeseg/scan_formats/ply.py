@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.scan_formats.checks import bytes_of
+from rangeseg.scan_formats.checks import PADDING, bytes_of, check_tail
 from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
 from rangeseg.scan_formats.text import columns_of_text
 from rangeseg.types import Scan
@@ -22,6 +23,7 @@ TYPES = (
     | {"double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
     | {"float32": "f4", "float64": "f8"}
 )
+LENGTHS = {name for name, kind in TYPES.items() if kind[0] in "iu"}
 ORDERS = {"ascii": "<", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -32,17 +34,22 @@ class Element:
     Args:
         name: of the part.
         count: its rows.
-        properties: (name, NumPy type) of each; the type of a list is empty.
+        properties: the name and NumPy's type of each; of a list the type of its length too, else an empty text.
     """
 
     name: str
     count: int
-    properties: list[tuple[str, str]] = field(default_factory=list)
+    properties: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
-    def record(self) -> np.dtype | None:
-        """One row; None where it has lists, whose length differs."""
-        return None if any(not kind for _, kind in self.properties) else np.dtype(self.properties)
+    def lists(self) -> bool:
+        """Whether rows differ in length."""
+        return any(length for _, _, length in self.properties)
+
+    @property
+    def record(self) -> np.dtype:
+        """One row without its lists."""
+        return np.dtype([(name, kind) for name, kind, length in self.properties if not length])
 
 
 def read_ply(path: Path, fields: AskedFields) -> Scan:
@@ -65,28 +72,75 @@ def _vertices(content: bytes) -> dict[str, NDArray]:
     if names.count("vertex") != 1:
         raise ValueError(f"{names.count('vertex')} elements called vertex")
     before, vertex = elements[: names.index("vertex")], elements[names.index("vertex")]
-    rest, record = elements[len(before) + 1 :], vertex.record
-    if record is None or not vertex.properties:
-        raise ValueError("its vertices have lists or no properties")
+    rest = elements[len(before) + 1 :]
     if layout == "ascii":
-        lines = [line for line in content[start:].split(b"\n") if line.strip()]
+        lines = [line for line in content[start:].rstrip(PADDING).split(b"\n") if line.strip()]
         if len(lines) != sum(element.count for element in elements):
             raise ValueError(f"{len(lines)} lines of data do not match the counts in the header")
         first = sum(element.count for element in before)
-        kinds = [np.dtype(kind) for _, kind in vertex.properties]
-        columns = columns_of_text(lines[first : first + vertex.count], vertex.count, kinds)
-        return dict(zip(record.names or (), columns, strict=True))
-    sizes = [None if part.record is None else part.count * part.record.itemsize for part in before]
-    if None in sizes:
-        raise ValueError("lists precede the vertices, which is not supported")
-    start += sum(size or 0 for size in sizes)
-    end = start + vertex.count * record.itemsize
-    whole = end + sum(0 if part.record is None else part.count * part.record.itemsize for part in rest)
-    exact = all(part.record is not None for part in rest)
-    if len(content) < whole or (exact and len(content) > whole):
-        raise ValueError(f"{len(content)} bytes where its header needs {whole}")
-    table = np.frombuffer(content[start:end], record)
-    return {name: table[name] for name, _ in vertex.properties}
+        return _columns_of_lines(lines[first : first + vertex.count], vertex)
+    for element in before:
+        _, start = _rows(content, start, element)
+    columns, end = _rows(content, start, vertex)
+    whole = end + sum(element.count * element.record.itemsize for element in rest)
+    if len(content) < whole:
+        raise ValueError(f"{len(content)} bytes where its header needs {whole} or more")
+    if not any(element.lists for element in rest):  # the end of lists is known only once they are read
+        check_tail(content, start, whole, vertex.count, 0 if vertex.lists else vertex.record.itemsize)
+    return columns
+
+
+def _columns_of_lines(lines: list[bytes], element: Element) -> dict[str, NDArray]:
+    """The columns of an element written as text, without its lists."""
+    kinds = [element.record[name] for name in element.record.names or ()]
+    if element.lists:
+        lines = [b" ".join(_without_lists(line.split(), element)) for line in lines]
+    return dict(zip(element.record.names or (), columns_of_text(lines, element.count, kinds), strict=True))
+
+
+def _without_lists(words: list[bytes], element: Element) -> list[bytes]:
+    kept, at = [], 0
+    for name, _, length in element.properties:
+        if at >= len(words) or (length and not words[at].isdigit()):
+            raise ValueError(f"a line of {len(words)} words has no {name}")
+        if not length:
+            kept.append(words[at])
+        at += 1 + (int(words[at]) if length else 0)
+    if at != len(words):
+        raise ValueError(f"a line has {len(words)} words where its lists need {at}")
+    return kept
+
+
+def _rows(content: bytes, start: int, element: Element) -> tuple[dict[str, NDArray], int]:
+    """The columns of a binary element that begins at `start`, without its lists, and where it ends."""
+    record = element.record
+    if not element.lists:
+        end = start + element.count * record.itemsize
+        if end > len(content):
+            raise ValueError(f"{len(content)} bytes where its header needs {end}")
+        return _split(content[start:end], record), end
+    if element.count > len(content):  # each list has its length at least
+        raise ValueError(f"{element.count} rows cannot be in {len(content)} bytes")
+    packed, at = bytearray(), start
+    for _ in range(element.count):
+        for _, kind, length in element.properties:
+            size, begin = np.dtype(kind).itemsize, at
+            if length:
+                wide = np.dtype(length)
+                at += wide.itemsize
+                order: Literal["big", "little"] = "big" if length[0] == ">" else "little"
+                at += size * int.from_bytes(content[begin:at], order, signed=wide.kind == "i")
+            else:
+                at += size
+                packed += content[begin:at]
+            if not begin <= at <= len(content):
+                raise ValueError(f"a list of its {element.name} does not fit {len(content)} bytes")
+    return _split(bytes(packed), record), at
+
+
+def _split(packed: bytes, record: np.dtype) -> dict[str, NDArray]:
+    table = np.frombuffer(packed, record) if record.itemsize else None
+    return {} if table is None else {name: table[name] for name in record.names or ()}
 
 
 def _header(content: bytes) -> tuple[str, list[Element], int]:
@@ -107,8 +161,8 @@ def _header(content: bytes) -> tuple[str, list[Element], int]:
                 layout = name
             case ["element", name, count] if layout and count.isascii() and count.isdecimal() and len(count) < 19:
                 elements.append(Element(name, int(count)))
-            case ["property", "list", size, item, name] if elements and size in TYPES and item in TYPES:
-                _add(elements[-1], name, "")
+            case ["property", "list", size, item, name] if elements and size in LENGTHS and item in TYPES:
+                _add(elements[-1], name, ORDERS[layout] + TYPES[item], ORDERS[layout] + TYPES[size])
             case ["property", kind, name] if elements and kind in TYPES:
                 _add(elements[-1], name, ORDERS[layout] + TYPES[kind])
             case ["end_header"] if layout:
@@ -117,7 +171,7 @@ def _header(content: bytes) -> tuple[str, list[Element], int]:
                 raise ValueError(f"unexpected header line {' '.join(words)[:60]!r}")
 
 
-def _add(element: Element, name: str, kind: str) -> None:
-    if name in (other for other, _ in element.properties):
+def _add(element: Element, name: str, kind: str, length: str = "") -> None:
+    if name in (other for other, *_ in element.properties):
         raise ValueError(f"{element.name} has two properties {name}")
-    element.properties.append((name, kind))
+    element.properties.append((name, kind, length))

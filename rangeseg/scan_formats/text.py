@@ -16,7 +16,8 @@ def columns_of_text(lines: Sequence[bytes], rows: int, types: Sequence[np.dtype]
     """Read numbers between blanks, one row a line.
 
     Args:
-        lines: of the file; blank ones do not count, and ``-1.#IND``, ``1.#QNAN`` and ``nan(ind)`` are nan.
+        lines: of the file; blank ones do not count, and ``-1.#IND``, ``1.#QNAN`` and ``nan(ind)`` are nan. A nan in a
+            column of integers is 0: writers put it into every column of a point without a return.
         rows: N, how many rows there must be.
         types: the C columns' types.
 
@@ -42,7 +43,7 @@ def _as_type(values: NDArray[np.float64], dtype: np.dtype) -> NDArray:
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return values.astype(dtype)
-    limits = np.iinfo(dtype)
+    limits, values = np.iinfo(dtype), np.where(np.isnan(values), 0, values)
     if not ((values >= limits.min) & (values <= limits.max) & (values == np.trunc(values))).all():
         raise ValueError(f"numbers that are not {dtype}")
     return values.astype(dtype)

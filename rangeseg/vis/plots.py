@@ -58,7 +58,8 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     """Draw lines with axes, a grid and a legend.
 
     Args:
-        lines: name -> (places across, values); what is not finite is left out.
+        lines: name -> (places across, values); what is not finite is left out. Colours go by the place in this order,
+            also of lines without values: the same names have the same colours in every plot.
         axes: titles.
         size: rows, columns, pixels.
 
@@ -79,9 +80,10 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     sheet = Image.new("RGB", (columns, rows), PAPER)
     canvas = _Canvas(ImageDraw.Draw(sheet), (rows, columns), np.concatenate(list(clean.values())), axes)
     canvas.axes(axes)
-    for color, line in zip(_cycle(len(clean)), clean.values(), strict=True):
-        canvas.line(line, color)
-    canvas.legend(dict(zip(clean, _cycle(len(clean)), strict=True)), axes.legend)
+    colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(lines)}
+    for name, line in clean.items():
+        canvas.line(line, colors[name])
+    canvas.legend({name: colors[name] for name in clean}, axes.legend)
     return np.asarray(sheet.resize(size[::-1], Image.Resampling.LANCZOS))
 
 
@@ -89,10 +91,6 @@ def _finite(across: Sequence[float], up: Sequence[float]) -> np.ndarray:
     """(n, 2)."""
     points = np.stack([np.asarray(across, float), np.asarray(up, float)], 1)
     return points[np.isfinite(points).all(1)]
-
-
-def _cycle(count: int) -> list[tuple[int, int, int]]:
-    return [COLORS[i % len(COLORS)] for i in range(count)]
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:

@@ -5,6 +5,9 @@ Needs Open3D (extra `view`), a display, and a Vulkan driver: libvulkan1, on a ma
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 import time
 from functools import partial
 from typing import Any
@@ -23,6 +26,31 @@ drag: rotate   wheel: zoom   ctrl + drag: move   shift + click: inspect a point"
 _PANEL, _STRIP, _PERIOD_S = 230, 170, 0.2
 
 
+def require_display() -> None:
+    """Return if a window can be opened. Open3D would not say that it cannot, and wait for ever.
+
+    Raises:
+        ViewerMissingError: on Linux, no X server answers.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        library = ctypes.CDLL("libX11.so.6")
+        library.XOpenDisplay.restype, library.XOpenDisplay.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+        library.XCloseDisplay.argtypes = [ctypes.c_void_p]
+        display = library.XOpenDisplay(None)
+    except OSError:
+        display = None
+    if not display:
+        name = os.environ.get("DISPLAY", "")
+        reason = f"the display {name} does not answer" if name else "DISPLAY is not set"
+        raise ViewerMissingError(
+            f"There is no display to open a window on ({reason}). Give --png FILE, which draws a scan to a file, or "
+            "--video FILE.gif."
+        )
+    library.XCloseDisplay(display)
+
+
 def show_window(explorer: Explorer, *, title: str = "rangeseg", pixels: tuple[int, int] = (1500, 900)) -> None:
     """Open the window, and return when it is closed.
 
@@ -34,6 +62,7 @@ def show_window(explorer: Explorer, *, title: str = "rangeseg", pixels: tuple[in
     Raises:
         ViewerMissingError: Open3D, a system library, or a display is missing; the message says which.
     """
+    require_display()
     open3d = open3d_or_help()
     from open3d.visualization import gui
 

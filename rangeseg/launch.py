@@ -1,0 +1,64 @@
+"""Who started this process, and how many there are: torchrun or srun, by what they put into the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A process among those that were started together.
+
+    Args:
+        number: which, from 0.
+        world: how many there are.
+        local: which on its machine.
+        by: torchrun or srun.
+    """
+
+    number: int
+    world: int
+    local: int
+    by: str
+
+
+def find_launch(environment: Mapping[str, str] | None = None) -> Launch | None:
+    """The launch that this process is of; None for a process that was started alone.
+
+    Args:
+        environment: variables; None: this process'.
+
+    Raises:
+        ValueError: torchrun's number of processes is there, but not which of them this is.
+    """
+    env = os.environ if environment is None else environment
+    if int(env.get("WORLD_SIZE", 1)) > 1:
+        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in env]:
+            raise ValueError(
+                f"WORLD_SIZE is {env['WORLD_SIZE']}, but {', '.join(missing)} are not set; start the command "
+                "with torchrun."
+            )
+        return Launch(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", env["RANK"])), "torchrun")
+    if int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "SLURM_PROCID" in env:
+        number = int(env["SLURM_PROCID"])
+        return Launch(number, int(env["SLURM_STEP_NUM_TASKS"]), int(env.get("SLURM_LOCALID", number)), "srun")
+    return None
+
+
+def meeting_place(environment: Mapping[str, str] | None = None) -> str:
+    """Where the processes of a launch meet, as torch takes it.
+
+    Args:
+        environment: variables; None: this process'.
+
+    Raises:
+        ValueError: several machines of SLURM, and nobody says which is the first.
+    """
+    env = os.environ if environment is None else environment
+    if "MASTER_ADDR" in env and "MASTER_PORT" in env:
+        return f"tcp://{env['MASTER_ADDR']}:{env['MASTER_PORT']}" if "TORCHELASTIC_RUN_ID" not in env else "env://"
+    if int(env.get("SLURM_STEP_NUM_NODES", 1)) > 1:
+        raise ValueError("srun started this on several machines: set MASTER_ADDR to the first and MASTER_PORT.")
+    return f"tcp://127.0.0.1:{20000 + int(env.get('SLURM_JOB_ID', 0)) % 20000}"

@@ -1,0 +1,115 @@
+"""Checkpoint files of other code: their tensors, without running any code of theirs; and words for what is none."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FOREIGN = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
+MOST_FOREIGN = 100
+
+ARCHIVES = {
+    b"\x1f\x8b": "compressed (.gz or .tar.gz)",
+    b"BZh": "compressed (.bz2)",
+    b"\xfd7zXZ": "compressed (.xz)",
+    b"\x28\xb5\x2f\xfd": "compressed (.zst)",
+    b"7z\xbc\xaf": "an archive (.7z)",
+    b"Rar!": "an archive (.rar)",
+}
+"""How a file begins that holds others."""
+
+WITHIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "teacher")
+"""Under what a checkpoint keeps its weights, beside what training needs."""
+
+
+class IgnoredObject:
+    """What stands for an object of a foreign class in a checkpoint: takes anything, does nothing."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def read_tensors(path: Path) -> Mapping[str, Any]:
+    """Read a checkpoint onto the CPU; runs no code of the file, and makes nothing of objects that are no tensors.
+
+    Training code saves schedulers and the like beside the weights; each class of theirs becomes `IgnoredObject`.
+
+    Raises:
+        ValueError: missing, damaged, no checkpoint of torch, or one of a whole pickled network.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file. Give a published checkpoint.")
+    if wrong := _other_kind(path):
+        raise ValueError(f"{path}: {wrong}")
+    foreign: list[Any] = []
+    while True:
+        try:
+            with torch.serialization.safe_globals(foreign):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            break
+        except pickle.UnpicklingError as error:
+            found = FOREIGN.search(str(error))
+            if found is None or len(foreign) == MOST_FOREIGN:
+                raise _unreadable(path, error) from error
+            foreign.append((IgnoredObject, found[1] if "." in found[1] else f"builtins.{found[1]}"))
+        except Exception as error:  # whatever a damaged or foreign file makes torch raise
+            raise _unreadable(path, error) from error
+    held = [content] if not isinstance(content, Mapping) else [content.get(name) for name in WITHIN]
+    if any(isinstance(one, IgnoredObject) for one in held) and not any(isinstance(one, Mapping) for one in held):
+        raise ValueError(
+            f"{path}: holds a whole network as a pickled object, which only the code that it comes from can make "
+            "again; load it there, and save its weights alone: torch.save(network.state_dict(), FILE)."
+        )
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, not named weights. Save network.state_dict().")
+    return content
+
+
+def _other_kind(path: Path) -> str:
+    """What a file is that cannot be a checkpoint, and what to do; empty if it may be one."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+        packed = next((kind for magic, kind in ARCHIVES.items() if start.startswith(magic)), "")
+        if not packed and tarfile.is_tarfile(path) and not _members(path) & {"storages", "tensors"}:  # torch's of 2016
+            packed = "an archive (.tar)"
+        names = set(zipfile.ZipFile(path).namelist()) if zipfile.is_zipfile(path) else None
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError):
+        return ""  # reading it says what is wrong
+    if names is not None and not any(name.endswith("data.pkl") for name in names):
+        packed = "an archive (.zip)"
+    if packed:
+        return f"is {packed}, no checkpoint. Unpack it, and give the checkpoint that is in it."
+    if names is not None and any(name.endswith("/constants.pkl") for name in names):
+        return "is a TorchScript program, no checkpoint. Load it with torch.jit.load and save its state_dict()."
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself. Fetch it: git lfs pull."
+    if start.lstrip()[:5].lower() in (b"<html", b"<!doc"):
+        return "is a web page, no checkpoint: the download went wrong. Fetch it again with a browser."
+    if start[8:9] == b"{" and path.suffix == ".safetensors":
+        return "is a safetensors file. Read it with safetensors.torch.load_file, and torch.save what that gives."
+    return ""
+
+
+def _members(path: Path) -> set[str]:
+    with tarfile.open(path) as archive:
+        return set(archive.getnames())
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    first = error.__context__ or error  # torch hides it behind advice to run the file's code
+    cause = next(iter(str(first).strip().splitlines()), type(first).__name__).split(". ")[0].rstrip(".")
+    return ValueError(
+        f"{path}: cannot be read as a checkpoint of torch ({cause}). Fetch it again; or save the network's "
+        "state_dict() alone with the code that it comes from."
+    )
