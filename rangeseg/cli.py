@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from rangeseg.commands import COMMANDS
+from rangeseg.commands.console import check_outputs
+from rangeseg.files import expand_home
 from rangeseg.registry import did_you_mean
 from rangeseg.version import __version__
 
@@ -32,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 after an error that the user can fix, printed in one line on standard error; 130 after Ctrl-C. Wrong usage
-        exits with 2.
+        0; 1 after an error that the user can fix, printed in one line on standard error; 130 after Ctrl-C, 143 after a
+        SIGTERM that was waited for. Wrong usage exits with 2.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if not words:
@@ -41,13 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     arguments = parse(words)
     try:
+        check_outputs(arguments, arguments.command)
         arguments.run_command(arguments)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         if arguments.debug:
             raise
         return _say(f"error: {error}", 1)
-    except KeyboardInterrupt:
-        return _say("stopped", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        code = error.args[1] if len(error.args) == 2 else INTERRUPTED  # of `Stopped`
+        return _say(str(error) or "stopped", code)
     return 0
 
 
@@ -58,9 +62,20 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     command = next((word for word in rest if not word.startswith("-")), None)
     if command is not None and command not in COMMANDS:
         sys.exit(_say(f"error: unknown command {command!r}. {did_you_mean(command, list(COMMANDS))}", 2))
-    arguments = make_parser().parse_args(rest)
+    arguments = make_parser().parse_args([*_resume_words(rest)])
+    for name, value in vars(arguments).items():
+        setattr(arguments, name, expand_home(value))
     arguments.overrides = overrides
     return arguments
+
+
+def _resume_words(words: Sequence[str]) -> Iterator[str]:
+    """`--resume auto` as one word, and `--resume` alone as one that takes none of those behind it."""
+    for before, word, after in zip(["", *words[:-1]], words, [*words[1:], ""], strict=True):
+        if word == "--resume":
+            yield f"--resume={'auto' if after == 'auto' else 'yes'}"
+        elif (before, word) != ("--resume", "auto"):
+            yield word
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,7 +122,7 @@ def make_parser() -> argparse.ArgumentParser:
             name, help=said.splitlines()[0], description=said, epilog=examples, formatter_class=_Help
         )
         command.add_arguments(added)
-        added.set_defaults(run_command=command.run, parser=parser)
+        added.set_defaults(run_command=command.run, parser=parser, command=name)
     return parser
 
 

@@ -25,7 +25,7 @@ class Launch:
 
 
 def find_launch(environment: Mapping[str, str] | None = None) -> Launch | None:
-    """The launch that this process is of; None for a process that was started alone.
+    """The launch that this process is of; None for a process that was started alone, or by the first of a training.
 
     Args:
         environment: variables; None: this process'.
@@ -34,7 +34,8 @@ def find_launch(environment: Mapping[str, str] | None = None) -> Launch | None:
         ValueError: torchrun's number of processes is there, but not which of them this is.
     """
     env = os.environ if environment is None else environment
-    if int(env.get("WORLD_SIZE", 1)) > 1:
+    started_by_us = "RANK" not in env and "NODE_RANK" in env and "LOCAL_RANK" in env  # a child that Fabric started
+    if int(env.get("WORLD_SIZE", 1)) > 1 and not started_by_us:
         if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in env]:
             raise ValueError(
                 f"WORLD_SIZE is {env['WORLD_SIZE']}, but {', '.join(missing)} are not set; start the command "

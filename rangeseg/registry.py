@@ -17,6 +17,10 @@ Component = dict[str, Any]
 """A `name` and that component's constructor arguments."""
 
 
+Trust = bool | frozenset[str]
+"""Whether a stored config may name code outside of rangeseg: nothing (False), anything (True), or these names."""
+
+
 class ConfigError(ValueError):
     """An invalid config: the message names the key's path, its value and the fix."""
 
@@ -120,6 +124,43 @@ def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Cal
     if name not in table:
         raise ConfigError(f"{path}.name: {name!r} is unknown. {did_you_mean(name, list(table))}")
     return table[name]
+
+
+def named_code(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Where a config names code that `build` would import: (the key's path, ``module:Class``) of each, at any depth.
+
+    Args:
+        value: plain mappings, lists and values.
+        path: of the value in the config.
+    """
+    if isinstance(value, Mapping):
+        for key, within in value.items():
+            place = f"{path}.{key}" if path else str(key)
+            if key == "name" and isinstance(within, str) and ":" in within:
+                yield place, within
+            yield from named_code(within, place)
+    elif isinstance(value, list | tuple):
+        for number, within in enumerate(value):
+            yield from named_code(within, f"{path}[{number}]")
+
+
+def refuse_code(value: Any, source: str, trust: Trust = False) -> None:
+    """Let what is not the user's own name the shipped components alone.
+
+    Args:
+        value: of a stored config, or another file that came with it.
+        source: what it is of, for the error.
+        trust: True, or the ``module:Class`` names that are allowed.
+
+    Raises:
+        ConfigError: it names other code.
+    """
+    for path, name in named_code(value):
+        if not (trust if isinstance(trust, bool) else name in trust):
+            raise ConfigError(
+                f"{source}: {path} is {name!r}, code that is not part of rangeseg and would run when it is loaded. "
+                "Give --trust (trust=True) if you know who made this."
+            )
 
 
 def accepted_kwargs(function: Callable[..., Any], section: Mapping[str, Any]) -> dict[str, Any]:

@@ -310,7 +310,7 @@ def test_without_a_run_the_shipped_network_answers_and_says_so(
 def test_keys_and_whole_sections_of_a_config_are_overrides() -> None:
     words = ["perturbation={name: cutmix, area: 0.3}", "data.projection={name: ring, height: 32}", "optim.steps=3"]
     arguments = parse(["train", words[0], "c.yaml", *words[1:], "--resume"])
-    assert (arguments.config, arguments.overrides, arguments.resume) == ("c.yaml", words, True)
+    assert (arguments.config, arguments.overrides, arguments.resume) == ("c.yaml", words, "yes")
 
 
 def test_the_package_runs_as_a_module() -> None:

@@ -57,6 +57,11 @@ NOT_RUN = {
     },
     "docs/paper_table.md": {"rangeseg": LARGE, "for seed": LARGE},
     "docs/perturbations.md": {"rangeseg show perturbation cutmix cutout": "draws eight pictures: a minute"},
+    "docs/security.md": {
+        "rangeseg evaluate runs/my_network": "tests/test_trust.py loads such a run",
+        "rangeseg export runs/my_network": "the same",
+        "from rangeseg import Segmenter": "the same",
+    },
     "docs/semantic_kitti.md": {"rangeseg repeat": "starts six trainings; tests/test_repeat.py does"},
 }
 """Page -> first line of a block, or beginning of a command, that no test runs -> why."""

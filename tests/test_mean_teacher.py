@@ -22,6 +22,7 @@ from rangeseg.engine.loss_guard import NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import in_precision, usable_precision
 from rangeseg.engine.run_logger import RunLogger, read_metrics
+from rangeseg.engine.stopping import StopRequest
 from rangeseg.engine.trainer import Batches, Evaluated, Trainer
 from rangeseg.engine.training import train
 from rangeseg.evaluation.evaluate import score
@@ -264,7 +265,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_scans(tiny_config
             yield Batch(view, (f"00/{position:06d}", "00/000009"), position), None, None
 
     with pytest.raises(NotFiniteError, match=r"Step 2: .*00/000002, 00/000009.*last\.pt"):
-        made.fit(batches(), journal, lambda: Evaluated(0.0, {}))
+        made.fit(batches(), journal, lambda: Evaluated(0.0, {}), StopRequest())
     journal.close()
     state = read_checkpoint(tmp_path / "run" / "last.pt")
     assert state["step"] == 2

@@ -18,6 +18,7 @@ from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.nuscenes_predictions import META, NuScenesPredictions, read_predictions
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training_data import TrainingData
+from rangeseg.inference import origin
 from rangeseg.inference.predict import check_predictions, find_tasks, write_zip
 from rangeseg.inference.submission import check_zip
 from rangeseg.types import IGNORE, Scan
@@ -69,7 +70,7 @@ def test_a_split_is_predicted_as_the_benchmark_takes_it(config: Config, run: str
     assert main([*arguments, "--zip", str(tmp_path / "s.zip")]) == 0
     expected = {Path("lidarseg", "mini_val", f"{source.token(i)}_lidarseg.bin") for i in range(3)}
     expected.add(Path("mini_val", "submission.json"))
-    assert {path.relative_to(out) for path in out.rglob("*") if path.is_file()} == expected
+    assert {path.relative_to(out) for path in out.rglob("*") if path.is_file()} == {*expected, Path(origin.FILE)}
     assert json.loads((out / "mini_val" / "submission.json").read_text()) == {"meta": META}
     for index in range(3):
         written = np.fromfile(out / "lidarseg" / "mini_val" / f"{source.token(index)}_lidarseg.bin", np.uint8)

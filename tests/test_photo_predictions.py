@@ -20,6 +20,7 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training_data import TrainingData
+from rangeseg.inference import origin
 from rangeseg.inference.predict import find_tasks
 from rangeseg.photos.cityscapes import Cityscapes
 from rangeseg.photos.io import read_label_image, read_size
@@ -96,7 +97,7 @@ def test_voc_predictions_are_palette_pngs(photo_config: Config, real_voc: Path, 
     run, out = train_small(config, tmp_path), tmp_path / "out"
     arguments = ["predict", run, "--split", "test", "--out", str(out), "--device", "cpu"]
     assert main([*arguments, "--zip", str(tmp_path / "s.zip"), "--partial"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == [f"{name}.png" for name in REAL[:2]]
+    assert sorted(path.name for path in out.iterdir()) == [origin.FILE, *(f"{name}.png" for name in REAL[:2])]
     for name in REAL[:2]:
         with Image.open(out / f"{name}.png") as picture:
             ids = np.asarray(picture)

@@ -18,6 +18,7 @@ from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.inference import origin
 from rangeseg.inference.predict import Task, find_tasks, write_zip
 from rangeseg.inference.submission import check_zip, refuse
 from rangeseg.labels import LabelMap
@@ -236,7 +237,8 @@ def test_a_split_without_all_its_scans_is_no_submission(
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name != origin.FILE]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
 def test_workers_write_the_same_files(trained: Path, root: Path, tmp_path: Path) -> None:

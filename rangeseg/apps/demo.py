@@ -13,12 +13,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rangeseg.apps.predict import predict_inputs
-from rangeseg.apps.repeat import Job, make_jobs, run_jobs
+from rangeseg.apps.repeat import Children, Job, make_jobs, run_jobs
 from rangeseg.apps.report import write_report
 from rangeseg.apps.show import show
 from rangeseg.config import read_config
@@ -26,6 +26,7 @@ from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.synthesise import synthesise
 from rangeseg.engine.run_logger import read_metrics
 from rangeseg.files import write_atomically
+from rangeseg.registry import Trust, named_code
 
 METHODS = ("supervised", "cutmix")
 """Files of `configs/demo`, trained side by side."""
@@ -94,7 +95,8 @@ def demo(
         pass
     yield f"trained in parallel with {labelled} labelled scans: {', '.join(METHODS)}{_took(began)}"
     began = time.perf_counter()
-    yield from _show(out, root, [job.folder for job in jobs], watch)
+    own = frozenset(name for _, name in named_code(asdict(read_config(jobs[0].config, keys))))
+    yield from _show(out, root, [job.folder for job in jobs], own, watch)
     yield f"predicted, drawn and reported{_took(began)}"
     for job in jobs:
         found = json.loads(job.report.read_text())
@@ -156,8 +158,8 @@ def _choose_labelled(root: Path, path: Path) -> int:
 
 def _train(jobs: Sequence[Job], keys: Sequence[str]) -> Iterator[int]:
     """Train all jobs at once; yields once for every step that they have done together."""
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(lambda: [*run_jobs(jobs, keys, parallel=len(jobs))])
+    with ThreadPoolExecutor(1) as pool, Children() as children:
+        running = pool.submit(lambda: [*run_jobs(jobs, keys, parallel=len(jobs), children=children)])
         seen, going = 0, True
         while going:
             going = not running.done()
@@ -168,10 +170,10 @@ def _train(jobs: Sequence[Job], keys: Sequence[str]) -> Iterator[int]:
         running.result()
 
 
-def _show(out: Path, root: Path, runs: Sequence[Path], watch: Watch) -> Iterator[str]:
-    yield from predict_inputs(runs[-1], [], out / "predictions", split="val", overwrite=True, watch=watch)
+def _show(out: Path, root: Path, runs: Sequence[Path], trust: Trust, watch: Watch) -> Iterator[str]:
+    yield from predict_inputs(runs[-1], [], out / "predictions", split="val", overwrite=True, trust=trust, watch=watch)
     source = SemanticKitti(root, "val", labels=False)
-    show(source.scan_path(0), run=runs[-1], png=out / "demo.png")
+    show(source.scan_path(0), run=runs[-1], png=out / "demo.png", trust=trust)
     yield f"picture: {out / 'demo.png'}"
     others = len(SemanticKitti(root, "train", labels=False)) - LABELLED
     unseen = "scans of unseen synthetic streets" if (root / "whole").is_file() else "real scans of the validation split"
@@ -179,7 +181,7 @@ def _show(out: Path, root: Path, runs: Sequence[Path], watch: Watch) -> Iterator
         f"{LABELLED} labelled scans, {others} more without labels. The supervised network saw only the labelled ones, "
         f"the CutMix mean teacher saw all. Both are scored on {len(source)} {unseen}."
     )
-    path = write_report(runs, out / "report.html", title="rangeseg demo", intro=intro, watch=watch)
+    path = write_report(runs, out / "report.html", title="rangeseg demo", intro=intro, trust=trust, watch=watch)
     yield f"report: {path}"
 
 

@@ -13,11 +13,12 @@ from rangeseg.catalog import DATASETS
 from rangeseg.data.dataset import Dataset, ScanDataset
 from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
 from rangeseg.engine.experiment import dataset_class
+from rangeseg.files import inside
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
-from rangeseg.registry import build
+from rangeseg.registry import Trust, build
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
@@ -25,7 +26,12 @@ from rangeseg.vis.explorer import Explorer, Frame
 
 
 def explore_run(
-    run: Path, *, split: str | None = None, predictions: Path | None = None, overrides: Sequence[str] = ()
+    run: Path,
+    *,
+    split: str | None = None,
+    predictions: Path | None = None,
+    overrides: Sequence[str] = (),
+    trust: Trust = False,
 ) -> Explorer:
     """The scans of a run's evaluation split with the run's predictions.
 
@@ -34,11 +40,12 @@ def explore_run(
         split: another split.
         predictions: a folder of `.label` files, shown instead of the run's answers.
         overrides: `key.path=value` above the run's config.
+        trust: of the run, see `Run.load`.
 
     Raises:
         ValueError: no such run or split, or one of photographs.
     """
-    segmenter = Segmenter.load(run, overrides=overrides)
+    segmenter = Segmenter.load(run, overrides=overrides, trust=trust)
     source = segmenter.run.experiment.open(split or segmenter.run.config.evaluation.split)
     return explore_source(source, segmenter=segmenter, predictions=predictions)
 
@@ -69,6 +76,7 @@ def explore_file(
     prediction: Path | None = None,
     dataset: str = "semantic_kitti",
     overrides: Sequence[str] = (),
+    trust: Trust = False,
 ) -> Explorer:
     """A single scan with what a run or a file says of it.
 
@@ -79,11 +87,12 @@ def explore_file(
         prediction: a file of raw ids that is shown instead of the run's answer.
         dataset: whose classes and sensor, where no run tells.
         overrides: `key.path=value` above the run's config.
+        trust: of the run, see `Run.load`.
 
     Raises:
         ValueError: a file cannot be read or does not fit the scan, or nothing tells how to draw it.
     """
-    segmenter = Segmenter.load(run, overrides=overrides) if run else None
+    segmenter = Segmenter.load(run, overrides=overrides, trust=trust) if run else None
     label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
     points = read_shown(scan, labels, segmenter, dataset, label_map)
     given = None if prediction is None else read_prediction(prediction, label_map, points, scan)
@@ -186,9 +195,9 @@ def find_prediction(folder: Path, name: str, label_map: LabelMap) -> NDArray[np.
     """
     sequence, _, frame = name.rpartition("/")
     tried = [
-        folder / "sequences" / sequence / "predictions" / f"{frame}.label",
-        folder / sequence / f"{frame}.label",
-        folder / f"{frame}.label",
+        inside(folder, Path("sequences", sequence, "predictions", f"{frame}.label")),
+        inside(folder, Path(sequence, f"{frame}.label")),
+        inside(folder, f"{frame}.label"),
     ]
     found = next((path for path in tried if path.is_file()), None)
     if found is None:

@@ -6,14 +6,27 @@ stopped command goes on when it is given again. The first process checks and pac
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
 
 from rangeseg.apps.validate import count_problems
+from rangeseg.data.prediction_files import PredictionFiles
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.distributed import Rank
+from rangeseg.inference.origin import claim, origin_of
 from rangeseg.inference.predict import Task, check_predictions, find_tasks, predict, write_zip
-from rangeseg.inference.segmenter import Segmenter
+from rangeseg.inference.segmenter import Labels, Segmenter
 from rangeseg.inference.submission import check_zip, refuse
+from rangeseg.registry import Trust
+from rangeseg.types import IGNORE
+
+MOST_SHARES = 6
+"""Classes whose shares are told."""
 
 Watch = Callable[[Iterable[tuple[Task, bool]], str, int], Iterable[tuple[Task, bool]]]
 """(what is done, word for it, how many) -> the same, perhaps with a bar."""
@@ -32,6 +45,7 @@ def predict_inputs(
     device: str = "auto",
     compile: bool = False,
     overrides: Sequence[str] = (),
+    trust: Trust = False,
     watch: Watch = lambda done, word, total: done,
 ) -> Iterator[str]:
     """Label the given files, folders or split.
@@ -48,6 +62,7 @@ def predict_inputs(
         device: a torch device, or auto.
         compile: see `Segmenter`.
         overrides: `key.path=value` above the run's config.
+        trust: of the run, see `Run.load`.
         watch: shows the progress.
 
     Yields:
@@ -58,20 +73,20 @@ def predict_inputs(
     """
     rank = Rank.join()
     try:
-        segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides, compile=compile)
+        segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides, compile=compile, trust=trust)
         workers = segmenter.workers if workers is None else workers
         experiment = segmenter.run.experiment
         files, samples = experiment.prediction_files, f"{experiment.dataset.kind}s"
-        source = experiment.open(split, labels=False) if split else None
-        if source is not None and split and zip and not partial:  # hours before it would be packed
-            names = [source.name(index) for index in range(len(source))]
-            problems = count_problems(segmenter.label_map, source.split or split, names)
-            refuse(zip, problems, cure="Pack a part with --partial.")
+        source = _open(experiment, split, None if partial else zip)
         if not inputs and source is None:
             raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
-        share = rank.share(tasks)
-        done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, overwrite=overwrite, workers=workers)
+        targets = [task.target for task in tasks]
+        origin = origin_of(run, segmenter.run.config)
+        since = claim(out, origin, targets, overwrite=overwrite, write=rank.number == 0)
+        share, seen = rank.share(tasks), ClassShares(segmenter.label_map.names)
+        options: dict[str, Any] = {"overwrite": overwrite, "since": since, "count": seen.count, "workers": workers}
+        done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, **options)
         written = sum(new for _, new in (done if rank.number else watch(done, "predicting", len(share))))
         rank.wait()
         if rank.number:
@@ -82,12 +97,62 @@ def predict_inputs(
             raise ValueError(f"Predictions do not match their {samples}:\n" + "\n".join(problems))
         now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
         yield f"{len(tasks)} {samples} labelled in {out} ({now}); counts and values checked."
+        yield from seen.words()
         if zip:
-
-            def check(packed: Path) -> None:
-                refuse(zip, check_zip(packed, tasks, files, beside=beside, workers=workers))
-
-            write_zip(out, tasks, zip, check, beside=beside)
+            write_zip(out, tasks, zip, _checking(zip, tasks, files, beside, workers), beside=beside)
             yield f"submission: {zip}, packed and read again"
+        yield f"next: {_next(run, tasks[0], out, trust)}"
     finally:
         rank.leave()
+
+
+class ClassShares:
+    """How much of what is labelled each class gets: a network that answers one class everywhere shows.
+
+    Args:
+        names: of the classes.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names, self._lock = names, Lock()
+        self._counts = np.zeros(len(names), np.int64)
+
+    def count(self, labels: Labels) -> None:
+        """Add a scan's or photograph's train ids; from any thread."""
+        counts = np.bincount(labels[labels != IGNORE], minlength=len(self._names))
+        with self._lock:
+            self._counts += counts
+
+    def words(self) -> Iterator[str]:
+        """One line, the largest first; none where nothing was labelled."""
+        if total := self._counts.sum():
+            order = np.argsort(-self._counts, kind="stable")[: np.count_nonzero(self._counts)]
+            told = [f"{self._names[index]} {self._counts[index] / total:.1%}" for index in order[:MOST_SHARES]]
+            more = f" and {len(order) - MOST_SHARES} more classes" if len(order) > MOST_SHARES else ""
+            yield f"class shares: {', '.join(told)}{more}"
+
+
+def _next(run: Path | None, task: Task, out: Path, trust: Trust) -> str:
+    """The command that shows the first of the labels."""
+    words = ["rangeseg", "show", str(task.file), "--prediction", str(out / task.target), "--png", "picture.png"]
+    words += ([] if run is None else ["--run", str(run)]) + (["--trust"] if trust else [])
+    return shlex.join(words)
+
+
+def _checking(
+    path: Path, tasks: Sequence[Task], files: PredictionFiles, beside: Sequence[Path], workers: int
+) -> Callable[[Path], None]:
+    """What refuses a packed submission that a server would refuse."""
+    return lambda packed: refuse(path, check_zip(packed, tasks, files, beside=beside, workers=workers))
+
+
+def _open(experiment: Experiment, split: str | None, zip: Path | None) -> Any:
+    """The scans of a split, without labels; refused if it is to be packed and has other than its official scans."""
+    if split is None:
+        return None
+    source = experiment.open(split, labels=False)
+    if zip is not None:  # hours before it would be packed
+        names = [source.name(index) for index in range(len(source))]
+        problems = count_problems(source.label_map, source.split or split, names)
+        refuse(zip, problems, cure="Pack a part with --partial.")
+    return source

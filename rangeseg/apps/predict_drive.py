@@ -9,11 +9,12 @@ from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.request import Watch, poses_for
 from rangeseg.inference.drive import label_drive
 from rangeseg.inference.segmenter import Segmenter
+from rangeseg.registry import Trust
 
 
 def predict_drive(
     run: Path | None, folder: Path, out: Path, *, poses: Path | None = None, scene: str | None = None, votes: int = 2,
-    workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (),
+    workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (), trust: Trust = False,
     watch: Watch = lambda items, word, total: items,
 ) -> Iterator[str]:  # fmt: skip
     """Label the scans of a drive and write the labels in the dataset's own form.
@@ -28,6 +29,7 @@ def predict_drive(
         workers: threads beside the network; None: as suits the device.
         device: a torch device, or auto.
         overrides: `key.path=value` above the run's config.
+        trust: of the run, see `Run.load`.
         watch: shows the progress.
 
     Yields:
@@ -36,7 +38,7 @@ def predict_drive(
     Raises:
         ValueError: the run is of photographs, or a file cannot be read.
     """
-    segmenter = Segmenter.load(run, device=device, overrides=overrides)
+    segmenter = Segmenter.load(run, device=device, overrides=overrides, trust=trust)
     experiment = segmenter.run.experiment
     if experiment.dataset.kind != "scan":
         raise ValueError(f"{run}: labels {experiment.dataset.kind}s; a drive is made of scans.")

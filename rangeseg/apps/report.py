@@ -21,6 +21,7 @@ from rangeseg.files import write_atomically
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import Watch, open_views, score_run
 from rangeseg.projection.range_image import RangeImage
+from rangeseg.registry import Trust
 from rangeseg.vis.plots import Axes, Line, plot
 from rangeseg.vis.report import ReportSample, confusion, folded, heading, page, paragraph, pictures, scans, table
 
@@ -49,6 +50,7 @@ def write_report(
     intro: str | None = None,
     device: str = "auto",
     overrides: Sequence[str] = (),
+    trust: Trust = False,
     watch: Watch = lambda indices, word, total: indices,
 ) -> Path:
     """Score runs on every element of a split and write the results as one self-contained HTML file.
@@ -62,6 +64,7 @@ def write_report(
         intro: a paragraph above everything.
         device: a torch device, or auto.
         overrides: `key.path=value` above each run's config.
+        trust: of the runs, see `Run.load`.
         watch: shows the progress.
 
     Returns:
@@ -72,7 +75,8 @@ def write_report(
     """
     if not runs:
         raise ValueError("A report needs at least one run; give run folders.")
-    told = [_tell(Path(path), split, device, overrides, watch) for path in runs]
+    loaded = [(Path(path), Run.load(path, device=device, overrides=overrides, trust=trust)) for path in runs]
+    told = [_tell(path, run, split, watch) for path, run in loaded]
     label_map = told[0].run.label_map
     if other := next((one for one in told if one.run.label_map.names != label_map.names), None):
         raise ValueError(f"{other.name} and {told[0].name} have different classes; report them separately.")
@@ -92,8 +96,7 @@ def write_report(
     return Path(out)
 
 
-def _tell(path: Path, split: str | None, device: str, overrides: Sequence[str], watch: Watch) -> RunReport:
-    run = Run.load(path, device=device, overrides=overrides)
+def _tell(path: Path, run: Run, split: str | None, watch: Watch) -> RunReport:
     views = open_views(run, split)
     folder = path if path.is_dir() else path.parent
     scores = score_run(run, views, by_sample=True, watch=watch)

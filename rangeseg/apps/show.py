@@ -16,6 +16,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.photos.io import read_label_image
 from rangeseg.photos.panels import photo_panels
+from rangeseg.registry import Trust
 from rangeseg.resources import resource
 from rangeseg.types import Photo, Scan
 from rangeseg.vis.explorer import Explorer
@@ -33,6 +34,7 @@ def show(
     dataset: str = "semantic_kitti",
     png: Path | None = None,
     overrides: Sequence[str] = (),
+    trust: Trust = False,
 ) -> None:
     """Draw a scan, or a photograph, with its labels and a prediction.
 
@@ -45,11 +47,12 @@ def show(
         dataset: whose classes, where no run tells.
         png: the picture to write; None opens Open3D's window with the points, and is no way to see a photograph.
         overrides: `key.path=value` above the run's config.
+        trust: of the run, see `Run.load`.
 
     Raises:
         ValueError: a file is missing or does not fit the scan.
     """
-    segmenter = Segmenter.load(run, overrides=overrides) if run else None
+    segmenter = Segmenter.load(run, overrides=overrides, trust=trust) if run else None
     label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
     shown = segmenter.run.experiment.dataset if segmenter else dataset_class(dataset)
     read: Any = segmenter.run.experiment.read if segmenter else shown.read

@@ -14,7 +14,7 @@ from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config, read_config
 from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.run import Run
-from rangeseg.registry import ConfigError, did_you_mean
+from rangeseg.registry import ConfigError, Trust, did_you_mean
 from rangeseg.teacher import NetworkTeacher, pseudo_labels, with_labels
 from rangeseg.types import IGNORE, PseudoLabelled, View
 from rangeseg.vis.perturbation import perturbation_panels
@@ -32,6 +32,7 @@ def show_perturbations(
     run: Path | None = None,
     seed: int = 0,
     overrides: Sequence[str] = (),
+    trust: Trust = False,
 ) -> list[Path]:
     """Draw perturbations.
 
@@ -42,6 +43,7 @@ def show_perturbations(
         run: a run whose network's predictions are the targets; the labels are the targets if not given.
         seed: of the drawing.
         overrides: `key.path=value` above every config.
+        trust: of the run, see `Run.load`.
 
     Returns:
         The pictures' files.
@@ -54,10 +56,12 @@ def show_perturbations(
         raise ConfigError(
             f"Several pictures would have the name {twice[0]}.png. Draw them separately, each with its own name."
         )
+    loaded = Run.load(run, device="cpu", trust=trust) if run else None
+    targets = run.name if run else "labels"
     written = []
     for name, chosen in _configs(names, config or "mini_kitti", overrides):
         path = png if len(names) == 1 else png / f"{name}.png"
-        write_png(path, _draw(name, chosen, run, seed))
+        write_png(path, _draw(name, chosen, loaded, targets, seed))
         written.append(path)
     return written
 
@@ -74,11 +78,10 @@ def _configs(names: Sequence[str], config: str | Path, overrides: Sequence[str])
             )
 
 
-def _draw(name: str, config: Config, run: Path | None, seed: int) -> np.ndarray:
+def _draw(name: str, config: Config, loaded: Run | None, source_of_targets: str, seed: int) -> np.ndarray:
     """Two views of different scenes, the second from halfway through the split."""
     experiment = Experiment(config)
     source = experiment.open("train")
-    loaded = Run.load(run, device="cpu") if run else None
     views = experiment.views(source, stride=loaded.network.stride if loaded else (1, 1))
     a, b = (View.stack([views.sample(index).view]) for index in (0, len(views) // 2))
     label_map = source.label_map
@@ -92,7 +95,7 @@ def _draw(name: str, config: Config, run: Path | None, seed: int) -> np.ndarray:
         targets[0] = replace(targets[0], target=with_labels(targets[0].target, a.label))
     perturbation = experiment.perturbation.with_network(network)
     made = perturbation(Generator().manual_seed(seed), *targets)
-    title = f"{name} (targets: {run.name if run else 'labels'})"
+    title = f"{name} (targets: {source_of_targets})"
     made = replace(made, image=made.image.detach())
     return perturbation_panels(a, b, made, channels=experiment.channels, label_map=label_map, title=title)
 

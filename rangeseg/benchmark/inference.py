@@ -90,6 +90,7 @@ def benchmark_inference(
     onnx: bool = True,
     repeats: int = 20,
     scores: Path | None = None,
+    trust: bool = False,
 ) -> Iterator[Inference]:
     """Time networks on real scans.
 
@@ -101,6 +102,7 @@ def benchmark_inference(
         onnx: time the exported network, too.
         repeats: forward passes; of whole paths four times as many, or what takes `ENOUGH_MS`.
         scores: a folder of `rangeseg repeat` with the scores that are told instead of the subjects' own.
+        trust: of the runs, see `Run.load`.
 
     Yields:
         A line for each network, when it has been timed.
@@ -110,10 +112,10 @@ def benchmark_inference(
     """
     groups: dict[str, list[Path]] = {}
     for path in subjects:
-        config = _load(path, root, overrides, device).config
+        config = _load(path, root, overrides, device, trust).config
         groups.setdefault(json.dumps([config.network, config.data.projection], sort_keys=True), []).append(path)
     for paths in groups.values():
-        run = _load(paths[0], root, overrides, device)
+        run = _load(paths[0], root, overrides, device, trust)
         source = run.experiment.open("val", labels=False)
         things: list[Thing] = [source.item(index) for index in range(len(source))]
         if not things:
@@ -138,11 +140,11 @@ def _name(path: Path) -> str:
     return path.stem if path.suffix else path.name.removesuffix("_seed0")
 
 
-def _load(path: Path, root: Path, overrides: Sequence[str], device: str) -> Run:
+def _load(path: Path, root: Path, overrides: Sequence[str], device: str, trust: bool) -> Run:
     """A run, or the untrained network of a config."""
     overrides = [*overrides, f"data.root={root}"]
     if path.exists() and path.suffix not in (".yaml", ".yml"):
-        return Run.load(path, device=device, overrides=overrides)
+        return Run.load(path, device=device, overrides=overrides, trust=trust)
     config = read_config(path, overrides)
     experiment = Experiment(config)
     return Run.of(experiment, experiment.make_network(), torch.device(device))

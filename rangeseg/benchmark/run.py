@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from rangeseg.benchmark.geometry import benchmark_back_projection, benchmark_projection
@@ -23,6 +22,7 @@ from rangeseg.benchmark.training import benchmark_configs, benchmark_mix, benchm
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.files import write_atomically
 from rangeseg.networks.exported import runs_onnx
+from rangeseg.terminal import PlainConsole
 from rangeseg.vis.png import write_png
 
 FULL_FIDNET = (
@@ -40,7 +40,7 @@ def run_photos(config: Path, overrides: list[str], *, json_path: Path | None = N
     """Time the loading of a config's photographs against Pillow and NumPy; see `benchmark_photos`."""
     torch.set_num_threads(1)
     rows = benchmark_photos(config, overrides, repeats=repeats)
-    Console().print(_table(rows))
+    PlainConsole().print(_table(rows))
     if json_path is not None:
         _write(json_path, {"config": str(config)}, rows)
     return rows
@@ -56,15 +56,17 @@ def run_inference(
     picture: Path | None = None,
     repeats: int = 20,
     scores: Path | None = None,
+    trust: bool = False,
 ) -> list[Inference]:
     """Time networks at work, on all of torch's threads, in ONNX Runtime too if it has the device."""
     onnx = find_spec("onnxscript") is not None and runs_onnx(device)
     lines = []
     options: dict[str, Any] = {"overrides": overrides, "device": device, "onnx": onnx, "repeats": repeats}
-    for line in benchmark_inference(root, subjects, **options, scores=scores):
+    options |= {"scores": scores, "trust": trust}
+    for line in benchmark_inference(root, subjects, **options):
         lines.append(line)
-        Console().print(_table_of_networks([line]))
-    Console().print(_table_of_networks(lines))
+        PlainConsole().print(_table_of_networks([line]))
+    PlainConsole().print(_table_of_networks(lines))
     if json_path is not None:
         head = _machine() | {"threads": torch.get_num_threads(), "device": device}
         write_atomically(
@@ -102,7 +104,7 @@ def run(root: Path, *, configs: Sequence[str] = (), json_path: Path | None = Non
     torch.set_num_threads(1)
     source = SemanticKitti(root)
     scan = source.scan(0)
-    console = Console()
+    console = PlainConsole()
     rows: list[Row] = []
     stages = iter([benchmark_configs(root, configs, repeats=repeats)]) if configs else _stages(root, source, repeats)
     for new in stages:

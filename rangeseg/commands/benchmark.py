@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rangeseg.commands.console import add_trust
+
 EXAMPLES = (
     "rangeseg benchmark /data/semantic_kitti",
     "rangeseg benchmark /data/semantic_kitti --inference runs/quick --json times.json",
@@ -25,6 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
         run_inference(
             arguments.data, arguments.inference, arguments.overrides, device=arguments.device,
             json_path=arguments.json, picture=arguments.plot, repeats=arguments.repeats, scores=arguments.scores,
+            trust=arguments.trust,
         )  # fmt: skip
         return
     work(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
@@ -54,3 +57,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scores", type=Path, help="a folder of rangeseg repeat with the scores for --plot")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--repeats", type=int, default=20, help="number of repetitions; the median is reported")
+    add_trust(parser)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +21,14 @@ SECONDS_A_LINE = 20.0
 
 @cache
 def console(*, stderr: bool = False) -> Console:
-    """The terminal. Names of files and classes are printed as they are: nothing in them is markup or an emoji."""
-    from rich.console import Console
+    """The terminal. Names of files and classes are printed as they are: nothing in them is markup or a command."""
+    from rangeseg.terminal import PlainConsole
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return PlainConsole(stderr=stderr)
+
+
+OUT_IS_A_FILE = {"export", "report", "fit-head", "fit-sensor", "stats"}
+"""Commands whose --out is a file; of the others it is a folder."""
 
 
 class Output:
@@ -95,6 +102,34 @@ def _clock(seconds: float) -> str:
     """Hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def command_line(*words: object) -> str:
+    """Words as a shell takes them."""
+    return shlex.join(map(str, words))
+
+
+def check_outputs(arguments: argparse.Namespace, command: str) -> None:
+    """Find out before the work whether what a command is to write can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    from rangeseg.files import check_folder, check_writable
+
+    for name in ("out", "json", "plot", "zip", "video"):
+        path = vars(arguments).get(name)
+        if isinstance(path, Path):
+            check_folder(path) if name == "out" and command not in OUT_IS_A_FILE else check_writable(path)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--trust`, of every command that loads a run."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let a run's file run code of its own (module:Class in its config, or a .pt2); only of people you know",
+    )
 
 
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import print_report, progress
+from rangeseg.commands.console import add_trust, print_report, progress
 from rangeseg.files import write_atomically
 
 if TYPE_CHECKING:
@@ -36,7 +36,12 @@ def _evaluate(arguments: argparse.Namespace, rank: Rank) -> None:
     from rangeseg.inference.scoring import open_views, score_run
 
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
-    run = Run.load(arguments.run, device=rank.device(arguments.device), overrides=[*half, *arguments.overrides])
+    run = Run.load(
+        arguments.run,
+        device=rank.device(arguments.device),
+        overrides=[*half, *arguments.overrides],
+        trust=arguments.trust,
+    )
     split = arguments.split or run.config.evaluation.split
     kind = run.experiment.dataset
     views = open_views(run, split)
@@ -62,3 +67,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
+    add_trust(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, add_trust, command_line, progress
 
 EXAMPLES = (
     "rangeseg export runs/quick --out net.onnx",
@@ -19,8 +19,9 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.inference.export import write_weights
     from rangeseg.inference.predict import find_tasks
     from rangeseg.inference.run import Run
+    from rangeseg.networks.exported import PACKAGE
 
-    loaded = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
+    loaded = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust)
     if arguments.out.suffix == ".pt":
         write_weights(loaded, arguments.out)
         OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
@@ -33,6 +34,11 @@ def run(arguments: argparse.Namespace) -> None:
     OUT.print(
         f"{arguments.out}: on {found.things} {kind.kind}s logits differ by at most {found.largest_difference:.1e}, "
         f"{found.differing} of {found.elements} {kind.element}s get another label.",
+        soft_wrap=True,
+    )
+    trust = ["--trust"] if arguments.out.suffix == PACKAGE else []
+    OUT.print(
+        f"next: {command_line('rangeseg', 'predict', arguments.out, 'SCANS', '--out', 'labels', *trust)}",
         soft_wrap=True,
     )
 
@@ -54,3 +60,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--most", type=int, default=40, help="number of scans or photographs for the verification")
     parser.add_argument("--device", default="cpu", help="the device that will run NAME.pt2")
+    add_trust(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, add_trust, progress
 
 EXAMPLES = (
     "rangeseg fit-head runs/quick",
@@ -18,11 +18,11 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.apps.fit_head import fit_head
     from rangeseg.inference.run import Run
 
-    loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides)
+    loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides, trust=arguments.trust)
     out = arguments.out or (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "point_head.pt"
     options = {name: getattr(arguments, name) for name in ("steps", "scans", "window", "seed")}
     fit_head(loaded, out, watch=progress, **options)
-    OUT.print(f"{out}: evaluation.back_projection='{{name: head, file: {out}}}' uses it.", soft_wrap=True, markup=False)
+    OUT.print(f"{out}: evaluation.back_projection='{{name: head, file: {out}}}' uses it.", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,3 +35,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--window", type=int, default=5, help="side length of the window of neighbours in pixels; an odd number"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
+    add_trust(parser)

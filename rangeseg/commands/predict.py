@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, add_trust, progress
 
 FIRST = (
     "No run given: using the small network that ships with rangeseg. It was trained on synthetic streets and "
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
         OUT.print(FIRST, soft_wrap=True)
     elif run is None:
         raise ValueError("There is nothing to predict. Give scans or a folder of them, with --run RUN in front.")
-    names = ("split", "zip", "partial", "overwrite", "workers", "device", "compile", "overrides")
+    names = ("split", "zip", "partial", "overwrite", "workers", "device", "compile", "overrides", "trust")
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_inputs(run, inputs, arguments.out, watch=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -49,7 +49,7 @@ def along_drive(arguments: argparse.Namespace) -> None:
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
         OUT.print(FIRST, soft_wrap=True)
-    names = ("poses", "scene", "votes", "workers", "device", "overrides")
+    names = ("poses", "scene", "votes", "workers", "device", "overrides", "trust")
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_drive(run, arguments.drive, arguments.out, watch=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -111,3 +111,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use torch.compile, which takes half a minute and pays off for many scans",
     )
+    add_trust(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, add_trust, command_line, progress
 
 EXAMPLES = (
     "rangeseg report runs/quick",
@@ -17,10 +17,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Score runs and write one HTML file: tables, curves, confusion matrix, and the worst and best scans in 3-D."""
     from rangeseg.apps.report import write_report
 
-    names = ("scans", "split", "title", "device", "overrides")
+    names = ("scans", "split", "title", "device", "overrides", "trust")
     options = {name: getattr(arguments, name) for name in names}
     path = write_report(arguments.runs, arguments.out, watch=progress, **options)
     OUT.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; it opens without a network connection", soft_wrap=True)
+    OUT.print(f"next: {command_line('python', '-m', 'webbrowser', path.resolve().as_uri())}", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,3 +32,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="train, val or test; default: the split of the configs")
     parser.add_argument("--title", help="title of the page")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
+    add_trust(parser)

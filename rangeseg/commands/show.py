@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, add_trust, progress
 
 if TYPE_CHECKING:
     from rangeseg.vis.explorer import Explorer
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ValueError(
                 "show perturbation writes PNG files. Give --png FILE, or a folder for several perturbations."
             )
-        chosen = {name: getattr(arguments, name) for name in ("config", "run", "seed", "overrides")}
+        chosen = {name: getattr(arguments, name) for name in ("config", "run", "seed", "overrides", "trust")}
         for path in show_perturbations(others, arguments.png, **chosen):
             OUT.print(f"picture: {path}", soft_wrap=True)
         return
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if first_is_folder(first) or arguments.video:
         look(Path(first), arguments)
         return
-    names = ("labels", "run", "prediction", "dataset", "png", "overrides")
+    names = ("labels", "run", "prediction", "dataset", "png", "overrides", "trust")
     work(Path(first), **{name: getattr(arguments, name) for name in names})
     if arguments.png:
         OUT.print(f"picture: {arguments.png}", soft_wrap=True)
@@ -61,19 +61,19 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
 
     if arguments.png:
         raise ValueError(f"{path}: --png draws one scan; name its file, or leave --png out.")
-    options = {"predictions": arguments.prediction}
+    given, own = {"predictions": arguments.prediction}, {"overrides": arguments.overrides, "trust": arguments.trust}
     if not first_is_folder(str(path)):
-        names = ("labels", "run", "prediction", "dataset", "overrides")
-        explorer = explore_file(path, **{name: getattr(arguments, name) for name in names})
+        names = ("labels", "run", "prediction", "dataset")
+        explorer = explore_file(path, **{name: getattr(arguments, name) for name in names}, **own)
     elif arguments.labels or arguments.run:
         raise ValueError(
             f"{path}: --labels and --run are for a single scan. A run over a dataset is shown by its own name: "
             "rangeseg show RUN data.root=FOLDER."
         )
     elif path.is_file() or (path / "config.yaml").is_file():
-        explorer = explore_run(path, split=arguments.split, overrides=arguments.overrides, **options)
+        explorer = explore_run(path, split=arguments.split, **given, **own)
     else:
-        explorer = explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **options)
+        explorer = explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **given)
     if arguments.video:
         write_video(explorer, arguments.video, arguments.most)
         return
@@ -117,3 +117,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--most", type=int, default=100, help="maximum number of scans in an animation")
     parser.add_argument("--png", type=Path, help="write a picture instead of opening a window")
+    add_trust(parser)

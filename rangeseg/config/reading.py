@@ -16,7 +16,8 @@ from rangeseg.config.checks import check
 from rangeseg.config.naming import default_folder
 from rangeseg.config.schema import Config
 from rangeseg.config.shipped import find_layers, place_of
-from rangeseg.registry import ConfigError, did_you_mean
+from rangeseg.files import expand_home
+from rangeseg.registry import ConfigError, Trust, did_you_mean, refuse_code
 
 COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")
 
@@ -114,6 +115,7 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
         raise ConfigError(f"{missing[0]}: missing. Add it to the file, or give {missing[0]}=VALUE.")
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
+    _expand(config)
     for section in _perturbations(config.perturbation):
         if section["name"] in RENAMED_PERTURBATIONS:
             old = section["name"]
@@ -124,20 +126,43 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
     return config
 
 
-def config_from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
+def _expand(section: Any) -> None:
+    """Home folders in every value: the shell leaves those of `key=~/path` alone."""
+    for key in fields(section):
+        value = getattr(section, key.name)
+        if is_dataclass(value):
+            _expand(value)
+        else:
+            setattr(section, key.name, expand_home(value))
+
+
+def config_from_yaml(
+    text: str, overrides: Sequence[str] = (), *, trust: Trust = False, source: str = "the stored config"
+) -> Config:
     """A config from the text `write_config` made, with `key.path=value` overrides above it.
 
+    Args:
+        text: of a checkpoint or an exported file, which a stranger may have made.
+        overrides: the user's own; they may name code.
+        trust: the text may name code, too: any, or these names.
+        source: the file that it is of, for errors.
+
     Raises:
-        ConfigError: as `read_config`, or the text holds an interpolation. `write_config` makes none, and one in a
-            stranger's file could read the environment.
+        ConfigError: as `read_config`; the text holds an interpolation, which could read the environment and which
+            `write_config` never makes; or it names code outside of rangeseg, and is not trusted.
     """
     if "${" in text:
         raise ConfigError(
-            "The stored config contains ${...}, which could read your environment. rangeseg never writes it. "
+            f"{source}: contains ${{...}}, which could read your environment. rangeseg never writes it. "
             "Do not use this file unless you know who changed it."
         )
-    layer = OmegaConf.create(text)
-    assert isinstance(layer, DictConfig)
+    try:
+        layer = OmegaConf.create(text)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{source}: its config is not readable as YAML: {error}") from error
+    if not isinstance(layer, DictConfig):
+        raise ConfigError(f"{source}: its config is no mapping with the keys {_names(Config)}.")
+    refuse_code(OmegaConf.to_container(layer), source, trust)
     _translate(layer)
     return config_from([layer, _overrides(overrides)])
 

@@ -19,6 +19,7 @@ from typing import ClassVar
 from rangeseg.data.nuscenes_predictions import ENDING, NuScenesPredictions
 from rangeseg.data.nuscenes_tables import LIDAR, Record, read_category_names, read_records
 from rangeseg.data.scan_pairs import Pair, ScanPairs
+from rangeseg.files import inside
 from rangeseg.labels import LabelMap
 from rangeseg.scan_io import read_scan
 from rangeseg.types import Scan
@@ -103,7 +104,11 @@ class NuScenes(ScanPairs):
         self._tokens = {record.name: record.token for record in records}
         labels = root / "lidarseg" / self.version if split != HIDDEN_SPLIT else None
         return [
-            Pair(one.name, root / one.file, labels / f"{one.token}{ENDING}" if labels and one.keyframe else None)
+            Pair(
+                one.name,
+                inside(root, one.file),
+                inside(labels, f"{one.token}{ENDING}") if labels and one.keyframe else None,
+            )
             for one in records
         ]
 

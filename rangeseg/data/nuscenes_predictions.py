@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.files import write_atomically
+from rangeseg.files import inside, write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.scan_io import READERS, read_scan
 from rangeseg.types import IGNORE, Scan
@@ -74,7 +74,7 @@ class NuScenesPredictions:
     def of_split(self, source: Split) -> list[tuple[Path, Path]]:
         """The scan files of a split and the paths of their predictions."""
         folder = _folder(source)
-        return [(source.scan_path(i), folder / f"{source.token(i)}{ENDING}") for i in range(len(source))]
+        return [(source.scan_path(i), inside(folder, f"{source.token(i)}{ENDING}")) for i in range(len(source))]
 
     def read(self, file: Path) -> Scan:
         """A scan as the run reads it."""

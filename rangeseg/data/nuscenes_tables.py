@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rangeseg.files import inside
+
 LIDAR = "LIDAR_TOP"
 """The sensor's name in the tables, and its folder below samples/ and sweeps/."""
 
@@ -84,6 +86,8 @@ def _read_records(folder: Path, changed: tuple[int, ...], sweeps: bool) -> tuple
 
     def record(row: dict[str, Any]) -> Record:
         scene, file = scene_of[row["sample_token"]], row["filename"]
+        for name in (scene, file, row["token"]):
+            inside("the dataset's folder", name)
         return Record(scene, int(row["timestamp"]), row["token"], file, bool(row["is_key_frame"]))
 
     records = (_of_row(path, row, record) for row in read_rows(path, LIDAR))

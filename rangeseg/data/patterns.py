@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rangeseg.data.file_pairs import FilePairs, Pair
+from rangeseg.files import inside
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 
@@ -72,6 +73,7 @@ class Patterns:
         return sorted(pairs, key=lambda pair: pair.name)
 
     def _part(self, root: Path, part: str, suffixes: tuple[str, ...], *, prefixed: bool) -> list[Pair]:
+        inside(root, Path(part, "file"))
         pattern = self.things.replace("{split}", part)
         head, tail = pattern.index("*"), len(pattern) - 1 - pattern.rindex("*")
         pairs = []

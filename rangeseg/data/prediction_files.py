@@ -7,6 +7,7 @@ Shapes: N points, or pixels of a photograph row by row; H, W rows and columns of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,8 +75,8 @@ class ScanFiles:
         self.suffixes = suffixes
 
     def target(self, file: Path, root: Path) -> Path:
-        """``sequences/SS/predictions/NAME.label``, or the place below `root`."""
-        whole = file.resolve()
+        """``sequences/SS/predictions/NAME.label``, or the place below `root`; links keep the names they have."""
+        whole = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow links
         if whole.parent.name == "velodyne" and whole.parents[2].name == "sequences":
             return Path("sequences", whole.parents[1].name, "predictions", f"{file.stem}.label")
         suffix = next((end for end in self.suffixes if file.name.endswith(end)), file.suffix)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rangeseg.data.scan_pairs import Pair, ScanPairs
+from rangeseg.files import inside
 
 SCANS, LABELS = "os1_cloud_node_kitti_bin", "os1_cloud_node_semantickitti_label_id"
 
@@ -49,6 +50,10 @@ class Rellis3D(ScanPairs):
                     f"{path}, line {number}: {line.strip()!r} names no scan; write SSSSS/{SCANS}/FFFFFF.bin."
                 )
             sequence = scan.parts[-3]
-            files = home / sequence / SCANS / scan.name, home / sequence / LABELS / f"{scan.stem}.label"
-            pairs.append(Pair(f"{sequence}/{scan.stem}", *files))
+            try:
+                file = inside(home, Path(sequence, SCANS, scan.name))
+                label = inside(home, Path(sequence, LABELS, f"{scan.stem}.label"))
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+            pairs.append(Pair(f"{sequence}/{scan.stem}", file, label))
         return pairs

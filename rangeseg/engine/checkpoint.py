@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rangeseg.config import Config, write_config
-from rangeseg.files import write_atomically
+from rangeseg.files import load_tensors, write_atomically
 from rangeseg.version import __version__
 
 FORMAT = 1
@@ -35,10 +34,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint. Give a run folder or one of its checkpoints.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path}: not a complete checkpoint ({cause}). Use another checkpoint of the run.") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        state = load_tensors(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a complete checkpoint ({error}). Use another checkpoint of the run.") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT or not isinstance(state.get("config"), str):
         raise ValueError(f"{path}: not a rangeseg checkpoint of format {FORMAT}.")
     return state

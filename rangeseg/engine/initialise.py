@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 from rangeseg.config import config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
-from rangeseg.registry import ConfigError
+from rangeseg.registry import ConfigError, named_code
 
 KEY = "runtime.initialise_from"
 
@@ -32,7 +33,8 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
         state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
     except ValueError as error:
         raise ConfigError(f"{KEY}: {error}") from error
-    other = Experiment(config_from_yaml(state["config"]))
+    own = frozenset(name for _, name in named_code(asdict(config)))  # code that the user names, too
+    other = Experiment(config_from_yaml(state["config"], trust=own, source=f"{KEY}: {path}"))
     channels, classes = other.config.data.channels, other.label_map.names
     if channels != config.data.channels:
         raise ConfigError(

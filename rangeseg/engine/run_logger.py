@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -27,6 +26,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from rangeseg.config import Config, write_config
 from rangeseg.files import write_atomically
+from rangeseg.terminal import PlainConsole
 
 LIBRARIES = ("rangeseg", "torch", "numpy", "numba", "lightning-fabric", "omegaconf")
 MOST_POINTS = 30_000
@@ -47,7 +47,7 @@ class RunLogger:
     def __init__(self, folder: Path, *, enabled: bool = True, step: int = 0) -> None:
         self.folder, self.enabled = folder, enabled
         self.last, self.best = folder / "last.pt", folder / "best.pt"
-        self._console = Console(stderr=True)
+        self._console = PlainConsole(stderr=True)
         self._latest: dict[str, float] = {}
         if enabled:
             folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class RunLogger:
                     if plain:
                         left = bar.tasks[0].time_remaining
                         note += "" if left is None else f" {timedelta(seconds=round(left))} left"
-                        self._console.print(f"step {now}/{steps} {note}", highlight=False)
+                        self._console.print(f"step {now}/{steps} {note}")
                 else:
                     bar.update(task, completed=now)
 

@@ -27,11 +27,13 @@ from torch import Tensor, nn
 
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
+from rangeseg.engine.accumulate import add, chunks
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from rangeseg.engine.loss_guard import LossGuard
 from rangeseg.engine.methods import Method
 from rangeseg.engine.optimizer import make_optimizer
 from rangeseg.engine.run_logger import RunLogger
+from rangeseg.engine.stopping import Stopped, StopRequest
 from rangeseg.engine.supervision import no_loss_of_heads, range_weight, supervised_loss
 from rangeseg.engine.update_bn import update_bn
 from rangeseg.losses import confidence_rate, consistency_loss
@@ -112,10 +114,10 @@ class Trainer:
         self.optimizer.zero_grad()
         parts = self.config.optim.accumulate
         losses: dict[str, Tensor] = {}
-        for x in _chunks(labelled, parts):
-            _add(losses, self.supervised_loss(x), parts, self.fabric.backward)
-        for a, b in zip(*(_chunks(view, parts) for view in unlabelled or ((), ())), strict=True):
-            _add(losses, self.consistency_loss(generator, a, b), parts, self.fabric.backward)
+        for x in chunks(labelled, parts):
+            add(losses, self.supervised_loss(x), parts, self.fabric.backward)
+        for a, b in zip(*(chunks(view, parts) for view in unlabelled or ((), ())), strict=True):
+            add(losses, self.consistency_loss(generator, a, b), parts, self.fabric.backward)
         if self.config.optim.clip is not None:
             norm = self.config.optim.clip
             self.fabric.clip_gradients(self.student, self.optimizer, max_norm=norm, error_if_nonfinite=False)
@@ -171,15 +173,19 @@ class Trainer:
         )
         return labelled[0], labelled[-1]
 
-    def fit(self, batches: Iterator[Batches], logger: RunLogger, evaluate: Callable[[], Evaluated]) -> None:
+    def fit(
+        self, batches: Iterator[Batches], logger: RunLogger, evaluate: Callable[[], Evaluated], request: StopRequest
+    ) -> None:
         """Train until `optim.steps`, from wherever `step` stands.
 
         Args:
             batches: from position `step` on.
             logger: takes numbers and checkpoints.
             evaluate: scores the teacher.
+            request: is looked at after every step, of several processes every `log_every` steps.
 
         Raises:
+            Stopped: `request` has a signal; `logger.last` is written.
             NotFiniteError: a loss is NaN or infinite; nothing is saved after it.
         """
         runtime, steps = self.config.runtime, self.config.optim.steps
@@ -192,6 +198,10 @@ class Trainer:
                 )
                 self.step += 1
                 last = self.step == steps
+                if not last and (number := request.agreed(self.fabric, due=self.step % runtime.log_every == 0)):
+                    self._guard.check(logger.last)
+                    self.save(logger.last)
+                    raise Stopped(f"stopped at step {self.step}; go on with --resume", number)
                 if last and self.config.teacher.update_bn:
                     self.update_bn(batches)
                 if last or self.step % runtime.log_every == 0:
@@ -283,16 +293,3 @@ class Trainer:
         """One value for all processes."""
         alone = self.fabric.world_size == 1
         return value if alone else cast(Tensor, self.fabric.all_reduce(value, reduce_op=operation))
-
-
-def _chunks(view: View | tuple[()], parts: int) -> Iterator[View]:
-    if isinstance(view, View):
-        fields = (view.image.chunk(parts), view.valid.chunk(parts), view.label.chunk(parts))
-        yield from (View(*tensors) for tensors in zip(*fields, strict=True))
-
-
-def _add(losses: dict[str, Tensor], new: dict[str, Tensor], parts: int, backward: Callable[[Tensor], Any]) -> None:
-    loss, *rates = new.items()
-    backward(loss[1] / parts)
-    for name, value in (loss, *rates):
-        losses[name] = losses.get(name, torch.zeros_like(value)) + value.detach() / parts

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -17,9 +17,11 @@ from rangeseg.data.loading import Stream, Views
 from rangeseg.engine.drawing import colored_points, draw
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.fabric import make_fabric
+from rangeseg.engine.folder import own_folder
 from rangeseg.engine.initialise import initialise
 from rangeseg.engine.preconditions import check_batches, check_launch
 from rangeseg.engine.run_logger import RunLogger
+from rangeseg.engine.stopping import StopRequest
 from rangeseg.engine.trainer import Batches, Evaluated, Trainer
 from rangeseg.engine.training_data import TrainingData
 from rangeseg.evaluation.evaluate import Scores, Segmented, report, score
@@ -42,27 +44,42 @@ class Validation:
     """The first few samples."""
 
 
-def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
+def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str, Any] | None:
     """Train a config and write its run folder.
+
+    SIGINT and SIGTERM let the step finish and `last.pt` be written.
 
     Args:
         config: complete.
-        resume: go on from the run folder's `last.pt`.
+        resume: go on from the run folder's `last.pt`; "auto": if it is there.
 
     Returns:
         The last evaluation's report, which is also written to the run folder; None in all processes but the first.
 
     Raises:
         ConfigError: the config does not fit the data, or the run folder is in use.
+        Stopped: by a signal; `--resume` goes on.
     """
     check_launch(config)
     fabric = make_fabric(config.runtime)
     folder = Path(config.runtime.out)
-    if not resume and (folder / "last.pt").exists():
-        raise ConfigError(f"runtime.out: {folder} already holds a run. Use --resume, or choose another folder.")
-    experiment = Experiment(config)
-    data = TrainingData.open(experiment)
-    network = experiment.make_network()
+    with own_folder(folder, fabric):
+        there = (folder / "last.pt").exists()
+        if there and not resume:
+            raise ConfigError(f"runtime.out: {folder} already holds a run. Use --resume, or choose another folder.")
+        experiment = Experiment(config)
+        data = TrainingData.open(experiment)
+        trainer = _make_trainer(experiment, fabric, resume=there if resume == "auto" else resume)
+        result = _train(experiment, trainer, data)
+    if not fabric.is_global_zero:
+        return None
+    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2).encode())
+    return result
+
+
+def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Trainer:
+    """The trainer, at its first step or where it was left."""
+    network, config = experiment.make_network(), experiment.config
     check_batches(config, network)
     if not resume:
         initialise(network, experiment)
@@ -70,8 +87,14 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
         fabric, network, experiment.perturbation, config, experiment.class_weights, experiment.method
     )  # fmt: skip
     if resume:
-        trainer.resume(folder / "last.pt")
-    logger = RunLogger(folder, enabled=fabric.is_global_zero, step=trainer.step)
+        trainer.resume(Path(config.runtime.out) / "last.pt")
+    return trainer
+
+
+def _train(experiment: Experiment, trainer: Trainer, data: TrainingData) -> dict[str, Any]:
+    """Train to the end; the last evaluation's report."""
+    config, fabric = experiment.config, trainer.fabric
+    logger = RunLogger(Path(config.runtime.out), enabled=fabric.is_global_zero, step=trainer.step)
     logger.start(config)
     reports: list[dict[str, Any]] = []
 
@@ -82,12 +105,9 @@ def train(config: Config, *, resume: bool = False) -> dict[str, Any] | None:
 
     with ExitStack() as stack:
         stack.callback(logger.close)
-        trainer.fit(_batches(stack, config, fabric, data, trainer.step), logger, evaluate)
-    result = reports[-1] if reports else _validate(experiment, trainer, data).report
-    if not fabric.is_global_zero:
-        return None
-    write_atomically(folder / "evaluation.json", json.dumps(result, indent=2).encode())
-    return result
+        batches = _batches(stack, config, fabric, data, trainer.step)
+        trainer.fit(batches, logger, evaluate, stack.enter_context(StopRequest()))
+    return reports[-1] if reports else _validate(experiment, trainer, data).report
 
 
 def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingData, position: int) -> Iterator[Batches]:

@@ -9,11 +9,10 @@ Shapes: N points of a range image (H, W), K classes, S the window's side, J = S 
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rangeseg.evaluation.backprojection import BackProjection
-from rangeseg.files import write_atomically
+from rangeseg.files import load_tensors, write_atomically
 from rangeseg.projection.range_image import RangeImage
 
 BETWEEN = 6
@@ -161,10 +160,10 @@ def read_head(path: Path) -> PointHead:
         ValueError: missing, truncated, or not a head.
     """
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
         head = PointHead(**content["point_head"])
         head.load_state_dict(content["weights"])
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"{path}: not a complete point head ({cause}). Fit one with rangeseg fit-head RUN.") from error
     return head.eval()

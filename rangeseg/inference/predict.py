@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rangeseg.data.prediction_files import PredictionFiles
-from rangeseg.files import write_atomically
+from rangeseg.files import inside, walk, write_atomically
 from rangeseg.inference.segmenter import Labels, Segmenter, Thing
 from rangeseg.parallel import in_order
 
@@ -37,10 +37,12 @@ def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles, source: Any
         source: an opened split.
 
     Raises:
-        ValueError: an input is missing or holds nothing to predict, or two would share one label file.
+        ValueError: an input is missing or holds nothing to predict, two would share one label file, or a name of the
+            split leads out of the output folder.
     """
     tasks = [task for path in inputs for task in _find(Path(path), files)]
-    tasks += [] if source is None else [Task(*pair) for pair in files.of_split(source)]
+    split = [] if source is None else files.of_split(source)
+    tasks += [Task(file, inside("", target)) for file, target in split]
     targets: dict[Path, Path] = {}
     for task in tasks:
         if task.target in targets:
@@ -56,9 +58,7 @@ def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
     if path.is_file():
         yield Task(path, files.target(path, path.parent))
         return
-    found = (
-        sorted(p for p in path.rglob("*") if p.name.endswith(files.suffixes) and p.is_file()) if path.is_dir() else []
-    )
+    found = sorted(file for file in walk(path) if file.name.endswith(files.suffixes))
     if not found:
         raise ValueError(
             f"{path}: {'holds nothing to predict' if path.is_dir() else 'no such file or folder'}. "
@@ -74,6 +74,8 @@ def predict(
     out: Path,
     *,
     overwrite: bool = False,
+    since: int = 0,
+    count: Callable[[Labels], object] = lambda labels: None,
     workers: int = 1,
 ) -> Iterator[tuple[Task, bool]]:
     """Write the labels of each task, as raw ids; a file that is there already, and whole, is left alone.
@@ -84,6 +86,8 @@ def predict(
         tasks: from `find_tasks`.
         out: the output folder.
         overwrite: write again what is there.
+        since: write again what is older, in nanoseconds as `claim` gives them.
+        count: is given the train ids of what is written, on several threads.
         workers: threads, as `Segmenter.stream` uses them; 0 works on one after the other.
 
     Yields:
@@ -94,11 +98,13 @@ def predict(
     """
 
     def read(task: Task) -> Thing | None:
-        done = not overwrite and files.problem(out / task.target, task.file) is None
-        return None if done else files.read(task.file)
+        target = out / task.target
+        kept = not overwrite and target.is_file() and target.stat().st_mtime_ns >= since
+        return None if kept and files.problem(target, task.file) is None else files.read(task.file)
 
     def write(task: Task, thing: Thing, labels: Labels) -> bool:
         files.write(out / task.target, labels, thing, task.file)
+        count(labels)
         return True
 
     tasks, asked = tee(tasks)

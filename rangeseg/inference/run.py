@@ -14,10 +14,21 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
 from rangeseg.networks.exported import EXPORTED, read_exported
+from rangeseg.registry import Trust
 from rangeseg.resources import resource
 
 FIRST_ANSWER = ("datasets", "semantic_kitti", "first_answer.pt")
 """The trained network that ships with rangeseg; `first_answer.md` beside it tells of what, and how good it is."""
+
+
+def checkpoint_of(path: str | Path | None) -> Path:
+    """The file that a run is read from.
+
+    Args:
+        path: as `Run.load` takes it: a run folder stands for its last checkpoint, None for the shipped network.
+    """
+    path = resource(*FIRST_ANSWER) if path is None else Path(path)
+    return path / "last.pt" if path.is_dir() else path
 
 
 @dataclass(frozen=True)
@@ -39,28 +50,35 @@ class Run:
         return self.experiment.label_map
 
     @staticmethod
-    def load(path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = ()) -> Run:
+    def load(
+        path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = (), trust: Trust = False
+    ) -> Run:
         """Read a run folder (its last checkpoint), a checkpoint, or an exported file.
 
         Args:
             path: folder or file; None: the network that ships with rangeseg.
             device: a torch device, or auto; of an exported file also tensorrt.
             overrides: `key.path=value`, for instance another `data.root`.
+            trust: the file's config may name code outside of rangeseg (any, or these names), and a package (True) may
+                run. Such code does what it wants: trust only what you or people you know made.
 
         Raises:
+            ConfigError: the file names code outside of rangeseg, and is not trusted.
             ValueError: no whole checkpoint or exported file there, or the device is not available.
         """
-        path = resource(*FIRST_ANSWER) if path is None else Path(path)
+        path = checkpoint_of(path)
         if path.suffix in EXPORTED:
-            exported = read_exported(path, device=device)
-            return Run(
-                Experiment(config_from_yaml(exported.description["config"], overrides)), exported, exported.device
-            )
+            exported = read_exported(path, device=device, trust=trust is True)
+            config = config_from_yaml(exported.description["config"], overrides, trust=trust, source=str(path))
+            return Run(Experiment(config), exported, exported.device)
         chosen = choose_device(device)
-        state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
-        experiment = Experiment(config_from_yaml(state["config"], overrides))
+        state = read_checkpoint(path)
+        experiment = Experiment(config_from_yaml(state["config"], overrides, trust=trust, source=str(path)))
         network = experiment.make_network(weights=False)
-        network.load_state_dict(state["teacher"])
+        try:
+            network.load_state_dict(state["teacher"])
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: its weights are not those of the network that its config describes.") from error
         return Run.of(experiment, network, chosen)
 
     @staticmethod

@@ -27,6 +27,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_groups, in_order
 from rangeseg.photos.padded_image import PaddedImage
 from rangeseg.projection.range_image import RangeImage
+from rangeseg.registry import Trust
 from rangeseg.types import Sample
 
 Drawn = RangeImage | PaddedImage
@@ -69,7 +70,12 @@ class Segmenter:
 
     @staticmethod
     def load(
-        path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = (), compile: bool = False
+        path: str | Path | None = None,
+        *,
+        device: str = "auto",
+        overrides: Sequence[str] = (),
+        compile: bool = False,
+        trust: Trust = False,
     ) -> Segmenter:
         """Load a run folder or a checkpoint.
 
@@ -78,11 +84,12 @@ class Segmenter:
             device: a torch device, or auto.
             overrides: `key.path=value` above the run's config.
             compile: see `Segmenter`.
+            trust: the file may run code of its own, see `Run.load`.
 
         Raises:
-            ValueError: no whole checkpoint there.
+            ValueError: no whole checkpoint there, or one that is to be trusted first.
         """
-        return Segmenter(Run.load(path, device=device, overrides=overrides), compile=compile)
+        return Segmenter(Run.load(path, device=device, overrides=overrides, trust=trust), compile=compile)
 
     @property
     def label_map(self) -> LabelMap:

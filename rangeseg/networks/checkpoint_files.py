@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from rangeseg.files import cause_of
+
 FOREIGN = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
 MOST_FOREIGN = 100
 
@@ -107,9 +109,7 @@ def _members(path: Path) -> set[str]:
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    first = error.__context__ or error  # torch hides it behind advice to run the file's code
-    cause = next(iter(str(first).strip().splitlines()), type(first).__name__).split(". ")[0].rstrip(".")
     return ValueError(
-        f"{path}: cannot be read as a checkpoint of torch ({cause}). Fetch it again; or save the network's "
+        f"{path}: cannot be read as a checkpoint of torch ({cause_of(error)}). Fetch it again; or save the network's "
         "state_dict() alone with the code that it comes from."
     )

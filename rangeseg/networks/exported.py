@@ -22,6 +22,9 @@ PROVIDERS = {
 }
 """What a device is to ONNX Runtime. `auto` is CUDA where there is one, else the CPU."""
 
+PACKAGE = ".pt2"
+"""Ending of a package of machine code."""
+
 KEY = "rangeseg"
 """The entry of the file's metadata that says, as JSON, all there is to know; see `rangeseg.inference.export`."""
 
@@ -53,18 +56,24 @@ class ExportedNetwork(Network):
         return self._call(image * self._std + self._mean, (image != 0).any(1))
 
 
-def read_exported(path: Path, *, device: str = "auto") -> ExportedNetwork:
+def read_exported(path: Path, *, device: str = "auto", trust: bool = False) -> ExportedNetwork:
     """The network of a file that `rangeseg export` wrote.
 
     Args:
         path: ends in one of `EXPORTED`.
         device: of ONNX: auto, cpu, cuda or tensorrt. A package runs where it was made for.
+        trust: a package may run; it is machine code and does what it wants.
 
     Raises:
-        ValueError: the file cannot be read, see `read_onnx` and `read_package`.
+        ValueError: the file cannot be read, see `read_onnx` and `read_package`; or it is a package and not trusted.
     """
     if not path.is_file():
         raise ValueError(f"{path}: cannot be read (no such file).")
+    if path.suffix == PACKAGE and not trust:
+        raise ValueError(
+            f"{path}: a package is machine code, which does what it wants. Give --trust (trust=True) if you made it or "
+            "know who did; an ONNX file needs no trust."
+        )
     return EXPORTED[path.suffix](path, device)
 
 
@@ -135,7 +144,7 @@ def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
     return ExportedNetwork(package, description, str(metadata["AOTI_DEVICE_KEY"]))
 
 
-EXPORTED = {".onnx": read_onnx, ".pt2": read_package}
+EXPORTED = {".onnx": read_onnx, PACKAGE: read_package}
 """Endings of exported files, and what reads them."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rangeseg.files import inside
 from rangeseg.photos.pairs import Pair, PhotoPairs
 
 HIDDEN_SPLIT = "test"
@@ -125,4 +126,7 @@ def read_split_list(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         there = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "no list"
         raise ValueError(f"{path}: cannot be read ({error}). {path.parent} has {there}; unpack VOC's lists.") from error
-    return [Path(line.split()[0]).stem for line in lines if line.strip()]
+    names = [Path(line.split()[0]).stem for line in lines if line.strip()]
+    for name in names:
+        inside(path.parent, f"{name}.jpg")
+    return names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rangeseg.catalog import GEOMETRIES
-from rangeseg.registry import build
+from rangeseg.registry import build, refuse_code
 from rangeseg.sensors import SensorModel, read_sensor
 
 
@@ -24,6 +24,7 @@ def sensor_projection(sensor: str, width: int | None = None, projection: str | N
 
 
 def projection_of(model: SensorModel, *, width: int | None = None, projection: str | None = None) -> Any:
-    """As `sensor_projection`, of a sensor that was read already."""
+    """As `sensor_projection`, of a sensor that was read already. A sensor's file never names code."""
     arguments = model.arguments(projection, width)
+    refuse_code(arguments, model.sensor)
     return build(GEOMETRIES, arguments, f"{model.sensor}: {arguments['name']}")
