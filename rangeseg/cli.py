@@ -42,9 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_parser().print_help()
         return 0
     arguments = parse(words)
+    from rangeseg.commands.console import notices_as_lines
+
     try:
-        check_outputs(arguments, arguments.command)
-        arguments.run_command(arguments)
+        with notices_as_lines():
+            check_outputs(arguments, arguments.command)
+            arguments.run_command(arguments)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         if arguments.debug:
             raise
@@ -128,9 +131,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _say(words: str, code: int) -> int:
     """Print one line to standard error and return the exit code."""
-    from rangeseg.commands.console import console
+    from rangeseg.commands.console import say
 
-    console(stderr=True).print(words, style="red", soft_wrap=True)
+    say(words, "red")
     return code
 
 

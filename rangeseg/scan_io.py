@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
-from rangeseg.scan_formats.arrays import read_bin, read_npy, read_npz, read_nuscenes
+from rangeseg.scan_formats.arrays import read_array, read_bin, read_npy, read_npz, read_nuscenes
 from rangeseg.scan_formats.checks import records_of
 from rangeseg.scan_formats.fields import AskedFields
 from rangeseg.scan_formats.las import read_las
@@ -23,7 +23,7 @@ from rangeseg.scan_formats.pcd import read_pcd
 from rangeseg.scan_formats.ply import read_ply
 from rangeseg.types import Scan
 
-LABEL_DTYPES = ("uint8", "uint16", "uint32")
+LABEL_DTYPES = ("uint8", "uint16", "uint32", "int32", "int64")
 """Of files of bare integers, one a point."""
 
 NAMED: dict[str, Callable[[Path, AskedFields], Scan]] = {
@@ -35,7 +35,11 @@ NAMED: dict[str, Callable[[Path, AskedFields], Scan]] = {
 }
 """How each format whose columns have names is read, by the file's ending."""
 
-NAMELESS: dict[str, Callable[[Path], Scan]] = {".pcd.bin": read_nuscenes, ".bin": read_bin, ".npy": read_npy}
+NAMELESS: dict[str, Callable[[Path, AskedFields], Scan]] = {
+    ".pcd.bin": read_nuscenes,
+    ".bin": read_bin,
+    ".npy": read_npy,
+}
 """The same of formats whose columns are known by their place; the first that fits."""
 
 READERS = (*NAMELESS, *NAMED)
@@ -57,11 +61,11 @@ def read_scan(
             (the same, or (N, 3) without remission, which is then 0) are taken as they are; nuScenes' ``.pcd.bin`` has
             its intensity divided by 255 and its 32 rings counted from the topmost; in the others, columns are found by
             their names, see `rangeseg.scan_formats.fields`.
-        labels: its ``.label`` file, or with `label_dtype` one of bare integers.
+        labels: its ``.label`` file, an ``.npy`` of (N,) integers, or with `label_dtype` one of bare integers.
         label_map: the dataset's classes; needed with `labels`.
-        label_dtype: of labels in a file that is no ``.label``: uint8, uint16 or uint32, little-endian.
-
-        fields: columns by name instead of the usual ones, e.g. ``{"remission": "reflectivity/255", "ring": None}``.
+        label_dtype: of labels in a file that is no ``.label``, of `LABEL_DTYPES`, little-endian.
+        fields: columns by name instead of the usual ones, e.g. ``{"remission": "reflectivity/255", "ring": None}``; see
+            `rangeseg.scan_formats.fields.AskedFields`.
 
     Returns:
         The scan. Points that are non-finite or at the origin are kept; they are no returns.
@@ -70,18 +74,12 @@ def read_scan(
         ValueError: a file is missing, unreadable, damaged, of unknown format or without a return, or labels do not fit.
     """
     path = Path(path)
-    nameless = next((read for ending, read in NAMELESS.items() if path.name.endswith(ending)), None)
-    named = next((read for ending, read in NAMED.items() if path.name.endswith(ending)), None)
-    if nameless is not None:
-        if fields:
-            raise ValueError(f"{path}: the columns of this format have no names; fields works for {', '.join(NAMED)}.")
-        scan = nameless(path)
-    elif named is not None:
-        scan = named(path, fields or {})
-    else:
+    read = next((read for ending, read in (NAMELESS | NAMED).items() if path.name.endswith(ending)), None)
+    if read is None:
         raise ValueError(
             f"{path}: unknown extension {path.suffix!r}; scans end in {' or '.join(READERS)}. Convert the file."
         )
+    scan = read(path, fields or {})
     if labels is None:
         return scan
     if label_map is None:
@@ -91,7 +89,8 @@ def read_scan(
     semantic = read_raw_labels(Path(labels), label_dtype)
     if len(semantic) != len(scan):
         raise ValueError(
-            f"{labels}: {len(semantic)} labels for {len(scan)} points of {path}; give the labels of the same scan."
+            f"{labels}: {len(semantic)} labels for {len(scan)} points of {path}; {_other_size(semantic, scan)}give the "
+            "labels of the same scan."
         )
     try:
         return replace(scan, label=label_map.to_train(semantic))
@@ -106,13 +105,54 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16
         (N,) raw ids and (N,) instance ids, both uint16.
 
     Raises:
-        ValueError: the file is missing, unreadable, no ``.label``, or not made of whole labels.
+        ValueError: the file is missing, unreadable, no ``.label``, or not made of whole labels of uint32, little-endian
+            and with the class in the lower 16 bits.
     """
     path = Path(path)
     if path.suffix != ".label":
         raise ValueError(f"{path}: unknown extension {path.suffix!r}; give a KITTI label file, .label.")
     raw = np.frombuffer(records_of(path, 4), "<u4")
+    _check_words(path, raw)
     return raw.astype(np.uint16), (raw >> 16).astype(np.uint16)
+
+
+def _check_words(path: Path, raw: NDArray[np.uint32]) -> None:
+    """Refuse words whose class would be 0 and whose instance is not, as none of a dataset is."""
+    there = raw[raw != 0]
+    if not len(there) or 2 * np.count_nonzero(there & 0xFFFF) > len(there):
+        return
+    with np.errstate(all="ignore"):
+        whole = there.view("<f4")
+        fraction = whole != np.trunc(whole)
+    if not fraction.any() and whole.max() <= 0xFFFF and whole.min() >= 0:
+        found, cure = "float32 numbers", "raw.astype('<u4')"
+    elif (there.byteswap() <= 0xFFFF).all() and there.byteswap().max() < (there >> 16).max():
+        found, cure = "big-endian numbers", "raw.astype('<u4')"
+    else:
+        found, cure = "classes in the upper 16 bits", "raw >> 16, or instance << 16 | class"
+    raise ValueError(
+        f"{path}: holds {found}: read as KITTI's labels, uint32 with the class in the lower 16 bits, "
+        f"{len(there)} points would have class 0. Write {cure}."
+    )
+
+
+def _other_size(semantic: NDArray, scan: Scan) -> str:
+    """Which type labels of 4 bytes are, by their number."""
+    sizes = {2.0: "int64", 0.5: "uint16", 0.25: "uint8"}
+    kind = sizes.get(len(semantic) / len(scan))
+    return f"if these are {kind}, write uint32; else " if kind else ""
+
+
+def _read_npy(path: Path) -> NDArray[np.integer]:
+    raw = read_array(path)
+    if raw.ndim == 2 and raw.shape[1] == 1:
+        raw = raw[:, 0]
+    if raw.ndim != 1 or raw.dtype.kind not in "iu":
+        raise ValueError(f"{path}: holds {raw.dtype} of shape {raw.shape}; give (N,) integers, the raw ids.")
+    if raw.size and (raw.min() < 0 or raw.max() > 0xFFFFFFFF):
+        raise ValueError(f"{path}: raw ids run from {raw.min()} to {raw.max()}; give 0 to 65535.")
+    _check_words(path, raw.astype("<u4"))
+    return raw.astype(np.uint16)
 
 
 def read_raw_labels(path: Path, dtype: str | None) -> NDArray[np.integer]:
@@ -121,15 +161,18 @@ def read_raw_labels(path: Path, dtype: str | None) -> NDArray[np.integer]:
     Raises:
         ValueError: the file cannot be read, or `dtype` is none of `LABEL_DTYPES` or does not fit.
     """
+    if path.suffix == ".npy":
+        return _read_npy(path)
     if path.suffix == ".label" or dtype is None:
         return read_labels(path)[0]
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"label_dtype is {dtype!r}; choose from {', '.join(LABEL_DTYPES)}.")
     form = np.dtype(dtype).newbyteorder("<")
     raw = np.frombuffer(records_of(path, form.itemsize), form)
-    if raw.size and raw.max() > 0xFFFF:
+    if raw.size and (raw.min() < 0 or raw.max() > 0xFFFF):
         raise ValueError(
-            f"{path}: raw ids up to {raw.max()} do not fit in 16 bits; check label_dtype, which is {dtype}."
+            f"{path}: raw ids from {raw.min()} to {raw.max()} do not fit in 16 bits; check label_dtype, which is "
+            f"{dtype}."
         )
     return raw.astype(np.uint16)
 

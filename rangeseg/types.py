@@ -29,6 +29,7 @@ class Scan:
         remission: (N,) float32 in [0, 1]; None becomes zeros, which tell a network nothing.
         ring: (N,) integers, 0 is the topmost beam; None where the file does not tell.
         label: (N,) train ids 0..K-1 or IGNORE; None where the scan has no labels.
+        where: the file, or a place in it, for what is said of the scan.
 
     Raises:
         ValueError: a field's shape does not fit `xyz`, or there are no points.
@@ -38,6 +39,7 @@ class Scan:
     remission: NDArray[np.float32] = None  # type: ignore[assignment] # of a made scan it is never None
     ring: NDArray[np.integer] | None = None
     label: NDArray[np.integer] | None = None
+    where: str = ""
 
     def __post_init__(self) -> None:
         if self.xyz.ndim != 2 or self.xyz.shape[1] != 3:
@@ -62,6 +64,7 @@ class Photo:
     Args:
         image: (H, W, 3) uint8, RGB.
         label: (H, W) integer train ids 0..K-1 or IGNORE; None where the photograph has no labels.
+        where: the file, for what is said of the photograph.
 
     Raises:
         ValueError: a field's shape or dtype is another, or there are no pixels.
@@ -69,6 +72,7 @@ class Photo:
 
     image: NDArray[np.uint8]
     label: NDArray[np.integer] | None = None
+    where: str = ""
 
     def __post_init__(self) -> None:
         image, label = self.image, self.label

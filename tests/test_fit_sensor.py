@@ -16,7 +16,8 @@ from test_projections import BEAMS, COLUMNS, UNEVEN, sensor_scan
 from rangeseg.apps.fit_sensor import candidates, compare, labels_beside
 from rangeseg.cli import main
 from rangeseg.projection.fit import SensorFit, fit_sensor, keeps, split_of
-from rangeseg.projection.fit_frame import find_beams, find_frame
+from rangeseg.projection.fit_beams import find_peaks
+from rangeseg.projection.fit_frame import find_frame
 from rangeseg.projection.sensor import sensor_projection
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.sensors import SensorModel, read_sensor, write_sensor
@@ -154,7 +155,7 @@ def test_a_frame_is_found(rng: np.random.Generator) -> None:
     moved = (scan.xyz + np.float32([0.8, -0.3, 0.4])).astype(np.float32)
     frame = find_frame(moved)
     assert np.allclose(frame.values[:3], [0.8, -0.3, 0.4], atol=0.05)
-    assert len(find_beams(frame.inclination)) == BEAMS
+    assert len(find_peaks(frame.inclination, 0.05)) == BEAMS
     assert find_frame(moved, search=False).sharpness < 0.7 * frame.sharpness
 
 

@@ -283,7 +283,7 @@ class TestPandaSet:
         other = [f"data.root={root}", "data.dataset.name=pandaset"]
         assert main(["predict", run, "--split", "train", "--out", str(out), "--device", "cpu", *other]) == 1
         sweep = data_of(root)
-        assert main(["predict", run, str(sweep), "--out", str(out), "--device", "cpu"]) == 0
+        assert main(["predict", run, str(sweep), "--out", str(out), "--device", "cpu", "--anyway"]) == 0
         assert len(read_labels(out / "000000.label")[0]) == 106_886
 
 

@@ -15,6 +15,8 @@ from scan_files import WRITERS, las
 
 from rangeseg.scan_io import read_scan
 
+pytestmark = pytest.mark.filterwarnings("ignore::rangeseg.notices.Notice")  # damaged values are told of, and read
+
 POINTS = 60
 MEMORY_MB, SECONDS = 300, 2.0
 """No damaged file may take more than this to refuse; a whole one takes milliseconds."""

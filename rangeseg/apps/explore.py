@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
-from rangeseg.registry import Trust, build
+from rangeseg.registry import Trust, accepted_kwargs, build
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
@@ -75,6 +76,7 @@ def explore_file(
     run: Path | None = None,
     prediction: Path | None = None,
     dataset: str = "semantic_kitti",
+    fields: Mapping[str, str | None] | None = None,
     overrides: Sequence[str] = (),
     trust: Trust = False,
 ) -> Explorer:
@@ -86,6 +88,7 @@ def explore_file(
         run: run folder or checkpoint, or None.
         prediction: a file of raw ids that is shown instead of the run's answer.
         dataset: whose classes and sensor, where no run tells.
+        fields: columns by name, see `rangeseg.scan_formats.fields`.
         overrides: `key.path=value` above the run's config.
         trust: of the run, see `Run.load`.
 
@@ -94,13 +97,16 @@ def explore_file(
     """
     segmenter = Segmenter.load(run, overrides=overrides, trust=trust) if run else None
     label_map = segmenter.label_map if segmenter else LabelMap.read(resource("datasets", dataset, "labels.yaml"))
-    points = read_shown(scan, labels, segmenter, dataset, label_map)
+    points = read_shown(scan, labels, segmenter, dataset, label_map, fields)
     given = None if prediction is None else read_prediction(prediction, label_map, points, scan)
     frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter, given)
     return Explorer(lambda index: frame, 1, label_map)
 
 
-def read_shown(scan: Path, labels: Path | None, segmenter: Segmenter | None, dataset: str, label_map: LabelMap) -> Scan:
+def read_shown(
+    scan: Path, labels: Path | None, segmenter: Segmenter | None, dataset: str, label_map: LabelMap,
+    fields: Mapping[str, str | None] | None = None,
+) -> Scan:  # fmt: skip
     """A scan with its labels, the given ones or those beside it, read as the run's dataset, or `dataset`, reads them.
 
     Raises:
@@ -108,7 +114,9 @@ def read_shown(scan: Path, labels: Path | None, segmenter: Segmenter | None, dat
     """
     read: Any = segmenter.run.experiment.read if segmenter else dataset_class(dataset).read
     beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
-    points: Scan = read(scan, labels or (beside if beside.is_file() else None), label_map=label_map)
+    points: Scan = with_fields(read, fields)(
+        scan, labels or (beside if beside.is_file() else None), label_map=label_map
+    )
     return points
 
 
@@ -124,6 +132,19 @@ def read_prediction(path: Path, label_map: LabelMap, points: Scan, scan: Path) -
             f"{path}: {len(found)} labels for the {len(points)} points of {scan}. Give the labels of this scan."
         )
     return found
+
+
+def with_fields(read: Callable[..., Scan], fields: Mapping[str, str | None] | None) -> Callable[..., Scan]:
+    """A dataset's `read` with the given columns.
+
+    Raises:
+        ValueError: its files name their columns themselves.
+    """
+    if not fields:
+        return read
+    if not accepted_kwargs(read, {"fields": fields}):
+        raise ValueError("--fields: this dataset's files name their columns themselves; leave it out.")
+    return partial(read, fields=fields)
 
 
 def explore_source(source: Dataset, *, segmenter: Segmenter | None = None, predictions: Path | None = None) -> Explorer:

@@ -46,7 +46,14 @@ class Line:
 
 
 def fit(
-    inputs: Sequence[Path], out: Path, *, png: Path | None = None, most: int = 8, name: str | None = None
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    png: Path | None = None,
+    most: int = 8,
+    name: str | None = None,
+    fields: Mapping[str, str | None] | None = None,
+    rows: int | None = None,
 ) -> tuple[SensorFit, list[Scan], list[NDArray | None]]:
     """Fit a sensor to files or folders of scans, write its YAML and draw it.
 
@@ -56,6 +63,8 @@ def fit(
         png: the picture; None for none.
         most: at most so many scans, evenly chosen.
         name: what the sensor is called; the YAML's name if not given.
+        fields: columns by name, see `rangeseg.scan_formats.fields`.
+        rows: how many beams the sensor has, where its scans leave that in doubt.
 
     Returns:
         The fit, the scans, and of each the (N,) raw labels that lie beside it, or None.
@@ -65,8 +74,8 @@ def fit(
     """
     paths = [task.file for task in find_tasks(inputs, ScanFiles(SemanticKitti.read_label_map()))]  # any classes do
     paths = paths[:: -(-len(paths) // most)]
-    scans = [read_scan(path) for path in paths]
-    fitted = fit_sensor(scans, name=name or out.stem, source=f"rangeseg fit-sensor on {len(scans)} scans")
+    scans = [read_scan(path, fields=fields) for path in paths]
+    fitted = fit_sensor(scans, name=name or out.stem, source=f"rangeseg fit-sensor on {len(scans)} scans", rows=rows)
     write_sensor(out, fitted.model, "\n".join(fitted.words))
     if png is not None:
         write_png(png, draw(fitted, scans[0]))

@@ -41,6 +41,7 @@ def predict_inputs(
     zip: Path | None = None,
     partial: bool = False,
     overwrite: bool = False,
+    anyway: bool = False,
     workers: int | None = None,
     device: str = "auto",
     compile: bool = False,
@@ -58,6 +59,7 @@ def predict_inputs(
         zip: pack the labels here.
         partial: pack a split that has other than its official number of scans, too.
         overwrite: write again what is there and whole.
+        anyway: it is no error if most scans do not fit the run.
         workers: threads of each process, as `Segmenter.stream` uses them; None: as suits the device.
         device: a torch device, or auto.
         compile: see `Segmenter`.
@@ -69,7 +71,8 @@ def predict_inputs(
         Messages about each stage, in the first process only.
 
     Raises:
-        ValueError: there is nothing to predict, a file cannot be read, or the result is not what a server takes.
+        ValueError: there is nothing to predict, a file cannot be read, most scans do not fit the run, or the result is
+            not what a server takes.
     """
     rank = Rank.join()
     try:
@@ -81,9 +84,10 @@ def predict_inputs(
         if not inputs and source is None:
             raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
-        targets = [task.target for task in tasks]
-        origin = origin_of(run, segmenter.run.config)
-        since = claim(out, origin, targets, overwrite=overwrite, write=rank.number == 0)
+        since = claim(
+            out, origin_of(run, segmenter.run.config), [task.target for task in tasks], overwrite=overwrite,
+            write=rank.number == 0,
+        )  # fmt: skip
         share, seen = rank.share(tasks), ClassShares(segmenter.label_map.names)
         options: dict[str, Any] = {"overwrite": overwrite, "since": since, "count": seen.count, "workers": workers}
         done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, **options)
@@ -91,19 +95,32 @@ def predict_inputs(
         rank.wait()
         if rank.number:
             return
-        beside = files.finish(out, source) if source is not None else []
-        problems = check_predictions(tasks, out, files, workers=workers)
-        if problems := problems + (files.problems(out, source) if source is not None else []):
-            raise ValueError(f"Predictions do not match their {samples}:\n" + "\n".join(problems))
+        beside = _finish(files, source, tasks, out, workers, samples)
         now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
         yield f"{len(tasks)} {samples} labelled in {out} ({now}); counts and values checked."
         yield from seen.words()
+        yield from segmenter.fit.verdict(anyway=anyway)
         if zip:
             write_zip(out, tasks, zip, _checking(zip, tasks, files, beside, workers), beside=beside)
             yield f"submission: {zip}, packed and read again"
         yield f"next: {_next(run, tasks[0], out, trust)}"
     finally:
         rank.leave()
+
+
+def _finish(
+    files: PredictionFiles, source: Any, tasks: Sequence[Task], out: Path, workers: int, samples: str
+) -> Sequence[Path]:
+    """Write what a submission has beside its predictions, and check these.
+
+    Raises:
+        ValueError: a prediction does not match its file.
+    """
+    beside = files.finish(out, source) if source is not None else []
+    problems = check_predictions(tasks, out, files, workers=workers)
+    if problems := problems + (files.problems(out, source) if source is not None else []):
+        raise ValueError(f"Predictions do not match their {samples}:\n" + "\n".join(problems))
+    return beside
 
 
 class ClassShares:

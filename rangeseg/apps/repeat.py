@@ -120,6 +120,7 @@ def _train(overrides: Sequence[str], children: Children, job: Job) -> int:
 def table(jobs: Sequence[Job]) -> str:
     """Mean, sample standard deviation and single values of each config's mIoU, as Markdown; undone ones left out."""
     reports = {job: json.loads(job.report.read_text()) for job in jobs if job.report.is_file()}
+    reports = {job: report for job, report in reports.items() if report["mean_iou"] is not None}
     lines = ["| config | mIoU % | spread | seeds | accuracy % |", "| --- | --- | --- | --- | --- |"]
     for config in dict.fromkeys(job.config for job in reports):
         mine = {job.seed: report for job, report in reports.items() if job.config == config}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def show(
     prediction: Path | None = None,
     dataset: str = "semantic_kitti",
     png: Path | None = None,
+    fields: Mapping[str, str | None] | None = None,
     overrides: Sequence[str] = (),
     trust: Trust = False,
 ) -> None:
@@ -46,6 +47,7 @@ def show(
             _lidarseg.bin, of 1 to 16.
         dataset: whose classes, where no run tells.
         png: the picture to write; None opens Open3D's window with the points, and is no way to see a photograph.
+        fields: columns of a scan by name, see `rangeseg.scan_formats.fields`.
         overrides: `key.path=value` above the run's config.
         trust: of the run, see `Run.load`.
 
@@ -59,7 +61,7 @@ def show(
     if issubclass(shown, PhotoDataset):
         _show_photo(scan, labels, prediction, segmenter, label_map, png, read)
     else:
-        points = read_shown(scan, labels, segmenter, dataset, label_map)
+        points = read_shown(scan, labels, segmenter, dataset, label_map, fields)
         _show_scan(scan, points, prediction, segmenter, label_map, png)
 
 

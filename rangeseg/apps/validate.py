@@ -17,6 +17,7 @@ from rangeseg.config import Config, config_from_yaml, read_config
 from rangeseg.data.dataset import Dataset
 from rangeseg.engine.experiment import Experiment
 from rangeseg.labels import LabelMap
+from rangeseg.notices import collected_notices
 from rangeseg.parallel import in_order
 from rangeseg.registry import ConfigError, lookup
 from rangeseg.types import IGNORE, Photo, Scan
@@ -51,6 +52,7 @@ class Finding:
         no_returns: points that are non-finite or at the origin.
         labelled: elements that have a class.
         problems: all that is wrong, each with the file or the name.
+        labels: there are labels, with or without a class.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Finding:
     no_returns: int
     labelled: int
     problems: tuple[str, ...]
+    labels: bool = False
 
 
 def examine(source: Dataset, *, workers: int = 2) -> Iterator[Finding]:
@@ -80,10 +83,10 @@ def _examine(source: Dataset, index: int) -> Finding:
         return Finding(name, 0, 0, 0, (f"{name}: {type(error).__name__}: {error}",))
     labelled = 0 if thing.label is None else int(np.count_nonzero(thing.label != IGNORE))
     if isinstance(thing, Photo):
-        return Finding(name, thing.image.shape[0] * thing.image.shape[1], 0, labelled, ())
+        return Finding(name, thing.image.shape[0] * thing.image.shape[1], 0, labelled, (), thing.label is not None)
     problems = tuple(f"{name}: {what}" for what in scan_problems(thing))
     there = np.isfinite(thing.xyz).all(axis=1) & thing.xyz.any(axis=1)
-    return Finding(name, len(thing), int(np.count_nonzero(~there)), labelled, problems)
+    return Finding(name, len(thing), int(np.count_nonzero(~there)), labelled, problems, thing.label is not None)
 
 
 def scan_problems(scan: Scan) -> list[str]:
@@ -182,21 +185,27 @@ def validate(
             yield SplitReport(split, 0, 0, 0, 0, (f"split {split}: {error}",))
             continue
         names = [source.name(index) for index in range(len(source))]
-        found = list(watch(examine(source, workers=workers), f"reading {split}", len(source)))
+        with collected_notices() as said:
+            found = list(watch(examine(source, workers=workers), f"reading {split}", len(source)))
         problems = [] if partial else count_problems(label_map, source.split or split, names)
-        yield tally(split, found, problems)
+        yield tally(split, found, problems, said)
 
 
-def tally(split: str, found: Sequence[Finding], problems: Sequence[str] = ()) -> SplitReport:
+def tally(
+    split: str, found: Sequence[Finding], problems: Sequence[str] = (), notices: Iterable[str] = ()
+) -> SplitReport:
     """What was found in a split, or in its first scans or photographs.
 
     Args:
         split: its name.
         found: of `examine`.
         problems: of the split as a whole.
+        notices: what was told while the samples were read.
     """
     elements, no_returns, labelled = (
         sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")
     )
-    every = (*problems, *(what for one in found for what in one.problems))
+    silent = labelled == 0 and any(one.labels for one in found)
+    problems = [*problems, *([f"split {split}: has labels, but not one element has a class"] if silent else [])]
+    every = (*problems, *(what for one in found for what in one.problems), *sorted(set(notices)))
     return SplitReport(split, len(found), elements, no_returns, labelled, every)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +44,49 @@ class Output:
 
 
 OUT = Output()
+
+
+MOST_NOTICES = 20
+"""So many of one kind are printed; of the others, how many they are."""
+
+
+@contextmanager
+def notices_as_lines() -> Iterator[None]:
+    """Print every `Notice`, once, as ``warning: FILE: ...`` on standard error; of many of one kind the first ones.
+
+    Other warnings look as Python has them.
+    """
+    from rangeseg.notices import Notice
+
+    seen: set[str] = set()
+    kinds: Counter[str] = Counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        shown = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            text = str(message)
+            if not issubclass(category, Notice):
+                shown(message, category, *place, **more)
+            elif text not in seen:
+                seen.add(text)
+                kind = re.sub(r"[\d.,]+", "N", text.partition(": ")[2] or text)
+                kinds[kind] += 1
+                if kinds[kind] <= MOST_NOTICES:
+                    say(f"warning: {text}", "yellow")
+
+        warnings.showwarning = show
+        try:
+            yield
+        finally:
+            for kind, count in kinds.items():
+                if count > MOST_NOTICES:
+                    say(f"warning: {count - MOST_NOTICES} more files like the last: {kind}", "yellow")
+
+
+def say(words: str, style: str) -> None:
+    """Print one line to standard error."""
+    console(stderr=True).print(words, style=style, soft_wrap=True)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -139,9 +186,13 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
         rows.add_row(name, "absent" if value is None else f"{100 * value:.2f}")
     OUT.print(rows)
     for distance, values in result["by_distance"].items():
-        shown = "none" if values["mean_iou"] is None else f"{100 * values['mean_iou']:.2f}"
-        OUT.print(f"{distance:>10}: mIoU {shown}")
+        OUT.print(f"{distance:>10}: mIoU {_percent(values['mean_iou'])}")
     if official:
         OUT.print(f"official rule (absent classes count 0): mIoU {100 * result['official_mean_iou']:.2f}")
     present = f"{len(result['classes_present'])} classes present"
-    OUT.print(f"mIoU {100 * result['mean_iou']:.2f} over {present}, accuracy {100 * result['accuracy']:.2f}")
+    mean, accuracy = (_percent(result[name]) for name in ("mean_iou", "accuracy"))
+    OUT.print(f"mIoU {mean} over {present}, accuracy {accuracy}")
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.2f}"

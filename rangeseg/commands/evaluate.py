@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import add_trust, print_report, progress
+from rangeseg.commands.console import OUT, add_trust, print_report, progress
 from rangeseg.files import write_atomically
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace, rank: Rank) -> None:
     from rangeseg.evaluation.evaluate import report
     from rangeseg.inference.run import Run
+    from rangeseg.inference.run_fit import RunFit
     from rangeseg.inference.scoring import open_views, score_run
 
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
@@ -45,7 +46,8 @@ def _evaluate(arguments: argparse.Namespace, rank: Rank) -> None:
     split = arguments.split or run.config.evaluation.split
     kind = run.experiment.dataset
     views = open_views(run, split)
-    scores = score_run(run, views, rank=rank, watch=progress)
+    fit = RunFit(run)
+    scores = score_run(run, views, rank=rank, watch=progress, fit=fit)
     if rank.number:
         return
     result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
@@ -53,6 +55,8 @@ def _evaluate(arguments: argparse.Namespace, rank: Rank) -> None:
     print_report(result, title, official=arguments.official)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
+    for line in fit.verdict(anyway=arguments.anyway):
+        OUT.print(line, soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"
     )
+    parser.add_argument("--anyway", action="store_true", help="exit with 0 even if most scans do not fit the run")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
     add_trust(parser)

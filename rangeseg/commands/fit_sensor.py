@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, table
+from rangeseg.commands.fields import add_fields, asked_fields
 
 EXAMPLES = (
     "rangeseg fit-sensor scans/ --out my_sensor.yaml --png my_sensor.png",
@@ -19,7 +20,13 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.benchmark.projections import points_per_ms
 
     fitted, scans, labels = fit(
-        arguments.scans, arguments.out, png=arguments.png, most=arguments.most, name=arguments.name
+        arguments.scans,
+        arguments.out,
+        png=arguments.png,
+        most=arguments.most,
+        name=arguments.name,
+        fields=asked_fields(arguments),
+        rows=arguments.rows,
     )
     projections = candidates(fitted, arguments.beside)
     lines = compare(projections, scans, labels)
@@ -42,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("scans", nargs="+", type=Path, help="scan files of one sensor, or folders with scan files")
     parser.add_argument("--out", type=Path, required=True, help="output: the YAML of the sensor")
+    add_fields(parser)
     parser.add_argument("--png", type=Path, help="draw the beams and one scan in each projection")
     parser.add_argument("--beside", nargs="+", default=[], help="shipped sensors, or sensor YAMLs, to compare with")
+    parser.add_argument("--rows", type=int, help="the number of beams, where the scans leave it in doubt")
     parser.add_argument("--most", type=int, default=8, help="maximum number of scans to read")
     parser.add_argument("--name", help="the name of the sensor")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, add_trust, progress
+from rangeseg.commands.fields import add_fields, with_fields
 
 FIRST = (
     "No run given: using the small network that ships with rangeseg. It was trained on synthetic streets and "
@@ -36,8 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
         OUT.print(FIRST, soft_wrap=True)
     elif run is None:
         raise ValueError("There is nothing to predict. Give scans or a folder of them, with --run RUN in front.")
-    names = ("split", "zip", "partial", "overwrite", "workers", "device", "compile", "overrides", "trust")
-    options = {name: getattr(arguments, name) for name in names}
+    names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust")
+    options = {name: getattr(arguments, name) for name in names} | {"overrides": with_fields(arguments)}
     for line in predict_inputs(run, inputs, arguments.out, watch=progress, **options):
         OUT.print(line, soft_wrap=True)
 
@@ -92,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--run", type=Path, help="run folder, checkpoint or exported file")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="output folder for the labels")
+    add_fields(parser)
     parser.add_argument("--drive", type=Path, help="label the scans of this drive, with votes of the scans around each")
     parser.add_argument("--votes", type=int, default=2, help="with --drive: scans before and behind that vote")
     parser.add_argument("--poses", type=Path, help="with --drive: folder that `rangeseg poses` wrote")
@@ -99,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="label all scans or photographs of this split")
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
     parser.add_argument("--partial", action="store_true", help="pack an incomplete split")
+    parser.add_argument("--anyway", action="store_true", help="exit with 0 even if most scans do not fit the run")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing complete predictions")
     parser.add_argument(
         "--workers",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, add_trust, progress
+from rangeseg.commands.fields import add_fields, asked_fields
 
 if TYPE_CHECKING:
     from rangeseg.vis.explorer import Explorer
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         look(Path(first), arguments)
         return
     names = ("labels", "run", "prediction", "dataset", "png", "overrides", "trust")
-    work(Path(first), **{name: getattr(arguments, name) for name in names})
+    work(Path(first), fields=asked_fields(arguments), **{name: getattr(arguments, name) for name in names})
     if arguments.png:
         OUT.print(f"picture: {arguments.png}", soft_wrap=True)
 
@@ -64,7 +65,9 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
     given, own = {"predictions": arguments.prediction}, {"overrides": arguments.overrides, "trust": arguments.trust}
     if not first_is_folder(str(path)):
         names = ("labels", "run", "prediction", "dataset")
-        explorer = explore_file(path, **{name: getattr(arguments, name) for name in names}, **own)
+        explorer = explore_file(
+            path, fields=asked_fields(arguments), **{name: getattr(arguments, name) for name in names}, **own
+        )
     elif arguments.labels or arguments.run:
         raise ValueError(
             f"{path}: --labels and --run are for a single scan. A run over a dataset is shown by its own name: "
@@ -106,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="for a perturbation: the config whose data it is drawn on")
     parser.add_argument("--seed", type=int, default=0, help="for a perturbation: seed of the random numbers")
     parser.add_argument("--labels", type=Path, help="the label file; default: found by the official layout")
+    add_fields(parser)
     parser.add_argument("--run", type=Path, help="predict with this run")
     parser.add_argument("--prediction", type=Path, help="a label file; for a dataset folder, a folder of label files")
     parser.add_argument("--split", help="split of the run or dataset")

@@ -8,6 +8,7 @@ from operator import add
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.fields import add_fields, with_fields
 from rangeseg.files import write_atomically
 
 EXAMPLES = (
@@ -22,10 +23,10 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.config import read_config
     from rangeseg.engine.experiment import Experiment
 
-    config = read_config(arguments.config, [*arguments.overrides, "runtime.out=.", "optim.steps=1"])
+    config = read_config(arguments.config, [*with_fields(arguments), "runtime.out=.", "optim.steps=1"])
     views = plain_views(config, arguments.split, arguments.frames)
     parts = progress(tallies(views, workers=arguments.workers), "measuring", len(views))
-    words = [str(arguments.config), *arguments.overrides, "--split", arguments.split]
+    words = [str(arguments.config), *with_fields(arguments), "--split", arguments.split]
     words += ["--frames", arguments.frames] if arguments.frames else []
     words += ["--of", arguments.of] if arguments.of != "elements" else []
     text = statistics_yaml(Experiment(config), reduce(add, parts), of=arguments.of, words=words)
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("config", help="the config whose views are measured; key.path=value overrides its keys")
+    add_fields(parser)
     parser.add_argument("--split", default="train", help="train, val or test")
     parser.add_argument("--frames", help="use only this list of the split: a file, or the name of a shipped list")
     parser.add_argument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, progress, table
+from rangeseg.commands.fields import add_fields, with_fields
 from rangeseg.files import write_atomically
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.apps.validate import validate as work
     from rangeseg.engine.experiment import Experiment
 
-    config = dataset_config(arguments.dataset, arguments.root, arguments.overrides)
+    config = dataset_config(arguments.dataset, arguments.root, with_fields(arguments))
     name = Experiment(config).label_map.dataset
     reports: list[SplitReport] = []
     seen = _Seen()
@@ -94,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("dataset", help="the name of a dataset, or a config; key.path=value overrides its keys")
     parser.add_argument("--root", help="folder of the dataset; default: data.root of the config")
+    add_fields(parser)
     parser.add_argument("--split", nargs="+", default=[], help="check only these splits; default: all")
     parser.add_argument(
         "--partial", action="store_true", help="accept an incomplete dataset: do not check official counts"

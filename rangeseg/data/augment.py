@@ -110,8 +110,8 @@ class Motion:
         flat = np.ascontiguousarray(scan.xyz, np.float32).reshape(-1)
         move(flat, self.matrix.astype(np.float32), self.shift.astype(np.float32), xyz.reshape(-1))
         if self.dropped == 0:
-            return Scan(xyz, scan.remission, scan.ring, scan.label)
+            return Scan(xyz, scan.remission, scan.ring, scan.label, scan.where)
         kept = np.empty(len(scan), np.intp)
         kept = kept[: drop(np.uint64(self.seed), self.dropped, xyz.reshape(-1), kept)]
         ring, label = (None if field is None else field.take(kept) for field in (scan.ring, scan.label))
-        return Scan(xyz[: len(kept)], scan.remission.take(kept), ring, label)
+        return Scan(xyz[: len(kept)], scan.remission.take(kept), ring, label, scan.where)

@@ -12,7 +12,7 @@ and predictions are called after the token that the tables give it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -117,13 +117,19 @@ class NuScenes(ScanPairs):
         return self._tokens[self.name(index)]
 
     @staticmethod
-    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
+    def read(
+        scan: Path,
+        label: Path | None = None,
+        *,
+        label_map: LabelMap | None = None,
+        fields: Mapping[str, str | None] | None = None,
+    ) -> Scan:
         """Read a scan file, and its label file if given.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.
         """
-        return read_scan(scan, labels=label, label_map=label_map, label_dtype="uint8")
+        return read_scan(scan, labels=label, label_map=label_map, label_dtype="uint8", fields=fields)
 
 
 def _find_version(root: Path, split: str) -> str:

@@ -85,7 +85,9 @@ class PandaSet(ScanPairs):
         return pairs
 
     @staticmethod
-    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
+    def read(  # type: ignore[override] # the names of its columns are known
+        scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None
+    ) -> Scan:
         """Read a scan of the rotating sensor in its own frame, intensity divided by 255, and its labels if given.
 
         Raises:
@@ -102,7 +104,7 @@ class PandaSet(ScanPairs):
                 f"{label}: {len(raw)} labels for {len(kept)} points of {scan}; give the labels of this scan."
             )
         train = None if raw is None or label_map is None else label_map.to_train(raw[kept].astype(np.int64))
-        return Scan(xyz.astype(np.float32), (table["i"][kept] / 255).astype(np.float32), label=train)
+        return Scan(xyz.astype(np.float32), (table["i"][kept] / 255).astype(np.float32), label=train, where=str(scan))
 
 
 def read_classes(label: Path, scan: Path) -> NDArray[np.uint32]:

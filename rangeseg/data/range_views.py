@@ -15,6 +15,7 @@ from rangeseg.data.augment import Augmentation
 from rangeseg.data.dataset import ScanSource
 from rangeseg.projection.beam import BeamProjection
 from rangeseg.projection.range_image import CHANNELS, RangeImage, normalisation
+from rangeseg.scan_formats.checks import guarded
 from rangeseg.types import Sample, Scan, View
 
 
@@ -104,7 +105,7 @@ class RangeViews:
         Returns:
             A view without a batch axis.
         """
-        scan = self.source.scan(index)
+        scan = guarded(self.source.scan(index))
         if not self.labelled:
             scan = replace(scan, label=None)
         projection = self.projection
@@ -121,6 +122,6 @@ class RangeViews:
 
     def sample(self, index: int) -> Sample:
         """Scan `index` for evaluation: not augmented, with the way back to its points and their labels."""
-        image = self.projection(self.source.scan(index))
+        image = self.projection(guarded(self.source.scan(index)))
         view = image.view(self.channels, self.mean, self.std)
         return Sample(self.name(index), view, image, image.scan.label, image.range)

@@ -30,7 +30,9 @@ class ScanFolder(OwnClasses, ScanPairs):
         splits: split -> its folders, instead of those that the YAML names.
         scans: pattern of the scans' files; see `rangeseg.data.patterns`.
         label_scans: pattern of the labels' files.
-        label_dtype: of labels that are bare integers, one a point. ``.label`` files are KITTI's, whatever it says.
+        label_dtype: of labels that are bare integers, one a point. ``.label`` files are KITTI's, whatever it says, and
+            ``.npy`` files tell it themselves.
+        fields: what the scans' columns are, see `rangeseg.scan_formats.fields`.
         frames: only these scans: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
@@ -49,12 +51,13 @@ class ScanFolder(OwnClasses, ScanPairs):
         splits: Mapping[str, Sequence[str]] | None = None,
         scans: str = "scans/*",
         label_scans: str = "labels/{name}.label",
-        label_dtype: Literal["uint8", "uint16", "uint32"] = "uint32",
+        label_dtype: Literal["uint8", "uint16", "uint32", "int32", "int64"] = "uint32",
+        fields: Mapping[str, str | None] | None = None,
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         self._classes, self._splits = classes, splits
-        self._label_dtype = label_dtype
+        self._label_dtype, self._fields = label_dtype, fields
         self._patterns = Patterns(scans, label_scans, "scans", ("scans/*.pcd", "labels/{name}.label"))
         super().__init__(root, split, frames=frames, labels=labels)
 
@@ -67,16 +70,21 @@ class ScanFolder(OwnClasses, ScanPairs):
         return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.kind)
 
     def read_by(self) -> dict[str, Any]:
-        """`label_dtype`."""
-        return {"label_dtype": self._label_dtype}
+        """`label_dtype` and `fields`."""
+        return {"label_dtype": self._label_dtype, "fields": self._fields}
 
     @staticmethod
     def read(
-        scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None, label_dtype: str = "uint32"
+        scan: Path,
+        label: Path | None = None,
+        *,
+        label_map: LabelMap | None = None,
+        label_dtype: str = "uint32",
+        fields: Mapping[str, str | None] | None = None,
     ) -> Scan:
         """Read a scan file, and its label file if given.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.
         """
-        return read_scan(scan, labels=label, label_map=label_map, label_dtype=label_dtype)
+        return read_scan(scan, labels=label, label_map=label_map, label_dtype=label_dtype, fields=fields)

@@ -8,9 +8,9 @@ A scan is called ``SS/FFFFFF`` everywhere: in lists, reports and predictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rangeseg.data.lists import read_names
 from rangeseg.data.scan_pairs import Pair, ScanPairs
@@ -31,6 +31,7 @@ class SemanticKitti(ScanPairs):
             ``resource("datasets", "semantic_kitti", "splits", "train_10pct_uniform.txt")`` and beside it.
         labels: read labels. With False, a training scan needs no label file, and none is opened.
         label_map: the classes; default: SemanticKITTI's. Another dataset in this layout brings its own.
+        fields: what the scans' columns are, where they are others, see `rangeseg.scan_formats.fields`.
 
     Raises:
         ValueError: a folder, sequence, split or scan that is asked for is not there.
@@ -48,8 +49,9 @@ class SemanticKitti(ScanPairs):
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
         label_map: LabelMap | None = None,
+        fields: Mapping[str, str | None] | None = None,
     ) -> None:
-        self._sequences = sequences
+        self._sequences, self._fields = sequences, fields
         super().__init__(root, split, frames=frames, labels=labels, label_map=label_map)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
@@ -68,6 +70,10 @@ class SemanticKitti(ScanPairs):
         if not pairs:
             raise ValueError(f"{folder}: sequences {', '.join(chosen)} have no scans in velodyne/; unpack them again.")
         return pairs
+
+    def read_by(self) -> dict[str, Any]:
+        """`fields`."""
+        return {"fields": self._fields}
 
     def label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
         """Where the labels of a scan belong, below the folder of sequences; None where they are hidden."""

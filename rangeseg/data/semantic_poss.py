@@ -7,6 +7,7 @@ root/sequences/SS/velodyne/FFFFFF.bin     float32 x, y, z (metres), intensity of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -33,16 +34,23 @@ class SemanticPOSS(SemanticKitti):
     labels_in: ClassVar[str] = "the dataset's labels"
 
     @staticmethod
-    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
+    def read(
+        scan: Path,
+        label: Path | None = None,
+        *,
+        label_map: LabelMap | None = None,
+        fields: Mapping[str, str | None] | None = None,
+    ) -> Scan:
         """Read a scan with intensity divided by 255, its rows if ``tag/`` exists, and its labels if given.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.
         """
-        points = read_scan(scan, labels=label, label_map=label_map)
+        fields = {"remission": "remission/255"} | dict(fields or {})
+        points = read_scan(scan, labels=label, label_map=label_map, fields=fields)
         tag = scan.parent.parent / "tag" / f"{scan.stem}.tag"
         ring = _read_rows(tag, len(points)) if tag.is_file() else None
-        return replace(points, remission=points.remission / np.float32(255), ring=ring)
+        return replace(points, ring=ring)
 
 
 def _read_rows(path: Path, points: int) -> NDArray[np.int32]:

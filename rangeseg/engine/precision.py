@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from rangeseg.notices import notify
 
 DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -26,7 +27,7 @@ def usable_precision(wanted: str, accelerator: str) -> str:
     kind = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     if wanted == "32-true" or _has(wanted, kind):
         return wanted
-    warnings.warn(f"runtime.precision {wanted}: this hardware does not support it; training in 32-true.", stacklevel=2)
+    notify(f"runtime.precision {wanted}: this hardware does not support it; training in 32-true.")
     return "32-true"
 
 

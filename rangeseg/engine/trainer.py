@@ -96,6 +96,7 @@ class Trainer:
         data = config.data
         self.channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
         self.step, self.best = 0, -1.0
+        self.statistics: dict[str, Any] | None = None  # of the training scans
         self._guard = LossGuard(fabric.device, config.runtime.log_every, lambda value: self._reduce(value, "max"))
 
     def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
@@ -112,14 +113,12 @@ class Trainer:
         generator = torch.Generator().manual_seed(self._seed())
         self._set_learning_rate()
         self.optimizer.zero_grad()
-        parts = self.config.optim.accumulate
-        losses: dict[str, Tensor] = {}
+        parts, losses = self.config.optim.accumulate, dict[str, Tensor]()
         for x in chunks(labelled, parts):
             add(losses, self.supervised_loss(x), parts, self.fabric.backward)
         for a, b in zip(*(chunks(view, parts) for view in unlabelled or ((), ())), strict=True):
             add(losses, self.consistency_loss(generator, a, b), parts, self.fabric.backward)
-        if self.config.optim.clip is not None:
-            norm = self.config.optim.clip
+        if (norm := self.config.optim.clip) is not None:
             self.fabric.clip_gradients(self.student, self.optimizer, max_norm=norm, error_if_nonfinite=False)
         self.optimizer.step()
         self._average_buffers(self.network)
@@ -188,14 +187,13 @@ class Trainer:
             Stopped: `request` has a signal; `logger.last` is written.
             NotFiniteError: a loss is NaN or infinite; nothing is saved after it.
         """
-        runtime, steps = self.config.runtime, self.config.optim.steps
+        runtime, steps, every = self.config.runtime, self.config.optim.steps, self.config.evaluation.every
         with logger.progress(self.step, steps) as progress:
             while self.step < steps:
                 labelled, a, b = next(batches)
                 self._guard.reading(self.step, (name for batch in (labelled, a, b) if batch for name in batch.names))
-                losses = self.train_step(
-                    self._on_device(labelled), (self._on_device(a), self._on_device(b)) if a and b else None
-                )
+                unlabelled = (self._on_device(a), self._on_device(b)) if a and b else None
+                losses = self.train_step(self._on_device(labelled), unlabelled)
                 self.step += 1
                 last = self.step == steps
                 if not last and (number := request.agreed(self.fabric, due=self.step % runtime.log_every == 0)):
@@ -207,11 +205,11 @@ class Trainer:
                 if last or self.step % runtime.log_every == 0:
                     self._guard.check(logger.last)
                     logger.scalars(self.step, {k: float(v) for k, v in losses.items()} | {"lr": self._learning_rate()})
-                if last or (self.config.evaluation.every and self.step % self.config.evaluation.every == 0):
-                    self._evaluate(logger, evaluate)
-                if last or self.step % runtime.checkpoint_every == 0:
+                if due := last or self.step % runtime.checkpoint_every == 0:  # before an evaluation, which may fail
                     self._guard.check(logger.last)
                     self.save(logger.last)
+                if (last or (every and self.step % every == 0)) and self._evaluate(logger, evaluate) and due:
+                    self.save(logger.last)  # with the new best score
                 progress(self.step, losses)
 
     def update_bn(self, batches: Iterator[Batches]) -> None:
@@ -231,6 +229,7 @@ class Trainer:
             "teacher": self.teacher.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
+            "statistics": self.statistics,
         }
         if self.fabric.is_global_zero:
             write_checkpoint(path, state, self.config)
@@ -256,13 +255,14 @@ class Trainer:
         except RuntimeError as error:
             raise ValueError(f"{path}: holds a different network from that of this config: {error}") from error
 
-    def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluated]) -> None:
+    def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluated]) -> bool:
+        self._guard.check(logger.last)
         result = evaluate()
         logger.scalars(self.step, result.metrics)
-        if result.score > self.best:
+        if improved := result.score > self.best:
             self.best = result.score
-            self._guard.check(logger.last)
             self.save(logger.best)
+        return improved
 
     def _seed(self) -> int:
         key = f"{self.config.runtime.seed}/{self.step}/{self.fabric.global_rank}"

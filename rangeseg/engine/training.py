@@ -70,6 +70,7 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
         experiment = Experiment(config)
         data = TrainingData.open(experiment)
         trainer = _make_trainer(experiment, fabric, resume=there if resume == "auto" else resume)
+        trainer.statistics = data.statistics
         result = _train(experiment, trainer, data)
     if not fabric.is_global_zero:
         return None
@@ -108,6 +109,11 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData) -> dict
         batches = _batches(stack, config, fabric, data, trainer.step)
         trainer.fit(batches, logger, evaluate, stack.enter_context(StopRequest()))
     return reports[-1] if reports else _validate(experiment, trainer, data).report
+
+
+def _known(values: dict[str, float | None]) -> dict[str, float]:
+    """Without those that no labelled element tells."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingData, position: int) -> Iterator[Batches]:
@@ -165,8 +171,8 @@ def _log_validation(
     if trainer.fabric.is_global_zero:
         logger.picture(step, "confusion", confusion_picture(validation.scores.overall.state, label_map.names))
     result = validation.report
-    overall = {"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]}
+    overall = _known({"mean_iou": result["mean_iou"], "accuracy": result["accuracy"]})
     if last:
         logger.hyperparameters(asdict(experiment.config), overall)
-    per_class = {f"iou/{name}": value for name, value in result["iou"].items() if value is not None}
-    return Evaluated(result["mean_iou"], overall | per_class)
+    per_class = _known({f"iou/{name}": value for name, value in result["iou"].items()})
+    return Evaluated(overall.get("mean_iou", 0.0), overall | per_class)

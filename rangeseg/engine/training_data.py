@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
+
+import numpy as np
 
 from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.concat import ConcatViews
 from rangeseg.data.dataset import Dataset
 from rangeseg.data.loading import Views
+from rangeseg.data.scan_statistics import MOST_SCANS, measure
 from rangeseg.data.sparse import SparseLabels
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import ScanInput, WholeViews
 from rangeseg.labels import LabelMap
 from rangeseg.registry import ConfigError, did_you_mean
+from rangeseg.scan_formats.checks import guarded
+from rangeseg.types import IGNORE
 
 NOTHING = "none"
 """What `data.labelled` (or `data.unlabelled`) is where only `data.labelled_from` (`data.unlabelled_from`) counts."""
@@ -31,16 +37,54 @@ class TrainingData:
     labelled: Views
     unlabelled: Views
     validation: Dataset
+    statistics: dict[str, Any] | None
+    """Of the scans, see `rangeseg.data.scan_statistics`; None for photographs."""
 
     @staticmethod
     def open(experiment: Experiment) -> TrainingData:
         """Open the labelled, unlabelled and validation data of an experiment.
 
         Raises:
-            ConfigError: a part of it is missing, or does not fit the others.
+            ConfigError: a part of it is missing, does not fit the others, or has no labelled element.
         """
         labelled, unlabelled = _open(experiment, "labelled"), _open(experiment, "unlabelled")
-        return TrainingData(labelled, unlabelled, experiment.open(experiment.config.evaluation.split))
+        validation = experiment.open(experiment.config.evaluation.split)
+        _refuse_without_labels("data.labelled", [part.source for part in _parts(labelled)])
+        _refuse_without_labels("evaluation.split", [validation])
+        return TrainingData(labelled, unlabelled, validation, _measured(experiment, labelled, unlabelled))
+
+
+def _parts(views: Any) -> Sequence[Any]:
+    """The views that are joined, or they themselves."""
+    return views.parts if isinstance(views, ConcatViews) else [views]
+
+
+def _refuse_without_labels(key: str, sources: Sequence[Any]) -> None:
+    """Nothing could be learnt, or scored; usually the first scan or photograph settles it.
+
+    Raises:
+        ConfigError: no element of any source has a class.
+    """
+    for source in sources:
+        read = source.item if isinstance(source, Dataset) else source.scan
+        labels = (read(index).label for index in range(len(source)))
+        if any(label is not None and (label != IGNORE).any() for label in labels):
+            return
+    count = sum(len(source) for source in sources)
+    raise ConfigError(
+        f"{key}: none of its {count} scans or photographs has a labelled point or pixel. Check that the labels and "
+        "classes are those of the dataset; `rangeseg validate` reads every file."
+    )
+
+
+def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
+    """The statistics of some scans of all views."""
+    if experiment.dataset.kind != "scan":
+        return None
+    sources = [part.source for whole in views for part in _parts(whole)]
+    scans = [(source, index) for source in sources for index in range(len(source))]
+    chosen = [scans[k] for k in np.unique(np.linspace(0, len(scans) - 1, MOST_SCANS).astype(int))]
+    return measure(guarded(source.scan(index)) for source, index in chosen)
 
 
 def _open(experiment: Experiment, kind: Kind) -> Views:

@@ -5,7 +5,7 @@ Shapes: N elements, H rows, W columns, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -56,15 +56,42 @@ def segment(
         num_classes: K.
         device: where the network is.
         batch: views per forward pass.
+
+    Raises:
+        ValueError: the network's answer holds nan.
     """
     for group in in_groups(samples, batch, lambda sample: sample.view.image.shape):
         images = torch.stack([sample.view.image for sample in group]).to(device)
         with torch.inference_mode():
             logits = network(images)
+        check_answer(nan_answers(logits).cpu(), [sample.name for sample in group])
         predictions = argmax_uint8(logits)
         answers = answer(logits, back_projection) if back_projection.reads_logits else predictions
         for sample, pixels, each in zip(group, predictions, answers, strict=True):
             yield Segmented(sample, pixels, back_projection(sample.raster, each, num_classes))
+
+
+def nan_answers(logits: Tensor) -> Tensor:
+    """(B, K, H, W) logits -> (B,) bool on their device: there is a nan among them. A maximum is nan if one value is."""
+    return logits.amax((1, 2, 3)).isnan()
+
+
+def check_answer(nan: Tensor, names: Sequence[str]) -> None:
+    """Refuse answers that no label may be made of: the largest of logits with a nan among them is any class.
+
+    Args:
+        nan: (B,) of `nan_answers`, on the CPU.
+        names: of the B scans or photographs.
+
+    Raises:
+        ValueError: there are such answers; it names the first.
+    """
+    if nan.any():
+        raise ValueError(
+            f"{names[int(nan.to(torch.uint8).argmax())]}: the network's answer holds nan, so its labels would mean "
+            "nothing. Its weights or runtime.precision are broken: try runtime.precision=32-true, or an earlier "
+            "checkpoint."
+        )
 
 
 def answer(logits: Tensor, back_projection: BackProjection) -> np.ndarray:

@@ -130,7 +130,8 @@ def write_weights(run: Run, path: Path) -> None:
     """
     if isinstance(run.network, ExportedNetwork):
         raise ValueError(f"{path}: an exported file has no weights to write; give the run that it was made from.")
-    write_checkpoint(path, {"teacher": run.network.state_dict()}, run.config)
+    state = {"teacher": run.network.state_dict()} | ({"statistics": run.statistics} if run.statistics else {})
+    write_checkpoint(path, state, run.config)
 
 
 def compare(own: Segmenter, other: Segmenter, things: Iterable[Thing]) -> Agreement:
@@ -229,6 +230,7 @@ def describe(run: Run) -> dict[str, Any]:
         "stride": list(run.network.stride),
         "projection": dict(config.data.projection) if isinstance(run.experiment.input, ScanInput) else None,
         "config": write_config(config),
+        "statistics": run.statistics,
     }
 
 

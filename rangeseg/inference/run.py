@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,6 +39,9 @@ class Run:
     experiment: Experiment
     network: Network
     device: torch.device
+    statistics: Mapping[str, Any] | None = None
+    """Of the training scans, see `rangeseg.data.scan_statistics`; None of photographs, and where nobody measured them.
+    """
 
     @property
     def config(self) -> Config:
@@ -70,7 +74,7 @@ class Run:
         if path.suffix in EXPORTED:
             exported = read_exported(path, device=device, trust=trust is True)
             config = config_from_yaml(exported.description["config"], overrides, trust=trust, source=str(path))
-            return Run(Experiment(config), exported, exported.device)
+            return Run(Experiment(config), exported, exported.device, exported.description.get("statistics"))
         chosen = choose_device(device)
         state = read_checkpoint(path)
         experiment = Experiment(config_from_yaml(state["config"], overrides, trust=trust, source=str(path)))
@@ -79,7 +83,12 @@ class Run:
             network.load_state_dict(state["teacher"])
         except (RuntimeError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: its weights are not those of the network that its config describes.") from error
-        return Run.of(experiment, network, chosen)
+        if broken := [name for name, weight in network.state_dict().items() if weight.isnan().any()]:
+            raise ValueError(
+                f"{path}: {len(broken)} weights hold nan, the first {broken[0]}. Training diverged: take an "
+                "earlier checkpoint of the run, such as best.pt, or train with a lower optim.lr."
+            )
+        return replace(Run.of(experiment, network, chosen), statistics=state.get("statistics"))
 
     @staticmethod
     def of(experiment: Experiment, network: Network, device: torch.device) -> Run:

@@ -8,11 +8,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from rangeseg.data.range_views import RangeViews
 from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, Counted, Scores, add_up, count_sample
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.inference.distributed import Rank
 from rangeseg.inference.run import Run
+from rangeseg.inference.run_fit import RunFit
 from rangeseg.inference.segmenter import Labels, Segmenter, Thing
+from rangeseg.projection.checks import look_oneself
 from rangeseg.types import Sample
 
 Watch = Callable[[Iterable[int], str, int], Iterable[int]]
@@ -39,6 +42,7 @@ def score_run(
     *,
     rank: Rank | None = None,
     by_sample: bool = False,
+    fit: RunFit | None = None,
     watch: Watch = lambda indices, word, total: indices,
 ) -> Scores:
     """Count what the run's teacher says of every element, as `Segmenter.stream` labels: threads read, project and vote.
@@ -49,6 +53,7 @@ def score_run(
         rank: one of the processes that share the work; the scores are of all of them.
         by_sample: keep each sample's own counts; of one process alone.
         watch: shows the progress, in the first process.
+        fit: looks at every scan of this process.
 
     Raises:
         ValueError: a sample has no labels, or there are none.
@@ -62,7 +67,11 @@ def score_run(
         return count_sample(cast(Sample, sample), labels, classes, distances=True)
 
     indices = mine if rank.number else watch(mine, "evaluating", len(mine))
-    counted = Segmenter(run).stream(indices, views.sample, write, batch=run.config.evaluation.batch)
+    segmenter = Segmenter(run)
+    segmenter.fit = fit or segmenter.fit
+    if isinstance(views, RangeViews):
+        look_oneself(views.projection)
+    counted = segmenter.stream(indices, views.sample, write, batch=run.config.evaluation.batch)
     scores = add_up(counted, classes, by_sample=by_sample)
     return scores if rank.world == 1 else _sum(scores, rank)
 

@@ -20,15 +20,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rangeseg.evaluation.argmax import argmax_on_device
-from rangeseg.evaluation.evaluate import answer
+from rangeseg.evaluation.evaluate import answer, check_answer, nan_answers
 from rangeseg.inference.given import Given, Thing, as_thing
 from rangeseg.inference.run import Run
+from rangeseg.inference.run_fit import RunFit
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_groups, in_order
 from rangeseg.photos.padded_image import PaddedImage
+from rangeseg.projection.checks import look_oneself
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.registry import Trust
-from rangeseg.types import Sample
+from rangeseg.scan_formats.checks import guarded
+from rangeseg.types import Sample, Scan
 
 Drawn = RangeImage | PaddedImage
 Labels = NDArray[np.uint8]
@@ -65,6 +68,9 @@ class Segmenter:
         self.run = run
         experiment = run.experiment
         self._projection: Any = experiment.input.rasteriser(run.network.stride)
+        look_oneself(self._projection)
+        self.fit = RunFit(run)
+        """What was found of the scans: they are looked at, and told of, when they are projected."""
         self._back_projection = experiment.back_projection
         self._network = experiment.inference_model(run.network, compile=compile)
 
@@ -105,13 +111,21 @@ class Segmenter:
     def project(self, thing: Thing) -> Drawn:
         """What the network reads: a scan's range image, or a photograph's padded one."""
         if isinstance(thing, Sample):
-            return cast(Drawn, thing.raster)
-        image: Drawn = self._projection(thing)
+            image = cast(Drawn, thing.raster)
+        else:
+            image = self._projection(guarded(thing) if isinstance(thing, Scan) else thing)
+        self.fit.look(image)
         return image
 
     def logits(self, image: Drawn) -> Tensor:
-        """(K, H, W) of a range image or padded image, on the run's device."""
-        return self._forward([self.view(image)])[0]
+        """(K, H, W) of a range image or padded image, on the run's device.
+
+        Raises:
+            ValueError: there is a nan among them.
+        """
+        logits = self._forward([self.view(image)])
+        check_answer(nan_answers(logits).cpu(), [_name_of(image)])
+        return logits[0]
 
     def label(self, image: Drawn, logits: Tensor) -> Labels:
         """(K, H, W) -> (N,) train ids of the elements."""
@@ -124,7 +138,7 @@ class Segmenter:
             given: a scan or a photograph, the file of one, or an array of its points or pixels; see `as_thing`.
 
         Raises:
-            ValueError: the file cannot be read, or the array has another shape.
+            ValueError: the file cannot be read, the array has another shape, or the network's answer holds nan.
         """
         image = self.project(as_thing(given, self.run.experiment))
         return self.label(image, self.logits(image))
@@ -150,6 +164,9 @@ class Segmenter:
 
         Yields:
             Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
+
+        Raises:
+            ValueError: the network's answer holds nan.
         """
         workers = self.workers if workers is None else workers
         side_by_side = self.run.device.type == "cpu" and workers > 0
@@ -189,22 +206,24 @@ class Segmenter:
             if not views:
                 yield from ((one, None) for one in group)
                 continue
-            answers = self._on_its_way(self._forward(views))
+            names = [_name_of(one.image) for one in group if one.image is not None]
+            answers = self._on_its_way(self._forward(views), names)
             yield from ((one, partial(_one_of, answers, index)) for index, one in enumerate(group))
 
-    def _on_its_way(self, logits: Tensor) -> Answer:
+    def _on_its_way(self, logits: Tensor, names: Sequence[str]) -> Answer:
         """(B, K, H, W) -> what waits, on any thread, until the answers have left the GPU; on a CPU they are there."""
         if logits.device.type != "cuda":
+            check_answer(nan_answers(logits), names)
             answers = answer(logits, self._back_projection)
             return lambda: answers
         wanted = logits.float() if self._back_projection.reads_logits else argmax_on_device(logits)
-        here = torch.empty(wanted.shape, dtype=wanted.dtype, pin_memory=True)
-        here.copy_(wanted, non_blocking=True)
+        here, nan = _leaving(wanted), _leaving(nan_answers(logits))
         arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep
         arrived.record(torch.cuda.current_stream(logits.device))
 
         def wait() -> NDArray[Any]:
             arrived.synchronize()
+            check_answer(nan, names)
             there: NDArray[Any] = here.numpy()
             return there
 
@@ -229,6 +248,17 @@ class Segmenter:
     def _answered(self, image: Drawn, answer: NDArray[Any]) -> Labels:
         labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)
         return labels
+
+
+def _leaving(values: Tensor) -> Tensor:
+    """A copy on the CPU that is there when the GPU has come so far."""
+    here = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return here.copy_(values, non_blocking=True)
+
+
+def _name_of(image: Drawn) -> str:
+    thing = image.scan if isinstance(image, RangeImage) else image.photo
+    return thing.where or "a scan or photograph"
 
 
 def _one_of(answers: Answer, index: int) -> NDArray[Any]:

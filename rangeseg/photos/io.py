@@ -1,6 +1,7 @@
 """Reading photographs and label images, and writing label images. Errors name the file and the fix.
 
-Pixels are taken as the file stores them: a camera's orientation tag turns neither the image nor its labels.
+A camera's EXIF tag Orientation turns an image and its label image as viewers show them. Where only one of the two has
+it, nobody can tell which way the labels go, and they are refused.
 Shapes: H rows, W columns.
 """
 
@@ -12,14 +13,16 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
+from rangeseg.notices import notify
 from rangeseg.types import Photo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -27,6 +30,19 @@ COLOUR_MODES = ("RGB", "L", "P", "RGBA", "CMYK")
 """What is read as 8-bit colour; grey becomes three equal channels, an alpha channel is left out."""
 LABEL_MODES = ("L", "P", "I;16")
 """What is read as raw ids: grey levels or palette indices."""
+LABEL_CURES = {
+    "RGBA": ", with an alpha channel that no label has: save it without",
+    "LA": ", with an alpha channel that no label has: save it without",
+    "1": ", which tells two values apart and no raw ids: save it as grey, each pixel its raw id",
+}
+"""What to do with modes that labels are sometimes saved in."""
+
+ORIENTATION = 0x0112
+TURNS = dict(enumerate(("upright", "mirrored", "turned by 180 degrees", "mirrored and turned by 180 degrees"), 1))
+TURNS |= dict(enumerate(("mirrored and turned by 90 degrees", "turned by 90 degrees"), 5))
+TURNS |= dict(enumerate(("mirrored and turned by 270 degrees", "turned by 270 degrees"), 7))
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF's tag, what its values mean, and those whose image lies on its side."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +75,20 @@ def read_photo(
         path: the image.
         labels: its label image.
         label_map: the dataset's classes; needed with `labels`.
-        read_labels: file -> (H, W) raw ids; default: `read_label_image`.
+        read_labels: file -> (H, W) raw ids; default: `read_label_image` with the classes' colours.
         shrink: makes both smaller, raw ids before they become train ids.
 
     Raises:
-        ValueError: a file is missing, damaged or of the wrong kind, the labels are of another size, or there are raw
-            ids the dataset does not have.
+        ValueError: a file is missing, damaged or of the wrong kind, the labels are of another size or turned another
+            way, or there are raw ids the dataset does not have.
     """
     image = read_image(path)
     if labels is not None and label_map is None:
         raise ValueError(f"{labels}: cannot be read without a label map; give label_map.")
-    raw = None if labels is None else (read_labels or read_label_image)(labels)
+    raw = None
+    if labels is not None and label_map is not None:
+        _check_orientation(path, labels)
+        raw = (read_labels or partial(read_label_image, colors=label_map.raw_colors))(labels)
     if raw is not None and raw.shape != image.shape[:2]:
         raise ValueError(
             f"{labels}: {raw.shape[0]} x {raw.shape[1]} pixels of labels (rows x columns) for the {image.shape[0]} x "
@@ -81,9 +100,9 @@ def read_photo(
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     if raw is None or label_map is None:
-        return Photo(image)
+        return Photo(image, where=str(path))
     try:
-        return Photo(image, label_map.to_train(raw))
+        return Photo(image, label_map.to_train(raw), str(path))
     except ValueError as error:
         raise ValueError(f"{labels}: {error}") from error
 
@@ -103,11 +122,13 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     return _read(path, COLOUR_MODES, "an 8-bit image in colour or grey")
 
 
-def read_label_image(path: str | Path) -> NDArray[np.integer]:
-    """Read an image of raw ids; of a palette PNG the indices, not the colours.
+def read_label_image(path: str | Path, colors: Mapping[int, tuple[int, int, int]] | None = None) -> NDArray[np.integer]:
+    """Read an image of raw ids; of a palette PNG the indices, unless its palette has the colours in another order.
 
     Args:
         path: PNG or another lossless format, in one of `LABEL_MODES`.
+        colors: raw id -> RGB colour. Where the palette shows these at other indices than the ids, and a used index has
+            no other colour, the colours count, and a `Notice` says so.
 
     Returns:
         (H, W) uint8, or uint16 where the file has 16 bits.
@@ -115,7 +136,8 @@ def read_label_image(path: str | Path) -> NDArray[np.integer]:
     Raises:
         ValueError: the file is missing, damaged or in another mode, or it is a JPEG.
     """
-    return _read(path, LABEL_MODES, "a PNG of raw ids, grey or with a palette", lossless=True)
+    shown = _read(path, LABEL_MODES, "a PNG of raw ids, grey or with a palette", lossless=True)
+    return _by_palette(path, shown, colors or {})
 
 
 def read_color_labels(path: str | Path, colors: Mapping[int, tuple[int, int, int]]) -> NDArray[np.integer]:
@@ -133,7 +155,7 @@ def read_color_labels(path: str | Path, colors: Mapping[int, tuple[int, int, int
     """
     shown = _read(path, (*LABEL_MODES, "RGB"), "a PNG of raw ids, or of the classes' colours in RGB", lossless=True)
     if shown.ndim == 2:
-        return shown
+        return _by_palette(path, shown, colors)
     packed = shown.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     known = {(r << 16) + (g << 8) + b: raw for raw, (r, g, b) in sorted(colors.items(), reverse=True)}
     values, places = np.unique(packed, return_inverse=True)
@@ -152,7 +174,8 @@ def read_size(path: str | Path) -> tuple[int, int]:
         ValueError: the file is missing or damaged.
     """
     with _opened(path, "an image") as image:
-        return image.height, image.width
+        turned = _orientation(image) in SIDEWAYS
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def write_label_image(path: str | Path, raw: NDArray[np.integer], palette: NDArray[np.uint8] | None = None) -> None:
@@ -184,9 +207,52 @@ def write_label_image(path: str | Path, raw: NDArray[np.integer], palette: NDArr
 def _read(path: str | Path, modes: tuple[str, ...], wanted: str, *, lossless: bool = False) -> NDArray:
     with _opened(path, wanted) as image:
         if image.mode not in modes or (lossless and image.format == "JPEG"):
-            raise ValueError(f"is {image.format} of mode {image.mode}")
+            raise ValueError(f"is {image.format} of mode {image.mode}{LABEL_CURES.get(image.mode, '')}")
         colour = modes is COLOUR_MODES and image.mode != "RGB"
-        return np.array(image.convert("RGB") if colour else image)
+        upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+        return np.array(upright.convert("RGB") if colour else upright)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF tag Orientation, 1 to 8; 1 where there is none."""
+    tag = image.getexif().get(ORIENTATION, 1)
+    return int(tag) if tag in range(1, 9) else 1
+
+
+def _check_orientation(path: str | Path, labels: str | Path) -> None:
+    tags = []
+    for file in (path, labels):
+        with _opened(file, "an image") as image:
+            tags.append(_orientation(image))
+    if tags[0] != tags[1]:
+        raise ValueError(
+            f"{path}: its EXIF tag Orientation is {tags[0]} ({TURNS[tags[0]]}), and that of {labels} is {tags[1]} "
+            f"({TURNS[tags[1]]}): nobody can tell which way the labels go. Save both upright, without the tag."
+        )
+
+
+def _by_palette(
+    path: str | Path, index: NDArray[np.integer], colors: Mapping[int, tuple[int, int, int]]
+) -> NDArray[np.integer]:
+    """Indices as raw ids: as they are, or by the palette's colours where these are the classes' in another order."""
+    with _opened(path, "an image") as image:
+        palette = [] if image.mode != "P" else np.array(image.getpalette(), np.uint8).reshape(-1, 3).tolist()
+    if not palette or all(color == [k, k, k] for k, color in enumerate(palette)):
+        return index
+    known = {tuple(color): raw for raw, color in sorted(colors.items(), reverse=True)}
+    used = np.unique(index).tolist()
+    own = [None if k in colors else k for k in used]  # an index without a colour of its own may stay
+    ids = [known.get(tuple(palette[k]), same) if k < len(palette) else None for k, same in zip(used, own, strict=True)]
+    moved = [k for k, raw in zip(used, ids, strict=True) if raw != k and tuple(colors.get(k, ())) != tuple(palette[k])]
+    if not moved or None in ids:
+        return index
+    notify(
+        f"{path}: its palette shows the classes' colours at other indices than their ids (the first at {moved[0]}); "
+        "the colours count."
+    )
+    table = np.zeros(max(used) + 1, np.uint16)
+    table[used] = np.array(ids, np.uint16)
+    return table[index]
 
 
 @contextmanager

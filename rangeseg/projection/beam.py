@@ -124,8 +124,7 @@ class BeamProjection:
         image = checked_image(
             scan, *project_points(xyz, (self.height, self.width), fov, sides, (NO_GIVEN, cells, beams))
         )
-        self._check(image, None)
-        return image
+        return self._check(image, None)
 
 
 def level(xyz: NDArray[np.float32], origin_m: Sequence[float], tilt_deg: Sequence[float]) -> NDArray[np.float32]:

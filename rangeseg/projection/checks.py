@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from rangeseg.projection.range_image import RangeImage
+from rangeseg.notices import notify
+from rangeseg.projection.range_image import Expected, RangeImage
+from rangeseg.types import Scan
 
 ENOUGH_RETURNS = 10_000
 """A scan of fewer points says nothing about its sensor."""
 
 NEAR_M = 3.0
 """Nearer points are often the vehicle's own, at inclinations no beam has."""
+
+LOOKED_AT = 20_000
+"""Points whose inclinations are compared with the field of view."""
+
+SAME_DEG = 0.01
+DOUBLED = 0.15
+"""Directions are the same within so many degrees; more points of a scan with one return a beam do not share theirs."""
 
 CLAMPED, FILLED, EMPTY_ROWS, EMPTY_COLUMNS = 0.05, 0.35, 0.25, 0.4
 """Shares of points beyond the field of view, of filled pixels and of empty rows and columns where a warning begins."""
@@ -74,26 +84,83 @@ class FitCheck:
     def __init__(self) -> None:
         self._done = False
 
-    def __call__(self, image: RangeImage, fov: tuple[float, float] | None, *, rows_found: int | None = None) -> None:
+    def __call__(
+        self, image: RangeImage, fov: tuple[float, float] | None, *, rows_found: int | None = None
+    ) -> RangeImage:
         """Look at an image unless one was looked at before.
 
         Args:
             image: what the projection made.
             fov: inclinations of the image's upper and lower edge, radians; None where inclinations play no part.
             rows_found: by scan unfolding.
+
+        Returns:
+            The same, with what `misfits` needs.
         """
-        if self._done or len(image.scan) - image.no_return_count < ENOUGH_RETURNS:
-            return
+        image = replace(image, expected=Expected(fov, rows_found))
+        if not self._done and len(image.scan) - image.no_return_count >= ENOUGH_RETURNS:
+            self._done = True
+            if found := misfits(image):
+                notify(f"{image.scan.where or 'a scan'}: {' '.join(found)}")
+        return image
+
+    def leave_to_caller(self) -> None:
+        """Say nothing: whoever projects looks at every image."""
         self._done = True
-        for line in _misfits(image, fov, rows_found):
-            warnings.warn(f"{line} `rangeseg fit-sensor SCANS` finds the sensor's geometry.", stacklevel=4)
 
 
-def _misfits(image: RangeImage, fov: tuple[float, float] | None, rows_found: int | None) -> list[str]:
+def look_oneself(projection: Any) -> None:
+    """Keep a projection from telling of its first scan, for those who call `misfits` of each.
+
+    Args:
+        projection: scan -> range image; of a user's own it may have no check.
+    """
+    for part in vars(projection).values():
+        if isinstance(part, FitCheck):
+            part.leave_to_caller()
+
+
+def misfits(image: RangeImage) -> list[str]:
+    """In which ways a scan plainly does not fit its projection; a sentence each. It takes about a millisecond.
+
+    Args:
+        image: of a scan of at least `ENOUGH_RETURNS` returns; fewer say nothing.
+    """
+    found = _geometry(image, image.expected.fov, image.expected.rows_found)
+    found += ["`rangeseg fit-sensor SCANS` finds the sensor's geometry."] if found else []
+    if (share := doubled(image.scan)) > DOUBLED:
+        found.append(
+            f"{100 * share:.0f} % of its points lie in the direction of another one: two returns a beam, or two scans "
+            "in one file. The nearer hides the farther, whose label is a guess. Keep one return a beam."
+        )
+    return found
+
+
+def doubled(scan: Scan) -> float:
+    """The share of returns with another one in the same direction, in a small sector ahead or, if that is empty, left.
+
+    Args:
+        scan: N points.
+    """
+    x, y = scan.xyz[:, 0], scan.xyz[:, 1]
+    with np.errstate(invalid="ignore"):
+        sectors = (np.flatnonzero(np.abs(b) < 0.1 * a) for a, b in ((x, y), (y, x), (-x, y)))
+        sector = next((points for points in sectors if len(points) > ENOUGH_RETURNS // 32), None)
+    if sector is None:
+        return 0.0
+    xyz = scan.xyz[sector].astype(np.float64)
+    level = np.hypot(xyz[:, 0], xyz[:, 1])
+    angles = np.degrees([np.arctan2(xyz[:, 1], xyz[:, 0]), np.arctan2(xyz[:, 2], level)])
+    cells = np.floor((angles[:, np.isfinite(angles).all(axis=0)] + 180) / SAME_DEG).astype(np.int64)
+    return 1 - len(np.unique(cells[0] * 1_000_000 + cells[1])) / max(1, cells.shape[1])
+
+
+def _geometry(image: RangeImage, fov: tuple[float, float] | None, rows_found: int | None) -> list[str]:
     found = []
     returns = ~image.no_return
     if fov is not None:
-        far = returns & (image.range > NEAR_M)
+        far = np.flatnonzero(returns & (image.range > NEAR_M))
+        far = far[:: max(1, len(far) // LOOKED_AT)]
         inclination = np.arcsin(np.clip(image.scan.xyz[far, 2] / image.range[far], -1, 1))
         clamped = np.count_nonzero((inclination > fov[0]) | (inclination < fov[1])) / max(1, len(inclination))
         if clamped > CLAMPED:

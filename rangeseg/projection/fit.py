@@ -22,6 +22,9 @@ from rangeseg.types import Scan
 WIDTH_STEP = 64
 """Widths are rounded up to this many columns, which networks' strides divide."""
 
+REGULAR, MOSTLY = 0.35, 0.52
+"""Steps of azimuth are regular within this share of the usual one, and so many are, of a sensor that turns."""
+
 BLIND_DEG = 30.0
 """An empty sector this wide is the end of the horizontal field of view."""
 
@@ -62,33 +65,40 @@ class SensorFit:
     words: tuple[str, ...]
 
 
-def fit_sensor(scans: Sequence[Scan], *, name: str = "my sensor", source: str = "rangeseg fit-sensor") -> SensorFit:
+def fit_sensor(
+    scans: Sequence[Scan],
+    *,
+    name: str = "my sensor",
+    source: str = "rangeseg fit-sensor",
+    rows: int | None = None,
+) -> SensorFit:
     """Find rows, beams, fields of view, ring order, columns and firing order of a sensor.
 
     Args:
         scans: of one sensor in one frame, whole, in the file's order.
         name: what the sensor is called.
         source: where the numbers are from.
+        rows: how many beams it has, where the scans leave that in doubt; None for what they tell.
 
     Returns:
         The sensor, and what each projection of it keeps of these scans.
 
     Raises:
-        ValueError: no scans, or none whose beams can be told apart.
+        ValueError: no scans, or none whose beams can be told apart without doubt.
     """
     if not scans:
         raise ValueError("No scans to fit a sensor to. Give at least one.")
-    found = find_rows(scans)
+    found = find_rows(scans, rows)
     surest = found[0]
     height = len(surest.inclinations_deg)
-    columns, word = _columns(scans, found)
+    columns, word = _columns(scans, found, sure=rows is None)
     width = -(-columns // WIDTH_STEP) * WIDTH_STEP
     sides = _sides(scans, surest)
     sections = _sections(found, sides)
     model = SensorModel(name, source, height, width, next(iter(sections)), sections)
     kept = {kind: keeps(projection_of(model, projection=kind), scans) for kind in sections}
     best = min(sections, key=lambda kind: (kept[kind].hidden, KINDS.index(kind)))
-    words = [word for rows in found for word in rows.words]
+    words = [word for one in found for word in one.words]
     full = "a full turn" if not sides else f"azimuth {sides['fov_left_deg']} to {sides['fov_right_deg']} degrees"
     words += [word, _blocks(surest.inclinations_deg), f"Horizontal field of view: {full}."]
     model = SensorModel(name, source, height, width, best, sections)
@@ -135,8 +145,12 @@ def _sections(found: Sequence[Rows], sides: dict[str, float]) -> dict[str, dict[
     return sections
 
 
-def _columns(scans: Sequence[Scan], found: Sequence[Rows]) -> tuple[int, str]:
-    """How many columns a turn has: what the order tells, or the usual step of azimuth within a row."""
+def _columns(scans: Sequence[Scan], found: Sequence[Rows], *, sure: bool) -> tuple[int, str]:
+    """How many columns a turn has: what the order tells, or the usual step of azimuth within a row.
+
+    Raises:
+        ValueError: it must be sure, and the steps differ as in a scan whose points were left out at random.
+    """
     if found[0].how == "organised":
         columns = max(len(scan) for scan in scans) // len(found[0].inclinations_deg)
         return columns, f"A scan has {columns} columns, counted."
@@ -149,9 +163,17 @@ def _columns(scans: Sequence[Scan], found: Sequence[Rows]) -> tuple[int, str]:
             row, azimuth = _nearest(scan, found[0])
         kept = ~np.isnan(metres) & ~np.isnan(inclination)
         order = np.lexsort((azimuth[kept], row[kept]))
-        step, same = np.diff(azimuth[kept][order]), np.diff(row[kept][order]) == 0
-        steps.append(step[same & (step > 0.02)])
-    usual = float(np.median(np.concatenate(steps)))
+        gaps, same = np.diff(azimuth[kept][order]), np.diff(row[kept][order]) == 0
+        steps.append(gaps[same & (gaps > 0.02)])
+    step = np.concatenate(steps)
+    usual = float(np.median(step))
+    regular = float(np.mean(np.abs(step / usual - 1) < REGULAR))
+    if sure and regular < MOSTLY:
+        raise ValueError(
+            f"These scans do not tell how many columns their sensor has: only {100 * regular:.0f} % of the steps of "
+            "azimuth are near the usual one, as in scans that were thinned or merged. Give whole scans; or say with "
+            "--rows N that these are meant, and take the width from the sensor's data sheet."
+        )
     columns = round(360 / usual)
     return columns, f"The usual step of azimuth is {usual:.3f} degrees: {columns} columns."
 

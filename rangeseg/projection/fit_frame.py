@@ -83,24 +83,26 @@ def sharpness(inclination: NDArray[np.float64], bin_deg: float) -> float:
     return float((count * count / around).sum() / max(count.sum(), 1.0))
 
 
-def find_beams(inclination: NDArray[np.float64], bin_deg: float = 0.02) -> NDArray[np.float64]:
-    """(K,) the inclinations that many points have, degrees, from the top down.
+def seen_from(xyz: NDArray[np.float32], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Inclination and azimuth, degrees, of the points beyond the vehicle from a sensor that moves during the scan.
 
     Args:
-        inclination: (N,) degrees.
-        bin_deg: width of the histogram's bins; beams are at least four bins apart.
+        xyz: (N, 3) returns of one scan in the order of measurement, metres.
+        values: (P,) of a `Frame`.
     """
-    edges = np.arange(*EDGES, bin_deg)
-    count = np.convolve(np.histogram(inclination, edges)[0], [1.0, 2.0, 3.0, 2.0, 1.0], "same")
-    count = count + 1e-6 * np.arange(len(count))  # a plateau has one top
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(count, 3), 7).max(axis=1)
-    tops = np.flatnonzero((count == around) & (count > 1))
-    tops = tops[count[tops] > 0.12 * np.median(count[tops])]
-    return (edges[tops] + bin_deg / 2)[::-1]
+    moved = _moved(xyz.astype(np.float64), np.linspace(-0.5, 0.5, len(xyz)), values)
+    moved = moved[np.linalg.norm(moved, axis=1) > STAGES[-1][0]]
+    inclination = np.degrees(np.arctan2(moved[:, 2], np.hypot(moved[:, 0], moved[:, 1])))
+    return inclination, np.degrees(np.arctan2(moved[:, 1], moved[:, 0]))
+
+
+def _moved(points: NDArray, time: NDArray, values: NDArray) -> NDArray[np.float64]:
+    turned: NDArray[np.float64] = (points - values[:3] - time[:, None] * values[5:]) @ levelling(values[3], values[4]).T
+    return turned
 
 
 def _inclination(points: NDArray, time: NDArray, values: NDArray) -> NDArray[np.float64]:
-    moved = (points - values[:3] - time[:, None] * values[5:]) @ levelling(values[3], values[4]).T
+    moved = _moved(points, time, values)
     return np.degrees(np.arctan2(moved[:, 2], np.hypot(moved[:, 0], moved[:, 1])))
 
 

@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.projection.checks import NEAR_M
-from rangeseg.projection.fit_frame import Frame, find_beams, find_frame
+from rangeseg.projection.fit_beams import Beams, hypotheses, simplest
+from rangeseg.projection.fit_frame import Frame, find_frame, seen_from
 from rangeseg.projection.unfolding import unfolded
 from rangeseg.types import Scan
 
 MOST_ROWS = 256
 ONE_WAY = 0.95
 """Share of the steps from row to row that must go the same way for rows to be beams."""
+AGAIN = 0.5
+"""Share of the whole field of view by which rows in order never step back."""
 BLURRED = 1.2
 """Sharpness of inclinations below which the scan's frame is not the sensor's."""
 
@@ -55,17 +58,19 @@ def angles(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArra
     return np.where(np.isnan(metres), np.nan, np.degrees(np.arctan2(xyz[:, 1], xyz[:, 0]))), inclination, metres
 
 
-def find_rows(scans: Sequence[Scan]) -> list[Rows]:
+def find_rows(scans: Sequence[Scan], asked: int | None = None) -> list[Rows]:
     """Every method that finds the rows of all scans, the most reliable first.
 
     Args:
         scans: of one sensor.
+        asked: this number of rows, and no other.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or inclinations alone tell and leave doubts.
     """
     found = [rows for rows in (_organised(scans), _rings(scans), _turns(scans)) if rows is not None]
-    found = found or [rows for rows in (_clusters(scans),) if rows is not None]
+    found = [rows for rows in found if asked is None or len(rows.inclinations_deg) == asked]
+    found = found or [rows for rows in (_clusters(scans, asked),) if rows is not None]
     if not found:
         raise ValueError(
             "No beams found in these scans, neither from order, rings nor inclinations. Give complete "
@@ -88,6 +93,8 @@ def _ordered(how: str, lines: Sequence[NDArray], height: int, scans: Sequence[Sc
     _, inclination, metres = (np.concatenate(values) for values in zip(*map(angles, scans), strict=True))
     inclination[metres < NEAR_M] = np.nan
     middle = medians(line, inclination, height)
+    if how == "ring":
+        middle = _filled(middle)
     if np.isnan(middle).any() or len(np.unique(middle.round(4))) < height:
         return None
     row_of_line = np.empty(height, np.int64)
@@ -97,6 +104,21 @@ def _ordered(how: str, lines: Sequence[NDArray], height: int, scans: Sequence[Sc
     word = "from the top down" if down else "from the bottom up" if up else "out of order"
     extra = {} if down else {"rows": row_of_line.tolist()}
     return Rows(how, row, np.sort(middle)[::-1], extra, (f"{what} {height} rows, {word}.",))
+
+
+def _filled(middle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inclinations of rings without a point, by the spacing of the others; as they are where many are missing."""
+    there, missing = np.flatnonzero(~np.isnan(middle)), np.isnan(middle)
+    if not missing.any() or missing.mean() > 0.5 or len(there) < 4:
+        return middle
+    spacing = float(np.median(np.diff(middle[there]) / np.diff(there)))
+    if (np.sign(np.diff(middle[there])) != np.sign(spacing)).any():
+        return middle  # in no order that tells where they belong
+    ring = np.arange(len(middle))
+    filled = np.interp(ring, there, middle[there])
+    filled[ring < there[0]] = middle[there[0]] + spacing * (ring[ring < there[0]] - there[0])
+    filled[ring > there[-1]] = middle[there[-1]] + spacing * (ring[ring > there[-1]] - there[-1])
+    return filled
 
 
 def _organised(scans: Sequence[Scan]) -> Rows | None:
@@ -170,23 +192,59 @@ def _turns(scans: Sequence[Scan]) -> Rows | None:
     down = [np.diff(medians(line, angles(scan)[1], height)) < 0 for line, scan in zip(lines, scans, strict=True)]
     share = float(np.concatenate(down).mean())
     # the image has the file's order: an unfolding cannot turn rows around
-    return Rows("unfolding", lines, rows.inclinations_deg, {}, rows.words) if share > ONE_WAY else None
+    middles = [medians(line, angles(scan)[1], height) for line, scan in zip(lines, scans, strict=True)]
+    if any((np.diff(middle) * (1 if share > 0.5 else -1)).max() > AGAIN * np.ptp(middle) for middle in middles):
+        return None  # from the lowest row to the topmost again: several scans one after another
+    if share > ONE_WAY:
+        return Rows("unfolding", lines, rows.inclinations_deg, {}, rows.words)
+    if share < 1 - ONE_WAY:  # upside down, or the last point first: its rows are known, but not in the image's order
+        return Rows("beam", rows.row, rows.inclinations_deg, {}, rows.words)
+    return None
 
 
-def _clusters(scans: Sequence[Scan]) -> Rows | None:
-    """Peaks of the inclinations, seen from where they are sharpest."""
+def _clusters(scans: Sequence[Scan], asked: int | None) -> Rows | None:
+    """Peaks of the inclinations, seen from where they are sharpest.
+
+    Raises:
+        ValueError: their number is in doubt, and nobody asked for it.
+    """
     best = None
     for scan in _some(scans):
         xyz = scan.xyz[~np.isnan(angles(scan)[2])]
         frame = find_frame(xyz, search=False)
         frame = find_frame(xyz) if frame.sharpness < BLURRED else frame
-        best = frame if best is None or frame.sharpness > best.sharpness else best
-    if best is None or best.sharpness < BLURRED:
+        best = (frame, xyz) if best is None or frame.sharpness > best[0].sharpness else best
+    if best is None or (best[0].sharpness < BLURRED and asked is None):
         return None
-    beams = find_beams(best.inclination)
-    if not 4 <= len(beams) <= MOST_ROWS:
-        return None
-    words = [f"The inclinations show {len(beams)} beams; no order of the points tells them."]
+    frame, found = best[0], _beams_of(*best)
+    beams = simplest(found, asked)
+    counts = sorted({len(one.inclinations_deg) for one in found})
+    if beams is None:
+        if asked is None:
+            return None
+        raise ValueError(f"No {asked} beams can be told apart; the inclinations may show {counts}. Give one of these.")
+    if beams.doubts and asked is None:
+        raise ValueError(
+            f"These scans leave the number of beams in doubt. {len(beams.inclinations_deg)} explain them best, "
+            f"but {'; '.join(beams.doubts)}. Give whole scans of one spinning sensor in the order of measurement, "
+            "neither merged nor thinned nor in another frame; or the number yourself: --rows N."
+        )
+    words = [
+        f"The inclinations show {len(beams.inclinations_deg)} beams; no order of the points tells them. How sure: "
+        f"{100 * beams.crowded:.0f} % of the points are in the middle half of their beam's band (50 % is chance), "
+        f"{100 * beams.filled:.0f} % of the pixels are filled."
+    ]
+    return _at_beams(beams, frame, words)
+
+
+def _beams_of(frame: Frame, xyz: NDArray[np.float32]) -> list[Beams]:
+    """Every number of beams that a scan may show from its sensor's place."""
+    return hypotheses(*seen_from(xyz, frame.values), MOST_ROWS)
+
+
+def _at_beams(found: Beams, best: Frame, words: list[str]) -> Rows:
+    """The rows of a sensor whose beams are known, and where it stands."""
+    beams = found.inclinations_deg
     moved = bool(np.abs(best.values).max() > 0)
     if moved:
         x, y, z, roll, pitch, *_ = (*best.values[:3], *np.degrees(best.values[3:5]))

@@ -81,5 +81,4 @@ class OrganisedProjection:
         image = checked_image(
             scan, *place_points(xyz, (self.height, self.width), columns, self.order == "column", order)
         )
-        self._check(image, None)
-        return image
+        return self._check(image, None)

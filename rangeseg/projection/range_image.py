@@ -6,7 +6,7 @@ Shapes: N points, H rows, W columns, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,19 @@ CHANNELS: tuple[str, ...] = ("range", "x", "y", "z", "remission")
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What a projection knows of the scans it is made for.
+
+    Args:
+        fov: inclinations of the image's upper and lower edge, radians; None where inclinations play no part.
+        rows_found: by scan unfolding.
+    """
+
+    fov: tuple[float, float] | None = None
+    rows_found: int | None = None
+
+
+@dataclass(frozen=True)
 class RangeImage:
     """The pixels and points of one scan, with maps in both directions. Projections create it.
 
@@ -30,6 +43,7 @@ class RangeImage:
         col: (N,) int32 pixel column of each point, -1 for no returns.
         range: (N,) float32 distance of each point to the sensor, metres, 0 for no returns.
         point_index: (H, W) int32 the point that each pixel shows, the nearest of those in it; -1 where empty.
+        expected: what `rangeseg.projection.checks.misfits` compares the scan with.
 
     Raises:
         ValueError: a field's shape does not fit the scan.
@@ -40,6 +54,7 @@ class RangeImage:
     col: NDArray[np.int32]
     range: NDArray[np.float32]
     point_index: NDArray[np.int32]
+    expected: Expected = field(default_factory=Expected, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("row", "col", "range"):

@@ -70,8 +70,7 @@ class RingProjection:
             sides_of(self.fov_left_deg, self.fov_right_deg),
             (self._rows(scan), NO_CELLS, NO_BEAMS),
         )
-        self._check(image, None)
-        return image
+        return self._check(image, None)
 
     def _rows(self, scan: Scan) -> NDArray[np.int32]:
         if scan.ring is None:

@@ -83,8 +83,7 @@ class SphericalProjection:
         fov = (math.radians(self.fov_up_deg), math.radians(self.fov_down_deg))
         sides = sides_of(self.fov_left_deg, self.fov_right_deg)
         image = image_of(scan, (self.height, self.width), fov, sides, (NO_GIVEN, NO_CELLS, NO_BEAMS))
-        self._check(image, fov)
-        return image
+        return self._check(image, fov)
 
 
 def image_of(

@@ -67,8 +67,7 @@ class ScanUnfolding:
         if found > self.height:
             np.minimum(row, self.height - 1, out=row)
         image = image_of(scan, (self.height, self.width), LEVEL, (0.0, 2 * math.pi), (row, NO_CELLS, NO_BEAMS))
-        self._check(image, None, rows_found=found)
-        return image
+        return self._check(image, None, rows_found=found)
 
 
 def unfolded(scan: Scan) -> tuple[NDArray[np.int32], int]:

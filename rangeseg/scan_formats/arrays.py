@@ -1,7 +1,7 @@
 """Unnamed arrays and NumPy archives: KITTI's .bin, nuScenes' .pcd.bin, .npy, .npz.
 
-Remission of a .bin and of an .npy is taken as the file has it: clipping would hide a sensor that counts 0..255.
-Shapes: N points.
+Remission of a .bin and of an .npy is taken as the file has it, and told of where it is not in [0, 1]. `fields` names
+columns, types, units and scales where a file has others. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from rangeseg.kernels.columns import split_columns
-from rangeseg.scan_formats.checks import bytes_of, checked_scan, records_of, unreadable
+from rangeseg.notices import notify
+from rangeseg.scan_formats.checks import ENOUGH_POINTS, bytes_of, checked_scan, records_of, unreadable
 from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
+from rangeseg.scan_formats.layout import USUAL, advice, check_four_columns, read_columns
+from rangeseg.scan_formats.scales import BRIGHT
 from rangeseg.types import Scan
 
 KITTI_RECORD = 16
@@ -28,18 +31,41 @@ NUSCENES_RECORD = 20
 """Bytes of one point of a nuScenes .pcd.bin: float32 x, y, z, intensity of 0 to 255, ring from the lowest beam."""
 
 NUSCENES_RINGS = 32
+FIVE = "x y z intensity ring"
+
+LOOKED_AT = 20_000
+"""Points of a scan whose remission is compared with full scale."""
 
 DEFLATE_AT_MOST = 1032
 """How much longer than its compressed form a deflated text can be."""
 
 
-def read_bin(path: Path) -> Scan:
-    """KITTI's: float32 x, y, z in metres, remission."""
-    return _scan_of_table(path, np.frombuffer(records_of(path, KITTI_RECORD), "<f4").reshape(-1, 4))
+def read_bin(path: Path, fields: AskedFields) -> Scan:
+    """KITTI's: float32 x, y, z in metres, remission.
+
+    Raises:
+        ValueError: it cannot be read, or its values are of other columns, another type or unit.
+    """
+    if fields:
+        return _named(path, fields, "x y z remission")
+    content = bytes_of(path)
+    if len(content) % KITTI_RECORD:
+        raise ValueError(
+            f"{path}: {len(content)} bytes are not a multiple of {KITTI_RECORD}-byte records; the file is truncated "
+            f"or has another format. Copy it again. {advice(content)}"
+        )
+    check_four_columns(path, content)
+    return _scan_of_table(path, np.frombuffer(content, "<f4").reshape(-1, 4))
 
 
-def read_nuscenes(path: Path) -> Scan:
-    """nuScenes' sweep: float32 x, y, z, intensity, which is divided by 255, and ring, which is counted from the top."""
+def read_nuscenes(path: Path, fields: AskedFields) -> Scan:
+    """nuScenes' sweep: float32 x, y, z, intensity, which is divided by 255, and ring, which is counted from the top.
+
+    Raises:
+        ValueError: it cannot be read, or its values are of something else.
+    """
+    if fields:
+        return _named(path, {"remission": "intensity/255", "ring": f"ring/{NUSCENES_RINGS}"} | dict(fields), FIVE)
     table = np.frombuffer(records_of(path, NUSCENES_RECORD), "<f4").reshape(-1, 5)
     ring = table[:, 4]
     with np.errstate(invalid="ignore"):  # signalling nans, of which damaged files are full
@@ -51,28 +77,71 @@ def read_nuscenes(path: Path) -> Scan:
             "columns (x, y, z, "
             "intensity, ring). Copy the file again, or rename a file with KITTI's four columns to .bin."
         )
+    if 0 < remission[np.isfinite(remission)].max(initial=0) <= 1 / 255:
+        notify(
+            f"{path}: its intensity runs to {255 * np.nanmax(remission):.2g}, not to 255; if it is in [0, 1] already, "
+            'say fields={"remission": "intensity/1"}.'
+        )
     return checked_scan(path, table[:, :3].copy(), remission, NUSCENES_RINGS - 1 - ring.astype(np.int32))
 
 
-def read_npy(path: Path) -> Scan:
-    """A floating array of (N, 4) as in a .bin, or of (N, 3) without remission, which is then 0."""
-    try:
-        with path.open("rb") as file:
-            table = _read_array(file, path.stat().st_size)
-            if file.read(1):
-                raise ValueError("data follow its array")
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except Exception as error:  # NumPy lets its tokenizer's errors out as they are
-        raise ValueError(f"{path}: not a complete NumPy array ({error}); write it again with numpy.save.") from error
+def read_npy(path: Path, fields: AskedFields) -> Scan:
+    """A floating array of (N, 4) as in a .bin, or of (N, 3) without remission, which is then 0.
+
+    Raises:
+        ValueError: it cannot be read, is no such array, or its unit is none.
+    """
+    table = read_array(path)
+    usual = USUAL.get(table.shape[1], "") if table.ndim == 2 else ""
+    if fields and table.ndim == 2 and table.dtype.kind in "iuf":
+        names = str(fields.get("columns") or usual).split()
+        if len(names) != table.shape[1]:
+            raise ValueError(
+                f'{path}: holds {table.shape[1]} columns; name each, fields={{"columns": "x y z remission ring"}}.'
+            )
+
+        def read(file: Path) -> dict[str, NDArray]:
+            return dict(zip(names, np.atleast_2d(read_array(file)).T, strict=False))
+
+        return scan_of_columns(path, dict(zip(names, table.T, strict=True)), fields, read)
     if table.ndim != 2 or table.shape[1] not in (3, 4) or not np.issubdtype(table.dtype, np.floating):
-        raise ValueError(f"{path}: holds {table.dtype} of shape {table.shape}; give floating-point (N, 4) or (N, 3).")
+        raise ValueError(
+            f"{path}: holds {table.dtype} of shape {table.shape}; give floating-point (N, 4) or (N, 3), or name the "
+            'columns: fields={"columns": "x y z remission ring"}.'
+        )
     with np.errstate(over="ignore"):  # beyond float32 is as good as infinite: no return
         return _scan_of_table(path, np.ascontiguousarray(table, np.float32))
 
 
+def read_array(path: Path) -> NDArray:
+    """What numpy.save wrote.
+
+    Raises:
+        ValueError: it cannot be read, or is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            array = _read_array(file, path.stat().st_size)
+            if file.read(1):
+                raise ValueError("it goes on after its array")
+            return array
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except Exception as error:  # NumPy lets its tokenizer's errors out as they are
+        raise ValueError(f"{path}: not a complete NumPy array ({error}); write it again with numpy.save.") from error
+
+
 def read_npz(path: Path, fields: AskedFields) -> Scan:
     """Named arrays of N values each; `xyz`, `points` or `positions` may hold (N, 3) instead of x, y and z."""
+    return scan_of_columns(path, columns_of_npz(path), fields, columns_of_npz)
+
+
+def columns_of_npz(path: Path) -> dict[str, NDArray]:
+    """The arrays of one number a point, and those of three split.
+
+    Raises:
+        ValueError: it cannot be read, is damaged, or the arrays differ in length.
+    """
     columns: dict[str, NDArray] = {}
     for name, array in _read_arrays(path).items():
         if name.lower() in ("xyz", "points", "positions") and array.ndim == 2 and array.shape[1] == 3:
@@ -82,7 +151,7 @@ def read_npz(path: Path, fields: AskedFields) -> Scan:
     if len({len(column) for column in columns.values()}) > 1:
         counts = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
         raise ValueError(f"{path}: the arrays differ in length ({counts}); give one value per point in each.")
-    return scan_of_columns(path, columns, fields)
+    return columns
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray]:
@@ -127,4 +196,20 @@ def _scan_of_table(path: Path, table: NDArray[np.float32]) -> Scan:
     """(N, 3) or (N, 4) columns x, y, z, remission -> the scan."""
     xyz, remission = np.empty((len(table), 3), np.float32), np.zeros(len(table), np.float32)
     split_columns(table.reshape(-1), table.shape[1], xyz.reshape(-1), remission)
+    some = remission[:: max(1, len(remission) // LOOKED_AT)]
+    if len(remission) >= ENOUGH_POINTS and np.count_nonzero(some > 1) > BRIGHT * len(some):
+        notify(
+            f"{path}: its remission runs to {some[np.isfinite(some)].max(initial=0):.4g}, and 1 is full scale; if 255 "
+            'is, say fields={"remission": "remission/255"}.'
+        )
     return checked_scan(path, xyz, remission)
+
+
+def _named(path: Path, fields: AskedFields, usual: str) -> Scan:
+    """A file of bare numbers whose columns somebody names."""
+
+    def read(file: Path) -> dict[str, NDArray]:
+        names, kind = str(fields.get("columns") or usual).split(), str(fields.get("type") or "float32")
+        return read_columns(file, names, kind)
+
+    return scan_of_columns(path, read(path), fields, read)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.notices import notify
 from rangeseg.types import Scan
 
 Where = Path | str
@@ -18,6 +20,15 @@ PADDING = b"\0\r\n\x1a "
 
 PAGES = (4096, 16384, 65536)
 """Sizes of a page of memory, bytes. Older PCL makes a binary file one page longer than its data, header included."""
+
+FARTHEST_M = 1000.0
+"""No LiDAR that turns measures farther; a point beyond is an error of the file."""
+
+ENOUGH_POINTS = 500
+"""Fewer points say nothing of the unit, the scale and the columns of a file."""
+
+NEVER_SO_FAR_M = 250.0
+"""Half of a scan's points are never farther; where they are, the unit is no metre or the place is a map's."""
 
 
 class NoReturnsError(ValueError):
@@ -95,6 +106,7 @@ def checked_scan(
 
     Raises:
         NoReturnsError: there are no points, or none is a return.
+        ValueError: coordinates are no metres.
     """
     if len(xyz) == 0:
         raise NoReturnsError(f"{where}: contains no points; leave the scan out, or copy the file again.")
@@ -102,7 +114,64 @@ def checked_scan(
         raise NoReturnsError(
             f"{where}: none of its {len(xyz)} points is a return (non-finite or at the origin); leave it out."
         )
-    return Scan(xyz, remission, ring)
+    check_metres(where, xyz)
+    scan = guarded(Scan(xyz, remission, ring, where=str(where)))
+    if scan.xyz is not xyz and not returns(scan.xyz).any():
+        raise NoReturnsError(
+            f"{where}: none of its {len(xyz)} points is a return: all are beyond {FARTHEST_M:g} m or their remission "
+            "is not finite. Give metres; a remission that was not measured may be left out, or 0."
+        )
+    return scan
+
+
+def check_metres(where: Where, xyz: NDArray[np.float32]) -> None:
+    """Refuse millimetres, centimetres and coordinates of a map.
+
+    Args:
+        where: what errors name.
+        xyz: (N, 3).
+
+    Raises:
+        ValueError: half of the points are farther than `NEVER_SO_FAR_M`.
+    """
+    some = xyz[:: max(1, len(xyz) // 2048)].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        metres = np.sqrt((some**2).sum(axis=1))
+    metres = metres[np.isfinite(metres) & (metres > 0)]
+    if len(xyz) < ENOUGH_POINTS or not len(metres) or (middle := float(np.median(metres))) <= NEVER_SO_FAR_M:
+        return
+    unit, name = ("mm", "millimetres") if middle > 4000 else ("cm", "centimetres")
+    raise ValueError(
+        f"{where}: half of its points are farther than {middle:.0f} m. If these are {name}, say "
+        f'fields={{"unit": "{unit}"}}; if they are places on a map, move the scan into its sensor\'s frame.'
+    )
+
+
+def guarded(scan: Scan) -> Scan:
+    """The scan without what no LiDAR can have measured.
+
+    Points beyond `FARTHEST_M` and returns whose remission is not finite become no returns in a copy: their xyz is nan,
+    their remission 0. A `Notice` counts them. A whole scan costs four passes of minimum and maximum, and is not copied.
+
+    Args:
+        scan: N points, of a file or of a user's own.
+    """
+    xyz, remission, near = scan.xyz, scan.remission, FARTHEST_M / 2
+    if max(xyz.max(), -xyz.min()) < near and max(remission.max(), -remission.min()) < np.inf:
+        return scan
+    there, odd = returns(xyz), ~np.isfinite(remission)
+    far = np.zeros(len(scan), np.bool_)
+    far[there] = np.linalg.norm(xyz[there].astype(np.float64), axis=1) > FARTHEST_M
+    told = [(far, f"farther than {FARTHEST_M:g} m"), (there & odd & ~far, "with a remission that is not finite")]
+    if said := [f"{np.count_nonzero(mask)} {what}" for mask, what in told if mask.any()]:
+        notify(
+            f"{scan.where or 'a scan'}: {' and '.join(said)} of its {len(scan)} points; they are taken for no returns. "
+            "Look at what wrote the file."
+        )
+    if not (far.any() or odd.any()):
+        return scan
+    xyz = np.where((far | (there & odd))[:, None], np.float32(np.nan), xyz)
+    return replace(scan, xyz=xyz, remission=np.where(odd, np.float32(0), remission))
 
 
 def returns(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -3,25 +3,40 @@
 What is found is a `Fields`; a recording finds it on its first scan and keeps it, so that all its scans agree.
 
 Remission is divided by a full scale: 255 of uint8, 65535 of uint16, whatever the values. Other types do not tell, and
-take the smallest of 1, 255 and 65535 that no value of the scan exceeds; a floating column that is called remission is
-in [0, 1] as KITTI's and taken as it is. Nothing is clipped; remission that is not finite becomes 0.
+take one for all scans of a folder or recording, see `rangeseg.scan_formats.scales`; the few values above it are clipped
+to 1. A floating column that is called remission is in [0, 1] as KITTI's and taken as it is.
 
 Ring 0 is the topmost beam in a `Scan`. Most drivers count from the lowest. If the mean inclination of the rings rises
-with their number (rank correlation above 0.9), they are counted anew from the top of the smallest power of two, at
-least 16, that holds them: the highest ring seen would change from scan to scan. Rings in no such order are kept.
+with their number (rank correlation above 0.9), they are counted anew from the top of the smallest number of beams that
+sensors have and that holds the rings of the folder's scans: the highest ring seen would change from scan to scan. Rings
+from 1 to such a number, without a 0, are counted from 0. Rings in no such order are kept.
 
 Shapes: N points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.scan_formats.checks import Where, checked_scan, returns
+from rangeseg.notices import notify
+from rangeseg.scan_formats.checks import ENOUGH_POINTS, Where, checked_scan, returns
+from rangeseg.scan_formats.scales import (
+    BEAM_COUNTS,
+    BRIGHT,
+    FULL_SCALES,
+    Columns,
+    common_scale,
+    declared_scale,
+    folder_rings,
+    folder_scale,
+    ring_limits,
+)
 from rangeseg.types import Scan
 
 NAMES = {
@@ -33,14 +48,16 @@ NAMES = {
 }
 """What columns are usually called, best first; case and a leading ``scalar_`` (CloudCompare's) do not count."""
 
-FULL_SCALES = (1.0, 255.0, 65535.0)
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+OPTIONS = ("unit", "columns", "type")
 RISING = 0.9
-FEWEST_BEAMS = 16
 LOOKED_AT = 20_000
 
 AskedFields = Mapping[str, str | None]
 """Columns by name, instead of the usual: ``{"remission": "reflectivity", "ring": None}``; None leaves one out.
 ``"reflectivity/255"`` divides by 255. ``"ring/32"`` are 32 rings counted from the lowest, ``"ring/top"`` from the top.
+``{"unit": "mm"}`` (or cm) makes metres of x, y and z. Of files whose columns have no names (.bin, .npy),
+``{"columns": "x y z remission ring", "type": "float64"}`` names them in their order, and their type, if not float32.
 """
 
 
@@ -52,6 +69,9 @@ class Fields:
         x: the name of a column, as those of `y`, `z`, `remission` and `ring`; the last two may be missing.
         divisor: of remission.
         beams: the number of rings that are counted from the lowest; None where they are kept as they are.
+        unit_m: of x, y and z.
+        clipped: the divisor is not declared; remission above 1 is clipped.
+        first: the number of the first ring.
     """
 
     x: str
@@ -61,6 +81,9 @@ class Fields:
     ring: str | None
     divisor: float = 1.0
     beams: int | None = None
+    unit_m: float = 1.0
+    clipped: bool = False
+    first: int = 0
 
     def scan(self, where: Where, columns: Mapping[str, NDArray]) -> Scan:
         """Make a scan of columns.
@@ -80,42 +103,70 @@ class Fields:
         if self.remission is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 remission = columns[self.remission].astype(np.float32)
-            remission[~np.isfinite(remission)] = 0
             remission /= np.float32(self.divisor)
+        if self.clipped:
+            remission = _clipped(where, remission, self)
         ring = None if self.ring is None else _ring(where, columns[self.ring], self)
         return checked_scan(where, xyz, remission, ring)
 
 
-def scan_of_columns(where: Where, columns: Mapping[str, NDArray], asked: AskedFields) -> Scan:
-    """`find_fields`, and the scan."""
-    return find_fields(where, columns, asked).scan(where, columns)
+def scan_of_columns(path: Path, columns: Columns, asked: AskedFields, read: Callable[[Path], Columns]) -> Scan:
+    """`find_fields`, and the scan.
+
+    Args:
+        path: the file.
+        columns: (N,) of any integer or floating type each.
+        asked: see `AskedFields`.
+        read: another file of the folder -> its columns, where one scan cannot tell the scale of all.
+
+    Raises:
+        ValueError: as `find_fields` and `Fields.scan`.
+    """
+    scale, rings = partial(folder_scale, path, read), partial(folder_rings, path, read)
+    return find_fields(path, columns, asked, scale, rings).scan(path, columns)
 
 
-def find_fields(where: Where, columns: Mapping[str, NDArray], asked: AskedFields) -> Fields:
+def find_fields(
+    where: Where,
+    columns: Columns,
+    asked: AskedFields,
+    scale: Callable[[str], float] | None = None,
+    rings: Callable[[str], tuple[int, int]] | None = None,
+) -> Fields:
     """Match columns to fields, by common names or by the given ones.
 
     Args:
         where: what errors name.
         columns: (N,) of any integer or floating type each.
         asked: see `AskedFields`.
+        scale: a column -> its full scale, where its type does not tell; None looks at these columns alone.
+        rings: a column -> the lowest and the highest ring that other scans have; None looks at these columns alone.
 
     Raises:
         ValueError: x, y, z or what was asked for is not there, or not readable as what it should be.
     """
-    if strange := [name for name in asked if name not in NAMES]:
-        raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join(NAMES)}.")
+    if strange := [name for name in asked if name not in (*NAMES, *OPTIONS)]:
+        raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join((*NAMES, *OPTIONS))}.")
+    if (unit := asked.get("unit") or "m") not in UNITS:
+        raise ValueError(f"fields: unit is {unit}; give {', '.join(UNITS)}.")
     found, options = {}, {}
     for name in NAMES:
         found[name], options[name] = _find(where, name, columns, asked)
     if not (found["x"] and found["y"] and found["z"]):
         raise ValueError(f"{where}: x, y and z are needed; {_there(columns)}")
     fields = Fields(str(found["x"]), str(found["y"]), str(found["z"]), found["remission"], found["ring"])
-    divisor, beams = fields.divisor, fields.beams
+    divisor, beams, clipped = fields.divisor, fields.beams, False
     if fields.remission is not None:
-        divisor = _divisor(where, fields.remission, columns[fields.remission], options["remission"])
+        divisor, clipped = _divisor(where, fields.remission, columns, options["remission"], scale)
     if fields.ring is not None:
-        beams = _beams(where, columns, fields, options["ring"])
-    return Fields(fields.x, fields.y, fields.z, fields.remission, fields.ring, divisor, beams)
+        limits = ring_limits([columns[fields.ring]])
+        if rings is not None:
+            low, high = rings(fields.ring)
+            limits = min(low, limits[0]), max(high, limits[1])
+        if not options["ring"] and limits[0] == 1 and limits[1] in BEAM_COUNTS:
+            fields, limits = replace(fields, first=1), (0, limits[1] - 1)
+        beams = _beams(where, columns, fields, options["ring"], limits[1])
+    return replace(fields, divisor=divisor, beams=beams, unit_m=UNITS[unit], clipped=clipped)
 
 
 def _find(where: Where, name: str, columns: Mapping[str, NDArray], asked: AskedFields) -> tuple[str | None, str]:
@@ -133,7 +184,10 @@ def _find(where: Where, name: str, columns: Mapping[str, NDArray], asked: AskedF
     return next((plain[usual] for usual in NAMES[name] if usual in plain), None), ""
 
 
-def _divisor(where: Where, name: str, values: NDArray, option: str) -> float:
+def _divisor(
+    where: Where, name: str, columns: Columns, option: str, scale: Callable[[str], float] | None
+) -> tuple[float, bool]:
+    """The full scale, and whether it was found from values."""
     if option:
         try:
             divisor = float(option)
@@ -141,22 +195,30 @@ def _divisor(where: Where, name: str, values: NDArray, option: str) -> float:
             divisor = 0.0
         if not 0 < divisor < np.inf:
             raise ValueError(f"fields: remission is {name}/{option}; give a number above 0 after the slash.")
-        return divisor
-    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
-        return float(np.iinfo(values.dtype).max)
-    if values.dtype.kind == "f" and name.lower().removeprefix("scalar_") == "remission":
-        return 1.0
-    highest = float(np.max(values, where=np.isfinite(values), initial=0))
-    for scale in FULL_SCALES:
-        if highest <= scale:
-            return scale
+        return divisor, False
+    if (declared := declared_scale(name, columns[name].dtype)) is not None:
+        return declared, False
+    highest = common_scale(name, [columns]) if scale is None else scale(name)
+    if highest in FULL_SCALES:
+        return highest, True
     raise ValueError(
         f"{where}: {name} reaches {highest:g} and its full scale is unknown; "
         f'give it: fields={{"remission": "{name}/{highest:g}"}}, or leave it out: {{"remission": None}}.'
     )
 
 
-def _beams(where: Where, columns: Mapping[str, NDArray], fields: Fields, option: str) -> int | None:
+def _clipped(where: Where, remission: NDArray[np.float32], fields: Fields) -> NDArray[np.float32]:
+    share = np.count_nonzero(remission > 1) / max(1, len(remission))
+    if share > BRIGHT and len(remission) >= ENOUGH_POINTS:
+        notify(
+            f"{where}: {100 * share:.0f} % of its {fields.remission} are above {fields.divisor:g}, the full scale of "
+            f'the files beside it, and clipped. Say the scale: fields={{"remission": "{fields.remission}/N"}}.'
+        )
+    return np.minimum(remission, np.float32(1))
+
+
+def _beams(where: Where, columns: Mapping[str, NDArray], fields: Fields, option: str, highest: int) -> int | None:
+    """The number of rings that are counted from the lowest; None where they are not."""
     if option == "top":
         return None
     if option:
@@ -175,13 +237,14 @@ def _beams(where: Where, columns: Mapping[str, NDArray], fields: Fields, option:
     rank = np.argsort(np.argsort(mean))
     if np.corrcoef(rank, np.arange(len(there)))[0, 1] <= RISING:
         return None
-    return max(FEWEST_BEAMS, 1 << int(ring.max()).bit_length())
+    return next((count for count in BEAM_COUNTS if count > highest), highest + 1)
 
 
 def _ring(where: Where, values: NDArray, fields: Fields) -> NDArray[np.int32]:
     if values.dtype.kind == "f":
         values = np.where(np.isfinite(values), values, 0)  # no returns may have none
     highest = np.iinfo(np.int32).max if fields.beams is None else fields.beams - 1
+    values = np.maximum(values.astype(np.float64) - fields.first, 0) if fields.first else values
     ring = values.astype(np.int64)
     if len(ring) and (ring.min() < 0 or ring.max() > highest or (ring != values).any()):
         numbers = "" if fields.beams is None else f" from 0 to {highest}"
@@ -199,7 +262,7 @@ def _xyz(columns: Mapping[str, NDArray], fields: Fields) -> NDArray[np.float32]:
     xyz = np.empty((len(columns[fields.x]), 3), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is as good as infinite: no return
         for axis, name in enumerate((fields.x, fields.y, fields.z)):
-            xyz[:, axis] = columns[name]
+            xyz[:, axis] = columns[name] if fields.unit_m == 1 else columns[name] * np.float64(fields.unit_m)
     return xyz
 
 

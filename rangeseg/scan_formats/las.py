@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rangeseg.scan_formats.checks import bytes_of
 from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
@@ -33,6 +34,16 @@ def read_las(path: Path, fields: AskedFields) -> Scan:
     Raises:
         ImportError: laspy or lazrs is not installed.
         ValueError: it cannot be read, is damaged, or holds no scan.
+    """
+    return scan_of_columns(path, columns_of_las(path), fields, columns_of_las)
+
+
+def columns_of_las(path: Path) -> dict[str, NDArray]:
+    """The dimensions of one number a point.
+
+    Raises:
+        ImportError: laspy or lazrs is not installed.
+        ValueError: it cannot be read, or is damaged.
     """
     try:
         import laspy
@@ -56,7 +67,7 @@ def read_las(path: Path, fields: AskedFields) -> Scan:
         raise ValueError(f"{path}: not a complete LAS file ({error}); copy or write it again.") from error
     if len(columns["x"]) != count:
         raise ValueError(f"{path}: has {len(columns['x'])} of {count} points; copy the file again.")
-    return scan_of_columns(path, columns, fields)
+    return columns
 
 
 def _check_records(content: bytes) -> None:

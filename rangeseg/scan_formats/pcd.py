@@ -47,12 +47,20 @@ def read_pcd(path: Path, fields: AskedFields) -> Scan:
     Raises:
         ValueError: it cannot be read, is damaged, or holds no scan.
     """
+    return scan_of_columns(path, columns_of_pcd(path), fields, columns_of_pcd)
+
+
+def columns_of_pcd(path: Path) -> dict[str, NDArray]:
+    """The fields of one number a point.
+
+    Raises:
+        ValueError: it cannot be read, or is damaged.
+    """
     content = bytes_of(path)
     try:
-        columns = _columns(content, _header(content))
+        return _columns(content, _header(content))
     except ValueError as error:
         raise ValueError(f"{path}: not a complete PCD file ({error}); copy or write it again.") from error
-    return scan_of_columns(path, columns, fields)
 
 
 def _header(content: bytes) -> Header:

@@ -58,12 +58,20 @@ def read_ply(path: Path, fields: AskedFields) -> Scan:
     Raises:
         ValueError: it cannot be read, is damaged, or holds no scan.
     """
+    return scan_of_columns(path, columns_of_ply(path), fields, columns_of_ply)
+
+
+def columns_of_ply(path: Path) -> dict[str, NDArray]:
+    """The properties of the vertices.
+
+    Raises:
+        ValueError: it cannot be read, or is damaged.
+    """
     content = bytes_of(path)
     try:
-        columns = _vertices(content)
+        return _vertices(content)
     except ValueError as error:
         raise ValueError(f"{path}: not a complete PLY file ({error}); copy or write it again.") from error
-    return scan_of_columns(path, columns, fields)
 
 
 def _vertices(content: bytes) -> dict[str, NDArray]:

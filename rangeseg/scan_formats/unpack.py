@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rangeseg.scan_formats.bags import clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.checks import NoReturnsError
 from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
+from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
 from rangeseg.types import Scan
 
 
@@ -22,8 +24,9 @@ def unpack(
 ) -> tuple[int | None, Iterator[Path]]:
     """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
 
-    What the columns are is found on the first cloud and kept, so that all agree. A cloud without a return is left
-    out, and a file that is there is written again.
+    What the columns are is found on the first cloud and kept, so that all agree. Where the type of the intensity does
+    not tell its full scale, the recording is read once before, so that all scans have one scale. A cloud without a
+    return is left out, and a file that is there is written again.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
@@ -42,13 +45,23 @@ def unpack(
     captured = path.suffix in (".pcap", ".osf")
     if captured and topic is not None:
         raise ValueError(f"{path}: a capture has no topics; leave --topic out.")
-    count, clouds = clouds_of_capture(path) if captured else clouds_of_bag(path, topic)
+
+    def clouds_of() -> tuple[int | None, Iterator[dict[str, NDArray]]]:
+        return clouds_of_capture(path) if captured else clouds_of_bag(path, topic)
+
+    def scale(name: str) -> float:
+        return common_scale(name, clouds_of()[1])
+
+    def rings(name: str) -> tuple[int, int]:
+        return ring_limits([columns[name] for columns in islice(clouds_of()[1], LOOKED_AT)])
+
+    count, clouds = clouds_of()
 
     def write() -> Iterator[Path]:
         found: Fields | None = None
         for number, columns in enumerate(_complete(clouds, count, path, out)):
             where = f"{path}, cloud {number}"
-            fitting = found or find_fields(where, columns, fields or {})
+            fitting = found or find_fields(where, columns, fields or {}, scale, rings)
             try:
                 scan = fitting.scan(where, columns)
             except NoReturnsError:  # a sensor that was covered, or the turn that began before it ran

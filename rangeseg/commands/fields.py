@@ -1,0 +1,35 @@
+"""The option `--fields` of commands that read scans."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def add_fields(parser: argparse.ArgumentParser) -> None:
+    """`--fields`, as `rangeseg.scan_formats.fields` has them."""
+    parser.add_argument(
+        "--fields",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN",
+        help='what the columns are, e.g. remission=intensity/255 ring= unit=mm, or "columns=x y z intensity ring"',
+    )
+
+
+def asked_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """What `--fields` says.
+
+    Raises:
+        ValueError: a word without an equals sign.
+    """
+    asked = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
+    if len(asked) < len(arguments.fields):
+        raise ValueError("--fields takes NAME=COLUMN, e.g. remission=reflectivity/255 ring=line.")
+    return {name: column or None for name, column in asked.items()}
+
+
+def with_fields(arguments: argparse.Namespace) -> list[str]:
+    """The overrides of the command line; `--fields` is `data.dataset.fields`."""
+    fields = asked_fields(arguments)
+    return [*arguments.overrides, *([f"data.dataset.fields={json.dumps(fields)}"] if fields else [])]

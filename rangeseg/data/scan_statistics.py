@@ -1,0 +1,75 @@
+"""How far and how bright a run's training scans are, and whether another scan is like them.
+
+A scan in another unit, or with an intensity of another scale, gives labels without an error; its numbers tell of it.
+Shapes: N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rangeseg.scan_formats.checks import ENOUGH_POINTS, returns
+from rangeseg.types import Scan
+
+MOST_SCANS = 16
+"""Of a training set that are measured, evenly spaced."""
+
+FACTOR = 2.5
+"""A scan may differ by it from the least and the most of the training scans. KITTI's own scans, of 30 places, lie
+within 2.3 of each other in range and 1.8 in remission; PandaSet's remission is 2.6 times darker than the darkest."""
+
+
+def measure(scans: Iterable[Scan]) -> dict[str, Any]:
+    """Plain numbers of some scans, for a checkpoint.
+
+    Args:
+        scans: at least one.
+
+    Returns:
+        `scans`, how many; `range_m` and `remission`, the least and the most that a scan has: of ranges the median,
+        metres, of remissions the mean.
+    """
+    numbers = np.array([_numbers(scan) for scan in scans])
+    low, high = numbers.min(axis=0).tolist(), numbers.max(axis=0).tolist()
+    return {"scans": len(numbers), "range_m": [low[0], high[0]], "remission": [low[1], high[1]]}
+
+
+def unlike(scan: Scan, statistics: Mapping[str, Any], channels: Sequence[str]) -> list[str]:
+    """In which ways a scan is not like those that a run was trained on; a sentence each.
+
+    Args:
+        scan: N points; a few say nothing.
+        statistics: of `measure`.
+        channels: that the network reads.
+    """
+    if len(scan) < ENOUGH_POINTS:
+        return []
+    found = []
+    metres, remission = _numbers(scan)
+    low, high = statistics["range_m"]
+    if not low / FACTOR <= metres <= high * FACTOR:
+        found.append(
+            f"half of its points are within {metres:.3g} m, of the training scans within {low:.3g} to {high:.3g} m; "
+            "is it in metres, and in the sensor's frame?"
+        )
+    low, high = statistics["remission"]
+    if "remission" in channels and not low / FACTOR <= remission <= high * FACTOR:
+        found.append(
+            f"its mean remission is {remission:.3g}, of the training scans {low:.3g} to {high:.3g}; is it on the same "
+            "scale? --fields remission=NAME/SCALE says another."
+        )
+    return found
+
+
+def _numbers(scan: Scan) -> tuple[float, float]:
+    """The median range and the mean remission of the returns."""
+    every = max(1, len(scan) // 20_000)
+    xyz, remission = scan.xyz[::every], scan.remission[::every]
+    there = returns(xyz)
+    if not there.any():
+        return 0.0, 0.0
+    metres = np.sqrt((xyz[there].astype(np.float64) ** 2).sum(axis=1))
+    return float(np.median(metres)), float(remission[there].mean(dtype=np.float64))
