@@ -35,21 +35,18 @@ def chart_of(xyz: np.ndarray, source: np.ndarray, edge: float) -> Chart:
     return make_chart(parts, np.tile(np.eye(4), (len(parts), 1, 1)), np.eye(4), edge)
 
 
-def oracle(points: np.ndarray, chart: Chart, limit: np.ndarray, k: int, allowed: np.ndarray, apart: bool) -> np.ndarray:
+def oracle(points: np.ndarray, chart: Chart, limit: np.ndarray, k: int, allowed: np.ndarray) -> np.ndarray:
     """(N, K) distances, inf where there is no neighbour: every pair, in float64."""
     xyz, source = chart.search[0].astype(float), chart.source
     square = np.linalg.norm(points[:, None].astype(float) - xyz[None], axis=2)
     square[:, ~allowed[source]] = np.inf
-    if apart:
-        square = np.stack([square[:, source == one].min(axis=1, initial=np.inf) for one in range(len(allowed))], axis=1)
     found = np.sort(np.pad(square, ((0, 0), (0, k)), constant_values=np.inf), axis=1)[:, :k]
     return np.where(found < limit[:, None], found, np.inf)
 
 
-@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("edge", [0.2, 0.5, 3.0])
-def test_the_nearest_are_those_of_all_pairs(rng: np.random.Generator, k: int, edge: float, apart: bool) -> None:
+def test_the_nearest_are_those_of_all_pairs(rng: np.random.Generator, k: int, edge: float) -> None:
     xyz = rng.normal(0, 1.5, (800, 3)).astype(np.float32)
     points = rng.normal(0, 2, (300, 3)).astype(np.float32)
     points[0] = np.nan
@@ -57,8 +54,8 @@ def test_the_nearest_are_those_of_all_pairs(rng: np.random.Generator, k: int, ed
     chart = chart_of(xyz, rng.integers(0, 4, 800), edge)
     allowed, limit = np.array([True, False, True, True]), rng.uniform(0.1, 1.5, 300).astype(np.float32)
     distance, index = np.empty((300, k), np.float32), np.empty((300, k), np.int32)
-    nearest(points, limit, chart.search, allowed, apart, (distance, index))
-    expected = oracle(points, chart, limit, k, allowed, apart)
+    nearest(points, limit, chart.search, allowed, (distance, index))
+    expected = oracle(points, chart, limit, k, allowed)
     np.testing.assert_array_equal(index >= 0, np.isfinite(expected))
     np.testing.assert_allclose(distance[index >= 0], expected[index >= 0], atol=1e-5)
     between = np.linalg.norm(points[:, None] - chart.search[0][index], axis=2)
@@ -76,7 +73,7 @@ def test_the_nearest_of_a_real_scan_are_a_kd_trees(kitti_root: Path) -> None:
     chart = make_chart(parts, poses, poses[2], 0.5)
     points = chart.moved(last.xyz, poses[4])
     distance, index = np.empty((len(points), 3), np.float32), np.empty((len(points), 3), np.int32)
-    nearest(points, np.full(len(points), 0.5, np.float32), chart.search, np.ones(1, bool), False, (distance, index))
+    nearest(points, np.full(len(points), 0.5, np.float32), chart.search, np.ones(1, bool), (distance, index))
     expected = scipy.cKDTree(chart.search[0]).query(points, 3, distance_upper_bound=0.5)[0]
     assert np.mean((index >= 0) == np.isfinite(expected)) > 0.99999  # the limit itself, in float32
     both = (index >= 0) & np.isfinite(expected)
@@ -144,7 +141,7 @@ def test_what_was_seen_through_gets_no_label_from_there() -> None:
     ends = np.cumsum([0, *map(len, parts)])
     for visibility, expected in ((True, (False, True, True)), (False, (True, True, True))):
         rules = Rules(visibility=visibility)
-        found = carry(later, 1, poses[1], chart, np.ones(1, bool), rules, apart=True)
+        found = carry(later, 1, poses[1], chart, np.ones(1, bool), rules)
         shares = [np.mean(found.label[ends[k] : ends[k + 1]] != IGNORE) for k in range(3)]
         assert [share > 0.9 for share in shares] == list(expected)
         assert [share < 0.1 for share in shares] == [not one for one in expected]
@@ -319,7 +316,7 @@ class TestCommand:
         assert main(["propagate", str(drive), *words, "--png", str(tmp_path / "s.png")]) == 0
         report = json.loads((tmp_path / "r.json").read_text())["report"]
         assert report["coverage"] > 0.9
-        assert report["accuracy"] > 0.98
+        assert report["accuracy"] > 0.975
         assert set(report["by_scans"]) == {"1", "2", "3", "4"}
         assert (tmp_path / "s.png").stat().st_size > 10000
         truth = open_drive(drive)
@@ -328,7 +325,7 @@ class TestCommand:
         assert raw is not None
         scored = (truth.label_map.to_train(raw & 0xFFFF) != IGNORE) & (got != 0)
         same = truth.label_map.to_train(raw & 0xFFFF) == truth.label_map.to_train(got)
-        assert np.mean(same[scored]) > 0.98
+        assert np.mean(same[scored]) > 0.975
 
     def test_what_is_wrong_is_said(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         home = write_street(tmp_path / "k", scans=3, labelled=(0,))
@@ -370,7 +367,7 @@ def test_curves_do_not_matter(rng: np.random.Generator) -> None:
     label = rng.integers(0, 19, 500).astype(np.uint8)
     one = Witnesses(seen[0], label, np.zeros((64, 1024), np.float32), (-1.0, 2.0, 64), 1.0)
     chart = make_chart({0: one}, poses, poses[1], 0.25)
-    found = carry(Scan(seen[2], np.zeros(500, np.float32)), 2, poses[2], chart, np.ones(1, bool), Rules(), apart=True)
+    found = carry(Scan(seen[2], np.zeros(500, np.float32)), 2, poses[2], chart, np.ones(1, bool), Rules(neighbours=1))
     np.testing.assert_array_equal(found.label, label)
     assert found.distance.max() < 1e-3
     assert (found.scans == -2).all()

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", help="of nuScenes, e.g. scene-0061")
     parser.add_argument("--dataset", help="whose classes: a shipped dataset or a YAML; else the layout's")
     parser.add_argument("--never", nargs="+", default=[], help="classes that are not carried, beside what moves")
-    parser.add_argument("--neighbours", type=int, help="how many labelled points are asked (3; one of each whole scan)")
+    parser.add_argument("--neighbours", type=int, help="how many labelled points are asked (3)")
     parser.add_argument("--least", type=int, help="how many must be within the limit (whole scans 1, clicks 3)")
     parser.add_argument("--agree", type=float, help="share of them that must agree (whole scans 0.6, clicks 1)")
     parser.add_argument("--limit-m", type=float, help="metres to the labelled points (whole scans 0.5, clicks 2)")

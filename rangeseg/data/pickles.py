@@ -36,7 +36,7 @@ class RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The thing, if it is allowed."""
         if (module, name) not in self._allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no table of numbers needs")
+            raise pickle.UnpicklingError(f"it imports {module}.{name}, which a table of numbers does not need")
         return super().find_class(module, name)
 
 

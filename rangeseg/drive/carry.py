@@ -30,7 +30,7 @@ class Rules:
     """When a label is carried.
 
     Args:
-        neighbours: how many nearest labelled points are asked; of scans that are labelled in whole, one a scan.
+        neighbours: how many nearest labelled points are asked, of whatever scans.
         least: how many must be there.
         agree: the share of them that must agree, above 0.5.
         limit_m: a neighbour is nearer than this, metres,
@@ -130,7 +130,7 @@ class Carried:
 
 def carry(
     scan: Scan, number: int, pose: NDArray[np.float64], chart: Chart, allowed: NDArray[np.bool_], rules: Rules,
-    *, own: NDArray[np.uint8] | None = None, apart: bool = False,
+    *, own: NDArray[np.uint8] | None = None,
 ) -> Carried:  # fmt: skip
     """Label a scan by a chart.
 
@@ -142,24 +142,22 @@ def carry(
         allowed: (S,) bool, which of these scans are within reach.
         rules: when a label is carried.
         own: (N,) train ids that are known for this scan, `NO_CLASS` for what is known to have none, else IGNORE.
-        apart: of each scan its nearest point alone is asked.
     """
     count = len(scan)
     own = np.full(count, IGNORE, np.uint8) if own is None else own
-    columns = max(1, min(rules.neighbours, int(allowed.sum())) if apart else rules.neighbours)
-    distance, index = np.empty((count, columns), np.float32), np.empty((count, columns), np.int32)
+    distance, index = np.empty((count, rules.neighbours), np.float32), np.empty((count, rules.neighbours), np.int32)
     range_m = np.linalg.norm(scan.xyz, axis=1)
     points = chart.moved(scan.xyz, pose)
     points[~(range_m > 0)] = np.nan
     points[own != IGNORE] = np.nan
-    nearest(points, rules.limits(range_m), chart.search, allowed, apart, (distance, index))
+    nearest(points, rules.limits(range_m), chart.search, allowed, (distance, index))
     if rules.visibility:
         margin = (rules.margin_m, rules.margin_share)
         through = seen_through(points, index, chart.source, chart.eyes, margin)
     else:
         through = np.zeros(index.shape, np.bool_)
     said = Said.of(count)
-    rule = (min(rules.least, columns), rules.agree, NO_CLASS)
+    rule = (rules.least, rules.agree, NO_CLASS)
     vote(index, distance, (chart.label, chart.source), through, rule, said.columns())
     known, carried = own != IGNORE, said.label != IGNORE
     sources = np.array([*chart.scans, number], np.int64)

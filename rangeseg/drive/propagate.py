@@ -122,7 +122,7 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
             frame = task.poses.poses[todo[len(todo) // 2]]
             parts = {one: held[one] for one in needed}
             chart = make_chart(parts, task.poses.poses, frame, task.rules.edge_m)
-            write = partial(_write, task, block, chart, all(one.share > WHOLE for one in parts.values()))
+            write = partial(_write, task, block, chart)
             yield from in_order(write, todo, workers=workers)
 
 
@@ -142,7 +142,7 @@ def _load(task: Task, held: Mapping[int, Witnesses], needed: list[int], workers:
     return {number: held[number] if number in held else loaded[number] for number in needed}
 
 
-def _write(task: Task, reach: Mapping[int, list[int]], chart: Chart, apart: bool, number: int) -> int:
+def _write(task: Task, reach: Mapping[int, list[int]], chart: Chart, number: int) -> int:
     stop, raw = task.drive.stops[number], task.raw(number)
     scan = task.drive.read(stop.file)
     allowed = np.isin(chart.scans, reach[number])
@@ -151,7 +151,7 @@ def _write(task: Task, reach: Mapping[int, list[int]], chart: Chart, apart: bool
         own = classes_of(raw, task.drive.label_map)
         if np.count_nonzero(own != IGNORE) > WHOLE * len(own):  # a person left the rest out
             own[own == IGNORE] = NO_CLASS
-    carried = carry(scan, number, task.poses.poses[number], chart, allowed, task.rules, own=own, apart=apart)
+    carried = carry(scan, number, task.poses.poses[number], chart, allowed, task.rules, own=own)
     written = task.drive.label_map.to_raw(carried.label)
     if raw is not None:
         written = np.where(raw & 0xFFFF != task.drive.label_map.ignore_raw, raw, written)

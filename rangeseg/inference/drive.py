@@ -64,7 +64,7 @@ class Answered:
         """Of points in this sensor's frame: which have a visible point of this scan near, and which one that is."""
         order, chart = self.chart
         distance, index = np.empty((len(xyz), 1), np.float32), np.empty((len(xyz), 1), np.int32)
-        nearest(xyz, np.full(len(xyz), limit_m, np.float32), chart, np.ones(1, np.bool_), False, (distance, index))
+        nearest(xyz, np.full(len(xyz), limit_m, np.float32), chart, np.ones(1, np.bool_), (distance, index))
         near = index[:, 0] >= 0
         return near, order[index[near, 0]]
 

@@ -61,9 +61,7 @@ def sort_into_voxels(xyz: NDArray, edge: float, bits: int) -> tuple[NDArray, NDA
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nearest(
-    points: NDArray, limit: NDArray, chart: tuple, allowed: NDArray, apart: bool, out: tuple[NDArray, NDArray]
-) -> None:
+def nearest(points: NDArray, limit: NDArray, chart: tuple, allowed: NDArray, out: tuple[NDArray, NDArray]) -> None:
     """The K nearest points of the map within each point's limit, nearest first.
 
     Args:
@@ -71,7 +69,6 @@ def nearest(
         limit: (N,) float32 metres; a neighbour is nearer than this.
         chart: (M, 3) xyz and (M,) source, both in the order of `sort_into_voxels`; its keys and starts; edge; bits.
         allowed: (S,) bool, which sources count.
-        apart: of each source at most one, its nearest.
         out: (N, K) float32 distances, (N, K) int32 places in the chart, -1 where there are fewer.
     """
     edge, wanted = chart[4], out[0].shape[1]
@@ -87,7 +84,7 @@ def nearest(
         dx, dy, dz = x - i * edge, y - j * edge, z - k * edge
         inner = min(min(dx, edge - dx), min(min(dy, edge - dy), min(dz, edge - dz)))
         if n:  # points follow each other as the sensor sees them: the last one's neighbours leave little to look at
-            _start_with(points[n], index[n - 1], chart, apart, best, found)
+            _start_with(points[n], index[n - 1], chart, best, found)
         worst, ring = best[wanted - 1], 0
         while ring == 0 or (inner + (ring - 1) * edge) ** 2 < worst:
             for a in range(-ring, ring + 1):
@@ -103,16 +100,14 @@ def nearest(
                         if gap_xy + _gap(dz, c, edge) >= worst:
                             continue
                         key = _key(i + a, j + b, k + c)
-                        worst = _look_into(points[n], key, chart, allowed, apart, best, found)
+                        worst = _look_into(points[n], key, chart, allowed, best, found)
             ring += 1
         for place in range(wanted):
             best[place] = math.sqrt(best[place])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _look_into(
-    point: NDArray, key: int, chart: tuple, allowed: NDArray, apart: bool, best: NDArray, found: NDArray
-) -> float:
+def _look_into(point: NDArray, key: int, chart: tuple, allowed: NDArray, best: NDArray, found: NDArray) -> float:
     """Add the points of a voxel to the list of the nearest; the square of the distance that another must beat."""
     xyz, source, keys, start, _, bits = chart
     bucket, last = _bucket(key, 64 - bits), len(best) - 1
@@ -121,19 +116,19 @@ def _look_into(
             u, v, w = xyz[m, 0] - point[0], xyz[m, 1] - point[1], xyz[m, 2] - point[2]
             square = u * u + v * v + w * w
             if square < best[last]:
-                _insert(best, found, square, m, source, apart)
+                _insert(best, found, square, m)
     return best[last]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _start_with(point: NDArray, known: NDArray, chart: tuple, apart: bool, best: NDArray, found: NDArray) -> None:
-    xyz, source, last = chart[0], chart[1], len(best) - 1
+def _start_with(point: NDArray, known: NDArray, chart: tuple, best: NDArray, found: NDArray) -> None:
+    xyz, last = chart[0], len(best) - 1
     for m in known:
         if m >= 0:
             u, v, w = xyz[m, 0] - point[0], xyz[m, 1] - point[1], xyz[m, 2] - point[2]
             square = u * u + v * v + w * w
             if square < best[last]:
-                _insert(best, found, square, m, source, apart)
+                _insert(best, found, square, m)
 
 
 @njit(cache=True, nogil=True)
@@ -146,19 +141,12 @@ def _gap(inside: float, cells: int, edge: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _insert(best: NDArray, found: NDArray, square: float, m: int, source: NDArray, apart: bool) -> None:
-    """Keep the list of the nearest in order; with `apart`, one of each source."""
+def _insert(best: NDArray, found: NDArray, square: float, m: int) -> None:
+    """Keep the list of the nearest in order, each once."""
     last = len(best) - 1
     for place in range(len(best)):
         if found[place] == m:
             return
-    if apart:
-        for place in range(len(best)):
-            if found[place] >= 0 and source[found[place]] == source[m]:
-                if best[place] <= square:
-                    return
-                last = place
-                break
     while last > 0 and best[last - 1] > square:
         best[last], found[last] = best[last - 1], found[last - 1]
         last -= 1
