@@ -39,7 +39,13 @@ GEOMETRIES = Table(
 )
 """The projections that a sensor file may name."""
 
-PROJECTIONS = Table({**GEOMETRIES.places, "sensor": "rangeseg.projection.sensor:sensor_projection"})
+PROJECTIONS = Table(
+    {
+        **GEOMETRIES.places,
+        "fitted": "rangeseg.projection.fitted:FittedProjection",
+        "sensor": "rangeseg.projection.sensor:sensor_projection",
+    }
+)
 
 BACK_PROJECTIONS = Table(
     {
@@ -83,9 +89,14 @@ PERTURBATIONS = Table(
         "affine": "rangeseg.perturbations.affine:Affine",
         "jitter": "rangeseg.perturbations.jitter:Jitter",
         "color": "rangeseg.perturbations.color:Color",
+        "range_mix": "rangeseg.perturbations.range_former:RangeMix",
+        "range_union": "rangeseg.perturbations.range_former:RangeUnion",
+        "range_paste": "rangeseg.perturbations.range_former:RangePaste",
+        "range_shift": "rangeseg.perturbations.range_former:RangeShift",
         "compose": "rangeseg.perturbations.combined:Compose",
         "one_of": "rangeseg.perturbations.combined:OneOf",
         "all_of": "rangeseg.perturbations.combined:AllOf",
+        "in_turn": "rangeseg.perturbations.combined:InTurn",
         "identity": "rangeseg.perturbations.bases:Identity",
     },
 )

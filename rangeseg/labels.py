@@ -20,6 +20,9 @@ from rangeseg.types import IGNORE
 _UNKNOWN = IGNORE - 1
 _RAW_IDS = 1 << 16
 
+RARE = 0.01
+"""Share of all points below which a class is rare."""
+
 
 class Sensor(TypedDict):
     """What `SphericalProjection(**label_map.sensor)` needs: rows and columns in pixels, field of view in degrees."""
@@ -111,6 +114,12 @@ class LabelMap:
     def num_classes(self) -> int:
         """K, without IGNORE."""
         return len(self.names)
+
+    @property
+    def tails(self) -> tuple[int, ...]:
+        """Train ids of the rare classes, with less than 1 % of all points; none where nobody counted."""
+        shares = () if self.frequencies is None else self.frequencies
+        return tuple(train for train, share in enumerate(shares) if share < RARE)
 
     @cached_property
     def _train_of_raw(self) -> NDArray[np.uint8]:

@@ -17,13 +17,12 @@ from rangeseg import Segmenter, read_scan
 from rangeseg.apps.validate import dataset_config, validate
 from rangeseg.cli import main
 from rangeseg.config import Config
-from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
-from rangeseg.inference.run import FIRST_ANSWER, Run
+from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.notices import Notice
 from rangeseg.photos.io import read_photo
-from rangeseg.resources import resource
 from rangeseg.scan_formats.checks import FARTHEST_M, guarded
 from rangeseg.types import IGNORE, Scan
 
@@ -176,7 +175,7 @@ def broken_run(config: Config, where: str) -> Run:
     network = experiment.make_network()
     state = network.state_dict()
     name = [name for name in state if state[name].is_floating_point()][-1 if where == "last" else 0]
-    state[name].view(-1)[0] = np.nan
+    state[name][(0,) * state[name].ndim] = np.nan
     return Run.of(experiment, network, torch.device("cpu"))
 
 
@@ -205,9 +204,10 @@ def test_an_answer_of_nan_is_an_error_for_photographs_too(photo_config: Config) 
 
 
 def test_weights_of_nan_are_refused_when_a_checkpoint_is_read(tmp_path: Path) -> None:
-    state = read_checkpoint(resource(*FIRST_ANSWER))
-    name = next(iter(state["teacher"]))
-    state["teacher"][name].view(-1)[0] = np.nan
-    torch.save(state, tmp_path / "last.pt")
+    run = Run.load(device="cpu")
+    state = run.network.state_dict()
+    name = next(iter(state))
+    state[name][(0,) * state[name].ndim] = np.nan
+    write_checkpoint(tmp_path / "last.pt", {"teacher": state}, run.config)
     with pytest.raises(ValueError, match=rf"last.pt: 1 weights hold nan, the first {name}.*earlier checkpoint"):
         Run.load(tmp_path / "last.pt")

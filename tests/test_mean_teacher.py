@@ -76,6 +76,7 @@ SECTIONS = {
     "compose": {"first": {"name": "cutmix"}, "then": [{"name": "vat"}, {"name": "geometric"}, {"name": "jitter"}]},
     "one_of": {"parts": [{"name": "cowmix"}, {"name": "lasermix", "sectors": [2, 4]}]},
     "all_of": {"parts": [{"name": "lasermix", "complement": True}, {"name": "polarmix", "copies": 3}]},
+    "in_turn": {"parts": [{"name": "cutmix"}, {"name": "range_union"}]},
 }
 
 

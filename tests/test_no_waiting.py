@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "one_of": {"parts": [{"name": "cutmix"}, {"name": "lasermix"}]},
     "all_of": {"parts": [{"name": "cutmix", "sampler": "reference"}, {"name": "lasermix"}]},
     "polarmix": {"copies": 3},
+    "in_turn": {"parts": [{"name": "cutmix"}, {"name": "range_union"}, {"name": "range_paste"}]},
 }
 
 
@@ -62,7 +63,7 @@ def test_no_perturbation_and_no_loss_waits(name: str, kind: str) -> None:
     section = {"name": name} | SECTIONS.get(name, {})
     perturbation = build(
         PERTURBATIONS, section, "p", wrap=name != "affine", channels=COLORS if name == "color" else NAMED,
-        things=(1,),
+        things=(1,), tails=(1,),
     )  # fmt: skip
     logits, rng = kind.startswith("logits"), torch.Generator().manual_seed(0)
     made = perturb(perturbation, rng, view(), view(), EmaTeacher(student), logits=logits, labels=not logits)

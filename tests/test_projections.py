@@ -15,6 +15,7 @@ from test_projection import bare, oracle, oracle_winners, read
 
 from rangeseg.catalog import PROJECTIONS
 from rangeseg.projection.beam import BeamProjection
+from rangeseg.projection.fitted import FittedProjection, field_of_view
 from rangeseg.projection.organised import OrganisedProjection
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.ring import RingProjection
@@ -49,9 +50,10 @@ EXAMPLES: dict[str, Callable[[int], object]] = {
     "unfolding": lambda width: ScanUnfolding(BEAMS, width),
     "beam": lambda width: BeamProjection(width, UNEVEN),
     "organised": lambda width: OrganisedProjection(BEAMS, width, order="row"),
+    "fitted": lambda width: FittedProjection(BEAMS, width),
     "sensor": lambda width: PROJECTIONS["sensor"]("vlp16", width),
 }
-ORDERLESS = ("spherical", "limited", "ring", "beam", "sensor")
+ORDERLESS = ("spherical", "limited", "ring", "beam", "sensor", "fitted")
 
 
 def test_every_projection_has_an_example() -> None:
@@ -416,3 +418,23 @@ def test_configs_name_projections() -> None:
     assert made == ScanUnfolding(64, 512)
     with pytest.raises(ConfigError, match=r"data\.projection: rangeseg ships no .*hdl65e.*hdl64e"):
         build(PROJECTIONS, {"name": "sensor", "sensor": "hdl65e"}, "data.projection")
+
+
+def test_a_fitted_image_ends_where_the_scan_ends(rng: np.random.Generator) -> None:
+    for up, down in ((3.0, -25.0), (21.0, -16.0), (0.5, -0.5)):
+        inclination, azimuth = np.deg2rad(rng.uniform(down, up, 5000)), rng.uniform(-np.pi, np.pi, 5000)
+        flat = np.cos(inclination)
+        xyz = 9 * np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(inclination)], 1)
+        xyz[:100] = np.nan
+        scan = Scan(xyz.astype(np.float32), np.zeros(5000, np.float32))
+        found = field_of_view(scan)
+        least = max(up - down, 2.0)
+        assert found == pytest.approx(((up + down + least) / 2 + 0.1, (up + down - least) / 2 - 0.1), abs=0.06)
+        image, same = FittedProjection(16, 64)(scan), SphericalProjection(16, 64, *found)(scan)
+        assert np.array_equal(image.point_index, same.point_index)
+        assert up - down < 2 or image.valid[[0, -1]].any(1).all()
+
+
+def test_a_fitted_image_of_a_scan_without_returns_is_refused() -> None:
+    with pytest.raises(ValueError, match="None of the scan's 3 points"):
+        FittedProjection(16, 64)(Scan(np.zeros((3, 3), np.float32), np.zeros(3, np.float32)))

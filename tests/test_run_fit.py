@@ -11,12 +11,11 @@ from conftest import random_scan
 
 from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main
-from rangeseg.inference.run import FIRST_ANSWER, Run
+from rangeseg.inference.run import Run
 from rangeseg.inference.run_fit import RunFit
 from rangeseg.notices import Notice
 from rangeseg.projection.checks import DOUBLED, doubled, misfits
 from rangeseg.projection.spherical import SphericalProjection
-from rangeseg.resources import resource
 from rangeseg.types import Scan
 
 
@@ -76,15 +75,14 @@ def test_evaluate_and_show_look_too(anyway: bool, tmp_path: Path, capsys: pytest
     path = write(tmp_path / "sequences" / "08" / "velodyne" / "000000.bin", scan)
     (tmp_path / "sequences" / "08" / "labels").mkdir()
     np.full(len(scan), 40, "<u4").tofile(tmp_path / "sequences" / "08" / "labels" / "000000.label")
-    weights = tmp_path / "run.pt"
-    weights.write_bytes(resource(*FIRST_ANSWER).read_bytes())
-    words = ["evaluate", str(weights), f"data.root={tmp_path}", "data.dataset.name=semantic_kitti"]
+    weights = "first-answer"
+    words = ["evaluate", weights, f"data.root={tmp_path}", "data.dataset.name=semantic_kitti"]
     assert main([*words, *(["--anyway"] if anyway else [])]) == (0 if anyway else 1)
     captured = capsys.readouterr()
     (line,) = warnings_in(captured.err)
     assert line.startswith(f"warning: {path}: does not fit this run")
     assert "mIoU" in captured.out
-    assert main(["show", str(path), "--run", str(weights), "--png", str(tmp_path / "a.png")]) == 0
+    assert main(["show", str(path), "--run", weights, "--png", str(tmp_path / "a.png")]) == 0
     (again,) = warnings_in(capsys.readouterr().err)
     assert again == line
 

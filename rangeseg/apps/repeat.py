@@ -25,11 +25,12 @@ from rangeseg.engine.stopping import SIGNALS, Stopped
 
 @dataclass(frozen=True)
 class Job:
-    """One config with one seed, and its run folder."""
+    """One config with one seed, its run folder, and `key.path=value` of its own."""
 
     config: str | Path
     seed: int
     folder: Path
+    overrides: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -110,7 +111,7 @@ def run_jobs(
 def _train(overrides: Sequence[str], children: Children, job: Job) -> int:
     if job.report.is_file():
         return 0
-    keys = [f"runtime.seed={job.seed}", f"runtime.out={job.folder}", *overrides]
+    keys = [f"runtime.seed={job.seed}", f"runtime.out={job.folder}", *job.overrides, *overrides]
     command = [sys.executable, "-m", "rangeseg.cli", "train", str(job.config), *keys, "--resume", "auto"]
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{job.folder}.log").open("a") as log:

@@ -99,6 +99,7 @@ class StepParts:
             experiment.perturbation,
             config,
             method=experiment.method,
+            labelled_mix=experiment.labelled_mix,
         )
         pair = (labelled if config.consistency.pair == "labelled" else a, b)
         return StepParts(trainer, labelled, pair if config.consistency.weight else None)

@@ -7,6 +7,7 @@ from types import ModuleType
 from rangeseg.commands import (
     analyse,
     benchmark,
+    benchmark_ssl,
     completion,
     configs,
     demo,
@@ -19,6 +20,7 @@ from rangeseg.commands import (
     poses,
     predict,
     propagate,
+    pseudo_label,
     repeat,
     report,
     show,
@@ -28,6 +30,7 @@ from rangeseg.commands import (
     train,
     unpack,
     validate,
+    weights,
 )
 
 COMMANDS: dict[str, ModuleType] = {
@@ -35,6 +38,8 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "weights": weights,
+    "pseudo-label": pseudo_label,
     "export": export,
     "import-weights": import_weights,
     "show": show,
@@ -51,6 +56,7 @@ COMMANDS: dict[str, ModuleType] = {
     "fit-head": fit_head,
     "fit-sensor": fit_sensor,
     "benchmark": benchmark,
+    "benchmark-ssl": benchmark_ssl,
     "configs": configs,
     "list": list_components,
     "completion": completion,

@@ -181,9 +181,10 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     """Per class, by distance, and the means."""
-    rows = table("class", "IoU %", title=title)
+    pixels = result.get("pixels")
+    rows = table("class", "IoU %", *(["pixels' IoU %"] if pixels else []), title=title)
     for name, value in result["iou"].items():
-        rows.add_row(name, "absent" if value is None else f"{100 * value:.2f}")
+        rows.add_row(name, *(_percent(v) for v in [value, *([pixels["iou"][name]] if pixels else [])]))
     OUT.print(rows)
     for distance, values in result["by_distance"].items():
         OUT.print(f"{distance:>10}: mIoU {_percent(values['mean_iou'])}")
@@ -192,7 +193,10 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     present = f"{len(result['classes_present'])} classes present"
     mean, accuracy = (_percent(result[name]) for name in ("mean_iou", "accuracy"))
     OUT.print(f"mIoU {mean} over {present}, accuracy {accuracy}")
+    if pixels:
+        numbers = f"mIoU {_percent(pixels['mean_iou'])}, accuracy {_percent(pixels['accuracy'])}"
+        OUT.print(f"pixel level: {numbers}; before back-projection, only points that a pixel shows")
 
 
 def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.2f}"
+    return "absent" if share is None else f"{100 * share:.2f}"

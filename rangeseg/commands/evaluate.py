@@ -47,7 +47,7 @@ def _evaluate(arguments: argparse.Namespace, rank: Rank) -> None:
     kind = run.experiment.dataset
     views = open_views(run, split)
     fit = RunFit(run)
-    scores = score_run(run, views, rank=rank, watch=progress, fit=fit)
+    scores = score_run(run, views, rank=rank, pixels=arguments.level == "pixel", watch=progress, fit=fit)
     if rank.number:
         return
     result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
@@ -65,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="train, val or test; default: the split of the config")
     parser.add_argument(
         "--official", action="store_true", help="also print the benchmark's own mean (absent classes count as 0)"
+    )
+    parser.add_argument(
+        "--level",
+        choices=["element", "pixel"],
+        default="element",
+        help="pixel: also score range images pixel by pixel, as most published LiDAR numbers are",
     )
     parser.add_argument(
         "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"

@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of scans per street; fewer scans give more streets and take longer",
     )
     parser.add_argument("--spacing-m", type=float, default=4.0, help="distance in metres between two scans of a street")
-    parser.add_argument("--sensor", default="hdl64e", help="a shipped sensor, or the YAML of a sensor")
+    parser.add_argument(
+        "--sensor", default="hdl64e", help="a shipped sensor, the YAML of a sensor, or random: another for each scan"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers; each seed gives other streets")
     parser.add_argument(
         "--beside", type=Path, help="write nothing and compare with the scans of this SemanticKITTI folder"

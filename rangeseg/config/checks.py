@@ -21,6 +21,9 @@ def check(config: Config) -> None:
     for path, metadata, value in _keys(config):
         _check_key(path, metadata, value)
     _check_supervised(config)
+    _check_mix(config)
+    if config.consistency.rampup and config.consistency.rampup_share:
+        raise ConfigError("consistency.rampup_share: rampup gives the length in steps already. Set one of them to 0.")
     if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
         raise ConfigError(
             f"optim.accumulate: {config.optim.accumulate} is larger than the number of views in a batch. Use a "
@@ -57,6 +60,32 @@ def _check_supervised(config: Config) -> None:
         raise ConfigError(
             "supervised.range_weight_m: data.channels must contain range to weight pixels by range. Add it, or "
             "set this to 0."
+        )
+
+
+def _check_mix(config: Config) -> None:
+    settings, data = config.supervised, config.data
+    if not any(arguments is not None for arguments in settings.mix.values()):
+        return
+    if wrong := [name for name, arguments in settings.mix.items() if not isinstance(arguments, dict | None)]:
+        raise ConfigError(
+            f"supervised.mix.{wrong[0]}: {settings.mix[wrong[0]]!r} is no mapping of its arguments. Write {{}} for the "
+            "defaults, null for none of it."
+        )
+    if settings.mix_with == "labelled" and data.batch_labelled < 2:
+        raise ConfigError(
+            "supervised.mix: a labelled view is mixed with another one of its batch, and data.batch_labelled is 1. "
+            "Write 2 or more, or supervised.mix_with=unlabelled."
+        )
+    if settings.mix_with == "unlabelled" and config.consistency.weight == 0:
+        raise ConfigError(
+            "supervised.mix_with: unlabelled views are read with a consistency loss; consistency.weight is 0. Give it "
+            "a weight, or write labelled."
+        )
+    if settings.mix_with == "unlabelled" and data.batch_labelled != data.batch_unlabelled:
+        raise ConfigError(
+            f"supervised.mix_with: labelled views are mixed one to one with unlabelled ones; data.batch_labelled is "
+            f"{data.batch_labelled}, data.batch_unlabelled {data.batch_unlabelled}. Make them equal."
         )
 
 

@@ -32,6 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "confidence": "mean",
             "normalise": "all",
             "rampup": 0,
+            "rampup_share": 0.0,
             "pair": "unlabelled",
         },
         "teacher": {"decay": 0.99, "warmup": False, "buffers": "ema", "mode": "train", "joint": False},

@@ -125,6 +125,14 @@ class SupervisedConfig:
     """none; inverse: 1 / (f + 0.001); root: its square root, mean 1; log: ln(1 + inverse), largest 1."""
     frequencies: dict[str, float] = numbers(dict, least=0, most=1)
     """Class -> f, as written by `rangeseg stats`; default: the frequencies in the dataset's labels.yaml."""
+    mix: dict[str, Any] = field(default_factory=dict)
+    """Strong augmentation of labelled views: perturbations by name, each with its arguments, applied one after another:
+    {range_mix: {}, range_shift: {}}. null switches one of a lower layer off."""
+    mix_with: str = choice("labelled", "labelled", "unlabelled")
+    """labelled: each view with the next one of its batch, which is then learnt. unlabelled: with unlabelled views, as
+    the teacher labels them; the loss on these mixes is added."""
+    mix_threshold: float = number(0.9, least=0, most=1)
+    """Probability from which the teacher's answer is the label of an unlabelled view in such a mix."""
 
 
 @dataclass
@@ -138,6 +146,8 @@ class ConsistencyConfig:
     normalise: str = choice("valid", "valid", "confident", "all")
     rampup: int = number(0, least=0)
     """Steps of the sigmoid ramp-up of the weight; 0: none."""
+    rampup_share: float = number(0.0, least=0, most=1)
+    """The same as a share of `optim.steps`; 0: as `rampup` says."""
     pair: str = choice("unlabelled", "unlabelled", "labelled")
     """The batches a and b of the perturbation. unlabelled: two unlabelled batches; labelled: a labelled batch, whose
     labels are the targets, and an unlabelled one."""
@@ -170,6 +180,10 @@ class OptimConfig:
     """Momentum of SGD."""
     nesterov: bool = False
     schedule: str = choice("one_cycle", "one_cycle", "poly", "constant")
+    one_cycle_end: float = number(1e-4, least=0, most=1)
+    """The last multiplier of `one_cycle`, of its largest learning rate; torch's own ends at 4e-6."""
+    decay_all: bool = False
+    """Weight decay of biases and normalisation too, as torch's optimisers do where nobody makes groups."""
     clip: float | None = number(10.0, above=0)
     """Maximum norm of the gradient; null: no clipping."""
     lr_multipliers: dict[str, float] = numbers(dict, least=0)

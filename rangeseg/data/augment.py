@@ -29,6 +29,7 @@ class Augmentation:
         scale: (low, high) of the uniform factor on all coordinates.
         shift_m: standard deviation of the normal translation along each axis, metres.
         drop: the largest fraction of points dropped; the fraction is uniform in [0, drop), the points independent.
+        drop_remission: probability that every remission becomes 0, as of a file that has none.
         columns: width of the part of the range image that is learnt from, anywhere in azimuth; None for all of it.
 
     Raises:
@@ -45,9 +46,10 @@ class Augmentation:
     shift_m: float = 0.1
     drop: float = 0.0
     columns: int | None = None
+    drop_remission: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("flip_x", "flip_y"):
+        for name in ("flip_x", "flip_y", "drop_remission"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"Augmentation.{name} is {value}; give a probability in [0, 1].")
@@ -73,7 +75,9 @@ class Augmentation:
         x, y = factor * (-1 if flip_x < self.flip_x else 1), factor * (-1 if flip_y < self.flip_y else 1)
         cos, sin = math.cos(angle), math.sin(angle)
         matrix = np.array([[x * cos, -x * sin, 0], [y * sin, y * cos, 0], [0, 0, factor]])
-        return Motion(matrix, shift, self.drop * dropped, int(rng.integers(2**63)))
+        seed = int(rng.integers(2**63))
+        dark = self.drop_remission > 0 and np.random.default_rng(seed).random() < self.drop_remission
+        return Motion(matrix, shift, self.drop * dropped, seed, bool(dark))
 
     def __call__(self, scan: Scan, rng: np.random.Generator) -> Scan:
         """A new scan; the given one stays as it is.
@@ -83,7 +87,8 @@ class Augmentation:
             rng: the only source of randomness.
 
         Returns:
-            At least one and at most N points in their old order, with their own remission, ring and label.
+            At least one and at most N points in their old order, with their own ring, label and (unless dropped)
+            remission.
         """
         return self.draw(rng)(scan)
 
@@ -97,21 +102,24 @@ class Motion:
         shift: (3,) metres.
         dropped: probability of each point to be dropped, in [0, 1).
         seed: of the draws that drop points.
+        dark: every remission becomes 0.
     """
 
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     dropped: float = 0.0
     seed: int = 0
+    dark: bool = False
 
     def __call__(self, scan: Scan) -> Scan:
         """The moved scan; fields that do not change are shared with the given one."""
         xyz = np.empty((len(scan), 3), np.float32)
         flat = np.ascontiguousarray(scan.xyz, np.float32).reshape(-1)
         move(flat, self.matrix.astype(np.float32), self.shift.astype(np.float32), xyz.reshape(-1))
+        remission = np.zeros_like(scan.remission) if self.dark else scan.remission
         if self.dropped == 0:
-            return Scan(xyz, scan.remission, scan.ring, scan.label, scan.where)
+            return Scan(xyz, remission, scan.ring, scan.label, scan.where)
         kept = np.empty(len(scan), np.intp)
         kept = kept[: drop(np.uint64(self.seed), self.dropped, xyz.reshape(-1), kept)]
         ring, label = (None if field is None else field.take(kept) for field in (scan.ring, scan.label))
-        return Scan(xyz[: len(kept)], scan.remission.take(kept), ring, label, scan.where)
+        return Scan(xyz[: len(kept)], remission.take(kept), ring, label, scan.where)

@@ -83,6 +83,10 @@ class FilePairs(Dataset):
         """The constructor's arguments that `read_label_map` accepts, if the classes of a dataset have options."""
         return {}
 
+    def where_labels_are(self) -> str:
+        """What is missing where a label file is, for errors."""
+        return self.labels_in
+
     def read_by(self) -> dict[str, Any]:
         """The constructor's arguments that `read` accepts, if the files of a dataset can be read in several ways."""
         return {}
@@ -144,8 +148,8 @@ class FilePairs(Dataset):
             return read(pair.file, **self.read_by())
         if not pair.label.exists():
             raise ValueError(
-                f"{pair.label}: the labels of {pair.file} are missing. Unpack {self.labels_in} there, or open the "
-                f"{self.kind}s with labels=False."
+                f"{pair.label}: the labels of {pair.file} are missing. Unpack {self.where_labels_are()} there, or open "
+                f"the {self.kind}s with labels=False."
             )
         return read(pair.file, pair.label, label_map=self._label_map, **self.read_by())
 

@@ -30,6 +30,8 @@ class SemanticKitti(ScanPairs):
         frames: only these scans: their names, or a list file of them. Shipped lists are at
             ``resource("datasets", "semantic_kitti", "splits", "train_10pct_uniform.txt")`` and beside it.
         labels: read labels. With False, a training scan needs no label file, and none is opened.
+        labels_from: read the labels that `rangeseg predict` or `pseudo-label` wrote into this folder instead:
+            ``sequences/SS/predictions/FFFFFF.label``.
         label_map: the classes; default: SemanticKITTI's. Another dataset in this layout brings its own.
         fields: what the scans' columns are, where they are others, see `rangeseg.scan_formats.fields`.
 
@@ -48,10 +50,11 @@ class SemanticKitti(ScanPairs):
         sequences: Iterable[str | int] | None = None,
         frames: str | Path | Iterable[str] | None = None,
         labels: bool = True,
+        labels_from: str | Path | None = None,
         label_map: LabelMap | None = None,
         fields: Mapping[str, str | None] | None = None,
     ) -> None:
-        self._sequences, self._fields = sequences, fields
+        self._sequences, self._fields, self._labels_from = sequences, fields, labels_from
         super().__init__(root, split, frames=frames, labels=labels, label_map=label_map)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
@@ -63,7 +66,7 @@ class SemanticKitti(ScanPairs):
         folder = _sequences_folder(root)
         chosen = self._choose_sequences(folder, split)
         pairs = [
-            Pair(f"{sequence}/{scan.stem}", scan, self.label_file(folder, split, sequence, scan.stem))
+            Pair(f"{sequence}/{scan.stem}", scan, self._label_file(folder, split, sequence, scan.stem))
             for sequence in chosen
             for scan in sorted((folder / sequence / "velodyne").glob("[0-9]*.bin"))
         ]
@@ -74,6 +77,17 @@ class SemanticKitti(ScanPairs):
     def read_by(self) -> dict[str, Any]:
         """`fields`."""
         return {"fields": self._fields}
+
+    def where_labels_are(self) -> str:
+        """The archive, or a folder of written labels."""
+        if self._labels_from is None:
+            return self.labels_in
+        return f"labels ({self._labels_from} has none of this scan; its scans.txt lists those that have some)"
+
+    def _label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
+        if self._labels_from is not None:
+            return Path(self._labels_from) / "sequences" / sequence / "predictions" / f"{frame}.label"
+        return self.label_file(folder, split, sequence, frame)
 
     def label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
         """Where the labels of a scan belong, below the folder of sequences; None where they are hidden."""

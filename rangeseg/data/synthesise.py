@@ -45,10 +45,20 @@ def synthesise(
                 seed=seed,
                 **options,  # type: ignore[arg-type]
             )
-            yield from (_write(Path(out), source, index) for index in range(len(source)))
+            yield from (write_scan(Path(out), source, index) for index in range(len(source)))
 
 
-def _write(out: Path, source: SyntheticStreets, index: int) -> Path:
+def write_scan(out: Path, source: SyntheticStreets, index: int) -> Path:
+    """Write one scan and its labels; the scan's file comes last, so where it is both are whole.
+
+    Args:
+        out: the folder that gets `sequences/`.
+        source: of the scan.
+        index: which.
+
+    Returns:
+        The scan's file.
+    """
     sequence, frame = source.name(index).split("/")
     folder = out / "sequences" / sequence
     returns = source.returns(index)

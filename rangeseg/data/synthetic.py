@@ -20,9 +20,13 @@ from rangeseg.data.lists import keep_listed
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.labels import LabelMap
 from rangeseg.synthetic.beams import read_beams
+from rangeseg.synthetic.random_sensor import RANDOM, RandomSensor, draw_sensor
 from rangeseg.synthetic.raycast import Lidar, Returns, World
 from rangeseg.synthetic.street import Street, build_street, check_drive
 from rangeseg.types import Scan
+
+_SENSOR = 1
+"""Tells the draw of a scan's sensor from that of the scan."""
 
 
 class SyntheticStreets(ScanDataset):
@@ -35,7 +39,9 @@ class SyntheticStreets(ScanDataset):
         labels: give labels.
         sequences: only these of the split; default: all.
         scans: of each sequence.
-        sensor: a shipped sensor's name, or a YAML file.
+        sensor: a shipped sensor's name, a YAML file, or random: each scan of another sensor, with another mount, as
+            `rangeseg.synthetic.random_sensor` draws them.
+        firings: a turn; None for the sensor's own.
         seed: another seed gives other streets.
         kind: of street, of `rangeseg.synthetic.kinds.KINDS`; None for all.
         scans_per_street: of one street before the next is built; more are faster, fewer show more streets.
@@ -59,6 +65,7 @@ class SyntheticStreets(ScanDataset):
         sequences: Iterable[str | int] | None = None,
         scans: int = 100,
         sensor: str = "hdl64e",
+        firings: int | None = None,
         seed: int = 0,
         kind: str | None = None,
         scans_per_street: int = 20,
@@ -74,7 +81,8 @@ class SyntheticStreets(ScanDataset):
         self._label_map = self.read_label_map()
         self._seed, self._kind, self._labels = seed, kind, labels
         self._per_street, self._spacing = scans_per_street, spacing_m
-        self._lidar = Lidar(read_beams(sensor), compensated=compensated)
+        self._lidar = None if sensor == RANDOM else Lidar(read_beams(sensor, firings), compensated=compensated)
+        self._compensated = compensated
         self._names = [f"{s}/{k:06d}" for s in self._chosen(split, sequences) for k in range(scans)]
         if frames is not None:
             listed = read_list(frames) if isinstance(frames, str | Path) else frames
@@ -113,9 +121,20 @@ class SyntheticStreets(ScanDataset):
         street, world = self._street(sequence, number // self._per_street)
         travelled = number % self._per_street * self._spacing
         rng = np.random.default_rng((self._seed, sequence, number))
-        poses = street.poses(travelled, self._lidar.beams.firings, rng)
         moving = street.moving(travelled)
-        return self._lidar.scan(world, poses, rng, None if moving is None else World(moving))
+        movers = None if moving is None else World(moving)
+        if self._lidar is not None:
+            poses = street.poses(travelled, self._lidar.beams.firings, rng)
+            return self._lidar.scan(world, poses, rng, movers)
+        sensor = self.sensor(index)
+        lidar = Lidar(sensor.beams, ego=sensor.ego, compensated=self._compensated)
+        poses = sensor.mounted(street.poses(travelled, sensor.beams.firings, rng))
+        return sensor.received(lidar.scan(world, poses, rng, movers), rng)
+
+    def sensor(self, index: int) -> RandomSensor:
+        """The sensor that scan `index` is of where they are drawn; it depends on the seed and the scan's name alone."""
+        sequence, number = (int(part) for part in self._names[index].split("/"))
+        return draw_sensor(np.random.default_rng((self._seed, sequence, number, _SENSOR)))
 
     def scan_path(self, index: int) -> Path:
         """Always raises an error, because the scans are not files.

@@ -16,6 +16,7 @@ from rangeseg.data.dataset import Dataset
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.engine import class_weights
 from rangeseg.engine.inputs import PhotoInput, ScanInput, Stride, WholeViews
+from rangeseg.engine.labelled_mix import LabelledMix, make_labelled_mix
 from rangeseg.engine.methods import Method
 from rangeseg.engine.precision import in_precision
 from rangeseg.engine.supervision import prepare_heads
@@ -90,12 +91,16 @@ class Experiment:
         Raises:
             ConfigError: the section does not fit the perturbation, or its class is not a `Perturbation`.
         """
-        reference = {"sampler": "reference", "xi": 1e-6} if self.config.preset == "reference" else {}
-        section, known = self.config.perturbation, {"wrap": self.input.wrap, "channels": self.channels}
-        things = self.label_map.things
-        made: Perturbation = build(PERTURBATIONS, section, "perturbation", things=things, **known, **reference)
-        _check(made, Perturbation, "perturbation", section)
-        return made
+        return self._perturbation(self.config.perturbation, "perturbation")
+
+    @cached_property
+    def labelled_mix(self) -> LabelledMix | None:
+        """`supervised.mix`: strong augmentation of labelled views; None where there is none.
+
+        Raises:
+            ConfigError: a section does not fit its perturbation.
+        """
+        return make_labelled_mix(self.config.supervised, self.label_map.num_classes, self._perturbation)
 
     @cached_property
     def class_weights(self) -> Tensor | None:
@@ -233,6 +238,14 @@ class Experiment:
             device=device,
             batch=self.config.evaluation.batch,
         )
+
+    def _perturbation(self, section: dict[str, Any], path: str) -> Perturbation:
+        reference = {"sampler": "reference", "xi": 1e-6} if self.config.preset == "reference" else {}
+        views, label_map = {"wrap": self.input.wrap, "channels": self.channels}, self.label_map
+        known = views | {"things": label_map.things, "tails": label_map.tails} | reference
+        made: Perturbation = build(PERTURBATIONS, section, path, **known)
+        _check(made, Perturbation, path, section)
+        return made
 
     def _list_file(self, name: str | None) -> Path:
         if name and Path(name).is_file():

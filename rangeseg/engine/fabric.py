@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from torch import nn
 
 from rangeseg.config import RuntimeConfig
 from rangeseg.engine.precision import usable_precision
@@ -21,7 +22,7 @@ def make_fabric(runtime: RuntimeConfig) -> Fabric:
         torch.use_deterministic_algorithms(True, warn_only=True)
     precision: Any = usable_precision(runtime.precision, runtime.accelerator)
     several = runtime.devices * runtime.num_nodes > 1
-    # our own mean of the buffers replaces DDP's broadcast: see Trainer._average_buffers
+    # our own mean of the buffers replaces DDP's broadcast: see average_buffers
     strategy = DDPStrategy(broadcast_buffers=False) if several else "auto"
     fabric = Fabric(
         accelerator=runtime.accelerator,
@@ -32,3 +33,15 @@ def make_fabric(runtime: RuntimeConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def average_buffers(fabric: Fabric, network: nn.Module) -> None:
+    """Give all processes the mean of their BatchNorm statistics, so that their teachers stay equal."""
+    if fabric.world_size == 1:
+        return
+    buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    if buffers:
+        flat = torch.cat([buffer.flatten() for buffer in buffers])
+        mean = torch.as_tensor(fabric.all_reduce(flat, reduce_op="mean"))
+        for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(part.view_as(buffer))

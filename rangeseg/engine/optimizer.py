@@ -10,17 +10,19 @@ import torch
 from rangeseg.config import OptimConfig
 from rangeseg.networks.base import Network
 from rangeseg.registry import ConfigError, did_you_mean
+from rangeseg.schedules import SCHEDULES
 
 
 def parameter_groups(
-    network: Network, weight_decay: float, multipliers: Mapping[str, float] | None = None
+    network: Network, weight_decay: float, multipliers: Mapping[str, float] | None = None, *, decay_all: bool = False
 ) -> list[dict[str, Any]]:
-    """The trained parameters; those of one dimension (biases, norms) do not decay.
+    """The trained parameters; those of one dimension (biases, norms) do not decay, unless all do.
 
     Args:
         network: its `parameter_groups()` names its parts.
         weight_decay: of the others.
         multipliers: part -> what its learning rate is multiplied by; 1 if not named.
+        decay_all: biases and norms decay, too.
 
     Returns:
         Two groups a part, with their `multiplier`.
@@ -49,16 +51,31 @@ def parameter_groups(
         multiplier = multipliers.get(name, 1.0)
         groups += [
             {"params": [p for p in part if p.ndim > 1], "weight_decay": weight_decay, "multiplier": multiplier},
-            {"params": [p for p in part if p.ndim <= 1], "weight_decay": 0.0, "multiplier": multiplier},
+            {
+                "params": [p for p in part if p.ndim <= 1],
+                "weight_decay": weight_decay * decay_all,
+                "multiplier": multiplier,
+            },
         ]
     return groups
 
 
 def make_optimizer(network: Network, config: OptimConfig) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD."""
-    groups = parameter_groups(network, config.weight_decay, config.lr_multipliers)
+    groups = parameter_groups(network, config.weight_decay, config.lr_multipliers, decay_all=config.decay_all)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
     if config.name == "adam":
         return torch.optim.Adam(groups, lr=config.lr, foreach=True)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, foreach=True)
+
+
+def rate_multiplier(config: OptimConfig, step: int) -> float:
+    """What the learning rate is multiplied by at a step.
+
+    Args:
+        config: `optim`.
+        step: steps done.
+    """
+    options = {"end": config.one_cycle_end} if config.schedule == "one_cycle" else {}
+    return SCHEDULES[config.schedule](step, config.steps, **options)

@@ -27,11 +27,13 @@ from torch import Tensor, nn
 
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
-from rangeseg.engine.accumulate import add, chunks
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from rangeseg.engine.fabric import average_buffers
+from rangeseg.engine.labelled_mix import LabelledMix
 from rangeseg.engine.loss_guard import LossGuard
 from rangeseg.engine.methods import Method
-from rangeseg.engine.optimizer import make_optimizer
+from rangeseg.engine.optimizer import make_optimizer, rate_multiplier
+from rangeseg.engine.parts import add_losses, chunks, rampup_steps
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import Stopped, StopRequest
 from rangeseg.engine.supervision import no_loss_of_heads, range_weight, supervised_loss
@@ -40,7 +42,7 @@ from rangeseg.losses import confidence_rate, consistency_loss
 from rangeseg.mixing import concat
 from rangeseg.networks.base import Network
 from rangeseg.perturbations import Channels, Perturbation
-from rangeseg.schedules import SCHEDULES, sigmoid_rampup
+from rangeseg.schedules import sigmoid_rampup
 from rangeseg.teacher import EmaTeacher, Teacher, pseudo_labels
 from rangeseg.types import PseudoLabelled, View
 
@@ -66,6 +68,7 @@ class Trainer:
         config: all of it but the sources of `data` and the sections of components is read.
         class_weights: (K,) of the cross-entropy; None for 1.
         method: whose predictions are the targets; it made `network`.
+        labelled_mix: strong augmentation of labelled views; None for none.
     """
 
     def __init__(
@@ -76,9 +79,10 @@ class Trainer:
         config: Config,
         class_weights: Tensor | None = None,
         method: Method | None = None,
+        labelled_mix: LabelledMix | None = None,
     ) -> None:
         self.fabric, self.config, self.perturbation = fabric, config, perturbation
-        self.method = method or Method()
+        self.method, self.labelled_mix = method or Method(), labelled_mix
         if config.runtime.sync_batchnorm and fabric.world_size > 1:
             network = cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(network))
         if config.runtime.channels_last:
@@ -107,21 +111,27 @@ class Trainer:
             unlabelled: two batches of views, equal in size; None trains supervised only.
 
         Returns:
-            Scalars on the device: `supervised`, and with unlabelled views `consistency` and `confidence`.
+            Scalars on the device: `supervised`, and with unlabelled views `consistency`, `confidence`, `mixed`.
         """
         torch.manual_seed(self._seed())
         generator = torch.Generator().manual_seed(self._seed())
         self._set_learning_rate()
         self.optimizer.zero_grad()
         parts, losses = self.config.optim.accumulate, dict[str, Tensor]()
+        pair = unlabelled or ((), ())
+        if (mix := self.labelled_mix) and mix.unlabelled:
+            for x, u in zip(chunks(labelled, parts), chunks(pair[1], parts), strict=True):
+                add_losses(losses, self.mix_loss(generator, mix, x, u), parts, self.fabric.backward)
+        elif mix:
+            labelled = mix.among(generator, labelled)
         for x in chunks(labelled, parts):
-            add(losses, self.supervised_loss(x), parts, self.fabric.backward)
-        for a, b in zip(*(chunks(view, parts) for view in unlabelled or ((), ())), strict=True):
-            add(losses, self.consistency_loss(generator, a, b), parts, self.fabric.backward)
+            add_losses(losses, self.supervised_loss(x), parts, self.fabric.backward)
+        for a, b in zip(*(chunks(view, parts) for view in pair), strict=True):
+            add_losses(losses, self.consistency_loss(generator, a, b), parts, self.fabric.backward)
         if (norm := self.config.optim.clip) is not None:
             self.fabric.clip_gradients(self.student, self.optimizer, max_norm=norm, error_if_nonfinite=False)
         self.optimizer.step()
-        self._average_buffers(self.network)
+        average_buffers(self.fabric, self.network)
         self.teacher.update(self.network, self.step)
         self._guard.note(self.step, losses)
         return losses
@@ -133,6 +143,12 @@ class Trainer:
         answer, label = self.method.supervised(student, labelled)
         factor = range_weight(settings, self.channels, labelled)
         return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
+
+    def mix_loss(self, generator: torch.Generator, mix: LabelledMix, x: View, u: View) -> dict[str, Tensor]:
+        """The supervised loss on mixes of labelled views `x` with unlabelled ones `u` that the teacher labels."""
+        with self.fabric.autocast():
+            mixed = mix.with_unlabelled(generator, x, u, self.teachers[0])
+        return {"mixed": self.supervised_loss(mixed)["supervised"]}
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
         """The weighted loss on unlabelled views, and the share of confident pixels that weighs it."""
@@ -156,7 +172,7 @@ class Trainer:
         )
         if self.fabric.world_size > 1:
             loss = loss + no_loss_of_heads(self.network)
-        weight = settings.weight * sigmoid_rampup(self.step, settings.rampup)
+        weight = settings.weight * sigmoid_rampup(self.step, rampup_steps(self.config))
         rate = confidence_rate(target.target.float(), target.valid, settings.threshold, normalise=settings.normalise)
         return {"consistency": weight * loss, "confidence": rate}
 
@@ -192,8 +208,8 @@ class Trainer:
             while self.step < steps:
                 labelled, a, b = next(batches)
                 self._guard.reading(self.step, (name for batch in (labelled, a, b) if batch for name in batch.names))
-                unlabelled = (self._on_device(a), self._on_device(b)) if a and b else None
-                losses = self.train_step(self._on_device(labelled), unlabelled)
+                pair = (self._on_device(a), self._on_device(b)) if a and b else None
+                losses = self.train_step(self._on_device(labelled), pair)
                 self.step += 1
                 last = self.step == steps
                 if not last and (number := request.agreed(self.fabric, due=self.step % runtime.log_every == 0)):
@@ -204,7 +220,8 @@ class Trainer:
                     self.update_bn(batches)
                 if last or self.step % runtime.log_every == 0:
                     self._guard.check(logger.last)
-                    logger.scalars(self.step, {k: float(v) for k, v in losses.items()} | {"lr": self._learning_rate()})
+                    rate = {"lr": float(self.optimizer.param_groups[0]["lr"])}
+                    logger.scalars(self.step, {k: float(v) for k, v in losses.items()} | rate)
                 if due := last or self.step % runtime.checkpoint_every == 0:  # before an evaluation, which may fail
                     self._guard.check(logger.last)
                     self.save(logger.last)
@@ -218,7 +235,7 @@ class Trainer:
         images = (self._on_device(batch).image for step in steps for batch in step if batch)
         with self.fabric.autocast():
             update_bn(self.teacher.network, images)
-        self._average_buffers(self.teacher.network)
+        average_buffers(self.fabric, self.teacher.network)
 
     def save(self, path: Path) -> None:
         """Write everything a run needs to go on, atomically, from one process."""
@@ -271,23 +288,10 @@ class Trainer:
     def _on_device(self, batch: Batch) -> View:
         return batch.view.to(self.fabric.device)
 
-    def _learning_rate(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
-
     def _set_learning_rate(self) -> None:
         optim = self.config.optim
         for group in self.optimizer.param_groups:
-            group["lr"] = optim.lr * SCHEDULES[optim.schedule](self.step, optim.steps) * group.get("multiplier", 1.0)
-
-    def _average_buffers(self, network: nn.Module) -> None:
-        """BatchNorm's statistics differ between processes; all keep their mean, so that teachers stay equal."""
-        if self.fabric.world_size == 1:
-            return
-        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-        if buffers:
-            mean = self._reduce(torch.cat([buffer.flatten() for buffer in buffers]), "mean")
-            for buffer, part in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
-                buffer.copy_(part.view_as(buffer))
+            group["lr"] = optim.lr * rate_multiplier(optim, self.step) * group.get("multiplier", 1.0)
 
     def _reduce(self, value: Tensor, operation: str) -> Tensor:
         """One value for all processes."""

@@ -85,7 +85,8 @@ def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Tr
     if not resume:
         initialise(network, experiment)
     trainer = Trainer(
-        fabric, network, experiment.perturbation, config, experiment.class_weights, experiment.method
+        fabric, network, experiment.perturbation, config, experiment.class_weights, experiment.method,
+        experiment.labelled_mix,
     )  # fmt: skip
     if resume:
         trainer.resume(Path(config.runtime.out) / "last.pt")

@@ -129,6 +129,8 @@ class Scores:
     by_distance: Mapping[tuple[float, float], ConfusionMatrix]
     by_sample: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
     """In the order in which samples came; empty where it was not asked for."""
+    pixels: ConfusionMatrix | None = None
+    """Of the pixels of range images, each with the label of the point that it shows; None if not asked for."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,23 @@ class Counted:
         name: of the sample.
         overall: of all its elements.
         by_distance: of each bin; None where it has no distances, or none are asked for.
+        pixels: of the range image's pixels; None where it was not asked for.
     """
 
     name: str
     overall: ConfusionMatrix
     by_distance: Mapping[tuple[float, float], ConfusionMatrix] | None = None
+    pixels: ConfusionMatrix | None = None
 
 
-def count_sample(sample: Sample, elements: np.ndarray, num_classes: int, *, distances: bool = False) -> Counted:
+def count_sample(
+    sample: Sample,
+    elements: np.ndarray,
+    num_classes: int,
+    *,
+    distances: bool = False,
+    pixels: np.ndarray | None = None,
+) -> Counted:
     """Count what one sample's elements were called.
 
     Args:
@@ -154,6 +165,7 @@ def count_sample(sample: Sample, elements: np.ndarray, num_classes: int, *, dist
         elements: (N,) train ids.
         num_classes: K.
         distances: by distance too, where the sample has them.
+        pixels: (H, W) train ids, the network's own answers before any back-projection; counted too if given.
 
     Raises:
         ValueError: the sample has no labels.
@@ -163,13 +175,17 @@ def count_sample(sample: Sample, elements: np.ndarray, num_classes: int, *, dist
         raise ValueError(f"{sample.name} has no labels to score against. Choose a labelled split, or use predict.")
     overall = ConfusionMatrix(num_classes)
     overall.update(elements, label)
+    drawn = None
+    if pixels is not None:
+        drawn = ConfusionMatrix(num_classes)
+        drawn.update(pixels, sample.view.label.numpy())
     if distance is None or not distances:
-        return Counted(sample.name, overall)
+        return Counted(sample.name, overall, pixels=drawn)
     bins = {edges: ConfusionMatrix(num_classes) for edges in pairwise(DISTANCE_EDGES_M)}
     for (near, far), matrix in bins.items():
         inside = (distance >= near) & (distance < far)
         matrix.update(elements[inside], label[inside])
-    return Counted(sample.name, overall, bins)
+    return Counted(sample.name, overall, bins, drawn)
 
 
 def add_up(counted: Iterable[Counted], num_classes: int, *, by_sample: bool = False) -> Scores:
@@ -182,13 +198,16 @@ def add_up(counted: Iterable[Counted], num_classes: int, *, by_sample: bool = Fa
     """
     overall, kept = ConfusionMatrix(num_classes), {}
     by_distance: dict[tuple[float, float], ConfusionMatrix] = {}
+    pixels: ConfusionMatrix | None = None
     for one in counted:
         overall += one.overall
+        if one.pixels is not None:
+            pixels = one.pixels if pixels is None else pixels + one.pixels
         if by_sample:
             kept[one.name] = one.overall
         for edges, matrix in (one.by_distance or {}).items():
             by_distance[edges] = by_distance[edges] + matrix if edges in by_distance else matrix
-    return Scores(overall, by_distance, kept)
+    return Scores(overall, by_distance, kept, pixels)
 
 
 def score(
@@ -217,19 +236,26 @@ def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:
     """All figures of an evaluation as plain values, nan as None."""
     matrix = scores.overall
     iou = matrix.iou()
+    pixels = scores.pixels
+    beside = {} if pixels is None else {"pixels": _means(pixels) | {"iou": _by_class(pixels, names)}}
     return {
         "level": "element",
-        "mean_iou": _plain(matrix.mean_iou()),
-        "accuracy": _plain(matrix.accuracy()),
+        **_means(matrix),
         "official_mean_iou": _plain(matrix.official_mean_iou()),
         "official_accuracy": _plain(matrix.official_accuracy()),
         "classes_present": [name for name, value in zip(names, iou, strict=True) if not np.isnan(value)],
-        "iou": {name: _plain(value) for name, value in zip(names, iou, strict=True)},
-        "by_distance": {
-            f"{near:g}-{far:g} m": {"mean_iou": _plain(m.mean_iou()), "accuracy": _plain(m.accuracy())}
-            for (near, far), m in scores.by_distance.items()
-        },
+        "iou": _by_class(matrix, names),
+        "by_distance": {f"{near:g}-{far:g} m": _means(m) for (near, far), m in scores.by_distance.items()},
+        **beside,
     }
+
+
+def _means(matrix: ConfusionMatrix) -> dict[str, float | None]:
+    return {"mean_iou": _plain(matrix.mean_iou()), "accuracy": _plain(matrix.accuracy())}
+
+
+def _by_class(matrix: ConfusionMatrix, names: tuple[str, ...]) -> dict[str, float | None]:
+    return {name: _plain(value) for name, value in zip(names, matrix.iou(), strict=True)}
 
 
 def _plain(value: float) -> float | None:

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
+from rangeseg.inference.weights import FIRST, find_weights, no_such
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
 from rangeseg.networks.exported import EXPORTED, read_exported
 from rangeseg.registry import Trust
-from rangeseg.resources import resource
-
-FIRST_ANSWER = ("datasets", "semantic_kitti", "first_answer.pt")
-"""The trained network that ships with rangeseg; `first_answer.md` beside it tells of what, and how good it is."""
 
 
 def checkpoint_of(path: str | Path | None) -> Path:
@@ -28,7 +26,9 @@ def checkpoint_of(path: str | Path | None) -> Path:
     Args:
         path: as `Run.load` takes it: a run folder stands for its last checkpoint, None for the shipped network.
     """
-    path = resource(*FIRST_ANSWER) if path is None else Path(path)
+    if weights := find_weights(FIRST if path is None else path):
+        return weights.folder / weights.card.weights
+    path = Path(path or "")
     return path / "last.pt" if path.is_dir() else path
 
 
@@ -57,10 +57,10 @@ class Run:
     def load(
         path: str | Path | None = None, *, device: str = "auto", overrides: Sequence[str] = (), trust: Trust = False
     ) -> Run:
-        """Read a run folder (its last checkpoint), a checkpoint, or an exported file.
+        """Read a run folder (its last checkpoint), a checkpoint, an exported file, or weights.
 
         Args:
-            path: folder or file; None: the network that ships with rangeseg.
+            path: folder or file, or weights as `find_weights` takes them; None: the network that ships with rangeseg.
             device: a torch device, or auto; of an exported file also tensorrt.
             overrides: `key.path=value`, for instance another `data.root`.
             trust: the file's config may name code outside of rangeseg (any, or these names), and a package (True) may
@@ -70,24 +70,19 @@ class Run:
             ConfigError: the file names code outside of rangeseg, and is not trusted.
             ValueError: no whole checkpoint or exported file there, or the device is not available.
         """
+        weights = find_weights(FIRST if path is None else path)
+        if weights is None and not Path(path or "").exists() and not Path(path or "").suffix:
+            raise ValueError(no_such(Path(path or "")))
         path = checkpoint_of(path)
         if path.suffix in EXPORTED:
             exported = read_exported(path, device=device, trust=trust is True)
             config = config_from_yaml(exported.description["config"], overrides, trust=trust, source=str(path))
             return Run(Experiment(config), exported, exported.device, exported.description.get("statistics"))
         chosen = choose_device(device)
-        state = read_checkpoint(path)
+        state = read_checkpoint(path) if weights is None else weights.checkpoint()
         experiment = Experiment(config_from_yaml(state["config"], overrides, trust=trust, source=str(path)))
         network = experiment.make_network(weights=False)
-        try:
-            network.load_state_dict(state["teacher"])
-        except (RuntimeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: its weights are not those of the network that its config describes.") from error
-        if broken := [name for name, weight in network.state_dict().items() if weight.isnan().any()]:
-            raise ValueError(
-                f"{path}: {len(broken)} weights hold nan, the first {broken[0]}. Training diverged: take an "
-                "earlier checkpoint of the run, such as best.pt, or train with a lower optim.lr."
-            )
+        fill(network, state["teacher"], path)
         return replace(Run.of(experiment, network, chosen), statistics=state.get("statistics"))
 
     @staticmethod
@@ -96,6 +91,23 @@ class Run:
         network = network.to(device).eval()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster forwards
         return Run(experiment, network, device)
+
+
+def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network its trained weights.
+
+    Raises:
+        ValueError: they are another network's, or hold nan.
+    """
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: its weights are not those of the network that its config describes.") from error
+    if broken := [name for name, weight in network.state_dict().items() if weight.isnan().any()]:
+        raise ValueError(
+            f"{path}: {len(broken)} weights hold nan, the first {broken[0]}. Training diverged: take an "
+            "earlier checkpoint of the run, such as best.pt, or train with a lower optim.lr."
+        )
 
 
 def choose_device(name: str) -> torch.device:

@@ -43,6 +43,7 @@ def score_run(
     rank: Rank | None = None,
     by_sample: bool = False,
     fit: RunFit | None = None,
+    pixels: bool = False,
     watch: Watch = lambda indices, word, total: indices,
 ) -> Scores:
     """Count what the run's teacher says of every element, as `Segmenter.stream` labels: threads read, project and vote.
@@ -52,12 +53,16 @@ def score_run(
         views: of `open_views`.
         rank: one of the processes that share the work; the scores are of all of them.
         by_sample: keep each sample's own counts; of one process alone.
+        pixels: also of every pixel of the range images; sample after sample, without threads.
         watch: shows the progress, in the first process.
         fit: looks at every scan of this process.
 
     Raises:
-        ValueError: a sample has no labels, or there are none.
+        ValueError: a sample has no labels, or there are none; or pixels of photographs are asked for, whose elements
+            are pixels already.
     """
+    if pixels and run.experiment.dataset.element == "pixel":
+        raise ValueError("Photographs are scored at their original pixels already. Leave --level out.")
     if len(views) == 0:
         raise ValueError("There is nothing to score: the split holds no samples.")
     rank, classes = rank or Rank(), run.label_map.num_classes
@@ -71,7 +76,12 @@ def score_run(
     segmenter.fit = fit or segmenter.fit
     if isinstance(views, RangeViews):
         look_oneself(views.projection)
-    counted = segmenter.stream(indices, views.sample, write, batch=run.config.evaluation.batch)
+    counted: Iterable[Counted]
+    if pixels:
+        segmented = run.experiment.segment(run.network, views, indices, run.device)
+        counted = (count_sample(o.sample, o.elements, classes, distances=True, pixels=o.pixels) for o in segmented)
+    else:
+        counted = segmenter.stream(indices, views.sample, write, batch=run.config.evaluation.batch)
     scores = add_up(counted, classes, by_sample=by_sample)
     return scores if rank.world == 1 else _sum(scores, rank)
 
@@ -80,7 +90,9 @@ def _sum(scores: Scores, rank: Rank) -> Scores:
     """Over all processes, some of which may have no share."""
     bins = list(pairwise(DISTANCE_EDGES_M))
     none = np.zeros_like(scores.overall.state)
-    mine = [scores.overall.state, *(scores.by_distance[e].state if e in scores.by_distance else none for e in bins)]
+    mine = [scores.overall.state, none if scores.pixels is None else scores.pixels.state]
+    mine += [scores.by_distance[edges].state if edges in scores.by_distance else none for edges in bins]
     total = rank.sum(np.stack(mine))
-    overall, *each = (ConfusionMatrix(scores.overall.num_classes, state) for state in total)
-    return Scores(overall, dict(zip(bins, each, strict=True)) if total[1:].any() else {})
+    overall, pixels, *each = (ConfusionMatrix(scores.overall.num_classes, state) for state in total)
+    by_distance = dict(zip(bins, each, strict=True)) if total[2:].any() else {}
+    return Scores(overall, by_distance, pixels=pixels if total[1].any() else None)

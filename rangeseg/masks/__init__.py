@@ -6,12 +6,13 @@
     sector_mask   one run of columns                      PolarMix, FrustumMix
     cow_mask      blobs: blurred noise above a threshold  CowMix, CowOut
     class_mask    half of the classes an answer names     ClassMix
+    classes_mask  the classes that are named              PolarMix, RangePaste
 
 All are drawn from a CPU generator as a few numbers, and filled in on any device.
 """
 
 from rangeseg.masks.boxes import Aspect, By, box_mask
-from rangeseg.masks.classes import class_mask
+from rangeseg.masks.classes import class_mask, classes_mask
 from rangeseg.masks.cow import cow_mask
 from rangeseg.masks.reference import reference_box_mask
 from rangeseg.masks.strips import beam_mask, grid_mask, sector_mask
@@ -22,6 +23,7 @@ __all__ = [
     "beam_mask",
     "box_mask",
     "class_mask",
+    "classes_mask",
     "cow_mask",
     "grid_mask",
     "reference_box_mask",

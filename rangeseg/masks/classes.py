@@ -5,6 +5,8 @@ Shapes: B views, K classes, H rows, W columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator, Tensor
 
@@ -32,3 +34,20 @@ def class_mask(generator: Generator, prediction: Tensor, valid: Tensor, num_clas
     place = lottery.masked_fill(~present, 2).argsort(1).argsort(1)
     chosen = (2 * place < present.sum(1, keepdim=True)) & present
     return chosen.gather(1, prediction.flatten(1)).view_as(valid) & valid
+
+
+def classes_mask(prediction: Tensor, valid: Tensor, classes: Sequence[int]) -> Tensor:
+    """The pixels of some classes.
+
+    Args:
+        prediction: (B, H, W) int64, the label or pseudo label of each pixel.
+        valid: (B, H, W) bool; only valid pixels are True.
+        classes: train ids.
+
+    Returns:
+        (B, H, W) bool.
+    """
+    mask = torch.zeros_like(valid)
+    for train_id in classes:
+        mask |= prediction == train_id
+    return mask & valid

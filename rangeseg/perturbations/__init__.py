@@ -15,7 +15,9 @@ The teacher always reads unperturbed views. What is done to the student's view i
     Jitter    student reads a with a worse sensor     target: T(a), where something is left
     Color     student reads a in other colours        target: T(a) (photographs)
     Identity  student reads a                         target: T(a)
-    Compose   one of these, with others before and after it; OneOf draws one at each step, AllOf applies all its parts
+    Range...  RangeFormer's four: Mix a checkerboard, Union what is empty, Paste rare classes, Shift a turn
+    Compose   one of these, with others before and after it; OneOf draws one at each step, AllOf applies all its parts,
+              InTurn one part to what the part before it made
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -29,11 +31,12 @@ from rangeseg.perturbations.boxes import CutMix, CutOut
 from rangeseg.perturbations.channels import Channels
 from rangeseg.perturbations.classmix import ClassMix
 from rangeseg.perturbations.color import Color
-from rangeseg.perturbations.combined import AllOf, Compose, OneOf
+from rangeseg.perturbations.combined import AllOf, Compose, InTurn, OneOf
 from rangeseg.perturbations.geometric import Geometric
 from rangeseg.perturbations.ict import ICT
 from rangeseg.perturbations.jitter import Jitter
 from rangeseg.perturbations.polarmix import PolarMix
+from rangeseg.perturbations.range_former import RangeMix, RangePaste, RangeShift, RangeUnion
 from rangeseg.perturbations.strips import FrustumMix, LaserMix
 from rangeseg.perturbations.vat import VAT
 
@@ -54,11 +57,16 @@ __all__ = [
     "FrustumMix",
     "Geometric",
     "Identity",
+    "InTurn",
     "Jitter",
     "LaserMix",
     "Mixing",
     "OneOf",
     "Perturbation",
     "PolarMix",
+    "RangeMix",
+    "RangePaste",
+    "RangeShift",
+    "RangeUnion",
     "SingleViewPerturbation",
 ]

@@ -41,6 +41,11 @@ class Perturbation(ABC):
             b: B other views; `a` again where `uses_b` is False.
         """
 
+    @property
+    def grows(self) -> bool:
+        """Whether it returns more views than it is given."""
+        return False
+
     def with_network(self, network: nn.Module) -> Self:
         """The same perturbation for a perturbation that needs the teacher's network (VAT); others return themselves.
 
@@ -56,16 +61,27 @@ class Mixing(Perturbation):
 
     Args:
         complement: also return the other half, pixels of `a` put into `b` by the same mask: 2B views.
+        probability: of each pair of views to be mixed; the others stay `a` (and `b`) as they are.
 
     Raises:
-        ValueError: a setting that the mask refuses. A mask is drawn when the object is made, so that a bad config is
-            refused before training.
+        ValueError: a setting that the mask refuses, or a probability outside [0, 1]. A mask is drawn when the object is
+            made, so that a bad config is refused before training.
     """
 
     complement: bool = field(default=False, kw_only=True)
+    probability: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(
+                f"{type(self).__name__} got probability={self.probability}; give the chance of a mix, in [0, 1]."
+            )
         self.draw_mask(Generator(), _PIXEL, torch.zeros(1, 1, 1, 1))
+
+    @property
+    def grows(self) -> bool:
+        """With the complement."""
+        return self.complement
 
     @abstractmethod
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
@@ -83,8 +99,14 @@ class Mixing(Perturbation):
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
         """Mix views and targets by one mask."""
         mask = self.draw_mask(generator, b.valid, b.target)
-        mixed = self.combine(generator, a, b, mask)
-        return concat([mixed, self.combine(generator, b, a, mask)]) if self.complement else mixed
+        halves = [(a, self.combine(generator, a, b, mask))]
+        if self.complement:
+            halves.append((b, self.combine(generator, b, a, mask)))
+        if self.probability < 1:
+            drawn = (torch.rand(len(mask), generator=generator) < self.probability).to(mask.device, non_blocking=True)
+            chosen = drawn[:, None, None].expand(mask.shape).contiguous()
+            halves = [(whole, mix(whole, mixed, chosen)) for whole, mixed in halves]
+        return concat([mixed for _, mixed in halves])
 
     def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
         """Put `b` into `a`; PolarMix overrides it to paste objects, too.

@@ -1,4 +1,4 @@
-"""Combinations of perturbations: in sequence, one of several, or all of several."""
+"""Combinations of perturbations: around one another, one of several, all of several, or in turn."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ class Compose(Perturbation):
         """Whether the first needs `b`."""
         return self.first.uses_b
 
+    @property
+    def grows(self) -> bool:
+        """Whether the first does."""
+        return self.first.grows
+
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
         """Apply `before`, `first` and `then`."""
         for part in self.before:
@@ -87,6 +92,11 @@ class _Group(Perturbation):
     def uses_b(self) -> bool:  # type: ignore[override]
         """Whether any part needs `b`."""
         return any(part.uses_b for part in self.parts)
+
+    @property
+    def grows(self) -> bool:
+        """Whether any part does."""
+        return any(part.grows for part in self.parts)
 
     def with_network(self, network: nn.Module) -> Self:
         """Every part with this network."""
@@ -123,9 +133,42 @@ class AllOf(_Group):
         ValueError: `parts` is empty or holds what is no perturbation.
     """
 
+    @property
+    def grows(self) -> bool:
+        """With more than one part."""
+        return len(self.parts) > 1 or super().grows
+
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
         """The results of all parts, one after another."""
         return concat([part(generator, a, b) for part in self.parts])
+
+
+class InTurn(_Group):
+    """Several perturbations, each applied to what the one before it made, all mixing with the same `b`.
+
+    In a config: ``{name: in_turn, parts: [{name: cutmix}, {name: range_union}, {name: range_shift}]}``. Whole pairs
+    alone can go on: of the parts only the last may return more views than it was given (`complement`).
+
+    Args:
+        parts: in their order.
+
+    Raises:
+        ValueError: `parts` is empty or holds what is no perturbation, or another part than the last doubles the views.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in self.parts[:-1]:
+            if part.grows:
+                raise ValueError(
+                    f"InTurn.parts: {type(part).__name__} returns more views than it is given; put it last."
+                )
+
+    def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
+        """Apply each."""
+        for part in self.parts:
+            a = part(generator, a, b)
+        return a
 
 
 def _with_network(parts: Sequence[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:

@@ -24,14 +24,15 @@ class Geometric(SingleViewPerturbation):
     the other sign: what the projection gives for the moved scan. On a plane (a photograph) only the flip is exact.
 
     Args:
-        roll: turn by any number of columns, each with equal chance; only where the views wrap.
+        roll: turn by a number of columns, each with equal chance; only where the views wrap.
         mirror: the probability of mirroring.
         wrap: the views are cylinders: column 0 touches column W-1.
         channels: which channels are x and y; set by the experiment. Views without both are rolled and flipped as
             they are.
+        turn: least and largest share of a turn, the largest left out.
 
     Raises:
-        ValueError: `mirror` is not within [0, 1].
+        ValueError: `mirror` is not within [0, 1], or `turn` not two rising shares of one turn.
 
     Source:
         Standard augmentation consistency of French et al., BMVC 2020, after Perone and Cohen-Adad, 2018; column =
@@ -42,16 +43,21 @@ class Geometric(SingleViewPerturbation):
     mirror: float = 0.5
     wrap: bool = False
     channels: Channels = NAMELESS
+    turn: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
+        if len(self.turn) != 2 or not 0 <= self.turn[0] < self.turn[1] <= 1:
+            raise ValueError(f"{type(self).__name__} got turn={self.turn}; give (least, largest) within [0, 1].")
         if not 0 <= self.mirror <= 1:
-            raise ValueError(f"Geometric got mirror={self.mirror}; give the probability of reflection, in [0, 1].")
+            raise ValueError(
+                f"{type(self).__name__} got mirror={self.mirror}; give the probability of reflection, in [0, 1]."
+            )
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Everything moved: image, target, logits and validity."""
         batch, _, width = views.valid.shape
-        columns = width if self.roll and self.wrap else 1
-        shift = torch.randint(columns, (batch,), generator=generator)
+        least, end = (round(share * width) for share in self.turn) if self.roll and self.wrap else (0, 1)
+        shift = torch.randint(least, max(end, least + 1), (batch,), generator=generator)
         flip = torch.rand(batch, generator=generator) < self.mirror
         drawn = torch.stack([shift, flip.long()]).to(views.valid.device, non_blocking=True)
         return self.move(views, drawn[0], drawn[1].bool())

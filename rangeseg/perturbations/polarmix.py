@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from rangeseg.masks import sector_mask
+from rangeseg.masks import classes_mask, sector_mask
 from rangeseg.mixing import mix
 from rangeseg.perturbations.bases import Mixing
 from rangeseg.perturbations.channels import NAMELESS, Channels
@@ -81,11 +81,7 @@ class PolarMix(Mixing):
 
     def _in_front(self, moved: PseudoLabelled, scene: PseudoLabelled) -> Tensor:
         """(B, H, W) bool: object pixels of `moved` that the scene does not hide."""
-        answer = moved.target.argmax(1)
-        thing = torch.zeros_like(moved.valid)
-        for train_id in self.things:
-            thing |= answer == train_id
-        thing &= moved.valid
+        thing = classes_mask(moved.target.argmax(1), moved.valid, self.things)
         if "range" not in self.channels:
             return thing
         nearer = self.channels.read(moved.image, "range") < self.channels.read(scene.image, "range")

@@ -1,0 +1,46 @@
+"""Labels of unlabelled scans, for another round of training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rangeseg.commands.console import OUT, progress
+
+EXAMPLES = (
+    "rangeseg pseudo-label runs/first --leave-out labelled.txt --out runs/pseudo",
+    "rangeseg pseudo-label runs/first --frames train_10pct_uniform --keep 0.7 --out runs/pseudo",
+)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Label scans where a run is sure, the surest share of each class at each distance, to train on (SemanticKITTI)."""
+    from rangeseg.data.semantic_kitti import SemanticKitti, read_list
+    from rangeseg.inference.pseudo_labels import Balance, pseudo_label
+    from rangeseg.inference.segmenter import Segmenter
+
+    balance = Balance(arguments.keep, arguments.annuli, arguments.width_m)
+    segmenter = Segmenter.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
+    source = segmenter.run.experiment.open(arguments.split, arguments.frames, labels=False)
+    if not isinstance(source, SemanticKitti):
+        raise ValueError("Pseudo-labels are written in SemanticKITTI's layout; data.dataset is of another one.")
+    shares = pseudo_label(
+        segmenter, source, arguments.out, balance, workers=segmenter.workers, watch=progress,
+        leave_out=read_list(arguments.leave_out) if arguments.leave_out else (),
+    )  # fmt: skip
+    OUT.print(", ".join(f"{name} {100 * share:.2f}" for name, share in shares.items()), soft_wrap=True)
+    said = f"{100 * sum(shares.values()):.1f} % of the points are labelled below {arguments.out}"
+    OUT.print(f"{said}; the scans are listed in {arguments.out / 'scans.txt'}.", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("run", type=Path, help="run folder or checkpoint")
+    parser.add_argument("--split", default="train", help="whose scans")
+    parser.add_argument("--frames", help="only these: a list file, or a shipped list's name")
+    parser.add_argument("--leave-out", type=Path, help="a list of scans that have true labels")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the labels")
+    parser.add_argument("--keep", type=float, default=0.5, help="share of each class in each annulus")
+    parser.add_argument("--annuli", type=int, default=10, help="rings about the sensor")
+    parser.add_argument("--width-m", type=float, default=5.0, help="width of a ring, metres")
+    parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

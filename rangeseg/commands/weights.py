@@ -1,0 +1,67 @@
+"""Trained networks that have a name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rangeseg.commands.console import OUT, table
+
+EXAMPLES = (
+    "rangeseg weights",
+    "rangeseg weights --pack runs/kitti --name kitti --facts facts.json --out weights",
+)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """List the weights that ship with rangeseg, show the card of one, or pack a run as weights with a card."""
+    from rangeseg.inference.weights import find_weights, no_such, shipped
+
+    if arguments.pack:
+        _pack(arguments)
+        return
+    if arguments.weights:
+        found = find_weights(arguments.weights)
+        if found is None:
+            raise ValueError(no_such(arguments.weights))
+        card, rows = found.card, table("", found.card.name)
+        for key in ("summary", "data", "sensors", "scores", "limits", "licence", "made_by", "classes"):
+            value = getattr(card, key)
+            rows.add_row(key, value if isinstance(value, str) else json.dumps(value, indent=1))
+        OUT.print(rows)
+        return
+    rows = table("name", "what", "MB", "licence", title="rangeseg predict NAME SCAN, Segmenter.load(NAME)")
+    for name, one in shipped().items():
+        size = (one.folder / one.card.weights).stat().st_size / 1e6
+        rows.add_row(name, one.card.summary, f"{size:.1f}", one.card.licence)
+    OUT.print(rows)
+
+
+def _pack(arguments: argparse.Namespace) -> None:
+    from rangeseg.config import write_config
+    from rangeseg.inference.run import Run
+    from rangeseg.inference.weights import pack
+
+    if not (arguments.name and arguments.facts and arguments.out):
+        raise ValueError("--pack also needs --name, --facts and --out.")
+    try:
+        facts = json.loads(arguments.facts.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{arguments.facts}: not readable as JSON ({error}).") from error
+    here = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
+    here += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
+    run = Run.load(arguments.pack, device="cpu", overrides=[*here, *arguments.overrides])  # no folder of this machine
+    known = {"config": write_config(run.config), "classes": list(run.label_map.names), "statistics": run.statistics}
+    made = pack(arguments.name, run.network.state_dict(), arguments.out, known | facts, half=not arguments.single)
+    OUT.print(f"{made.card.name}: {made.folder / made.card.weights} and its card", soft_wrap=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What follows the command."""
+    parser.add_argument("weights", nargs="?", help="show this card: a name, folder, URL or hub:OWNER/REPOSITORY")
+    parser.add_argument("--pack", type=Path, metavar="RUN", help="write the weights of a run folder or checkpoint")
+    parser.add_argument("--name", help="of the packed weights")
+    parser.add_argument("--facts", type=Path, help="JSON: summary, data, licence, sensors, scores, limits, made_by")
+    parser.add_argument("--out", type=Path, help="folder of the packed weights")
+    parser.add_argument("--single", action="store_true", help="single precision instead of half")

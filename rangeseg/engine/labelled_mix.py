@@ -1,0 +1,104 @@
+"""Strong augmentation of labelled views: `supervised.mix`, perturbations applied to views and their labels.
+
+    with labelled     (x, y) <- mix of (x, y) with the next view of its batch; the supervised loss reads it
+    with unlabelled   L_mix = supervised loss of mixes of (x, y) with (u, sure answers of the teacher), added to L_s
+
+Shapes: B views, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from rangeseg.config import SupervisedConfig
+from rangeseg.perturbations import InTurn, Perturbation
+from rangeseg.teacher import Teacher
+from rangeseg.types import IGNORE, PseudoLabelled, View
+
+
+@dataclass(frozen=True)
+class LabelledMix:
+    """A perturbation of views with labels, by way of targets that are certain.
+
+    Args:
+        perturbation: a pure function of a generator and of two batches with targets.
+        num_classes: K.
+        unlabelled: mix with unlabelled views instead of labelled ones.
+        threshold: probability from which the teacher's answer is a label of an unlabelled view.
+
+    Source:
+        Kong et al., RangeFormer, ICCV 2023 (labelled pairs); Kong et al., LaserMix, CVPR 2023 (labelled with
+        unlabelled views: the released loop's loss of both mixes).
+    """
+
+    perturbation: Perturbation
+    num_classes: int
+    unlabelled: bool = False
+    threshold: float = 0.9
+
+    def among(self, generator: Generator, labelled: View) -> View:
+        """Each view with the next one of its batch, the last one with the first.
+
+        Args:
+            generator: the only source of randomness.
+            labelled: B views.
+        """
+        a = self._certain(labelled)
+        b = PseudoLabelled(a.image.roll(-1, 0), a.target.roll(-1, 0), None, a.valid.roll(-1, 0))
+        return self._mixed(generator, a, b)
+
+    def with_unlabelled(self, generator: Generator, labelled: View, unlabelled: View, teacher: Teacher) -> View:
+        """Each view with an unlabelled one, where the teacher is sure of that.
+
+        Args:
+            generator: the only source of randomness.
+            labelled: B views.
+            unlabelled: B views.
+            teacher: answers for the unlabelled ones.
+        """
+        sure, answer = teacher(unlabelled.image).max(1)
+        label = answer.masked_fill((sure < self.threshold) | ~unlabelled.valid, IGNORE)
+        b = self._certain(View(unlabelled.image, unlabelled.valid, label))
+        return self._mixed(generator, self._certain(labelled), b)
+
+    def _mixed(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> View:
+        mixed = self.perturbation(generator, a, b)
+        label = torch.full_like(mixed.valid, IGNORE, dtype=torch.int64)
+        for train_id in range(self.num_classes):  # argmax along a middle axis takes ten times as long on a CPU
+            label.masked_fill_(mixed.target[:, train_id] > 0.5, train_id)
+        return View(mixed.image, mixed.valid, label.masked_fill_(~mixed.valid, IGNORE))
+
+    def _certain(self, view: View) -> PseudoLabelled:
+        """Targets of ones and zeros, with a class of their own, the last, for pixels without a label."""
+        label: Tensor = view.label.masked_fill(view.label == IGNORE, self.num_classes)
+        shape = (len(label), self.num_classes + 1, *label.shape[1:])
+        target = torch.zeros(shape, device=label.device).scatter_(1, label[:, None], 1)
+        return PseudoLabelled(view.image, target, None, view.valid)
+
+
+def make_labelled_mix(
+    settings: SupervisedConfig, num_classes: int, build: Callable[[dict[str, Any], str], Perturbation]
+) -> LabelledMix | None:
+    """`supervised.mix`, its perturbations in the order they were named; None where there are none.
+
+    Args:
+        settings: `supervised`.
+        num_classes: K.
+        build: (section, its path in the config) -> the perturbation.
+
+    Raises:
+        ConfigError: a section does not fit its perturbation.
+    """
+    parts = tuple(
+        build({"name": name} | arguments, f"supervised.mix.{name}")
+        for name, arguments in settings.mix.items()
+        if arguments is not None
+    )
+    if not parts:
+        return None
+    return LabelledMix(InTurn(parts), num_classes, settings.mix_with == "unlabelled", settings.mix_threshold)

@@ -1,0 +1,159 @@
+"""Offline pseudo-labels of a trained network, balanced over classes and distances.
+
+Sure answers are those of near roads and cars: one threshold for all would label nothing else. So of the points that are
+given class c in annulus r, over all scans, the surest share is kept:
+
+    k(c, r) = what the surest `keep` of the points with label c in annulus r reach     kept: confidence >= k(c, r)
+
+Shapes: N points, K classes, A annuli.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.files import write_atomically
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.parallel import in_order
+from rangeseg.scan_io import write_labels
+from rangeseg.types import IGNORE, Scan
+
+BINS = 1000
+"""Confidences are counted in so many: thresholds are exact to 0.001."""
+
+Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""(what is done, word for it, how many) -> the same, perhaps with a bar."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What is kept.
+
+    Args:
+        keep: share of the points of each class in each annulus.
+        annuli: how many rings about the sensor; the last one has no end.
+        width_m: metres from one to the next, on the ground.
+
+    Raises:
+        ValueError: a share outside (0, 1], or no annuli.
+
+    Source:
+        Unal et al., ScribbleKITTI, CVPR 2022 (class-range-balanced self-training); LiM3D, CVPR 2023: ten annuli of 5 m.
+    """
+
+    keep: float = 0.5
+    annuli: int = 10
+    width_m: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"Pseudo-labels got keep={self.keep}; give the share that is kept, in (0, 1].")
+        if not 1 <= self.annuli <= IGNORE:
+            raise ValueError(f"Pseudo-labels got annuli={self.annuli}; give 1 to {IGNORE}, usually 10.")
+        if not self.width_m > 0:
+            raise ValueError(f"Pseudo-labels got annuli of {self.width_m} m; give a width above 0, usually 5.")
+
+    def annulus(self, xyz: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """(N, 3) metres -> (N,) annulus of each point; what is no point is in the first."""
+        metres = np.nan_to_num(np.hypot(xyz[:, 0], xyz[:, 1]), posinf=0)
+        return np.minimum(metres // self.width_m, self.annuli - 1).astype(np.uint8)
+
+    def thresholds(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(K, A, BINS) points by their confidence -> (K, A) the bin from which on they are kept.
+
+        A whole bin is kept or not: at least the share `keep`. Where there are no points the answer is BINS.
+        """
+        from_above = counts[..., ::-1].cumsum(-1)[..., ::-1]
+        total = from_above[..., :1]
+        bins = (from_above >= self.keep * total).sum(-1) - 1
+        return np.where(total[..., 0] > 0, bins, BINS)
+
+
+def pseudo_label(
+    segmenter: Segmenter,
+    source: Any,
+    out: Path,
+    balance: Balance | None = None,
+    *,
+    leave_out: Iterable[str] = (),
+    workers: int = 1,
+    watch: Watch = lambda done, word, total: done,
+) -> dict[str, float]:
+    """Write the balanced pseudo-labels of a source's scans, and the list of these scans.
+
+    OUT/sequences/SS/predictions/FFFFFF.label    raw ids, unlabelled where the network is not sure
+    OUT/scans.txt                                the names of the scans
+
+    Args:
+        segmenter: what labels.
+        source: scans named ``SS/FFFFFF``; labels are not read.
+        out: the folder.
+        balance: what is kept; None for the usual.
+        leave_out: names of scans that need none, since they have true labels.
+        workers: threads, a scan each.
+        watch: shows the progress.
+
+    Returns:
+        Class -> the share of all points that are given it and kept.
+
+    Raises:
+        ValueError: nothing is left to label.
+    """
+    balance, left_out = balance or Balance(), set(leave_out)
+    wanted = [index for index in range(len(source)) if source.name(index) not in left_out]
+    if not wanted:
+        raise ValueError("There is nothing to label: every scan is left out.")
+    label_map, answers = segmenter.label_map, out / "answers"
+    counts = np.zeros((label_map.num_classes, balance.annuli, BINS), np.int64)
+    kept, points = np.zeros(label_map.num_classes, np.int64), 0
+    asked = in_order(partial(_ask, segmenter, source, balance), wanted, workers=workers)
+    for index, (label, annulus, sure) in zip(wanted, watch(asked, "asking", len(wanted)), strict=True):
+        there = label != IGNORE
+        np.add.at(counts, (label[there], annulus[there], sure[there]), 1)
+        _keep_answer(answers / f"{source.name(index)}.npz", label, annulus, sure)
+    bins = balance.thresholds(counts)
+    for index in watch(wanted, "writing", len(wanted)):
+        name = source.name(index)
+        with np.load(answers / f"{name}.npz") as answer:
+            label, annulus, sure = answer["label"], answer["annulus"], answer["sure"]
+        known = label != IGNORE
+        known[known] = sure[known] >= bins[label[known], annulus[known]]
+        label[~known] = IGNORE
+        kept += np.bincount(label[known], minlength=len(kept))
+        points += len(label)
+        sequence, _, frame = name.rpartition("/")
+        write_labels(out / "sequences" / sequence / "predictions" / f"{frame}.label", label_map.to_raw(label))
+    write_atomically(out / "scans.txt", "".join(f"{source.name(index)}\n" for index in wanted).encode())
+    shutil.rmtree(answers)
+    return {name: float(count / points) for name, count in zip(label_map.names, kept, strict=True)}
+
+
+def _ask(
+    segmenter: Segmenter, source: Any, balance: Balance, index: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]:
+    """Each point's label, annulus, and the bin of its label's probability at its pixel."""
+    scan: Scan = source.scan(index)
+    image = segmenter.project(scan)
+    logits = segmenter.logits(image)
+    label = segmenter.label(image, logits)
+    probability = image.back_project(logits.softmax(0).float().cpu().numpy())
+    known = label != IGNORE
+    sure = np.zeros(len(label), np.uint16)
+    chosen = probability[label[known], np.flatnonzero(known)]
+    sure[known] = np.minimum(chosen * BINS, BINS - 1).astype(np.uint16)
+    return label, balance.annulus(scan.xyz), sure
+
+
+def _keep_answer(path: Path, label: NDArray[Any], annulus: NDArray[Any], sure: NDArray[Any]) -> None:
+    def write(file: BinaryIO) -> None:
+        np.savez(file, label=label, annulus=annulus, sure=sure)
+
+    write_atomically(path, write)

@@ -1,0 +1,128 @@
+"""RangeFormer's four augmentations of range images: RangeMix, RangeUnion, RangePaste, RangeShift.
+
+Made for labelled views (`supervised.mix`), and pure functions of a generator and two batches like every other
+perturbation, so that pseudo-labelled views take them too.
+
+Shapes: B views, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from rangeseg.masks import classes_mask
+from rangeseg.mixing import mix
+from rangeseg.perturbations.bases import Mixing
+from rangeseg.perturbations.channels import NAMELESS, Channels
+from rangeseg.perturbations.geometric import Geometric
+from rangeseg.perturbations.strips import LaserMix
+from rangeseg.types import PseudoLabelled
+
+
+@dataclass(frozen=True)
+class RangeMix(LaserMix):
+    """LaserMix's checkerboard of inclination and azimuth, of two to five bands and two to five sectors.
+
+    Args:
+        bands: numbers of bands to draw from.
+        sectors: numbers of sectors to draw from.
+        probability: of each pair of views to be mixed.
+
+    Raises:
+        ValueError: as `LaserMix`.
+
+    Source:
+        Kong et al., RangeFormer, ICCV 2023; numbers and probability as RangeRet's code sets them.
+    """
+
+    bands: tuple[int, ...] = (2, 3, 4, 5)
+    sectors: tuple[int, ...] = (2, 3, 4, 5)
+    probability: float = field(default=0.9, kw_only=True)
+
+
+@dataclass(frozen=True)
+class RangeUnion(Mixing):
+    """Empty pixels of `a` filled with what `b` has there: a denser image, of two scans.
+
+    Args:
+        fraction: chance of each empty pixel to be filled, where `b` has a return.
+        probability: of each pair of views to be united.
+
+    Raises:
+        ValueError: `fraction` is not within [0, 1].
+
+    Source:
+        Kong et al., RangeFormer, ICCV 2023; half of the empty pixels, with probability 0.2, as RangeRet's code does.
+    """
+
+    fraction: float = 0.5
+    probability: float = field(default=0.2, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.fraction <= 1:
+            raise ValueError(f"RangeUnion got fraction={self.fraction}; give the share of empty pixels, in [0, 1].")
+
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
+        """Any returns of `b`, each with equal chance; `combine` keeps those where `a` is empty."""
+        return (torch.rand(valid.shape, generator=generator) < self.fraction).to(valid.device) & valid
+
+    def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
+        """Fill what is empty."""
+        return mix(a, b, mask & b.valid & ~a.valid)
+
+
+@dataclass(frozen=True)
+class RangePaste(Mixing):
+    """Pixels of rare classes of `b` pasted into `a`, each in its place, whatever was there.
+
+    Args:
+        tails: train ids of the rare classes; the experiment knows those with less than 1 % of all points.
+        probability: of each pair of views to be changed.
+
+    Raises:
+        ValueError: there are no rare classes.
+
+    Source:
+        Kong et al., RangeFormer, ICCV 2023; probability 0.9 as RangeRet's code sets it. Of SemanticKITTI it pastes
+        bicycle to motorcyclist, trunk, pole and traffic-sign; by the share of points other-ground is rare, too.
+    """
+
+    tails: tuple[int, ...] = ()
+    probability: float = field(default=0.9, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tails:
+            raise ValueError(
+                "RangePaste pastes rare classes and knows of none: the dataset's labels.yaml has no frequencies. "
+                "Give their train ids as tails."
+            )
+
+    def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
+        """The rare classes' pixels in `b`."""
+        return classes_mask(target.argmax(1), valid, self.tails)
+
+
+@dataclass(frozen=True)
+class RangeShift(Geometric):
+    """The scan turned about the sensor by a quarter to three quarters of a turn; x and y turn along.
+
+    Args:
+        mirror: the probability of mirroring.
+        channels: which channels are x and y; the experiment knows.
+        turn: least and largest share of a turn.
+
+    Raises:
+        ValueError: as `Geometric`.
+
+    Source:
+        Kong et al., RangeFormer, ICCV 2023; RangeRet's code always rolls by 25 to 75 % of the columns.
+    """
+
+    mirror: float = 0.0
+    channels: Channels = NAMELESS
+    turn: tuple[float, float] = (0.25, 0.75)

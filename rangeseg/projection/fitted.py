@@ -1,0 +1,71 @@
+"""A spherical projection whose rows fit each scan: from its highest return down to its lowest.
+
+For networks that read any sensor: nothing of the sensor needs to be known. A sensor's own projection
+(`{name: sensor}`) is better where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rangeseg.projection.checks import check_size
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.types import Scan
+
+STRAY = 5e-4
+"""Share of the returns that may lie above, and below, the image; they go to its border rows."""
+
+LEAST_DEG = 2.0
+"""The smallest field of view."""
+
+
+@dataclass(frozen=True)
+class FittedProjection:
+    """A range image with rows evenly spaced over the inclinations that a scan has.
+
+    Args:
+        height: H, rows.
+        width: W, columns of a full turn.
+
+    Raises:
+        ValueError: a size that is not positive.
+    """
+
+    height: int
+    width: int
+    wrap = True
+
+    def __post_init__(self) -> None:
+        check_size(self.height, self.width)
+
+    def __call__(self, scan: Scan) -> RangeImage:
+        """Project a scan, as `SphericalProjection` does with the scan's own field of view.
+
+        Args:
+            scan: N points.
+
+        Raises:
+            ValueError: no point of the scan is a return.
+        """
+        up, down = field_of_view(scan)
+        return SphericalProjection(self.height, self.width, up, down)(scan)
+
+
+def field_of_view(scan: Scan) -> tuple[float, float]:
+    """The inclinations between which all but a few returns lie, degrees: (up, down).
+
+    Args:
+        scan: N points; without a return the answer is about the horizon.
+    """
+    xyz = scan.xyz.astype(np.float64)
+    metres = np.sqrt((xyz**2).sum(1))
+    there = np.isfinite(metres) & (metres > 0)
+    if not there.any():
+        return LEAST_DEG / 2, -LEAST_DEG / 2
+    inclination = np.rad2deg(np.arcsin(np.clip(xyz[there, 2] / metres[there], -1, 1)))
+    down, up = np.quantile(inclination, (STRAY, 1 - STRAY))
+    more = max(0.0, LEAST_DEG - (up - down)) / 2
+    return float(min(up + more + 0.1, 90)), float(max(down - more - 0.1, -90))

@@ -1,0 +1,119 @@
+"""Balanced pseudo-labels against sorting in NumPy, and the way from a run to a run on them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rangeseg.cli import main
+from rangeseg.config import Config, config_from, read_config
+from rangeseg.data.scribble_kitti import ScribbleKitti
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.engine.parts import rampup_steps
+from rangeseg.engine.training import train
+from rangeseg.inference.pseudo_labels import BINS, Balance, pseudo_label
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.registry import ConfigError
+from rangeseg.scan_io import read_labels
+from rangeseg.types import IGNORE
+
+
+def test_the_surest_share_of_each_class_in_each_annulus_is_kept(rng: np.random.Generator) -> None:
+    balance = Balance(keep=0.3, annuli=4)
+    label, annulus = rng.integers(0, 5, 4000), rng.integers(0, 4, 4000)
+    sure = np.minimum(rng.beta(2 + label, 2) * BINS, BINS - 1).astype(int)
+    counts = np.zeros((6, 4, BINS), np.int64)
+    np.add.at(counts, (label, annulus, sure), 1)
+    bins = balance.thresholds(counts)
+    for train_id in range(5):
+        for ring in range(4):
+            mine = np.sort(sure[(label == train_id) & (annulus == ring)])[::-1]
+            assert bins[train_id, ring] == mine[int(np.ceil(0.3 * len(mine))) - 1]
+    assert (bins[5] == BINS).all()  # nobody was given it
+
+
+def test_annuli_are_rings_on_the_ground_and_the_last_has_no_end() -> None:
+    xyz = np.array([[0, 0, 9], [3, 4, 0], [0, -4.99, 50], [30, 40, 0], [44, 0, 0], [0, 500, 1], [np.nan, 0, 0]])
+    assert Balance().annulus(xyz.astype(np.float32)).tolist() == [0, 1, 0, 9, 8, 9, 0]
+
+
+@pytest.mark.parametrize("settings", [{"keep": 0.0}, {"keep": 1.2}, {"annuli": 0}, {"annuli": 300}, {"width_m": 0.0}])
+def test_what_cannot_be_balanced_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Pseudo-labels got"):
+        Balance(**settings)  # type: ignore[arg-type]
+
+
+def test_a_run_labels_scans_and_the_next_run_learns_from_them(
+    tiny_config: Config, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_config)
+    first, out = Path(tiny_config.runtime.out), tmp_path / "pseudo"
+    (tmp_path / "labelled.txt").write_text("00/000001\n")
+    words = ["pseudo-label", str(first), "--leave-out", str(tmp_path / "labelled.txt"), "--out", str(out)]
+    assert main([*words, "--keep", "0.4", "--annuli", "3", "--width-m", "10"]) == 0
+    assert "% of the points are labelled below" in capsys.readouterr().out
+    assert (out / "scans.txt").read_text().split() == ["00/000000", "00/000002"]
+    assert sorted(path.name for path in out.iterdir()) == ["scans.txt", "sequences"]
+
+    segmenter, source = Segmenter.load(first, device="cpu"), SemanticKitti(tiny_kitti, "train", labels=False)
+    answers, sure, rings = [], [], []
+    for index in (0, 2):  # the oracle: one long sort
+        scan = source.scan(index)
+        image = segmenter.project(scan)
+        logits = segmenter.logits(image)
+        answers.append(segmenter.label(image, logits))
+        probabilities = image.back_project(logits.softmax(0).numpy())
+        sure.append(probabilities[np.minimum(answers[-1], 18), np.arange(len(scan))])
+        rings.append(np.minimum(np.hypot(*scan.xyz[:, :2].T) // 10, 2))
+    written = [
+        segmenter.label_map.to_train(read_labels(out / f"sequences/00/predictions/00000{index}.label")[0])
+        for index in (0, 2)
+    ]
+    label, confidence, ring, kept = (np.concatenate(each) for each in (answers, sure, rings, written))
+    assert (kept == label)[kept != IGNORE].all()
+    for train_id in np.unique(label[label != IGNORE]):
+        for annulus in range(3):
+            mine = (label == train_id) & (ring == annulus)
+            if mine.any():
+                bins = np.floor(confidence[mine] * BINS)
+                least = np.sort(bins)[::-1][int(np.ceil(0.4 * len(bins))) - 1]
+                assert ((kept[mine] != IGNORE) == (bins >= least)).all()
+    assert 0.4 <= (kept != IGNORE).mean() < 0.9
+
+    entry = {"root": str(tiny_kitti), "dataset": {"name": "semantic_kitti", "labels_from": str(out)}}
+    again = {
+        "data": {
+            "labelled": str(tmp_path / "labelled.txt"),
+            "labelled_from": [entry | {"frames": str(out / "scans.txt")}],
+        },
+        "supervised": {"mix": {"range_mix": {}}},
+        "runtime": {"out": str(tmp_path / "second"), "initialise_from": str(first)},
+    }
+    assert train(config_from([asdict(tiny_config), again])) is not None
+    source = SemanticKitti(tiny_kitti, "train", labels_from=out)
+    with pytest.raises(ValueError, match=r"00/predictions/000001.label: the labels of .* are missing.*scans.txt"):
+        source.scan(1)
+
+
+def test_pseudo_labels_stand_in_for_scribbles_too(tiny_kitti: Path) -> None:
+    source = ScribbleKitti(tiny_kitti, "train", labels_from="there")
+    assert source.pair(0).label == Path("there/sequences/00/predictions/000000.label")
+
+
+def test_nothing_left_to_label_is_said(tiny_config: Config, tiny_kitti: Path, tmp_path: Path) -> None:
+    train(tiny_config)
+    source = SemanticKitti(tiny_kitti, "train", labels=False)
+    with pytest.raises(ValueError, match="nothing to label"):
+        pseudo_label(Segmenter.load(tiny_config.runtime.out), source, tmp_path / "out", leave_out=source.names)
+
+
+def test_the_ramp_is_a_share_of_the_steps() -> None:
+    config = read_config("mini_kitti+warm_teacher+cutmix", ["data.root=x", "optim.steps=1000"])
+    assert rampup_steps(config) == 300
+    assert (config.teacher.decay, config.teacher.warmup, config.consistency.threshold) == (0.996, True, 0.95)
+    assert rampup_steps(read_config("mini_kitti", ["data.root=x"])) == 150
+    with pytest.raises(ConfigError, match="rampup_share"):
+        read_config("mini_kitti", ["data.root=x", "consistency.rampup_share=0.5"])
