@@ -180,7 +180,7 @@ def test_an_unknown_name_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(ValueError, match="Did you mean 'first-answer'"):
         Run.load("first-anser")
     assert main(["weights", "first-anser"]) == 1
-    assert "no run folder, checkpoint or weights" in capsys.readouterr().err
+    assert "no such checkpoint, run folder or weights" in capsys.readouterr().err
 
 
 def test_the_command_lists_and_shows(capsys: pytest.CaptureFixture[str]) -> None:

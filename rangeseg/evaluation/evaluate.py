@@ -228,7 +228,7 @@ def score(
 
     scores = add_up(counted(), num_classes, by_sample=by_sample)
     if not some:
-        raise ValueError("There is nothing to score: the split holds no samples.")
+        raise ValueError("Nothing to score: the split has no samples.")
     return scores
 
 

@@ -64,7 +64,7 @@ def score_run(
     if pixels and run.experiment.dataset.element == "pixel":
         raise ValueError("Photographs are scored at their original pixels already. Leave --level out.")
     if len(views) == 0:
-        raise ValueError("There is nothing to score: the split holds no samples.")
+        raise ValueError("Nothing to score: the split has no samples.")
     rank, classes = rank or Rank(), run.label_map.num_classes
     mine = rank.share(range(len(views)))
 

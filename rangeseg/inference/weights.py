@@ -170,7 +170,7 @@ def find_weights(word: str | Path) -> Weights | None:
 def no_such(word: str | Path) -> str:
     """What to say of a word that is neither a run nor weights."""
     names = list(shipped())
-    return f"{word}: no run folder, checkpoint or weights of this name. {did_you_mean(str(word), names)}"
+    return f"{word}: no such checkpoint, run folder or weights. {did_you_mean(str(word), names)}"
 
 
 def pack(name: str, state: dict[str, Tensor], folder: Path, facts: dict[str, Any], *, half: bool = True) -> Weights:
