@@ -22,7 +22,9 @@ from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import IGNORE, Scan
 
 HDL64 = (64, 2048, 3.0, -25.0)
-misfits = pytest.mark.filterwarnings("ignore:(?s).*rangeseg fit-sensor")  # made-up points fit no sensor
+misfits = pytest.mark.filterwarnings(
+    "ignore:(?s).*(rangeseg fit-sensor|in the direction of another)"
+)  # made-up points fit no sensor
 SENSORS = [
     HDL64,
     (64, 512, 3.0, -25.0),

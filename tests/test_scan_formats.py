@@ -410,6 +410,7 @@ def test_damaged_files_are_refused_by_name_or_read(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::rangeseg.notices.Notice")
 @every_format
 def test_many_more_damaged_files(name: str, tmp_path: Path) -> None:
     fuzz(name, tmp_path, cases=1500, seed=1)

@@ -135,7 +135,7 @@ def test_a_runs_teacher_answers(tiny_config: Config, tmp_path: Path) -> None:
         (["perturbation", "cutmx", "--png", "x.png"], "Did you mean 'cutmix'"),
         (["perturbation", "cutmix"], "ive --png"),
         (["perturbation", "cutmix", "a/cutmix.yaml", "--png", "x"], "Several pictures would have the name cutmix.png"),
-        (["one.bin", "two.bin"], "show takes one scan"),
+        (["one.bin", "two.bin"], "show draws one scan"),
         (["perturbation", "compose", "--png", "x.png"], "first: missing"),
     ],
 )

@@ -80,7 +80,7 @@ def test_cps_crosses_the_predictions() -> None:
 
 
 def test_cps_of_a_single_network_says_what_it_needs() -> None:
-    with pytest.raises(ValueError, match="CPS trains a Pair, not Layers"):
+    with pytest.raises(ValueError, match="CPS trains a Pair, not a Layers"):
         CPS().teachers(network(0), EmaTeacher(network(1)))
 
 

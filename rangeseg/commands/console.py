@@ -184,7 +184,7 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     pixels = result.get("pixels")
     rows = table("class", "IoU %", *(["pixels' IoU %"] if pixels else []), title=title)
     for name, value in result["iou"].items():
-        rows.add_row(name, *(_percent(v) for v in [value, *([pixels["iou"][name]] if pixels else [])]))
+        rows.add_row(name, *(_percent(v, none="absent") for v in [value, *([pixels["iou"][name]] if pixels else [])]))
     OUT.print(rows)
     for distance, values in result["by_distance"].items():
         OUT.print(f"{distance:>10}: mIoU {_percent(values['mean_iou'])}")
@@ -198,5 +198,5 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
         OUT.print(f"pixel level: {numbers}; before back-projection, only points that a pixel shows")
 
 
-def _percent(share: float | None) -> str:
-    return "absent" if share is None else f"{100 * share:.2f}"
+def _percent(share: float | None, none: str = "none") -> str:
+    return none if share is None else f"{100 * share:.2f}"

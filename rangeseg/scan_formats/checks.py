@@ -134,7 +134,8 @@ def check_metres(where: Where, xyz: NDArray[np.float32]) -> None:
     Raises:
         ValueError: half of the points are farther than `NEVER_SO_FAR_M`.
     """
-    some = xyz[:: max(1, len(xyz) // 2048)].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        some = xyz[:: max(1, len(xyz) // 2048)].astype(np.float64)
     with np.errstate(invalid="ignore"):
         metres = np.sqrt((some**2).sum(axis=1))
     metres = metres[np.isfinite(metres) & (metres > 0)]

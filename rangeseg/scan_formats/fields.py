@@ -102,8 +102,7 @@ class Fields:
         remission = np.zeros(len(xyz), np.float32)
         if self.remission is not None:
             with np.errstate(over="ignore", invalid="ignore"):
-                remission = columns[self.remission].astype(np.float32)
-            remission /= np.float32(self.divisor)
+                remission = columns[self.remission].astype(np.float32) / np.float32(self.divisor)  # see checked_scan
         if self.clipped:
             remission = _clipped(where, remission, self)
         ring = None if self.ring is None else _ring(where, columns[self.ring], self)
