@@ -139,7 +139,7 @@ def test_what_is_neither_a_run_nor_scans_is_said(tmp_path: Path, capsys: pytest.
     assert "photographs need a run" in error(str(tmp_path / "photos"))
     (tmp_path / "photos" / "a.JPG").unlink()
     assert "is neither a run (there is no last.pt) nor a folder of scans" in error(str(tmp_path))
-    assert "rangeseg unpack drive.mcap" in error("drive.mcap")
+    assert "rangeseg unpack drive.pcap" in error("drive.pcap")
     assert "There is nothing to predict" in error()
 
 

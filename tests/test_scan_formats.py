@@ -15,6 +15,7 @@ from scan_writers import EXACT, PLAIN, ROUNDED, npz, pcd, ply, table
 
 from rangeseg.cli import main
 from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.scan_formats.bags import Cloud
 from rangeseg.scan_formats.lzf import expand
 from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
 from rangeseg.types import Scan
@@ -471,7 +472,7 @@ def test_a_recording_with_fewer_clouds_than_it_declares_is_refused_and_its_scans
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     rows = table(made_up())
-    clouds = [{name: rows[name] for name in rows.dtype.names or ()}] * 2
+    clouds = [Cloud({name: rows[name] for name in rows.dtype.names or ()})] * 2
     monkeypatch.setattr("rangeseg.scan_formats.unpack.clouds_of_bag", lambda *_: (3, iter(clouds)))
     out = tmp_path / "out"
     assert main(["unpack", str(tmp_path / "cut.mcap"), "--out", str(out)]) == 1

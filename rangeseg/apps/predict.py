@@ -18,6 +18,7 @@ from rangeseg.apps.validate import count_problems
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.distributed import Rank
+from rangeseg.inference.labelled_files import chosen_files
 from rangeseg.inference.origin import claim, origin_of
 from rangeseg.inference.predict import Task, check_predictions, find_tasks, predict, write_zip
 from rangeseg.inference.segmenter import Labels, Segmenter
@@ -45,6 +46,8 @@ def predict_inputs(
     workers: int | None = None,
     device: str = "auto",
     compile: bool = False,
+    format: str = "label",
+    confidence: bool = False,
     overrides: Sequence[str] = (),
     trust: Trust = False,
     watch: Watch = lambda done, word, total: done,
@@ -63,6 +66,8 @@ def predict_inputs(
         workers: threads of each process, as `Segmenter.stream` uses them; None: as suits the device.
         device: a torch device, or auto.
         compile: see `Segmenter`.
+        format: of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
+        confidence: write how sure each label is, too.
         overrides: `key.path=value` above the run's config.
         trust: of the run, see `Run.load`.
         watch: shows the progress.
@@ -79,17 +84,16 @@ def predict_inputs(
         segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides, compile=compile, trust=trust)
         workers = segmenter.workers if workers is None else workers
         experiment = segmenter.run.experiment
-        files, samples = experiment.prediction_files, f"{experiment.dataset.kind}s"
+        files, samples = chosen_files(experiment, format, confidence), f"{experiment.dataset.kind}s"
         source = _open(experiment, split, None if partial else zip)
         if not inputs and source is None:
             raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
-        since = claim(
-            out, origin_of(run, segmenter.run.config), [task.target for task in tasks], overwrite=overwrite,
-            write=rank.number == 0,
-        )  # fmt: skip
+        targets, origin = [task.target for task in tasks], origin_of(run, segmenter.run.config)
+        since = claim(out, origin, targets, overwrite=overwrite, write=rank.number == 0)
         share, seen = rank.share(tasks), ClassShares(segmenter.label_map.names)
         options: dict[str, Any] = {"overwrite": overwrite, "since": since, "count": seen.count, "workers": workers}
+        options["confidence"] = confidence or format != "label"
         done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, **options)
         written = sum(new for _, new in (done if rank.number else watch(done, "predicting", len(share))))
         rank.wait()

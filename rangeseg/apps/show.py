@@ -77,7 +77,7 @@ def _show_photo(
     if png is None:
         raise ValueError(f"{path}: the window shows only scans; draw a photograph with --png FILE.")
     photo = read(path, labels, label_map=label_map)
-    predicted = segmenter(photo).reshape(photo.image.shape[:2]) if segmenter else None
+    predicted = segmenter(photo, confidence=False).labels.reshape(photo.image.shape[:2]) if segmenter else None
     if prediction is not None:
         predicted = label_map.to_train(read_label_image(prediction))
     write_png(png, photo_panels(photo, predicted, label_map=label_map))
@@ -91,7 +91,9 @@ def _show_scan(
     label_map: LabelMap,
     png: Path | None,
 ) -> None:
-    predicted: NDArray[np.integer] | None = segmenter(points) if segmenter and png and prediction is None else None
+    predicted: NDArray[np.integer] | None = None
+    if segmenter and png and prediction is None:
+        predicted = segmenter(points, confidence=False).labels
     if prediction is not None:
         predicted = read_prediction(prediction, label_map, points, scan)
     if png is None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, add_trust, progress
-from rangeseg.commands.fields import add_fields, with_fields
+from rangeseg.commands.fields import add_fields, asked_fields, with_fields
 
 FIRST = (
     "No run given: using the small network that ships with rangeseg. It was trained on synthetic streets and "
@@ -14,21 +15,25 @@ FIRST = (
 )
 """The message if no run is named."""
 
-RECORDINGS = (".bag", ".mcap", ".db3", ".pcap", ".osf")
-"""Endings of what `rangeseg unpack` reads."""
+CAPTURES = (".pcap", ".osf")
+"""Endings of what only `rangeseg unpack` reads."""
+
+OF_RECORDINGS = ("topic", "layout", "class_ids", "filter", "drop_input")
+"""Options that nothing else has."""
 
 EXAMPLES = (
     "rangeseg predict scans --run runs/quick --out labels",
-    "rangeseg predict runs/quick --split test --out predictions --zip submission.zip",
+    "rangeseg predict runs/quick drive.mcap --out labelled.mcap --filter car person",
 )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write labels for files, folders or a split in the dataset's own format; processes of torchrun share the files."""
+    """Write labels for files, folders, a split or a recording in the dataset's own format; torchrun shares them."""
     if arguments.drive:
         along_drive(arguments)
         return
     from rangeseg.apps.predict import predict_inputs
+    from rangeseg.scan_formats.recordings import is_recording
 
     run, inputs = arguments.run, arguments.inputs
     if run is None and inputs and not _is_scans(inputs[0]):
@@ -37,9 +42,35 @@ def run(arguments: argparse.Namespace) -> None:
         OUT.print(FIRST, soft_wrap=True)
     elif run is None:
         raise ValueError("There is nothing to predict. Give scans or a folder of them, with --run RUN in front.")
-    names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust")
-    options = {name: getattr(arguments, name) for name in names} | {"overrides": with_fields(arguments)}
+    if any(is_recording(path) for path in inputs):
+        label_recording(run, inputs, arguments)
+        return
+    if given := [f"--{name.replace('_', '-')}" for name in OF_RECORDINGS if getattr(arguments, name)]:
+        raise ValueError(f"{' and '.join(given)}: of recordings (.bag, .mcap, .db3, a ROS 2 bag's folder) only.")
+    names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust", "format")
+    options = {name: getattr(arguments, name) for name in (*names, "confidence")}
+    options["overrides"] = with_fields(arguments)
     for line in predict_inputs(run, inputs, arguments.out, watch=progress, **options):
+        OUT.print(line, soft_wrap=True)
+
+
+def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argparse.Namespace) -> None:
+    """Put the labels of a recording's clouds into a copy of it."""
+    from rangeseg.apps.predict_recording import Labelling, predict_recording
+    from rangeseg.inference.segmenter import Segmenter
+
+    if len(inputs) > 1 or arguments.split or arguments.zip or arguments.format != "label":
+        raise ValueError("A recording is labelled alone: give one, and no --split, --zip or --format.")
+    segmenter = Segmenter.load(
+        run, device=arguments.device, overrides=arguments.overrides, compile=arguments.compile, trust=arguments.trust
+    )
+    chosen = (arguments.layout or "autoware", arguments.class_ids or "autoware", arguments.filter)
+    options = {name: getattr(arguments, name) for name in ("topic", "drop_input", "overwrite", "workers")}
+    lines = predict_recording(
+        segmenter, inputs[0], arguments.out, Labelling(segmenter.label_map, *chosen),
+        fields=asked_fields(arguments), watch=progress, **options,
+    )  # fmt: skip
+    for line in lines:
         OUT.print(line, soft_wrap=True)
 
 
@@ -57,16 +88,19 @@ def along_drive(arguments: argparse.Namespace) -> None:
 
 
 def _is_scans(path: Path) -> bool:
-    """A scan, or a folder that is no run and has scans in it.
+    """A scan, a recording, or a folder that is no run and has scans in it.
 
     Raises:
-        ValueError: it is a recording, a photograph, or a folder of neither a run nor scans.
+        ValueError: it is a capture, a photograph, or a folder of neither a run nor scans.
     """
     from rangeseg.photos.io import IMAGE_SUFFIXES
+    from rangeseg.scan_formats.recordings import is_recording
     from rangeseg.scan_io import READERS
 
-    if path.suffix in RECORDINGS:
-        raise ValueError(f"{path}: is a recording; make scans of it first: rangeseg unpack {path} --out scans")
+    if is_recording(path):
+        return True
+    if path.suffix in CAPTURES:
+        raise ValueError(f"{path}: is a capture; make scans of it first: rangeseg unpack {path} --out scans")
     if path.is_dir() and (path / "last.pt").is_file():
         return False
     names = [file.name.lower() for file in path.rglob("*")] if path.is_dir() else [path.name.lower()]
@@ -115,3 +149,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="use torch.compile, which takes half a minute and pays off for many scans",
     )
     add_trust(parser)
+    parser.add_argument(
+        "--format", choices=("label", "pcd", "ply", "las", "npz"), default="label",
+        help="label: the dataset's own form; others: points with label, confidence and entropy",
+    )  # fmt: skip
+    parser.add_argument("--confidence", action="store_true", help="NAME_confidence.npz beside each file of labels")
+    add_of_recordings(parser.add_argument_group("for recordings"))
+
+
+def add_of_recordings(group: argparse._ArgumentGroup) -> None:
+    """Declare the options that only recordings have."""
+    group.add_argument("--topic", help="of the point clouds, where there are several")
+    group.add_argument(
+        "--layout", choices=("autoware", "fields"),
+        help="autoware: x, y, z, class_id, probability, entropy; fields: the cloud's own, label, confidence, entropy",
+    )  # fmt: skip
+    group.add_argument("--class-ids", choices=("autoware", "train"), help="autoware: by its table; train: 0 to K-1")
+    group.add_argument("--filter", nargs="+", default=[], help="classes to leave out of a further cloud")
+    group.add_argument("--drop-input", action="store_true", help="do not copy the clouds themselves")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.dataset import PhotoDataset
+from rangeseg.scan_formats.fields import find_fields
 from rangeseg.types import Photo, Sample, Scan
 
 Thing = Scan | Photo | Sample
@@ -17,12 +19,37 @@ Given = Thing | str | PathLike[str] | ArrayLike
 """A scan or a photograph, projected already or not; or its file, or an array of its points or pixels: `as_thing`."""
 
 
+@runtime_checkable
+class PclCloud(Protocol):
+    """A cloud of PCL's wrappers."""
+
+    def to_array(self) -> ArrayLike:
+        """(N, 3 or 4), or structured."""
+        ...
+
+
+@runtime_checkable
+class TensorCloud(Protocol):
+    """`open3d.t.geometry.PointCloud`."""
+
+    point: Any
+
+
+@runtime_checkable
+class LegacyCloud(Protocol):
+    """`open3d.geometry.PointCloud`."""
+
+    points: Any
+
+
 def as_thing(given: Given, experiment: Experiment) -> Thing:
     """The scan or the photograph.
 
     Args:
         given: one; or a file, which is read as the run's dataset reads it; or an array: of a scan (N, 4) x, y, z in
-            metres and remission as the run's dataset has it, or (N, 3) without; of a photograph (H, W, 3) uint8, RGB.
+            metres and remission as the run's dataset has it, or (N, 3) without; of a photograph (H, W, 3) uint8, RGB;
+            or a structured array with named fields, a cloud of Open3D, legacy or tensor, or what has a `to_array()`,
+            as clouds of PCL's wrappers have.
         experiment: of the run.
 
     Raises:
@@ -33,6 +60,9 @@ def as_thing(given: Given, experiment: Experiment) -> Thing:
     if isinstance(given, str | PathLike):
         thing: Thing = experiment.prediction_files.read(Path(given))
         return thing
+    given = given.to_array() if isinstance(given, PclCloud) else given
+    if (cloud := _of_cloud(given)) is not None:
+        return cloud
     array = np.asarray(given)
     if issubclass(experiment.dataset, PhotoDataset):
         return Photo(array)
@@ -43,3 +73,19 @@ def as_thing(given: Given, experiment: Experiment) -> Thing:
         )
     table = array.astype(np.float32)
     return Scan(table) if array.shape[1] == 3 else Scan(table[:, :3], table[:, 3])
+
+
+def _of_cloud(given: Any) -> Scan | None:
+    """The scan of a structured array or of another library's cloud; None for anything else."""
+    if isinstance(given, np.ndarray) and given.dtype.names:
+        columns = {name: given[name].reshape(-1) for name in given.dtype.names if given.dtype[name].kind in "iuf"}
+    elif isinstance(given, TensorCloud):
+        point = given.point
+        columns = {axis: point.positions.numpy()[:, k] for k, axis in enumerate("xyz")}
+        columns |= {name: point[name].numpy()[:, 0] for name in point if point[name].shape[1:] == (1,)}
+    elif isinstance(given, LegacyCloud):
+        columns = dict(zip("xyz", np.asarray(given.points).T, strict=True))
+    else:
+        return None
+    where = "the cloud that was given"
+    return find_fields(where, columns, {}).scan(where, columns)

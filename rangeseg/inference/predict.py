@@ -77,6 +77,7 @@ def predict(
     since: int = 0,
     count: Callable[[Labels], object] = lambda labels: None,
     workers: int = 1,
+    confidence: bool = False,
 ) -> Iterator[tuple[Task, bool]]:
     """Write the labels of each task, as raw ids; a file that is there already, and whole, is left alone.
 
@@ -89,6 +90,8 @@ def predict(
         since: write again what is older, in nanoseconds as `claim` gives them.
         count: is given the train ids of what is written, on several threads.
         workers: threads, as `Segmenter.stream` uses them; 0 works on one after the other.
+        confidence: `files` write it, too: they are given a `Segmentation`.
+        confidence: `files` write it, too: they are given a `Segmentation`.
 
     Yields:
         Each task when it is done, and whether it was written now.
@@ -108,7 +111,8 @@ def predict(
         return True
 
     tasks, asked = tee(tasks)
-    written = segmenter.stream(tasks, read, write, batch=segmenter.run.config.evaluation.batch, workers=workers)
+    batch = segmenter.run.config.evaluation.batch
+    written = segmenter.stream(tasks, read, write, batch=batch, workers=workers, confidence=confidence)
     yield from zip(asked, map(bool, written), strict=True)
 
 

@@ -24,6 +24,7 @@ from rangeseg.evaluation.evaluate import answer, check_answer, nan_answers
 from rangeseg.inference.given import Given, Thing, as_thing
 from rangeseg.inference.run import Run
 from rangeseg.inference.run_fit import RunFit
+from rangeseg.inference.segmentation import Segmentation, confidence_and_entropy
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_groups, in_order
 from rangeseg.photos.padded_image import PaddedImage
@@ -31,7 +32,7 @@ from rangeseg.projection.checks import look_oneself
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.registry import Trust
 from rangeseg.scan_formats.checks import guarded
-from rangeseg.types import Sample, Scan
+from rangeseg.types import Photo, Sample, Scan
 
 Drawn = RangeImage | PaddedImage
 Labels = NDArray[np.uint8]
@@ -129,28 +130,35 @@ class Segmenter:
 
     def label(self, image: Drawn, logits: Tensor) -> Labels:
         """(K, H, W) -> (N,) train ids of the elements."""
-        return self._answered(image, answer(logits[None], self._back_projection)[0])
+        answered = answer(logits[None], self._back_projection)[0]
+        labels: Labels = self._back_projection(image, answered, self.label_map.num_classes)
+        return labels
 
-    def __call__(self, given: Given) -> Labels:
-        """(N,) train ids of points, IGNORE for those that are no return; or of a photograph's pixels, row by row.
+    def __call__(self, given: Given, *, confidence: bool = True) -> Segmentation:
+        """Label the points of a scan, or the pixels of a photograph, row by row.
 
         Args:
-            given: a scan or a photograph, the file of one, or an array of its points or pixels; see `as_thing`.
+            given: a scan or a photograph, its file, or an array or cloud; see `rangeseg.inference.given.as_thing`.
+            confidence: tell how sure each label is, too (7 ms for 131,072 pixels and 19 classes on one core).
 
         Raises:
             ValueError: the file cannot be read, the array has another shape, or the network's answer holds nan.
         """
         image = self.project(as_thing(given, self.run.experiment))
-        return self.label(image, self.logits(image))
+        logits = self.logits(image)
+        if confidence:
+            return self._sure(image, logits.float().cpu().numpy())
+        return Segmentation(self.label(image, logits), _of(image), self.label_map)
 
     def stream(
         self,
         items: Iterable[Any],
         read: Callable[[Any], Given | None] = lambda item: item,
-        write: Callable[[Any, Thing, Labels], Any] = lambda item, thing, labels: labels,
+        write: Callable[[Any, Thing, Any], Any] = lambda item, thing, labels: labels,
         *,
         batch: int = 1,
         workers: int | None = None,
+        confidence: bool = False,
     ) -> Iterator[Any]:
         """Label many, in order, in any number: only a few are in memory at a time.
 
@@ -161,9 +169,10 @@ class Segmenter:
             batch: how many of one size go through the network at once on a GPU; on a CPU it is one.
             workers: threads that take a scan each on a CPU, or are ahead of a GPU, and as many behind it; 0 for none,
                 None for what suits the device.
+            confidence: `write` is given a `Segmentation` that tells how sure each label is, in place of the labels.
 
         Yields:
-            Labels as `__call__` gives them, or what `write` made of them; None for an item that `read` gave None for.
+            (N,) train ids, or what `write` made of them; None for an item that `read` gave None for.
 
         Raises:
             ValueError: the network's answer holds nan.
@@ -184,10 +193,10 @@ class Segmenter:
             ready, arrive = asked
             if arrive is None or ready.thing is None or ready.image is None:
                 return None
-            return write(ready.item, ready.thing, self._answered(ready.image, arrive()))
+            return write(ready.item, ready.thing, (self._sure if confidence else self._labels)(ready.image, arrive()))
 
         def all_the_way(item: Any) -> Any:
-            return finish(next(self._asked(iter([prepare(item)]), 1)))
+            return finish(next(self._asked(iter([prepare(item)]), 1, confidence)))
 
         share = max(1, threads // workers) if side_by_side else 1  # a team of threads for each would be too many
         work = partial(in_order, workers=workers, start=partial(torch.set_num_threads, share))
@@ -195,11 +204,11 @@ class Segmenter:
             if side_by_side:
                 yield from work(all_the_way, items)
             else:
-                yield from work(finish, self._asked(work(prepare, items), batch))
+                yield from work(finish, self._asked(work(prepare, items), batch, confidence))
         finally:
             torch.set_num_threads(threads)  # what threads yet to come begin with
 
-    def _asked(self, ready: Iterator[Ready], batch: int) -> Iterator[tuple[Ready, Answer | None]]:
+    def _asked(self, ready: Iterator[Ready], batch: int, whole: bool) -> Iterator[tuple[Ready, Answer | None]]:
         """Each item with what tells the network's answer; runs where the network does, and does not wait for a GPU."""
         for group in in_groups(ready, batch, lambda one: None if one.view is None else one.view.shape):
             views = [one.view for one in group if one.view is not None]
@@ -207,16 +216,19 @@ class Segmenter:
                 yield from ((one, None) for one in group)
                 continue
             names = [_name_of(one.image) for one in group if one.image is not None]
-            answers = self._on_its_way(self._forward(views), names)
+            answers = self._on_its_way(self._forward(views), names, whole)
             yield from ((one, partial(_one_of, answers, index)) for index, one in enumerate(group))
 
-    def _on_its_way(self, logits: Tensor, names: Sequence[str]) -> Answer:
-        """(B, K, H, W) -> what waits, on any thread, until the answers have left the GPU; on a CPU they are there."""
+    def _on_its_way(self, logits: Tensor, names: Sequence[str], whole: bool) -> Answer:
+        """(B, K, H, W) -> what waits, on any thread, until the answers have left the GPU; on a CPU they are there.
+
+        Where the `whole` is asked for the answers are the logits.
+        """
         if logits.device.type != "cuda":
             check_answer(nan_answers(logits), names)
-            answers = answer(logits, self._back_projection)
+            answers = logits.float().cpu().numpy() if whole else answer(logits, self._back_projection)
             return lambda: answers
-        wanted = logits.float() if self._back_projection.reads_logits else argmax_on_device(logits)
+        wanted = logits.float() if whole or self._back_projection.reads_logits else argmax_on_device(logits)
         here, nan = _leaving(wanted), _leaving(nan_answers(logits))
         arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep
         arrived.record(torch.cuda.current_stream(logits.device))
@@ -245,7 +257,13 @@ class Segmenter:
         with torch.inference_mode():
             return self._network(torch.stack(moved))
 
-    def _answered(self, image: Drawn, answer: NDArray[Any]) -> Labels:
+    def _sure(self, image: Drawn, logits: NDArray[Any]) -> Segmentation:
+        """(K, H, W) -> the labels, and how sure they are."""
+        planes = torch.from_numpy(logits)
+        labels = self.label(image, planes)
+        return Segmentation(labels, _of(image), self.label_map, *confidence_and_entropy(image, labels, planes))
+
+    def _labels(self, image: Drawn, answer: NDArray[Any]) -> Labels:
         labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)
         return labels
 
@@ -257,8 +275,12 @@ def _leaving(values: Tensor) -> Tensor:
 
 
 def _name_of(image: Drawn) -> str:
-    thing = image.scan if isinstance(image, RangeImage) else image.photo
-    return thing.where or "a scan or photograph"
+    return _of(image).where or "a scan or photograph"
+
+
+def _of(image: Drawn) -> Scan | Photo:
+    """What was projected."""
+    return image.scan if isinstance(image, RangeImage) else image.photo
 
 
 def _one_of(answers: Answer, index: int) -> NDArray[Any]:

@@ -143,7 +143,7 @@ def columns_of_npz(path: Path) -> dict[str, NDArray]:
         ValueError: it cannot be read, is damaged, or the arrays differ in length.
     """
     columns: dict[str, NDArray] = {}
-    for name, array in _read_arrays(path).items():
+    for name, array in read_arrays(path).items():
         if name.lower() in ("xyz", "points", "positions") and array.ndim == 2 and array.shape[1] == 3:
             columns |= {axis: array[:, k] for k, axis in enumerate("xyz")}
         elif array.ndim == 1 and array.dtype.kind in "iuf":
@@ -154,7 +154,12 @@ def columns_of_npz(path: Path) -> dict[str, NDArray]:
     return columns
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray]:
+def read_arrays(path: Path) -> dict[str, NDArray]:
+    """What numpy.savez wrote, without pickles.
+
+    Raises:
+        ValueError: it cannot be read, or is damaged.
+    """
     content = bytes_of(path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

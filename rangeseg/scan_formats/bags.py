@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-CLOUD = "sensor_msgs/msg/PointCloud2"
+from rangeseg.scan_formats.point_cloud2 import CLOUD, columns_of_cloud
+
 LIVOX = ("livox_ros_driver/msg/CustomMsg", "livox_ros_driver2/msg/CustomMsg", "livox_interfaces/msg/CustomMsg")
 LIVOX_MESSAGE = """std_msgs/Header header
 uint64 timebase
@@ -32,29 +34,31 @@ uint8 tag
 uint8 line"""
 LIVOX_COLUMNS = {"x": "f4", "y": "f4", "z": "f4", "reflectivity": "u1", "tag": "u1", "line": "u1"}
 """What is taken of a point; line is the laser of the sensor, reflectivity 0 to 255."""
-TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
-"""NumPy's type of each of PointField's datatypes."""
 
 
-class PointCloud2(Protocol):
-    """The message, as ROS defines it."""
+@dataclass(frozen=True)
+class Cloud:
+    """The point clouds' columns, and what the message's header says.
 
-    height: int
-    width: int
-    fields: list[Any]
-    is_bigendian: bool
-    point_step: int
-    row_step: int
-    data: NDArray[np.uint8]
+    Args:
+        columns: (N,) each, by name.
+        stamp_ns: when it was measured, nanoseconds; None where nobody told.
+        frame_id: whose coordinates they are; None where nobody told.
+    """
+
+    columns: dict[str, NDArray]
+    stamp_ns: int | None = None
+    frame_id: str | None = None
 
 
 class LivoxCloud(Protocol):
     """A CustomMsg of Livox's drivers."""
 
+    header: Any
     points: list[Any]
 
 
-def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[dict[str, NDArray]]]:
+def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[Cloud]]:
     """The point clouds of one topic, in the order of their time.
 
     Args:
@@ -62,13 +66,13 @@ def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[d
         topic: its name; needed where there are several of point clouds.
 
     Returns:
-        How many there are, and each one's columns by name, (N,).
+        How many there are, and each one's columns and header.
 
     Raises:
         ImportError: rosbags is not installed.
         ValueError: it cannot be read or is damaged, which may show only after some scans, or has no such topic.
     """
-    with _opened(path) as reader:
+    with opened(path) as reader:
         found = [(one.topic, one.msgtype, one.msgcount) for one in reader.connections]
     clouds = [(name, count) for name, kind, count in found if kind in (CLOUD, *LIVOX)]
     topics = sorted({name for name, _ in clouds})
@@ -87,12 +91,16 @@ def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[d
     return sum(count for name, count in clouds if name == chosen), _clouds(path, str(chosen))
 
 
-def _clouds(path: Path, topic: str) -> Iterator[dict[str, NDArray]]:
+def _clouds(path: Path, topic: str) -> Iterator[Cloud]:
     for kind, message in messages_of_bag(path, topic):
-        if kind == CLOUD:
-            yield columns_of_cloud(message)
-        elif kind in LIVOX:
-            yield columns_of_livox(message)
+        if kind not in (CLOUD, *LIVOX):
+            continue
+        try:
+            columns = columns_of_cloud(message) if kind == CLOUD else columns_of_livox(message)
+        except ValueError as error:
+            raise damaged(path, error) from error
+        stamp = message.header.stamp
+        yield Cloud(columns, int(stamp.sec) * 10**9 + int(stamp.nanosec), str(message.header.frame_id))
 
 
 def topics_of_bag(path: Path) -> dict[str, str]:
@@ -102,7 +110,7 @@ def topics_of_bag(path: Path) -> dict[str, str]:
         ImportError: rosbags is not installed.
         ValueError: it cannot be read.
     """
-    with _opened(path) as reader:
+    with opened(path) as reader:
         return {one.topic: one.msgtype for one in reader.connections}
 
 
@@ -113,7 +121,7 @@ def messages_of_bag(path: Path, topic: str) -> Iterator[tuple[str, Any]]:
         ImportError: rosbags is not installed.
         ValueError: it cannot be read or is damaged, which may show only after some messages.
     """
-    with _opened(path) as reader:  # before rosbags is imported: it says what is missing
+    with opened(path) as reader:  # before rosbags is imported: it says what is missing
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
         store = get_typestore(Stores.ROS1_NOETIC if path.suffix == ".bag" else Stores.ROS2_HUMBLE)
@@ -132,7 +140,7 @@ def stamp_of(message: Any) -> float:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """A reader of rosbags; whatever it cannot read is a ValueError that names the file."""
     try:
         from rosbags import rosbag1, rosbag2
@@ -144,44 +152,13 @@ def _opened(path: Path) -> Iterator[Any]:
     except GeneratorExit:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{path}: not a complete recording ({reason}); copy it again, or repair it with ROS."
-        ) from error
+        raise damaged(path, error) from error
 
 
-def columns_of_cloud(cloud: PointCloud2) -> dict[str, NDArray]:
-    """Decode a PointCloud2 message: the fields of one number a point.
-
-    Args:
-        cloud: H x W points, row after row.
-
-    Returns:
-        Each field's column, (N,), N = H * W.
-
-    Raises:
-        ValueError: its sizes contradict each other.
-    """
-    points, order = cloud.height * cloud.width, ">" if cloud.is_bigendian else "<"
-    kept = [field for field in cloud.fields if field.datatype in TYPES and field.count <= 1]
-    formats = [order + TYPES[field.datatype] for field in kept]
-    ends = [field.offset + np.dtype(kind).itemsize for field, kind in zip(kept, formats, strict=True)]
-    row = cloud.width * cloud.point_step
-    step = cloud.row_step or row  # some drivers leave it 0
-    data = np.ascontiguousarray(cloud.data, np.uint8)
-    if max(ends, default=0) > cloud.point_step or row > step or cloud.height * step > data.size:
-        raise ValueError(
-            f"{cloud.height} x {cloud.width} points of {cloud.point_step} bytes do not fit {data.size} bytes, "
-            f"or the fields do not fit the points"
-        )
-    if points == 0:
-        return {field.name: np.empty(0, kind) for field, kind in zip(kept, formats, strict=True)}
-    packed = data[: cloud.height * step].reshape(cloud.height, step)[:, :row].tobytes()
-    offsets = [field.offset for field in kept]
-    names = [field.name for field in kept]
-    record = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": cloud.point_step})
-    table = np.frombuffer(packed, record)
-    return {name: table[name] for name in names}
+def damaged(path: Path, error: Exception) -> ValueError:
+    """The error for a recording that cannot be read."""
+    reason = f"{type(error).__name__}: {error}"
+    return ValueError(f"{path}: not a complete recording ({reason}); copy it again, or repair it with ROS.")
 
 
 def columns_of_livox(cloud: LivoxCloud) -> dict[str, NDArray]:

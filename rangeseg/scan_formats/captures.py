@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.scan_formats.bags import Cloud
+
 Columns = dict[str, NDArray]
 
 
-def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Columns]]:
+def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Cloud]]:
     """The turns of a capture, in the order of their time.
 
     Args:
@@ -36,12 +38,12 @@ def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Columns]]:
     return None, _named(path, clouds(path))
 
 
-def _named(path: Path, clouds: Iterator[Columns]) -> Iterator[Columns]:
+def _named(path: Path, clouds: Iterator[Columns]) -> Iterator[Cloud]:
     """The same; whatever the libraries raise names the file."""
     count = 0
     try:
         for count, columns in enumerate(clouds, 1):  # noqa: B007 - the count is read after the loop
-            yield columns
+            yield Cloud(columns)
     except (ImportError, GeneratorExit):
         raise
     except Exception as error:
@@ -64,7 +66,7 @@ def _velodyne(path: Path) -> Iterator[Columns]:
             f"{path}: reading this file needs velodyne-decoder: pip install 'rangeseg[velodyne]'."
         ) from error
     for _, points in velodyne_decoder.read_pcap(str(path), as_pcl_structs=True):
-        yield {name: points[name] for name in ("x", "y", "z", "ring")} | {
+        yield {name: points[name] for name in points.dtype.names} | {
             "intensity": points["intensity"].astype(np.uint8)  # of 0 to 255, kept as a float
         }
 

@@ -179,8 +179,13 @@ def _find(where: Where, name: str, columns: Mapping[str, NDArray], asked: AskedF
         if column not in columns:
             raise ValueError(f"{where}: has no {column} for {name}; {_there(columns)}")
         return column, option
-    plain = {column.lower().removeprefix("scalar_"): column for column in reversed(list(columns))}
-    return next((plain[usual] for usual in NAMES[name] if usual in plain), None), ""
+    there = {plain(column): column for column in reversed(list(columns))}
+    return next((there[usual] for usual in NAMES[name] if usual in there), None), ""
+
+
+def plain(column: str) -> str:
+    """A column's name as `NAMES` has it."""
+    return column.lower().removeprefix("scalar_")
 
 
 def _divisor(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.files import write_atomically
-from rangeseg.scan_formats.bags import clouds_of_bag
+from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.checks import NoReturnsError
-from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
+from rangeseg.scan_formats.fields import NAMES, AskedFields, Fields, find_fields, plain
 from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
 from rangeseg.types import Scan
 
@@ -26,7 +26,8 @@ def unpack(
 
     What the columns are is found on the first cloud and kept, so that all agree. Where the type of the intensity does
     not tell its full scale, the recording is read once before, so that all scans have one scale. A cloud without a
-    return is left out, and a file that is there is written again.
+    return is left out, and a file that is there is written again. The other columns are
+    kept under their own names, and what a ROS header says as `stamp_ns` and `frame_id`.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
@@ -46,41 +47,49 @@ def unpack(
     if captured and topic is not None:
         raise ValueError(f"{path}: a capture has no topics; leave --topic out.")
 
-    def clouds_of() -> tuple[int | None, Iterator[dict[str, NDArray]]]:
+    def clouds_of() -> tuple[int | None, Iterator[Cloud]]:
         return clouds_of_capture(path) if captured else clouds_of_bag(path, topic)
 
     def scale(name: str) -> float:
-        return common_scale(name, clouds_of()[1])
+        return common_scale(name, (cloud.columns for cloud in clouds_of()[1]))
 
     def rings(name: str) -> tuple[int, int]:
-        return ring_limits([columns[name] for columns in islice(clouds_of()[1], LOOKED_AT)])
+        return ring_limits([cloud.columns[name] for cloud in islice(clouds_of()[1], LOOKED_AT)])
 
     count, clouds = clouds_of()
 
     def write() -> Iterator[Path]:
         found: Fields | None = None
-        for number, columns in enumerate(_complete(clouds, count, path, out)):
+        for number, cloud in enumerate(_complete(clouds, count, path, out)):
             where = f"{path}, cloud {number}"
-            fitting = found or find_fields(where, columns, fields or {}, scale, rings)
+            fitting = found or find_fields(where, cloud.columns, fields or {}, scale, rings)
             try:
-                scan = fitting.scan(where, columns)
+                scan = fitting.scan(where, cloud.columns)
             except NoReturnsError:  # a sensor that was covered, or the turn that began before it ran
                 continue
             found, target = fitting, out / f"{number:06d}.npz"
-            write_npz(target, scan)
+            write_npz(target, scan, _others(cloud, fitting))
             yield target
 
     return count, write()
 
 
-def _complete(
-    clouds: Iterator[dict[str, NDArray]], count: int | None, path: Path, out: Path
-) -> Iterator[dict[str, NDArray]]:
+def _others(cloud: Cloud, fields: Fields) -> dict[str, NDArray]:
+    """What a scan does not hold; a column that might be taken for its ring, where it has none, is left out."""
+    place = {fields.x, fields.y, fields.z}
+    others = {name: column for name, column in cloud.columns.items() if name not in place}
+    if fields.ring is None:
+        others = {name: column for name, column in others.items() if plain(name) not in NAMES["ring"]}
+    header = {"stamp_ns": cloud.stamp_ns, "frame_id": cloud.frame_id}
+    return others | {name: np.asarray(value) for name, value in header.items() if value is not None}
+
+
+def _complete(clouds: Iterator[Cloud], count: int | None, path: Path, out: Path) -> Iterator[Cloud]:
     """The same clouds; at their end, fewer than the declared `count` are an error."""
     read = 0
-    for columns in clouds:
+    for cloud in clouds:
         read += 1
-        yield columns
+        yield cloud
     if count is not None and read < count:
         raise ValueError(
             f"{path}: declares {count} clouds but contains {read}, so it is truncated; copy it again. "
@@ -88,9 +97,15 @@ def _complete(
         )
 
 
-def write_npz(path: Path, scan: Scan) -> None:
-    """A scan without its labels, as `rangeseg.scan_io.read_scan` reads it: xyz, remission and, where known, ring."""
-    arrays: dict[str, Any] = {"xyz": scan.xyz, "remission": scan.remission}
+def write_npz(path: Path, scan: Scan, others: Mapping[str, NDArray]) -> None:
+    """A scan without its labels, as `rangeseg.scan_io.read_scan` reads it: xyz, remission and, where known, ring.
+
+    Args:
+        path: ends in ``.npz``.
+        scan: N points.
+        others: what else is kept; a name of the scan's own is left to the scan.
+    """
+    arrays: dict[str, Any] = {**others, "xyz": scan.xyz, "remission": scan.remission}
     if scan.ring is not None:
         arrays["ring"] = scan.ring.astype(np.int32)
     write_atomically(path, lambda file: np.savez(file, **arrays))

@@ -1,0 +1,198 @@
+"""`rangeseg predict RUN RECORDING --out RECORDING`: labels of every cloud, put back into the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, tee
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.inference.autoware import autoware_ids
+from rangeseg.inference.segmentation import Segmentation
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.labels import LabelMap
+from rangeseg.registry import did_you_mean
+from rangeseg.scan_formats.checks import NoReturnsError
+from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
+from rangeseg.scan_formats.point_cloud2 import AUTOWARE, Points, points_of_columns
+from rangeseg.scan_formats.recordings import Message, Recording, writing
+from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
+from rangeseg.types import IGNORE, Scan
+
+LAYOUTS = ("autoware", "fields")
+CLASS_IDS = ("autoware", "train")
+SEGMENTATION, FILTERED = "segmentation", "filtered"
+"""Of topics: ``/points/segmentation``."""
+
+Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""(what is done, word for it, how many) -> the same, perhaps with a bar."""
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What is made of a cloud and its labels.
+
+    Args:
+        label_map: the classes.
+        layout: autoware, x, y, z, class_id, probability and entropy as `AUTOWARE` has them; or fields, the cloud's own
+            fields, then `label` (raw id), `confidence` and `entropy`.
+        class_ids: of the Autoware layout: autoware, its table of classes, or train, the train ids.
+        without: names of classes; the cloud without their points is made, too.
+
+    Raises:
+        ValueError: an unknown layout or class, or a class that Autoware's table lacks.
+    """
+
+    label_map: LabelMap
+    layout: str = "autoware"
+    class_ids: str = "autoware"
+    without: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS or self.class_ids not in CLASS_IDS:
+            raise ValueError(
+                f"layout is {self.layout!r} of {LAYOUTS}, class ids are {self.class_ids!r} of {CLASS_IDS}."
+            )
+        for name in self.without:
+            if name not in self.label_map.names:
+                hint = did_you_mean(name, list(self.label_map.names))
+                raise ValueError(f"{self.label_map.dataset} has no class {name!r} to filter. {hint}")
+        if self.layout == "autoware":
+            self._ids()
+
+    def labelled(self, points: Points, found: Segmentation | None) -> Points:
+        """The cloud with its labels; without any (None) all are unknown.
+
+        Args:
+            points: N of a message.
+            found: their labels.
+        """
+        count = len(points.data)
+        labels = np.full(count, IGNORE, np.uint8) if found is None else found.labels
+        zeros = np.zeros(count, np.float32)
+        confidence = zeros if found is None or found.confidence is None else found.confidence
+        entropy = zeros if found is None or found.entropy is None else found.entropy
+        if self.layout == "fields":
+            raw = self.label_map.to_raw(labels).astype(np.uint16)
+            return points.extended({"label": raw, "confidence": confidence, "entropy": entropy})
+        scan = None if found is None else found.thing
+        xyz = scan.xyz if isinstance(scan, Scan) else np.zeros((count, 3), np.float32)
+        columns: dict[str, NDArray] = {axis: xyz[:, k] for k, axis in enumerate("xyz")}
+        columns |= {"class_id": self._ids()[labels], "probability": confidence, "entropy": entropy}
+        return points_of_columns(AUTOWARE, columns, points.shape)
+
+    def filtered(self, points: Points, found: Segmentation | None) -> Points:
+        """The points that are of none of the classes to leave out, as they were."""
+        if found is None:
+            return points
+        out = [self.label_map.names.index(name) for name in self.without]
+        return points.chosen(~np.isin(found.labels, out))
+
+    def _ids(self) -> NDArray[np.uint8]:
+        return autoware_ids(self.label_map) if self.class_ids == "autoware" else np.arange(IGNORE + 1, dtype=np.uint8)
+
+
+def find_recorded(recording: Recording, asked: AskedFields) -> Fields:
+    """What the columns are, by the first cloud with a return.
+
+    Raises:
+        ValueError: it is no scan, or there is none.
+    """
+
+    def columns_of(most: int | None) -> Iterator[dict[str, NDArray]]:
+        return (message.points.columns() for message in islice(recording.messages(others=False), most))
+
+    def scale(name: str) -> float:
+        return common_scale(name, columns_of(None))
+
+    def rings(name: str) -> tuple[int, int]:
+        return ring_limits([columns[name] for columns in columns_of(LOOKED_AT)])
+
+    for message in recording.messages(others=False):
+        columns = message.points.columns()
+        fields = find_fields(_place(message), columns, asked, scale, rings)
+        try:
+            fields.scan(_place(message), columns)
+        except NoReturnsError:
+            continue
+        return fields
+    raise ValueError(f"{recording.path}: none of the {recording.count} clouds of {recording.topic} has a return.")
+
+
+def _scan(message: Message, fields: Fields) -> Scan | None:
+    """A cloud as a scan; None if it has no return."""
+    try:
+        return fields.scan(_place(message), message.points.columns())
+    except NoReturnsError:
+        return None
+
+
+def _place(message: Message) -> str:
+    return f"{message.path}, cloud at {message.time_ns} ns"
+
+
+def predict_recording(
+    segmenter: Segmenter,
+    path: Path,
+    out: Path,
+    labelling: Labelling,
+    *,
+    topic: str | None = None,
+    fields: AskedFields | None = None,
+    drop_input: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    watch: Watch = lambda done, word, total: done,
+) -> Iterator[str]:
+    """Copy a recording and add the labels of its clouds, under the same header and at the same time.
+
+    ``/points`` gets ``/points/segmentation`` and, if classes are left out, ``/points/filtered``.
+
+    Args:
+        segmenter: what labels.
+        path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``.
+        out: of the same ROS; a name without ending is a folder.
+        labelling: what is made of the labels.
+        topic: of the point clouds; needed where there are several.
+        fields: columns by name instead of the usual ones.
+        drop_input: do not copy the clouds themselves.
+        overwrite: what is at `out` may go.
+        workers: threads, as `Segmenter.stream` uses them.
+        watch: shows the progress.
+
+    Yields:
+        What was done, in words.
+
+    Raises:
+        ImportError: rosbags is not installed.
+        ValueError: the recording cannot be read, has no such topic or fewer clouds than it declares, or `out` cannot
+            be written. Then nothing is left at `out` that was not there before.
+    """
+    recording = Recording.find(path, topic)
+    found, read = find_recorded(recording, fields or {}), 0
+
+    def scan(message: Message) -> Scan | None:
+        return _scan(message, found) if recording.holds(message.connection) else None
+
+    with writing(out, path, overwrite=overwrite) as writer:
+        messages, asked = tee(recording.messages(others=True))
+        answers = segmenter.stream(messages, scan, workers=workers, confidence=True)
+        for message, labels in watch(zip(asked, answers, strict=True), "labelling", recording.total):
+            cloud = recording.holds(message.connection)
+            read += cloud
+            if not (cloud and drop_input):
+                writer.copy(message)
+            if cloud:
+                points = labelling.labelled(message.points, labels)
+                writer.add(message, f"{recording.topic}/{SEGMENTATION}", points)
+            if cloud and labelling.without:
+                writer.add(message, f"{recording.topic}/{FILTERED}", labelling.filtered(message.points, labels))
+        if read < recording.count:
+            raise ValueError(
+                f"{path}: declares {recording.count} clouds and holds {read}: it is cut off; copy it again."
+            )
+    yield f"{read} clouds of {recording.topic} labelled in {out}, on {recording.topic}/{SEGMENTATION}"

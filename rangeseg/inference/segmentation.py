@@ -1,0 +1,168 @@
+"""What a segmenter answers: the label of each point or pixel, and how sure the network is of it.
+
+Shapes: N elements (points, or a photograph's pixels row by row), K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rangeseg.labels import LabelMap
+from rangeseg.photos.io import write_label_image
+from rangeseg.photos.padded_image import PaddedImage
+from rangeseg.projection.range_image import RangeImage
+from rangeseg.scan_formats.labelled import LABELLED, labelled_columns, write_columns
+from rangeseg.scan_io import write_labels
+from rangeseg.types import IGNORE, Photo, Scan
+
+UNLABELLED = "unlabelled"
+"""The name of IGNORE."""
+
+FEWEST_NAMED = 0.005
+"""Classes with a smaller share are left out of the `repr`."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segmentation(NDArrayOperatorsMixin):
+    """Labels of a scan's points or of a photograph's pixels. It is used like the array of its labels.
+
+    ``segmentation == 8``, ``segmentation[mask]``, ``np.bincount(segmentation)`` and ``segmentation.reshape(H, W)`` give
+    what the array `labels` gives.
+
+    Args:
+        labels: (N,) uint8 train ids, IGNORE for no returns.
+        thing: what was labelled.
+        label_map: the classes.
+        confidence: (N,) float32 in [0, 1], the probability that the network gives the element's label at its pixel;
+            0 for no returns. None where nobody asked for it.
+        entropy: (N,) float32, of the classes' probabilities at the element's pixel, nats; 0 for no returns.
+    """
+
+    labels: NDArray[np.uint8]
+    thing: Scan | Photo
+    label_map: LabelMap
+    confidence: NDArray[np.float32] | None = None
+    entropy: NDArray[np.float32] | None = None
+
+    @cached_property
+    def names(self) -> NDArray[np.str_]:
+        """(N,) the name of each element's class."""
+        return np.array([*self.label_map.names, UNLABELLED])[self._places]
+
+    @cached_property
+    def colors(self) -> NDArray[np.uint8]:
+        """(N, 3) RGB, black for IGNORE."""
+        return np.concatenate([self.label_map.colors, np.zeros((1, 3), np.uint8)])[self._places]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Class name -> its share of all elements, largest first; classes that are nowhere are left out."""
+        counts = np.bincount(self._places, minlength=self.label_map.num_classes + 1)
+        names = (*self.label_map.names, UNLABELLED)
+        return {names[k]: float(counts[k] / len(self)) for k in np.argsort(-counts, kind="stable") if counts[k]}
+
+    @property
+    def raw(self) -> NDArray[np.uint32]:
+        """(N,) raw ids, as the dataset's files have them."""
+        return self.label_map.to_raw(self.labels)
+
+    @property
+    def _places(self) -> NDArray[np.intp]:
+        return np.where(self.labels == IGNORE, self.label_map.num_classes, self.labels).astype(np.intp)
+
+    def save(self, path: str | Path) -> None:
+        """Write one file, atomically.
+
+        Args:
+            path: of a scan, ``.label`` (raw ids), or ``.pcd``, ``.ply``, ``.las``, ``.npz``: the points with their
+                fields, `label` (raw id) and, where known, `confidence` and `entropy`. Of a photograph, ``.png``.
+
+        Raises:
+            ValueError: another ending.
+        """
+        path = Path(path)
+        if isinstance(self.thing, Photo):
+            if path.suffix != ".png":
+                raise ValueError(f"{path}: the labels of a photograph end in .png, not in {path.suffix!r}.")
+            write_label_image(path, self.raw.reshape(self.thing.image.shape[:2]), None)
+        elif path.suffix == ".label":
+            write_labels(path, self.raw)
+        elif path.suffix in LABELLED:
+            write_columns(path, labelled_columns(self.thing, self.raw, self.confidence, self.entropy), self.labels)
+        else:
+            endings = ", ".join((".label", *LABELLED))
+            raise ValueError(f"{path}: the labels of a scan end in {endings}, not in {path.suffix!r}.")
+
+    def __repr__(self) -> str:
+        elements = "points" if isinstance(self.thing, Scan) else "pixels"
+        shares = [f"{name} {share:.1%}" for name, share in self.shares.items() if share >= FEWEST_NAMED]
+        sure = (
+            "" if self.confidence is None else f"; mean confidence {self.confidence[self.labels != IGNORE].mean():.2f}"
+        )
+        return f"<Segmentation of {len(self)} {elements}, {self.label_map.dataset}: {', '.join(shares)}{sure}>"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.labels)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.labels[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.labels, dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [one.labels if isinstance(one, Segmentation) else one for one in inputs]
+        return getattr(ufunc, method)(*plain, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """What arrays have: shape, dtype, reshape, astype, ..."""
+        if name.startswith("__") and name != "__array_interface__":
+            raise AttributeError(name)
+        return getattr(self.labels, name)
+
+
+def confidence_and_entropy(
+    image: RangeImage | PaddedImage, labels: NDArray[np.uint8], logits: Tensor
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How sure a network is of each element's label, by the probabilities at the element's pixel.
+
+    A label that a vote of neighbours changed has the probability that the pixel gives it, which is low.
+
+    Args:
+        image: the elements and their pixels.
+        labels: (N,) train ids, IGNORE for no returns.
+        logits: (K, H, W).
+
+    Returns:
+        (N,) probability of the label and (N,) entropy in nats, float32; both 0 where the label is IGNORE.
+    """
+    with torch.inference_mode():
+        logits = logits.float()
+        probability = logits.softmax(0)
+        best = logits.argmax(0, keepdim=True)
+        most = logits.gather(0, best)
+        # sum of p ln p = sum of p (l - most) + ln p(most), for p = exp(l - most) p(most)
+        entropy = -((probability * (logits - most)).sum(0) + probability.gather(0, best)[0].log()).clamp(max=0)
+        planes, nats = probability.cpu().numpy(), entropy.cpu().numpy()
+    known = labels != IGNORE
+    confidence = np.zeros(len(labels), np.float32)
+    if isinstance(image, RangeImage):
+        confidence[known] = planes[labels[known], image.row[known], image.col[known]]
+    else:
+        for train_id in np.unique(labels[known]):
+            where = labels == train_id
+            confidence[where] = image.back_project(planes[train_id])[where]
+    return confidence, np.where(known, image.back_project(nats), 0).astype(np.float32)
