@@ -13,11 +13,13 @@ from rangeseg.version import __version__
 
 if TYPE_CHECKING:
     from rangeseg.config import Config, read_config
+    from rangeseg.engine.torch_data import TorchData, torch_data
     from rangeseg.engine.trainer import Trainer
     from rangeseg.engine.training import train
     from rangeseg.evaluation.backprojection import knn_vote, nearest_label, nearest_pixel
     from rangeseg.evaluation.evaluate import evaluate
     from rangeseg.evaluation.metrics import ConfusionMatrix
+    from rangeseg.inference.segmentation import Segmentation
     from rangeseg.inference.segmenter import Segmenter
     from rangeseg.labels import LabelMap
     from rangeseg.losses import consistency_loss, cross_entropy, lovasz_softmax
@@ -61,8 +63,10 @@ _PLACES = {
     "Sample": "rangeseg.types",
     "Scan": "rangeseg.types",
     "ScanUnfolding": "rangeseg.projection.unfolding",
+    "Segmentation": "rangeseg.inference.segmentation",
     "Segmenter": "rangeseg.inference.segmenter",
     "SphericalProjection": "rangeseg.projection.spherical",
+    "TorchData": "rangeseg.engine.torch_data",
     "Trainer": "rangeseg.engine.trainer",
     "View": "rangeseg.types",
     "beam_mask": "rangeseg.masks",
@@ -85,6 +89,7 @@ _PLACES = {
     "read_scan": "rangeseg.scan_io",
     "sector_mask": "rangeseg.masks",
     "sigmoid_rampup": "rangeseg.schedules",
+    "torch_data": "rangeseg.engine.torch_data",
     "train": "rangeseg.engine.training",
     "write_labels": "rangeseg.scan_io",
 }
@@ -112,8 +117,10 @@ __all__ = [
     "Sample",
     "Scan",
     "ScanUnfolding",
+    "Segmentation",
     "Segmenter",
     "SphericalProjection",
+    "TorchData",
     "Trainer",
     "View",
     "__version__",
@@ -137,6 +144,7 @@ __all__ = [
     "read_scan",
     "sector_mask",
     "sigmoid_rampup",
+    "torch_data",
     "train",
     "write_labels",
 ]

@@ -47,7 +47,7 @@ class TrainingData:
         Raises:
             ConfigError: a part of it is missing, does not fit the others, or has no labelled element.
         """
-        labelled, unlabelled = _open(experiment, "labelled"), _open(experiment, "unlabelled")
+        labelled, unlabelled = open_views(experiment, "labelled"), open_views(experiment, "unlabelled")
         validation = experiment.open(experiment.config.evaluation.split)
         _refuse_without_labels("data.labelled", [part.source for part in _parts(labelled)])
         _refuse_without_labels("evaluation.split", [validation])
@@ -87,7 +87,7 @@ def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
     return measure(guarded(source.scan(index)) for source, index in chosen)
 
 
-def _open(experiment: Experiment, kind: Kind) -> Views:
+def open_views(experiment: Experiment, kind: Kind) -> Views:
     """The training split, or the list of it, and what `data.<kind>_from` adds."""
     data = experiment.config.data
     listed, others = {
