@@ -58,6 +58,19 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the sensor was when it measured a scan.
+
+    Args:
+        pose: (4, 4) the sensor's frame -> that of the sequence's first scan, metres.
+        time_s: since the sequence began; None where nobody tells.
+    """
+
+    pose: NDArray[np.float64]
+    time_s: float | None
+
+
+@dataclass(frozen=True)
 class Photo:
     """One photograph.
 

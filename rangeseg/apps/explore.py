@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from rangeseg.catalog import DATASETS
 from rangeseg.data.dataset import Dataset, ScanDataset
+from rangeseg.data.kitti_poses import place_of
 from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
 from rangeseg.engine.experiment import dataset_class
 from rangeseg.files import inside
@@ -100,6 +102,7 @@ def explore_file(
     points = read_shown(scan, labels, segmenter, dataset, label_map, fields)
     given = None if prediction is None else read_prediction(prediction, label_map, points, scan)
     frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter, given)
+    frame = replace(frame, place=place_of(scan))
     return Explorer(lambda index: frame, 1, label_map)
 
 
@@ -165,7 +168,12 @@ def explore_source(source: Dataset, *, segmenter: Segmenter | None = None, predi
     def load(index: int) -> Frame:
         name = source.name(index)
         given = None if predictions is None else find_prediction(predictions, name, source.label_map)
-        return make_frame(name, source.scan(index), project, segmenter, given)
+        frame = make_frame(name, source.scan(index), project, segmenter, given)
+        try:
+            path = source.scan_path(index)
+        except ValueError:  # its scans are no files
+            return frame
+        return replace(frame, place=place_of(path))
 
     return Explorer(load, len(source), source.label_map)
 

@@ -18,6 +18,10 @@ EXAMPLES = (
 )
 
 
+MOST, MOST_ON_A_PAGE = 100, 5
+"""Scans in an animation or for Rerun, and on a page."""
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Draw range, label, prediction, error and bird's-eye view of a scan, or the same of a photograph."""
     from rangeseg.apps.show import show as work
@@ -37,11 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"show draws one scan at a time, or `show perturbation NAME`; got {len(arguments.scan)} words."
         )
-    if not arguments.png and not arguments.video:
+    if not (arguments.png or arguments.video or arguments.html or arguments.rerun):
         from rangeseg.vis.window import require_display
 
         require_display()  # before the work, not after it
-    if first_is_folder(first) or arguments.video:
+    if first_is_folder(first) or arguments.video or arguments.html or arguments.rerun:
         look(Path(first), arguments)
         return
     names = ("labels", "run", "prediction", "dataset", "png", "overrides", "trust")
@@ -78,10 +82,30 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
     else:
         explorer = explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **given)
     if arguments.video:
-        write_video(explorer, arguments.video, arguments.most)
+        write_video(explorer, arguments.video, arguments.most or MOST)
+        return
+    if arguments.html or arguments.rerun:
+        from_afar(explorer, arguments, path.resolve().name)
         return
     OUT.print(KEYS)
     show_window(explorer, title=f"rangeseg: {path}")
+
+
+def from_afar(explorer: Explorer, arguments: argparse.Namespace, title: str) -> None:
+    """Scans as a page, and in Rerun's viewer."""
+    from rangeseg.vis.rerun import write_rerun
+    from rangeseg.vis.web_page import write_page
+
+    count = min(explorer.count, arguments.most or (MOST_ON_A_PAGE if arguments.html else MOST))
+    frames = list(progress(explorer.frames(count), "reading", count)) if arguments.html else None
+    if arguments.html:
+        write_page(arguments.html, frames or (), explorer.label_map, title)
+        OUT.print(f"page: {arguments.html}", soft_wrap=True)
+    if arguments.rerun:
+        scans = frames or progress(explorer.frames(count), "logging", count)
+        write_rerun(arguments.rerun, scans, explorer.label_map)
+        OUT.print(f"{count} scans for Rerun: {arguments.rerun}", soft_wrap=True)
+    explorer.close()
 
 
 def write_video(explorer: Explorer, path: Path, most: int) -> None:
@@ -119,6 +143,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", type=Path, help="write an animation FILE.gif of several scans, or of one rotating scan"
     )
-    parser.add_argument("--most", type=int, default=100, help="maximum number of scans in an animation")
+    parser.add_argument("--html", type=Path, help="write a page FILE.html with points to turn, which needs no network")
+    parser.add_argument("--rerun", metavar="FILE.rrd|connect", help="write a file for Rerun, or send to its viewer")
+    parser.add_argument(
+        "--most", type=int, help=f"maximum number of scans; default: {MOST_ON_A_PAGE} on a page, else {MOST}"
+    )
     parser.add_argument("--png", type=Path, help="write a picture instead of opening a window")
     add_trust(parser)

@@ -5,7 +5,7 @@ Shapes: N points, H rows (beams), W columns (azimuth), K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rangeseg.labels import LabelMap
 from rangeseg.projection.range_image import RangeImage
-from rangeseg.types import IGNORE
+from rangeseg.types import IGNORE, Place
 from rangeseg.vis.panels import Picture, colorise, error_picture, range_picture
 
 COLORINGS = ("label", "prediction", "error", "confidence", "range", "remission")
@@ -30,12 +30,14 @@ class Frame:
         image: the projected scan, with its labels if it has any.
         prediction: (N,) train ids or IGNORE; None where nothing predicted.
         confidence: (N,) probability of the prediction's class in [0, 1]; None where the predictor told none.
+        place: where the sensor was; None where nobody told.
     """
 
     name: str
     image: RangeImage
     prediction: NDArray[np.integer] | None = None
     confidence: NDArray[np.floating] | None = None
+    place: Place | None = None
 
     def has(self, coloring: str) -> bool:
         """Whether there is anything to colour by."""
@@ -85,6 +87,13 @@ class Explorer:
             return False
         self.coloring = coloring
         return True
+
+    def frames(self, most: int) -> Iterator[Frame]:
+        """The scans from this one on, once around at most."""
+        for number in range(min(self.count, most)):
+            if number:
+                self.step(1)
+            yield self.frame
 
     def toggle_beside(self) -> None:
         """Show or hide the second view with the label."""

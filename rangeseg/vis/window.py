@@ -26,6 +26,10 @@ drag: rotate   wheel: zoom   ctrl + drag: move   shift + click: inspect a point"
 _PANEL, _STRIP, _PERIOD_S = 230, 170, 0.2
 
 
+WITHOUT = "Write --html FILE.html or --rerun FILE.rrd instead, or --png FILE of one scan."
+"""What does without a display."""
+
+
 def require_display() -> None:
     """Return if a window can be opened. Open3D would not say that it cannot, and wait for ever.
 
@@ -44,10 +48,7 @@ def require_display() -> None:
     if not display:
         name = os.environ.get("DISPLAY", "")
         reason = f"the display {name} does not answer" if name else "DISPLAY is not set"
-        raise ViewerMissingError(
-            f"There is no display to open a window on ({reason}). Give --png FILE, which draws a scan to a file, or "
-            "--video FILE.gif."
-        )
+        raise ViewerMissingError(f"There is no display to open a window on ({reason}). {WITHOUT}")
     library.XCloseDisplay(display)
 
 
@@ -73,7 +74,7 @@ def show_window(explorer: Explorer, *, title: str = "rangeseg", pixels: tuple[in
     except RuntimeError as error:
         raise ViewerMissingError(
             f"No window could be opened ({error}). It needs a display, and on Debian or Ubuntu: apt-get install "
-            "libvulkan1 mesa-vulkan-drivers. With --png FILE the scan is drawn to a file, without a window."
+            f"libvulkan1 mesa-vulkan-drivers. {WITHOUT}"
         ) from error
     application.run()
     del window

@@ -1,0 +1,109 @@
+"""Scans in Rerun's viewer, elsewhere or later: points with class ids, images, confidence, a time line, a trajectory.
+
+The extra `rerun`. Shapes: N points, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from rangeseg.labels import LabelMap
+from rangeseg.types import IGNORE
+from rangeseg.vis.explorer import Frame
+
+CONNECT = "connect"
+"""Instead of a file: a viewer that runs (`rerun`), on this machine."""
+
+
+class RerunMissingError(ImportError):
+    """rerun-sdk is missing; the message says how to get it."""
+
+
+class RerunLog:
+    """A recording that Rerun's viewer shows; used in a `with`.
+
+    Args:
+        target: a file that ends in ``.rrd``, ``connect`` for a viewer that runs here, or its address, ``rerun+http://``.
+        label_map: the classes.
+
+    Raises:
+        RerunMissingError: rerun-sdk is missing.
+        ValueError: another target.
+    """
+
+    def __init__(self, target: str, label_map: LabelMap) -> None:
+        try:
+            import rerun
+        except ImportError as error:
+            raise RerunMissingError(f"{target}: is written by rerun-sdk: pip install 'rangeseg[rerun]'.") from error
+        self._rerun: Any = rerun
+        self._stream: Any = rerun.RecordingStream("rangeseg")
+        if target == CONNECT or target.startswith("rerun+http"):
+            self._stream.connect_grpc(None if target == CONNECT else target)
+        elif target.endswith(".rrd"):
+            self._stream.save(target)
+        else:
+            raise ValueError(
+                f"{target}: give FILE.rrd, connect, or the address of a viewer, rerun+http://HOST:9876/proxy."
+            )
+        classes = [
+            (number, name, tuple(int(part) for part in color))
+            for number, (name, color) in enumerate(zip(label_map.names, label_map.colors, strict=True))
+        ]
+        self._stream.log("/", rerun.AnnotationContext([*classes, (IGNORE, "unlabelled", (70, 72, 76))]), static=True)
+        self._stream.log("/world", rerun.ViewCoordinates.FLU, static=True)
+        self._way: list[np.ndarray] = []
+        self._count = 0
+
+    def __enter__(self) -> RerunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+        self._stream.disconnect()
+
+    def log(self, frame: Frame) -> None:
+        """A scan, at the next place of the time line."""
+        rr, stream, image = self._rerun, self._stream, frame.image
+        stream.set_time("scan", sequence=self._count)
+        self._count += 1
+        if frame.place is not None:
+            if frame.place.time_s is not None:
+                stream.set_time("time", duration=frame.place.time_s)
+            pose = frame.place.pose
+            self._way.append(pose[:3, 3])
+            stream.log("/world/sensor", rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
+            if len(self._way) > 1:
+                stream.log("/world/trajectory", rr.LineStrips3D([np.stack(self._way)], colors=[255, 255, 255]))
+        there = ~image.no_return
+        xyz = image.scan.xyz[there]
+        for name, ids in frame_labels(frame).items():
+            stream.log(f"/world/sensor/{name}", rr.Points3D(xyz, class_ids=ids[there].astype(np.uint16)))
+            stream.log(f"/image/{name}", rr.SegmentationImage(image.gather(ids, IGNORE).astype(np.uint8)))
+        if frame.confidence is not None:
+            sure = frame.confidence.astype(np.float32)
+            shade = np.repeat(np.rint(255 * sure[there, None]).astype(np.uint8), 3, 1)
+            stream.log("/world/sensor/confidence", rr.Points3D(xyz, colors=shade))
+            stream.log("/image/confidence", rr.Image(np.rint(255 * image.gather(sure)).astype(np.uint8)))
+        stream.log("/image/range", rr.DepthImage(image.gather(image.range).astype(np.float32), meter=1.0))
+        stream.log("/name", rr.TextLog(frame.name))
+
+
+def frame_labels(frame: Frame) -> dict[str, np.ndarray]:
+    """label and prediction, (N,) train ids, those that there are."""
+    both = {"label": frame.image.scan.label, "prediction": frame.prediction}
+    found = {name: ids for name, ids in both.items() if ids is not None}
+    return found or {"points": np.full(len(frame.image.scan), IGNORE, np.uint8)}
+
+
+def write_rerun(target: str, frames: Iterable[Frame], label_map: LabelMap) -> None:
+    """Log scans, one after the other; see `RerunLog`."""
+    with RerunLog(target, label_map) as log:
+        for frame in frames:
+            log.log(frame)

@@ -1,0 +1,120 @@
+"""Scans for somebody without a display: one page, and a file for Rerun."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rangeseg import LabelMap
+from rangeseg.cli import main
+from rangeseg.data.kitti_poses import place_of
+from rangeseg.resources import resource
+
+
+def data_of(page: str) -> dict:
+    (found,) = re.findall(r'<script type="application/json" id="points">(.*?)</script>', page, re.DOTALL)
+    return json.loads(found)
+
+
+@pytest.fixture
+def driven(tiny_kitti: Path, tmp_path: Path) -> Path:
+    """With poses: each scan 2 m ahead of the one before, in the camera's frame (z is ahead)."""
+    root = tmp_path / "kitti"
+    shutil.copytree(tiny_kitti, root)
+    rows = [[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2 * number] for number in range(2)]
+    np.savetxt(root / "sequences/08/poses.txt", rows)
+    np.savetxt(root / "sequences/08/times.txt", [0.0, 0.1])
+    (root / "sequences/08/calib.txt").write_text("P0: 1\nTr: 0 -1 0 0 0 0 -1 0 1 0 0 0.5\n")
+    return root
+
+
+@pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
+def test_a_page_holds_points_labels_and_errors_and_asks_no_network(
+    driven: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = driven / "sequences/08/velodyne/000001.bin"
+    label = driven / "sequences/08/labels/000001.label"
+    raw = np.fromfile(label, "<u4")
+    raw[:100] = 10
+    raw.tofile(tmp_path / "other.label")
+    out = tmp_path / "page.html"
+    assert main(["show", str(scan), "--prediction", str(tmp_path / "other.label"), "--html", str(out)]) == 0
+    page = out.read_text()
+    assert not re.findall(r"(?:src|href)=['\"]?(?!data:)[a-z]*:?//", page)
+    assert "<h3>" in page
+    (shown,) = data_of(page)["scans"]
+    centimetres = np.frombuffer(base64.b64decode(shown["xyz"]), "<i2").reshape(-1, 3)
+    points = np.fromfile(scan, "<f4").reshape(-1, 4)[:, :3]
+    np.testing.assert_allclose(centimetres / 100, points, atol=0.006)
+    layers = {one["name"]: np.frombuffer(base64.b64decode(one["ids"]), np.uint8) for one in shown["layers"]}
+    label_map = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+    truth = label_map.to_train(np.fromfile(label, "<u4"))
+    np.testing.assert_array_equal(layers["label"], truth)
+    np.testing.assert_array_equal(layers["prediction"], label_map.to_train(raw))
+    np.testing.assert_array_equal(layers["prediction: errors"], np.where(label_map.to_train(raw) == truth, 20, 21))
+    assert main(["show", str(scan), "--html", str(tmp_path / "page.txt")]) == 1
+    assert "the page's name ends in .html" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
+def test_rerun_reads_what_is_written(driven: Path, tmp_path: Path) -> None:
+    """By Rerun's own command."""
+    pytest.importorskip("rerun", reason="the extra rerun is not installed")
+    out = tmp_path / "drive.rrd"
+    assert main(["show", str(driven), "--split", "val", "--rerun", str(out)]) == 0
+    rerun = Path(sys.executable).with_name("rerun")
+    subprocess.run([rerun, "rrd", "verify", out], check=True, capture_output=True)
+    told = subprocess.run([rerun, "rrd", "print", "-v", out], check=True, capture_output=True, text=True).stdout
+    rows = {entity: int(count) for count, entity in re.findall(r"with (\d+) rows? \([^)]*\) - (\S+) - ", told)}
+    expected = {
+        "/world/sensor/label": 2,
+        "/image/label": 2,
+        "/image/range": 2,
+        "/world/sensor": 2,
+        "/world/trajectory": 1,
+    }
+    assert expected.items() <= rows.items()
+    assert "AnnotationContext" in told
+
+
+def test_without_a_display_show_says_so_in_one_line(
+    driven: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert main(["show", str(driven / "sequences/08/velodyne/000000.bin")]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    (line,) = said
+    assert line.startswith(
+        "error: There is no display to open a window on (DISPLAY is not set). Write --html FILE.html"
+    )
+    assert "--rerun FILE.rrd" in line
+
+
+def test_poses_are_those_of_the_lidar(driven: Path, data_root: Path) -> None:
+    folder = driven / "sequences/08"
+    first, second = (place_of(folder / "velodyne" / f"00000{number}.bin") for number in (0, 1))
+    assert first is not None
+    assert second is not None
+    np.testing.assert_allclose(first.pose, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(second.pose[:3, 3], [2, 0, 0], atol=1e-12)  # x is ahead
+    assert second.time_s == 0.1
+    assert place_of(folder / "velodyne/000002.bin") is None
+    assert place_of(driven / "sequences/00/velodyne/000000.bin") is None
+    real = place_of(data_root / "semantickitti/sequences/00/velodyne/000008.bin")
+    assert real is not None
+    x, y, z = real.pose[:3, 3]
+    assert x > 5 > abs(y) + abs(z)  # a car drives ahead
+    (folder / "poses.txt").write_text("1 2 3\n")
+    place_of.__globals__["_read"].cache_clear()
+    with pytest.raises(ValueError, match=r"poses\.txt: has rows of 3 numbers"):
+        place_of(folder / "velodyne/000000.bin")
