@@ -109,3 +109,11 @@ METHODS = Table(
         "cbst": "rangeseg.engine.methods:CBST",
     },
 )
+
+LOGGERS = Table(
+    {
+        "wandb": "rangeseg.engine.loggers:Wandb",
+        "mlflow": "rangeseg.engine.loggers:Mlflow",
+        "trackio": "rangeseg.engine.loggers:Trackio",
+    }
+)

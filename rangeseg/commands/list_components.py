@@ -16,11 +16,12 @@ TABLES = {
     "datasets": catalog.DATASETS,
     "projections": catalog.PROJECTIONS,
     "back-projections": catalog.BACK_PROJECTIONS,
+    "loggers": catalog.LOGGERS,
 }
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """List the shipped networks, perturbations, methods, datasets, projections, back-projections or sensors."""
+    """List shipped networks, perturbations, methods, datasets, projections, back-projections, loggers or sensors."""
     if arguments.kind == "sensors":
         from rangeseg.resources import resource
         from rangeseg.sensors import read_sensor

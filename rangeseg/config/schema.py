@@ -236,6 +236,8 @@ class RuntimeConfig:
     checkpoint_every: int = number(500, least=1)
     log_images: int = number(2, least=0)
     """Number of validation views drawn in TensorBoard at each evaluation."""
+    loggers: list[dict[str, Any]] = field(default_factory=list)
+    """Besides metrics.csv and TensorBoard: {name: wandb}, mlflow, trackio, or module:Class of one's own."""
 
 
 @dataclass

@@ -11,8 +11,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from rangeseg.config import Config, write_config
+from rangeseg.engine.loggers import Logger
 from rangeseg.files import write_atomically
 from rangeseg.terminal import PlainConsole
 
@@ -42,9 +45,11 @@ class RunLogger:
         folder: made if absent.
         enabled: False writes nothing.
         step: the run goes on from here; what was logged beyond it is dropped.
+        others: are told the same, but for points; of the first process alone.
     """
 
-    def __init__(self, folder: Path, *, enabled: bool = True, step: int = 0) -> None:
+    def __init__(self, folder: Path, *, enabled: bool = True, step: int = 0, others: Sequence[Logger] = ()) -> None:
+        self._step, self._others = step, list(others) if enabled else []
         self.folder, self.enabled = folder, enabled
         self.last, self.best = folder / "last.pt", folder / "best.pt"
         self._console = PlainConsole(stderr=True)
@@ -62,6 +67,8 @@ class RunLogger:
         if self.enabled:
             write_atomically(self.folder / "config.yaml", write_config(config).encode())
             write_atomically(self.folder / "versions.json", json.dumps(versions(), indent=2).encode())
+        for other in self._others:
+            other.start(self.folder, flatten(asdict(config)), self._step)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Log numbers of one step to TensorBoard and metrics.csv."""
@@ -72,11 +79,13 @@ class RunLogger:
             self._csv.write(_line((step, name, value)))
         self._csv.flush()
         self._latest |= values
+        self._tell("scalars", step, values)
 
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """Log an (H, W, 3) uint8 picture."""
         if self.enabled:
             self._events.add_image(name, image, step, dataformats="HWC")
+        self._tell("image", step, name, image)
 
     def points(self, step: int, name: str, xyz: np.ndarray, colors: np.ndarray) -> None:
         """Log points to turn, (N, 3) metres and (N, 3) uint8 RGB; of many, at most `MOST_POINTS`, evenly."""
@@ -100,6 +109,16 @@ class RunLogger:
             self._csv.close()
             latest = {name: (None if np.isnan(value) else value) for name, value in self._latest.items()}
             write_atomically(self.folder / "metrics.json", json.dumps(latest, indent=2).encode())
+        self._tell("close")
+
+    def _tell(self, method: str, *what: Any) -> None:
+        """All others; one that fails is told no more, for a server that is away must not end a training."""
+        for other in list(self._others):
+            try:
+                getattr(other, method)(*what)
+            except Exception as error:
+                self._others.remove(other)
+                warnings.warn(f"The logger {type(other).__name__} failed and is left out: {error}", stacklevel=3)
 
     @contextmanager
     def progress(self, step: int, steps: int) -> Iterator[ProgressStep]:

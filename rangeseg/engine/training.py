@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 
+from rangeseg.catalog import LOGGERS
 from rangeseg.config import Config
 from rangeseg.data.loading import Stream, Views
 from rangeseg.engine.drawing import colored_points, draw
@@ -19,6 +20,7 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.folder import own_folder
 from rangeseg.engine.initialise import initialise
+from rangeseg.engine.loggers import Logger
 from rangeseg.engine.preconditions import check_batches, check_launch
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import StopRequest
@@ -28,7 +30,7 @@ from rangeseg.evaluation.evaluate import Scores, Segmented, report, score
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.files import write_atomically
 from rangeseg.networks.modes import evaluating
-from rangeseg.registry import ConfigError
+from rangeseg.registry import ConfigError, build
 from rangeseg.vis.confusion import confusion_picture
 
 LABELLED, UNLABELLED_A, UNLABELLED_B = 0, 1, 2  # stream ids: which shuffling each loader draws
@@ -62,7 +64,7 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
     """
     check_launch(config)
     fabric = make_fabric(config.runtime)
-    folder = Path(config.runtime.out)
+    folder, loggers = Path(config.runtime.out), make_loggers(config)
     with own_folder(folder, fabric):
         there = (folder / "last.pt").exists()
         if there and not resume:
@@ -71,7 +73,7 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
         data = TrainingData.open(experiment)
         trainer = _make_trainer(experiment, fabric, resume=there if resume == "auto" else resume)
         trainer.statistics = data.statistics
-        result = _train(experiment, trainer, data)
+        result = _train(experiment, trainer, data, loggers)
     if not fabric.is_global_zero:
         return None
     write_atomically(folder / "evaluation.json", json.dumps(result, indent=2).encode())
@@ -93,10 +95,10 @@ def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Tr
     return trainer
 
 
-def _train(experiment: Experiment, trainer: Trainer, data: TrainingData) -> dict[str, Any]:
+def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers: Sequence[Logger]) -> dict[str, Any]:
     """Train to the end; the last evaluation's report."""
     config, fabric = experiment.config, trainer.fabric
-    logger = RunLogger(Path(config.runtime.out), enabled=fabric.is_global_zero, step=trainer.step)
+    logger = RunLogger(Path(config.runtime.out), enabled=fabric.is_global_zero, step=trainer.step, others=loggers)
     logger.start(config)
     reports: list[dict[str, Any]] = []
 
@@ -177,3 +179,13 @@ def _log_validation(
         logger.hyperparameters(asdict(experiment.config), overall)
     per_class = _known({f"iou/{name}": value for name, value in result["iou"].items()})
     return Evaluated(overall.get("mean_iou", 0.0), overall | per_class)
+
+
+def make_loggers(config: Config) -> list[Logger]:
+    """`runtime.loggers`.
+
+    Raises:
+        ConfigError: an unknown one, a wrong key, or one whose package is not installed.
+    """
+    sections = config.runtime.loggers
+    return [build(LOGGERS, section, f"runtime.loggers[{number}]") for number, section in enumerate(sections)]

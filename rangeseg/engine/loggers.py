@@ -1,0 +1,150 @@
+"""Where a run's numbers and pictures go besides its folder: Weights & Biases, MLflow, trackio, or a class of one's own.
+
+`runtime.loggers: [{name: wandb, project: lidar}]`; ``name: module:Class`` reaches a class that is a `Logger`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Flat = Mapping[str, str | int | float | bool]
+"""Every key of a config by its full path."""
+
+
+class Logger(Protocol):
+    """What a run tells; made by its constructor with the keys of its entry in `runtime.loggers`."""
+
+    def start(self, folder: Path, config: Flat, step: int) -> None:
+        """A run begins, or goes on, in this folder, behind this step."""
+        ...
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers of one step; nan where nothing was measured."""
+        ...
+
+    def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
+        """A picture, (H, W, 3) RGB."""
+        ...
+
+    def close(self) -> None:
+        """The run ends, or was stopped."""
+        ...
+
+
+class Wandb:
+    """Weights & Biases (extra `wandb`). A run that is resumed goes on under its id, which is its folder's name.
+
+    Args:
+        project: as wandb has it.
+        mode: online, offline or disabled; offline keeps all in the run folder, for `wandb sync`.
+        entity: as wandb has it.
+    """
+
+    def __init__(self, project: str = "rangeseg", mode: str = "online", entity: str | None = None) -> None:
+        self._wandb: Any = _import("wandb", "wandb")
+        self._project, self._mode, self._entity = project, mode, entity
+
+    def start(self, folder: Path, config: Flat, step: int) -> None:
+        """Begin or go on."""
+        self._run = self._wandb.init(
+            project=self._project, entity=self._entity, mode=self._mode, dir=str(folder), config=dict(config),
+            name=folder.name, resume="allow" if step else None, settings=self._wandb.Settings(silent=True),
+        )  # fmt: skip
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers."""
+        self._run.log(dict(values), step=step)
+
+    def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
+        """Log a picture."""
+        self._run.log({name: self._wandb.Image(image)}, step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._run.finish()
+
+
+class Mlflow:
+    """MLflow (extra `mlflow`).
+
+    Args:
+        experiment: as MLflow has it.
+        uri: of the tracking server; None: a SQLite file, mlflow.db, in the run folder.
+    """
+
+    def __init__(self, experiment: str = "rangeseg", uri: str | None = None) -> None:
+        self._client_of: Any = _import("mlflow", "mlflow").MlflowClient
+        self._experiment, self._uri = experiment, uri
+
+    def start(self, folder: Path, config: Flat, step: int) -> None:
+        """Begin a run, named after the folder."""
+        self._client: Any = self._client_of(self._uri or f"sqlite:///{folder.absolute() / 'mlflow.db'}")
+        found = self._client.get_experiment_by_name(self._experiment)
+        number = found.experiment_id if found else self._client.create_experiment(
+            self._experiment, artifact_location=None if self._uri else (folder.absolute() / "mlflow").as_uri()
+        )  # fmt: skip
+        self._id = self._client.create_run(number, run_name=folder.name).info.run_id
+        for key, value in config.items():
+            self._client.log_param(self._id, key.replace("[", "_").replace("]", "_"), str(value)[:6000])
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers."""
+        for name, value in values.items():
+            self._client.log_metric(self._id, name, float(value), step=step)
+
+    def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
+        """Log a picture as an artifact."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{step:08d}.png"
+            Image.fromarray(image).save(path)
+            self._client.log_artifact(self._id, str(path), name)
+
+    def close(self) -> None:
+        """End the run."""
+        self._client.set_terminated(self._id)
+
+
+class Trackio:
+    """trackio (extra `trackio`): a database on this machine, `trackio show` draws it.
+
+    Args:
+        project: as trackio has it.
+    """
+
+    def __init__(self, project: str = "rangeseg") -> None:
+        self._trackio: Any = _import("trackio", "trackio")
+        self._project = project
+
+    def start(self, folder: Path, config: Flat, step: int) -> None:
+        """Begin a run, named after the folder, or go on."""
+        self._run: Any = self._trackio.init(
+            project=self._project, name=folder.name, config=dict(config), resume="allow" if step else "never"
+        )
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers; trackio's database takes no nan."""
+        self._trackio.log({name: value for name, value in values.items() if np.isfinite(value)}, step=step)
+
+    def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
+        """Log a picture."""
+        self._trackio.log({name: self._trackio.Image(image)}, step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._trackio.finish()
+
+
+def _import(module: str, extra: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"{module} cannot be imported ({error}); pip install 'rangeseg[{extra}]'.") from error
