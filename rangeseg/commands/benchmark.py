@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import add_trust
+from rangeseg.commands.console import OUT, add_trust, table
 
 EXAMPLES = (
     "rangeseg benchmark /data/semantic_kitti",
@@ -23,6 +23,9 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.data is None:
         raise ValueError("Nothing to time. Give the folder of SemanticKITTI, or --photos CONFIG.")
+    if arguments.engines:
+        compare_engines(arguments)
+        return
     if arguments.inference:
         run_inference(
             arguments.data, arguments.inference, arguments.overrides, device=arguments.device,
@@ -31,6 +34,27 @@ def run(arguments: argparse.Namespace) -> None:
         )  # fmt: skip
         return
     work(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
+
+
+def compare_engines(arguments: argparse.Namespace) -> None:
+    """A table of one run in every engine."""
+    from rangeseg.benchmark.engines import benchmark_engines
+    from rangeseg.commands.export import inputs_of
+    from rangeseg.inference.run import Run
+
+    run = Run.load(
+        arguments.engines,
+        device="cpu",
+        overrides=[f"data.root={arguments.data}", *arguments.overrides],
+        trust=arguments.trust,
+    )
+    scans, calibration = inputs_of(run, [], 40), inputs_of(run, arguments.calibrate, 40)
+    rows = table("engine", "cpu ms", "forward ms", "points to labels ms", "99 %", "mIoU", "equal labels %")
+    for one in benchmark_engines(arguments.engines, scans, calibration, arguments.repeats):
+        times = (f"{value:.1f}" for value in (one.cpu_ms, one.forward_ms, one.latency_ms, one.latency_99_ms))
+        shares = (f"{100 * value:.2f}" for value in (one.mean_iou, one.equal))
+        rows.add_row(one.name, *((one.problem, "", "", "", "", "") if one.problem else (*times, *shares)))
+    OUT.print(rows)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="time these runs and configs from points to labels instead",
     )
+    parser.add_argument("--engines", type=Path, help="compare this run in torch, ONNX Runtime and OpenVINO instead")
+    parser.add_argument("--calibrate", type=Path, nargs="+", default=[], help="scans for the int8 of --engines")
     parser.add_argument("--device", default="cpu", help="device for --inference")
     parser.add_argument("--plot", type=Path, help="plot accuracy against time of the runs of --inference")
     parser.add_argument("--scores", type=Path, help="a folder of rangeseg repeat with the scores for --plot")

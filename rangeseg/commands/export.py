@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, add_trust, command_line, progress
 
+if TYPE_CHECKING:
+    from rangeseg.inference.run import Run
+    from rangeseg.inference.segmenter import Thing
+
 EXAMPLES = (
     "rangeseg export runs/quick --out net.onnx",
-    "rangeseg export runs/quick scans/ --out net.pt2",
+    "rangeseg export runs/quick --out net.xml --int8 --calibrate scans/",
 )
 
 
@@ -26,14 +32,19 @@ def run(arguments: argparse.Namespace) -> None:
         write_weights(loaded, arguments.out)
         OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
         return
-    experiment = loaded.experiment
-    files, kind = experiment.prediction_files, experiment.dataset
-    source = None if arguments.inputs else experiment.open(loaded.config.evaluation.split, labels=False)
-    chosen = [files.read(task.file) for task in find_tasks(arguments.inputs, files, source)[: arguments.most]]
-    found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)))
+    if arguments.int8 and not arguments.calibrate:
+        raise ValueError("--int8 needs real scans, others than those it is compared on: --calibrate SCANS.")
+    files, kind = loaded.experiment.prediction_files, loaded.experiment.dataset
+    tasks = find_tasks(arguments.calibrate, files)[: arguments.most] if arguments.int8 else []
+    calibration = [files.read(task.file) for task in tasks] if arguments.int8 else None
+    chosen = inputs_of(loaded, arguments.inputs, arguments.most)
+    found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)), calibration=calibration)
+    scored = "" if found.mean_iou is None else " mIoU {:.2f}, of the run {:.2f}.".format(
+        *(100 * one for one in reversed(found.mean_iou))
+    )  # fmt: skip
     OUT.print(
         f"{arguments.out}: on {found.things} {kind.kind}s logits differ by at most {found.largest_difference:.1e}, "
-        f"{found.differing} of {found.elements} {kind.element}s get another label.",
+        f"{found.differing} of {found.elements} {kind.element}s get another label.{scored}",
         soft_wrap=True,
     )
     trust = ["--trust"] if arguments.out.suffix == PACKAGE else []
@@ -41,6 +52,21 @@ def run(arguments: argparse.Namespace) -> None:
         f"next: {command_line('rangeseg', 'predict', arguments.out, 'SCANS', '--out', 'labels', *trust)}",
         soft_wrap=True,
     )
+
+
+def inputs_of(run: Run, paths: Sequence[Path], most: int) -> list[Thing]:
+    """Files to compare on; or the run's evaluation split, with its labels where they are."""
+    from rangeseg.inference.predict import find_tasks
+
+    files = run.experiment.prediction_files
+    if paths:
+        return [files.read(task.file) for task in find_tasks(paths, files)[:most]]
+    source = run.experiment.open(run.config.evaluation.split)
+    try:
+        return [source.item(index) for index in range(min(most, len(source)))]
+    except ValueError:  # no labels there
+        source = run.experiment.open(run.config.evaluation.split, labels=False)
+        return [files.read(task.file) for task in find_tasks([], files, source)[:most]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         required=True,
-        help="output: NAME.onnx; NAME.pt2 for processors of this kind; or NAME.pt, a checkpoint",
+        help="output: NAME.onnx; NAME.xml for OpenVINO; NAME.pt2 for processors of this kind; or NAME.pt, a checkpoint",
     )
+    parser.add_argument("--int8", action="store_true", help="for NAME.xml: quantise to int8, which is faster")
+    parser.add_argument("--calibrate", nargs="+", type=Path, default=[], help="scans for the ranges of --int8")
     parser.add_argument("--most", type=int, default=40, help="number of scans or photographs for the verification")
     parser.add_argument("--device", default="cpu", help="the device that will run NAME.pt2")
     add_trust(parser)

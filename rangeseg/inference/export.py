@@ -1,4 +1,4 @@
-"""Export of a trained run as one file (ONNX, or an AOTInductor package), verified against the run first.
+"""Export of a trained run as one file (ONNX, OpenVINO, or an AOTInductor package), verified against the run first.
 
 The graph reads `channels` (B, C, H, W) float32 in the sensor's own units, in the order of the file's description, and
 `valid` (B, H, W) bool, and gives `logits` (B, K, H, W) float32: the normalisation is within. Batch and width are free
@@ -14,9 +14,10 @@ import contextlib
 import io
 import json
 import logging
+import math
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from rangeseg.config import write_config
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import ScanInput
+from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.files import write_atomically
+from rangeseg.inference.quantise import Input, as_input, to_openvino
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import Segmenter, Thing
 from rangeseg.networks.exported import KEY, ExportedNetwork, read_exported
@@ -39,6 +42,9 @@ LARGEST_DIFFERENCE = 1e-3
 
 LEAST_AGREEMENT = 0.9999
 """Share of elements that get the same label from both."""
+
+LEAST_AGREEMENT_INT8 = 0.9
+"""The same of a file in int8, whose rounding moves borders."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,14 @@ class Agreement:
     """Elements with another label."""
     largest_difference: float
     """Of a logit."""
+    mean_iou: tuple[float, float] | None = None
+    """Of the run and of the file, where the inputs have labels."""
 
-    @property
-    def good(self) -> bool:
-        """Near enough for the file to be written."""
-        same = self.elements - self.differing >= LEAST_AGREEMENT * self.elements
-        return self.things > 0 and same and self.largest_difference <= LARGEST_DIFFERENCE
+    def good(self, *, int8: bool = False) -> bool:
+        """Near enough for the file to be written; of int8 only the labels are asked."""
+        least, most = (LEAST_AGREEMENT_INT8, math.inf) if int8 else (LEAST_AGREEMENT, LARGEST_DIFFERENCE)
+        same = self.elements - self.differing >= least * self.elements
+        return self.things > 0 and same and self.largest_difference <= most
 
 
 class Normalising(nn.Module):
@@ -84,13 +92,15 @@ class Normalising(nn.Module):
         return logits
 
 
-def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
+def export(run: Run, path: Path, things: Iterable[Thing], *, calibration: Sequence[Thing] | None = None) -> Agreement:
     """Write a run's network to `path`, if the file agrees with the run.
 
     Args:
         run: loaded where a package is to run; for ONNX, on the CPU.
-        path: ends in ``.onnx``, or in ``.pt2``: machine code by torch's AOTInductor, for this kind of processor alone.
-        things: real scans, or photographs, that both label.
+        path: ends in ``.onnx``; in ``.xml``: OpenVINO's form, with a ``.bin`` beside it; or in ``.pt2``: machine code
+            by torch's AOTInductor, for this kind of processor alone.
+        things: real scans, or photographs, that both label; with their labels, both are scored.
+        calibration: scans, others than `things`, by which OpenVINO's form is made int8; None: float32.
 
     Returns:
         How they agree.
@@ -99,11 +109,17 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
         ValueError: another ending, what the format needs is missing, or there is nothing to compare on.
         RuntimeError: the file would not agree with the run; nothing is written.
     """
-    if path.suffix not in FORMATS:
-        raise ValueError(f"{path}: the name of the file must end in {' or '.join(FORMATS)}.")
+    if path.suffix not in (*FORMATS, OPENVINO):
+        raise ValueError(f"{path}: the file's name ends in {' or '.join((*FORMATS, OPENVINO))}.")
+    if calibration is not None and path.suffix != OPENVINO:
+        raise ValueError(f"{path}: int8 is made of OpenVINO's form; name it NAME.xml.")
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
-        draft.write_bytes(FORMATS[path.suffix](run))
+        if path.suffix == OPENVINO:
+            inputs = None if calibration is None else _inputs(run, calibration)
+            to_openvino(to_onnx(run), describe(run), draft, inputs)
+        else:
+            draft.write_bytes(FORMATS[path.suffix](run))
         exported = read_exported(draft, device="cpu" if run.device.type == "cpu" else "auto", trust=True)
         runtime = replace(run.config.runtime, precision="32-true")
         full = replace(run, experiment=Experiment(replace(run.config, runtime=runtime)))
@@ -112,14 +128,28 @@ def export(run: Run, path: Path, things: Iterable[Thing]) -> Agreement:
             raise ValueError(
                 f"{path}: no data for the verification. Give scans or photographs, or the run's data.root."
             )
-        if not agreement.good:
-            raise RuntimeError(
-                f"{path}: not written. On {agreement.things} real inputs its logits differ by up to "
-                f"{agreement.largest_difference:.2g} (at most {LARGEST_DIFFERENCE:g}) and {agreement.differing} of "
-                f"{agreement.elements} labels do (at most {1 - LEAST_AGREEMENT:.2%})."
-            )
-        write_atomically(path, draft.read_bytes())
+        if not agreement.good(int8=calibration is not None):
+            raise _disagreement(path, agreement, int8=calibration is not None)
+        for made in sorted(Path(folder).iterdir()):  # an .xml comes behind its .bin
+            write_atomically(path.with_name(made.name), made.read_bytes())
     return agreement
+
+
+def _disagreement(path: Path, found: Agreement, *, int8: bool) -> RuntimeError:
+    logits = f"its logits differ by up to {found.largest_difference:.2g} (at most {LARGEST_DIFFERENCE:g}) and "
+    return RuntimeError(
+        f"{path}: not written. On {found.things} real inputs {'' if int8 else logits}{found.differing} of "
+        f"{found.elements} labels differ (at most {1 - (LEAST_AGREEMENT_INT8 if int8 else LEAST_AGREEMENT):.2%})."
+    )
+
+
+def _inputs(run: Run, things: Iterable[Thing]) -> Iterator[Input]:
+    """What the file's graph reads of scans: channels as they were measured."""
+    segmenter, data = Segmenter(run), run.config.data
+    mean, std = (torch.tensor([*of]).view(-1, 1, 1) for of in (data.mean, data.std))
+    for thing in things:
+        view = segmenter.project(thing).view(tuple(data.channels), tuple(data.mean), tuple(data.std))
+        yield as_input((view.image * std + mean).numpy(), view.valid.numpy())
 
 
 def write_weights(run: Run, path: Path) -> None:
@@ -138,14 +168,19 @@ def compare(own: Segmenter, other: Segmenter, things: Iterable[Thing]) -> Agreem
     """Label the same with two segmenters."""
     count = elements = differing = 0
     largest = 0.0
+    scores = [ConfusionMatrix(own.label_map.num_classes) for _ in range(2)]
     for count, thing in enumerate(things, 1):  # noqa: B007 - the count is read after the loop
         image = own.project(thing)
         logits, others = own.logits(image), other.logits(image)
         largest = max(largest, (logits - others).abs().max().item())
-        labels = own.label(image, logits)
-        differing += int((labels != other.label(image, others)).sum())
-        elements += len(labels)
-    return Agreement(count, elements, differing, largest)
+        answers = own.label(image, logits), other.label(image, others)
+        differing += int((answers[0] != answers[1]).sum())
+        elements += len(answers[0])
+        if thing.label is not None:
+            for matrix, labels in zip(scores, answers, strict=True):
+                matrix.update(labels, thing.label.reshape(-1))
+    scored = (scores[0].mean_iou(), scores[1].mean_iou()) if scores[0].state.any() else None
+    return Agreement(count, elements, differing, largest, scored)
 
 
 def to_onnx(run: Run) -> bytes:
@@ -190,7 +225,10 @@ def to_package(run: Run) -> bytes:
 
 
 FORMATS = {".onnx": to_onnx, ".pt2": to_package}
-"""Endings of files to export to, and what makes their content."""
+"""Endings of single files to export to, and what makes their content."""
+
+OPENVINO = ".xml"
+"""Has a .bin beside it."""
 
 
 def _program(run: Run) -> tuple[nn.Module, tuple[Tensor, Tensor], dict[str, dict[int, Any]]]:

@@ -144,7 +144,13 @@ def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
     return ExportedNetwork(package, description, str(metadata["AOTI_DEVICE_KEY"]))
 
 
-EXPORTED = {".onnx": read_onnx, PACKAGE: read_package}
+def _read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
+    from rangeseg.networks.openvino import read_openvino
+
+    return read_openvino(path, device)
+
+
+EXPORTED = {".onnx": read_onnx, PACKAGE: read_package, ".xml": _read_openvino}
 """Endings of exported files, and what reads them."""
 
 

@@ -1,0 +1,116 @@
+"""One run in every engine that is installed: how long it takes, how it scores, how many labels are the run's own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from rangeseg.engine.experiment import Experiment
+from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.inference.export import export
+from rangeseg.inference.run import Run
+from rangeseg.inference.segmenter import Segmenter, Thing
+
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine's line.
+
+    Args:
+        name: torch float32, torch bfloat16, ONNX Runtime, OpenVINO, OpenVINO int8.
+        cpu_ms: processor time of the network alone, of all threads, the least of all calls: other work on the machine
+            does not count.
+        forward_ms: median of the network alone.
+        latency_ms: median from points to labels.
+        latency_99_ms: the 99th percentile of it.
+        mean_iou: in [0, 1]; nan where the scans have no labels.
+        equal: share of points whose label is torch float32's.
+        problem: why there are no figures; else "".
+    """
+
+    name: str
+    cpu_ms: float = np.nan
+    forward_ms: float = np.nan
+    latency_ms: float = np.nan
+    latency_99_ms: float = np.nan
+    mean_iou: float = np.nan
+    equal: float = np.nan
+    problem: str = ""
+
+
+def benchmark_engines(
+    path: Path, scans: Sequence[Thing], calibration: Sequence[Thing], repeats: int
+) -> Iterator[Engine]:
+    """Time a run in each engine, with as many threads as torch has.
+
+    Args:
+        path: the run.
+        scans: that are labelled, again and again; with their labels, they are scored.
+        calibration: others, for int8.
+        repeats: of each figure.
+
+    Yields:
+        A line for each engine, when it has been timed.
+    """
+    run = Run.load(path, device="cpu")
+    run = _in_precision(run, "32-true")
+    own = [Segmenter(run)(scan, confidence=False).labels for scan in scans]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, ending, options in (
+            ("torch float32", "", {}),
+            ("torch bfloat16", "", {"precision": "bf16-mixed"}),
+            ("ONNX Runtime", ".onnx", {}),
+            ("OpenVINO", ".xml", {}),
+            ("OpenVINO int8", ".xml", {"calibration": calibration}),
+        ):
+            try:
+                segmenter = _segmenter(run, Path(folder) / f"{name.replace(' ', '_')}{ending}", scans, options)
+            except (ValueError, RuntimeError) as error:
+                yield Engine(name, problem=str(error))
+                continue
+            yield _timed(name, segmenter, scans, own, repeats)
+
+
+def _segmenter(run: Run, path: Path, scans: Sequence[Thing], options: dict[str, Any]) -> Segmenter:
+    if "precision" in options:
+        return Segmenter(_in_precision(run, **options))
+    if not path.suffix:
+        return Segmenter(run)
+    export(run, path, scans, **options)
+    return Segmenter.load(path, device="cpu")
+
+
+def _in_precision(run: Run, precision: str) -> Run:
+    runtime = replace(run.config.runtime, precision=precision)
+    return replace(run, experiment=Experiment(replace(run.config, runtime=runtime)))
+
+
+def _timed(name: str, segmenter: Segmenter, scans: Sequence[Thing], own: Sequence[np.ndarray], repeats: int) -> Engine:
+    matrix, same, count = ConfusionMatrix(segmenter.label_map.num_classes), 0, 0
+    for scan, labels in zip(scans, own, strict=True):
+        found = segmenter(scan, confidence=False).labels
+        same, count = same + int((found == labels).sum()), count + len(labels)
+        if scan.label is not None:
+            matrix.update(found, scan.label.reshape(-1))
+    busy, forward, whole = [], [], []
+    image = segmenter.project(scans[0])
+    for number in range(WARM_UP + repeats):
+        start, began = time.perf_counter(), time.process_time()
+        segmenter.logits(image)
+        busy.append(1e3 * (time.process_time() - began))
+        middle = time.perf_counter()
+        segmenter(scans[number % len(scans)], confidence=False)
+        forward.append(1e3 * (middle - start))
+        whole.append(1e3 * (time.perf_counter() - middle))
+    forward, whole = forward[WARM_UP:], whole[WARM_UP:]
+    slow = float(np.percentile(whole, 99))
+    return Engine(name, min(busy), median(forward), median(whole), slow, matrix.mean_iou(), same / max(1, count))

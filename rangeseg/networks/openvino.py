@@ -1,0 +1,91 @@
+"""A network in OpenVINO's form (IR, an .xml with a .bin beside it), run in the place of the one it was made from.
+
+Extra `openvino`. Shapes: B images, C channels, K classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rangeseg.networks.exported import KEY, ExportedNetwork
+
+MOST_SIZES = 8
+"""Compiled networks that are kept, one for each size of input."""
+
+
+def read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
+    """By OpenVINO, compiled anew for each size of input; the arithmetic is float32 where the file has no int8.
+
+    Args:
+        path: the .xml; its .bin lies beside it.
+        device: auto or cpu; or a device of OpenVINO's, e.g. GPU, for an Intel one.
+
+    Raises:
+        ValueError: no OpenVINO, an unknown device, or not a file of `rangeseg export`.
+    """
+    openvino = import_openvino(path)
+    core = openvino.Core()
+    name = "CPU" if device in ("auto", "cpu") else device.upper()
+    if name not in core.available_devices:
+        raise ValueError(f"OpenVINO has no device {device!r} here; use auto or {', '.join(core.available_devices)}.")
+    if not path.with_suffix(".bin").is_file():
+        raise ValueError(f"{path}: {path.with_suffix('.bin').name} is not beside it; copy both files.")
+    try:
+        model = core.read_model(path)
+        description: dict[str, Any] = json.loads(model.get_rt_info([KEY]).value)
+    except (RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path}: is no whole file of rangeseg export ({reason}); export the run again.") from error
+    return ExportedNetwork(_Compiled(core, model, name), description, "cpu")
+
+
+def import_openvino(path: Path) -> Any:
+    """The module.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise ValueError(f"{path}: needs OpenVINO ({error}). Install it: pip install rangeseg[openvino]") from error
+    return openvino
+
+
+class _Compiled:
+    """(B, C, H, W) channels and (B, H, W) valid -> logits; several threads may call it at once."""
+
+    def __init__(self, core: Any, model: Any, device: str) -> None:
+        self._core, self._model, self._device = core, model, device
+        self._sizes: dict[tuple[int, ...], Any] = {}
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    def __call__(self, channels: Tensor, valid: Tensor) -> Tensor:
+        request = self._request(tuple(channels.shape))
+        inputs = {"channels": channels.contiguous().numpy(), "valid": valid.contiguous().numpy()}
+        return torch.from_numpy(request.infer(inputs, share_inputs=True)["logits"].copy())
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """This thread's, for this size."""
+        with self._lock:
+            if shape not in self._sizes:
+                if len(self._sizes) >= MOST_SIZES:
+                    self._sizes.pop(next(iter(self._sizes)))
+                self._model.reshape({"channels": list(shape), "valid": [shape[0], *shape[2:]]})
+                settings = {
+                    "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                }  # fmt: skip
+                self._sizes[shape] = self._core.compile_model(self._model, self._device, settings)
+            compiled = self._sizes[shape]
+        mine: dict[tuple[int, ...], tuple[Any, Any]] = vars(self._local).setdefault("requests", {})
+        if shape not in mine or mine[shape][0] is not compiled:
+            mine[shape] = (compiled, compiled.create_infer_request())
+        return mine[shape][1]
