@@ -1,0 +1,182 @@
+"""`rangeseg live`: clouds from a topic, their labels on another. A scan that comes while one is at work waits alone.
+
+Transports bring bytes (`rangeseg.apps.dds`, `rangeseg.apps.rclpy_node`); what is done with them does not depend on one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from rangeseg.apps.predict_recording import Labelling
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.scan_formats.cdr import decode_cloud, encode_cloud
+from rangeseg.scan_formats.checks import NoReturnsError
+from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
+from rangeseg.scan_formats.point_cloud2 import points_of_cloud
+
+DIAGNOSE_EVERY_S = 1.0
+
+
+class Transport(Protocol):
+    """What brings clouds and takes labels, as CDR."""
+
+    def receive(self, wait_s: float) -> list[bytes]:
+        """Those that have come, oldest first; none after waiting so long."""
+        ...
+
+    def send(self, cloud: bytes) -> None:
+        """Publish labels."""
+        ...
+
+    def diagnose(self, level: int, message: str, values: dict[str, str]) -> None:
+        """Publish a status: level 0 good, 1 warning, 2 error."""
+        ...
+
+    def close(self) -> None:
+        """Leave."""
+        ...
+
+
+@dataclass
+class Counts:
+    """What happened.
+
+    Args:
+        latencies_ms: of each labelled scan, from its arrival to its labels being sent.
+        dropped: scans that came and were overtaken by a newer one.
+        refused: messages that are no scan, and the last reason.
+    """
+
+    latencies_ms: list[float] = field(default_factory=list)
+    dropped: int = 0
+    refused: int = 0
+    reason: str = ""
+
+    def percentiles(self) -> dict[str, float]:
+        """Of the latency, milliseconds; empty before the first scan."""
+        if not self.latencies_ms:
+            return {}
+        found = np.percentile(self.latencies_ms, [50, 90, 99, 100])
+        return dict(zip(("p50", "p90", "p99", "max"), found.tolist(), strict=True))
+
+    def __str__(self) -> str:
+        times = ", ".join(f"{name} {value:.1f} ms" for name, value in self.percentiles().items())
+        refused = f", {self.refused} refused ({self.reason})" if self.refused else ""
+        return (
+            f"{len(self.latencies_ms)} scans labelled, {self.dropped} dropped{refused}; latency {times or 'not known'}"
+        )
+
+
+class Newest:
+    """The newest cloud and when it came; an older one that nobody took is dropped and counted."""
+
+    def __init__(self, transport: Transport, counts: Counts) -> None:
+        self._transport, self._counts = transport, counts
+        self._waiting: tuple[float, bytes] | None = None
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._stopped.is_set():
+            for raw in self._transport.receive(0.05):
+                with self._changed:
+                    self._counts.dropped += self._waiting is not None
+                    self._waiting = (time.perf_counter(), raw)
+                    self._changed.notify()
+
+    def take(self, wait_s: float) -> tuple[float, bytes] | None:
+        """It, as soon as it is there; None after waiting so long."""
+        with self._changed:
+            if self._waiting is None:
+                self._changed.wait(wait_s)
+            taken, self._waiting = self._waiting, None
+            return taken
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._stopped.set()
+        self._thread.join()
+
+
+def run_live(
+    segmenter: Segmenter,
+    transport: Transport,
+    labelling: Labelling,
+    *,
+    fields: AskedFields | None = None,
+    limit_ms: float = 100.0,
+    going_on: Callable[[], bool] = lambda: True,
+) -> Counts:
+    """Label clouds as they come, as long as it is told to go on.
+
+    Args:
+        segmenter: what labels.
+        transport: where clouds come from; closed at the end.
+        labelling: what is made of the labels.
+        fields: columns by name instead of the usual ones.
+        limit_ms: a 99th percentile of the latency above it is a warning on /diagnostics.
+        going_on: asked ten times a second.
+    """
+    _warm_up(segmenter)
+    counts, found, told_at = Counts(), None, 0.0
+    newest = Newest(transport, counts)
+    try:
+        while going_on():
+            if (taken := newest.take(0.1)) is not None:
+                try:
+                    found, answer = _answer(segmenter, taken[1], labelling, found, fields or {})
+                    transport.send(answer)
+                    counts.latencies_ms.append(1e3 * (time.perf_counter() - taken[0]))
+                except ValueError as error:
+                    counts.refused, counts.reason = counts.refused + 1, str(error)
+            if time.monotonic() - told_at > DIAGNOSE_EVERY_S:
+                told_at = time.monotonic()
+                _diagnose(transport, counts, limit_ms)
+    finally:
+        newest.stop()
+        transport.close()
+    return counts
+
+
+def _answer(
+    segmenter: Segmenter, raw: bytes, labelling: Labelling, found: Fields | None, asked: AskedFields
+) -> tuple[Fields | None, bytes]:
+    """What the columns are, and the cloud with labels."""
+    message = decode_cloud(raw)
+    points = points_of_cloud(message)
+    columns = points.columns()
+    fitting = found or find_fields("the cloud", columns, asked)
+    try:
+        scan = fitting.scan("the cloud", columns)
+    except NoReturnsError:
+        return found, encode_cloud(message, labelling.labelled(points, None))
+    return fitting, encode_cloud(message, labelling.labelled(points, segmenter(scan)))
+
+
+def _diagnose(transport: Transport, counts: Counts, limit_ms: float) -> None:
+    times = counts.percentiles()
+    late = times.get("p99", 0.0) > limit_ms
+    level, message = (2, counts.reason) if counts.refused else (1, f"above {limit_ms:g} ms") if late else (0, "good")
+    values = {f"latency {name} ms": f"{value:.1f}" for name, value in times.items()}
+    done = {"labelled": len(counts.latencies_ms), "dropped": counts.dropped, "refused": counts.refused}
+    transport.diagnose(level, message, {name: str(value) for name, value in done.items()} | values)
+
+
+def _warm_up(segmenter: Segmenter) -> None:
+    """What is compiled or allocated with the first scan is so before one comes."""
+    rng = np.random.default_rng(0)
+    azimuth, slope, metres = rng.uniform((-np.pi, -0.3, 3), (np.pi, 0, 60), (120_000, 3)).T
+    table = np.stack([metres * np.cos(azimuth), metres * np.sin(azimuth), metres * slope, 0 * metres], 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is of no sensor
+        for _ in range(2):
+            segmenter(table)

@@ -1,0 +1,184 @@
+"""Labels for clouds as they come: what is dropped, what is refused, and two processes that talk through DDS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import random_scan
+from recordings import CLOUD, Cdr, cloud_message
+
+from rangeseg import Segmenter
+from rangeseg.apps.live import Counts, Newest, run_live
+from rangeseg.apps.predict_recording import Labelling
+from rangeseg.scan_formats.cdr import decode_cloud, encode_cloud
+from rangeseg.scan_formats.point_cloud2 import Layout, points_of_cloud, points_of_columns
+from rangeseg.types import Scan
+
+FIELDS = (("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("intensity", 12, 7, 1))
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter.load(device="cpu")
+
+
+def rows_of(scan: Scan) -> np.ndarray:
+    rows = np.zeros(len(scan), [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4")])
+    for k, axis in enumerate("xyz"):
+        rows[axis] = scan.xyz[:, k]
+    rows["intensity"] = scan.remission
+    return rows
+
+
+def message(scan: Scan, stamp: int) -> bytes:
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    return bytes(store.serialize_cdr(cloud_message(store, rows_of(scan), stamp), CLOUD))
+
+
+class Line:
+    """A transport that is a list of (answers to wait for, seconds to wait, what then comes together)."""
+
+    def __init__(self, coming: list[tuple[int, float, list[bytes]]], *, answers: int = 0) -> None:
+        self.coming, self.sent, self.told, self.closed = coming, [], [], False
+        self._end, self._answers = time.monotonic() + 60, answers
+
+    def receive(self, wait_s: float) -> list[bytes]:
+        if self.coming and len(self.sent) >= self.coming[0][0]:
+            _, seconds, clouds = self.coming.pop(0)
+            time.sleep(seconds)
+            return clouds
+        time.sleep(min(wait_s, 0.01))
+        return []
+
+    def going_on(self) -> bool:
+        return len(self.sent) < self._answers and time.monotonic() < self._end
+
+    def send(self, cloud: bytes) -> None:
+        self.sent.append(cloud)
+
+    def diagnose(self, level: int, message: str, values: dict[str, str]) -> None:
+        self.told.append((level, message, values))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("frame", ["lidar", "", "a/longer name"])
+def test_messages_are_written_and_read_as_ros_does(rng: np.random.Generator, frame: str) -> None:
+    """rosbags' CDR, and CDR read by hand, are the oracles."""
+    pytest.importorskip("rosbags", reason="the extra bags is not installed")
+    from rosbags.typesys import Stores, get_typestore
+
+    scan = random_scan(rng, 33)
+    raw = message(scan, 1_700_000_000_000_000_007)
+    told = decode_cloud(raw)
+    assert (told.stamp_ns, told.frame_id, told.height, told.width) == (1_700_000_000_000_000_007, "velodyne_top", 1, 33)
+    assert points_of_cloud(told).data.tobytes() == rows_of(scan).tobytes()
+    points = points_of_columns(
+        Layout(FIELDS, 16), {name: rows_of(scan)[name] for name in rows_of(scan).dtype.names}, (1, 33)
+    )  # type: ignore[union-attr]
+    again = encode_cloud(replace(told, frame_id=frame), points)
+    by_hand = Cdr(again).cloud()
+    assert (by_hand["stamp"], by_hand["frame"], by_hand["shape"]) == (told.stamp_ns, frame, (1, 33))
+    assert by_hand["points"].tobytes() == rows_of(scan).tobytes()
+    by_rosbags = get_typestore(Stores.ROS2_HUMBLE).deserialize_cdr(again, CLOUD)
+    assert by_rosbags.header.frame_id == frame
+    assert by_rosbags.is_dense
+    assert np.asarray(by_rosbags.data).tobytes() == rows_of(scan).tobytes()
+
+
+def test_damaged_messages_are_refused(rng: np.random.Generator) -> None:
+    raw = message(random_scan(rng, 5), 7)
+    for cut in range(0, len(raw) - 1, 3):
+        with pytest.raises(ValueError, match=r"The message is no PointCloud2 \("):
+            decode_cloud(raw[:cut])
+    for _ in range(200):
+        flipped = bytearray(raw)
+        flipped[int(rng.integers(0, 120))] ^= 1 << int(rng.integers(0, 8))
+        try:
+            points_of_cloud(decode_cloud(bytes(flipped)))
+        except ValueError:
+            continue
+
+
+def test_a_late_scan_is_dropped_and_the_newest_is_labelled(segmenter: Segmenter, rng: np.random.Generator) -> None:
+    pytest.importorskip("rosbags", reason="the extra bags is not installed")
+    scans = [random_scan(rng, 700) for _ in range(4)]
+    line = Line([(0, 0, [message(scan, number) for number, scan in enumerate(scans)])], answers=1)
+    counts = run_live(segmenter, line, Labelling(segmenter.label_map, class_ids="train"), going_on=line.going_on)
+    assert counts.dropped == 3
+    assert len(counts.latencies_ms) == 1
+    (answer,) = (Cdr(raw).cloud() for raw in line.sent)
+    assert answer["stamp"] == 3
+    np.testing.assert_array_equal(answer["points"]["class_id"], segmenter(scans[3]).labels)
+    assert line.closed
+    assert line.told[0][0] in (0, 1)
+    assert "1 scans labelled, 3 dropped; latency p50" in str(counts)
+
+
+def test_what_is_no_scan_is_counted_and_the_next_is_labelled(segmenter: Segmenter, rng: np.random.Generator) -> None:
+    pytest.importorskip("rosbags", reason="the extra bags is not installed")
+    scan = random_scan(rng, 300)
+    empty = Scan(np.zeros((4, 3), np.float32), np.zeros(4, np.float32))
+    good = message(scan, 1)
+    line = Line([(0, 0, [b"\0\1\0\0nonsense"]), (0, 1.5, [message(empty, 2)]), (1, 0, [good])], answers=2)
+    counts = run_live(segmenter, line, Labelling(segmenter.label_map), going_on=line.going_on)
+    assert counts.refused == 1
+    assert "The message is no PointCloud2" in counts.reason
+    answers = [Cdr(raw).cloud() for raw in line.sent]
+    assert [len(one["points"]) for one in answers] == [4, 300]
+    assert set(answers[0]["points"]["class_id"]) == {255}
+    assert {level for level, *_ in line.told} <= {0, 1, 2}
+
+
+def test_taking_waits_for_no_longer_than_asked() -> None:
+    counts = Counts()
+    newest = Newest(Line([]), counts)
+    start = time.monotonic()
+    assert newest.take(0.1) is None
+    assert time.monotonic() - start < 5
+    newest.stop()
+    assert str(counts) == "0 scans labelled, 0 dropped; latency not known"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["reliable", "best effort"])
+def test_two_processes_talk_at_10_hz(mode: str, data_root: Path, tmp_path: Path) -> None:
+    """Real scans there, labels back; SIGINT ends it with its figures."""
+    pytest.importorskip("cyclonedds", reason="the extra ros2 is not installed")
+    files = sorted((data_root / "kitti_unlabelled/sequences/33/velodyne").glob("*.bin"))[:8]
+    domain = str(100 + os.getpid() % 100)
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here.parent}:{here}"}
+    words = [sys.executable, "-m", "rangeseg", "live", str(here.parent / "datasets/semantic_kitti/first_answer.pt")]
+    words += ["--domain", domain, "--device", "cpu", *(["--reliable"] if mode == "reliable" else [])]
+    live = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        best = [] if mode == "reliable" else ["--best"]
+        peer = [sys.executable, str(here / "live_peer.py"), domain, "4", str(tmp_path / "out.json"), *map(str, files)]
+        subprocess.run([*peer, *best], env=environment, check=True, timeout=120)
+    finally:
+        live.send_signal(signal.SIGINT)
+        said, problem = live.communicate(timeout=60)
+    assert live.returncode == 0, problem
+    assert "Traceback" not in problem
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["sent"] == 40
+    assert 0 < result["answered"] <= 40
+    assert result["problems"] == 0  # each answer has the points of the scan of its stamp
+    assert sorted({name for name, _ in result["told"]}) == ["rangeseg live"]
+    words_said = " ".join(said.split())
+    labelled, dropped = (int(words_said.split(word)[0].split()[-1]) for word in (" scans labelled", " dropped"))
+    assert result["answered"] <= labelled <= labelled + dropped <= 40
+    assert "latency p50" in words_said
