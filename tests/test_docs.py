@@ -43,6 +43,7 @@ NOT_RUN = {
     "README.md": {"bash tools/setup.sh": "installs everything; its syntax is checked"},
     "CONTRIBUTING.md": {"bash tools/setup.sh test": "installs everything, and runs these tests"},
     "docs/looking.md": {
+        "rangeseg show runs": "of the demo's runs; tests/test_from_afar.py does",
         "rangeseg show": WINDOW,
         "rangeseg report": "of the demo's runs; docs/semantic_kitti.md has the same command",
     },
@@ -51,6 +52,7 @@ NOT_RUN = {
         "torchrun --standalone --nproc-per-node 2 -m rangeseg.cli predict": "tests/test_submission.py does",
         "#!/bin/bash": "needs SLURM; its syntax is checked",
     },
+    "docs/python.md": {"# my_lightning.py": "tests/test_torch_data.py runs it"},
     "docs/networks.md": {
         "rangeseg import-weights": "wants published weights; tests/test_import_weights.py makes some up",
         "rangeseg evaluate runs/rangenet53": "the same",

@@ -161,7 +161,7 @@ def test_two_processes_talk_at_10_hz(mode: str, data_root: Path, tmp_path: Path)
     domain = str(100 + os.getpid() % 100)
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": f"{here.parent}:{here}"}
-    words = [sys.executable, "-m", "rangeseg", "live", str(here.parent / "datasets/semantic_kitti/first_answer.pt")]
+    words = [sys.executable, "-m", "rangeseg", "live", "first-answer"]
     words += ["--domain", domain, "--device", "cpu", *(["--reliable"] if mode == "reliable" else [])]
     live = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

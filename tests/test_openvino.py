@@ -16,7 +16,6 @@ from rangeseg.cli import main
 from rangeseg.inference.export import Agreement, describe, export, to_onnx
 from rangeseg.inference.quantise import FLOAT_FIRST, as_input, to_openvino
 from rangeseg.inference.run import Run
-from rangeseg.resources import resource
 from rangeseg.types import Scan
 
 openvino = pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -60,7 +59,7 @@ def test_it_gives_the_runs_logits_and_labels_from_any_thread_and_size(file: Path
 def test_the_commands_take_it_like_a_run(file: Path, tiny_kitti: Path, tmp_path: Path) -> None:
     words = [f"data.root={tiny_kitti}", "--device", "cpu"]
     results = []
-    for which in (file, resource("datasets", "semantic_kitti", "first_answer.pt")):
+    for which in (file, "first-answer"):
         assert main(["evaluate", str(which), *words, "--json", str(tmp_path / "e.json")]) == 0
         results.append(json.loads((tmp_path / "e.json").read_text())["mean_iou"])
     assert results[0] == pytest.approx(results[1], abs=1e-3)

@@ -36,7 +36,7 @@ apt_install() {
         sudo -n true 2>/dev/null || return 1
         as_root=(sudo -n)
     fi
-    say "installing $*"
+    say "installing by apt-get: $*"
     "${as_root[@]}" apt-get update -qq &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
@@ -65,9 +65,21 @@ make_venv() {
     "$python" -m venv --clear "$venv"
 }
 
+# Without an NVIDIA GPU the CPU build of torch does, a tenth of the size; where pip has an index of its own, that decides.
+install_torch() {
+    if [ -n "${RANGESEG_TORCH_INDEX:-}" ]; then
+        "$@" --index-url "$RANGESEG_TORCH_INDEX" torch
+    elif [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && ! [ -e /proc/driver/nvidia/version ] &&
+        ! "$venv/bin/python" -c 'import torch' 2>/dev/null && ! "$1" -m pip config list | grep -Eq 'index-url|find-links'; then
+        say "no NVIDIA GPU: taking the CPU build of torch"
+        "$@" --retries 1 --timeout 15 --index-url https://download.pytorch.org/whl/cpu torch ||
+            say "it is not to be had; taking the one that pip finds"
+    fi
+}
+
 install() { # the extras
     local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt)
-    [ -z "${RANGESEG_TORCH_INDEX:-}" ] || "${pip[@]}" --index-url "$RANGESEG_TORCH_INDEX" torch
+    install_torch "${pip[@]}"
     say "installing rangeseg[$1] (minutes and about 2.5 GB the first time)"
     "${pip[@]}" -e ".[$1]"
 }
@@ -108,7 +120,7 @@ run() {
 }
 
 check() {
-    install view,export,pandaset,las,bags,waymo,velodyne,docs,test,browser,lint
+    install view,export,rerun,int8,ros2,pandaset,las,bags,waymo,velodyne,docs,test,browser,lint
     install_viewer_libraries
     install_display_and_browser
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps semantic-kitti-api==0.1 ||
