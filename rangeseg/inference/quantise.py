@@ -63,7 +63,7 @@ def quantised(model: Any, inputs: list[Input], path: Path) -> Any:
     try:
         import nncf
     except ImportError as error:
-        raise ValueError(f"{path}: int8 needs NNCF ({error}). Install it: pip install rangeseg[int8]") from error
+        raise ValueError(f"{path}: int8 needs NNCF ({error}). Install it: pip install 'rangeseg[int8]'") from error
     nncf.set_log_level(logging.ERROR)
     kinds = ("Convolution", "GroupConvolution")
     names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in kinds]

@@ -54,7 +54,7 @@ def import_openvino(path: Path) -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise ValueError(f"{path}: needs OpenVINO ({error}). Install it: pip install rangeseg[openvino]") from error
+        raise ValueError(f"{path}: needs OpenVINO ({error}). Install it: pip install 'rangeseg[openvino]'") from error
     return openvino
 
 
