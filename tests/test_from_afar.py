@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,9 @@ def test_rerun_reads_what_is_written(driven: Path, tmp_path: Path) -> None:
     rerun = Path(sys.executable).with_name("rerun")
     subprocess.run([rerun, "rrd", "verify", out], check=True, capture_output=True)
     told = subprocess.run([rerun, "rrd", "print", "-v", out], check=True, capture_output=True, text=True).stdout
-    rows = {entity: int(count) for count, entity in re.findall(r"with (\d+) rows? \([^)]*\) - (\S+) - ", told)}
+    rows: Counter[str] = Counter()
+    for count, entity in re.findall(r"with (\d+) rows? \([^)]*\) - (\S+) - ", told):  # in one chunk or several
+        rows[entity] += int(count)
     expected = {
         "/world/sensor/label": 2,
         "/image/label": 2,
