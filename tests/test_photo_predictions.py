@@ -113,7 +113,7 @@ def score(prediction: Path, config: Config) -> np.ndarray:
     """IoU of each class in written PNGs against the label files, counted pixel by pixel in NumPy."""
     label_map, matrix = Experiment(config).label_map, np.zeros((256, 256))
     source = Cityscapes(config.data.root, "val")
-    for path in prediction.iterdir():
+    for path in prediction.glob("*.png"):
         name = path.name.removesuffix("_pred_labelIds.png")
         truth = source.photo(source.names.index(name)).label
         assert truth is not None

@@ -196,7 +196,7 @@ def test_commands_score_and_draw_photographs(
     with Image.open(tmp_path / "b.png") as picture:
         assert not (np.asarray(picture) == (226, 39, 44)).all(axis=-1).any()  # nothing is wrong, so nothing is red
     assert main(["show", str(image), "--dataset", "camvid"]) == 1
-    assert "Give --png FILE" in capsys.readouterr().err
+    assert "--png FILE" in capsys.readouterr().err
     segmenter = Segmenter.load(run, device="cpu")
     labelled = segmenter(read_photo(image))
     assert labelled.shape == (30 * 44,)
