@@ -179,7 +179,8 @@ def test_a_recording_is_unpacked_with_one_scale(tmp_path: Path, monkeypatch: pyt
     powers = [np.linspace(0, 1, 2000, dtype=np.float32), np.linspace(0, 252, 2000, dtype=np.float32)]
 
     def recording(path: Path, topic: str | None = None):  # type: ignore[no-untyped-def] # noqa: ANN202
-        made = [{axis: xyz[:, k] for k, axis in enumerate("xyz")} | {"intensity": power} for power in powers]
+        axes = {axis: xyz[:, k] for k, axis in enumerate("xyz")}
+        made = [unpacking.Cloud(axes | {"intensity": power}) for power in powers]
         return len(made), iter(made)
 
     monkeypatch.setattr(unpacking, "clouds_of_bag", recording)
