@@ -32,8 +32,8 @@ def carried(tiny_kitti: Path, tmp_path: Path) -> Path:
         distance = np.where(np.arange(1500) < 250, 0.1, 0.4).astype(np.float16)
         kind = np.where(raw == 0, 0, 2).astype(np.uint8)
         kind[600] = 1
-        (home / "rests").mkdir(exist_ok=True)
-        np.savez(home / "rests" / f"{name}.npz", distance=distance, kind=kind)
+        (home / "evidence").mkdir(exist_ok=True)
+        np.savez(home / "evidence" / f"{name}.npz", distance=distance, kind=kind)
     return tmp_path / "carried"
 
 
@@ -59,7 +59,7 @@ def test_what_is_wrong_is_said(tiny_kitti: Path, carried: Path, tmp_path: Path) 
     whole = SemanticKitti(tiny_kitti, labels=False)
     with pytest.raises(ValueError, match=r"missing, like the carried labels of all 3 scans.*rangeseg propagate"):
         CarriedLabels(whole, tiny_kitti, tmp_path)
-    (carried / "sequences/00/rests/000000.npz").unlink()
+    (carried / "sequences/00/evidence/000000.npz").unlink()
     with pytest.raises(ValueError, match=r"000000\.npz: cannot be read"):
         CarriedLabels(whole, tiny_kitti, carried, within_m=0.2).scan(0)
 

@@ -13,11 +13,18 @@ from test_trajectory import curve, turned
 from rangeseg.cli import main
 from rangeseg.drive.carry import CARRIED, CLICK_RULES, NONE, OWN, WHOLE_RULES, Rules, carry, rules_for
 from rangeseg.drive.kitti_poses import write_kitti_poses
+from rangeseg.drive.labelled_points import (
+    NO_CLASS,
+    LabelledPoints,
+    PointMap,
+    classes_of,
+    labelled_points_of,
+    make_point_map,
+)
 from rangeseg.drive.layouts import open_drive
-from rangeseg.drive.propagate import BLOCK, propagate, read_rests
+from rangeseg.drive.propagate import BLOCK, propagate, read_evidence
 from rangeseg.drive.request import Asked, make_task
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.drive.witnesses import NO_CLASS, Chart, Witnesses, classes_of, make_chart, witnesses_of
 from rangeseg.kernels.neighbours import nearest, vote
 from rangeseg.kernels.visibility import depth_image, one_per_place
 from rangeseg.scan_io import read_labels, write_labels
@@ -26,18 +33,20 @@ from rangeseg.types import IGNORE, Scan
 CAR, ROAD, BUILDING, MOVING_CAR = 10, 40, 50, 252
 
 
-def chart_of(xyz: np.ndarray, source: np.ndarray, edge: float) -> Chart:
-    """A chart of random points in one frame; what scans saw is left empty."""
+def chart_of(xyz: np.ndarray, source: np.ndarray, edge: float) -> PointMap:
+    """A point_map of random points in one frame; what scans saw is left empty."""
     parts = {}
     for scan in range(int(source.max()) + 1):
         mine = xyz[source == scan]
-        parts[scan] = Witnesses(mine, np.zeros(len(mine), np.uint8), np.zeros((64, 1024), np.float32), (-1, 2, 64), 1.0)
-    return make_chart(parts, np.tile(np.eye(4), (len(parts), 1, 1)), np.eye(4), edge)
+        parts[scan] = LabelledPoints(
+            mine, np.zeros(len(mine), np.uint8), np.zeros((64, 1024), np.float32), (-1, 2, 64), 1.0
+        )
+    return make_point_map(parts, np.tile(np.eye(4), (len(parts), 1, 1)), np.eye(4), edge)
 
 
-def oracle(points: np.ndarray, chart: Chart, limit: np.ndarray, k: int, allowed: np.ndarray) -> np.ndarray:
+def oracle(points: np.ndarray, point_map: PointMap, limit: np.ndarray, k: int, allowed: np.ndarray) -> np.ndarray:
     """(N, K) distances, inf where there is no neighbour: every pair, in float64."""
-    xyz, source = chart.search[0].astype(float), chart.source
+    xyz, source = point_map.search[0].astype(float), point_map.source
     square = np.linalg.norm(points[:, None].astype(float) - xyz[None], axis=2)
     square[:, ~allowed[source]] = np.inf
     found = np.sort(np.pad(square, ((0, 0), (0, k)), constant_values=np.inf), axis=1)[:, :k]
@@ -51,16 +60,16 @@ def test_the_nearest_are_those_of_all_pairs(rng: np.random.Generator, k: int, ed
     points = rng.normal(0, 2, (300, 3)).astype(np.float32)
     points[0] = np.nan
     points[1] = 1e7  # beyond all voxels' numbers
-    chart = chart_of(xyz, rng.integers(0, 4, 800), edge)
+    point_map = chart_of(xyz, rng.integers(0, 4, 800), edge)
     allowed, limit = np.array([True, False, True, True]), rng.uniform(0.1, 1.5, 300).astype(np.float32)
     distance, index = np.empty((300, k), np.float32), np.empty((300, k), np.int32)
-    nearest(points, limit, chart.search, allowed, (distance, index))
-    expected = oracle(points, chart, limit, k, allowed)
+    nearest(points, limit, point_map.search, allowed, (distance, index))
+    expected = oracle(points, point_map, limit, k, allowed)
     np.testing.assert_array_equal(index >= 0, np.isfinite(expected))
     np.testing.assert_allclose(distance[index >= 0], expected[index >= 0], atol=1e-5)
-    between = np.linalg.norm(points[:, None] - chart.search[0][index], axis=2)
+    between = np.linalg.norm(points[:, None] - point_map.search[0][index], axis=2)
     np.testing.assert_allclose(between[index >= 0], distance[index >= 0], atol=1e-5)
-    assert allowed[chart.source[index[index >= 0]]].all()
+    assert allowed[point_map.source[index[index >= 0]]].all()
     assert np.count_nonzero(index >= 0) > 100
 
 
@@ -69,12 +78,12 @@ def test_the_nearest_of_a_real_scan_are_a_kd_trees(kitti_root: Path) -> None:
     drive = open_drive(kitti_root / "sequences" / "00")
     poses = drive.own_poses().poses
     first, last = (drive.read(drive.stops[i].file) for i in (0, 4))
-    parts = {0: witnesses_of(first, drive.labels_of(drive.stops[0]), drive.label_map, place=(0, 0))}  # type: ignore[arg-type]
-    chart = make_chart(parts, poses, poses[2], 0.5)
-    points = chart.moved(last.xyz, poses[4])
+    parts = {0: labelled_points_of(first, drive.labels_of(drive.stops[0]), drive.label_map, place=(0, 0))}  # type: ignore[arg-type]
+    point_map = make_point_map(parts, poses, poses[2], 0.5)
+    points = point_map.moved(last.xyz, poses[4])
     distance, index = np.empty((len(points), 3), np.float32), np.empty((len(points), 3), np.int32)
-    nearest(points, np.full(len(points), 0.5, np.float32), chart.search, np.ones(1, bool), (distance, index))
-    expected = scipy.cKDTree(chart.search[0]).query(points, 3, distance_upper_bound=0.5)[0]
+    nearest(points, np.full(len(points), 0.5, np.float32), point_map.search, np.ones(1, bool), (distance, index))
+    expected = scipy.cKDTree(point_map.search[0]).query(points, 3, distance_upper_bound=0.5)[0]
     assert np.mean((index >= 0) == np.isfinite(expected)) > 0.99999  # the limit itself, in float32
     both = (index >= 0) & np.isfinite(expected)
     np.testing.assert_allclose(distance[both], expected[both], atol=1e-4)
@@ -132,16 +141,16 @@ def test_what_was_seen_through_gets_no_label_from_there() -> None:
     labelled = Scan(seen, np.zeros(len(seen), np.float32))
     raw = np.full(len(seen), BUILDING, np.uint32)
     classes = open_classes()
-    said = witnesses_of(labelled, raw, classes, place=(0, 0))  # type: ignore[arg-type]
+    said = labelled_points_of(labelled, raw, classes, place=(0, 0))  # type: ignore[arg-type]
     near = (ring * np.float32(1.01)).astype(np.float32)  # as if somebody had labelled points beside all of these
     one = replace(said, xyz=near, label=np.full(len(near), 12, np.uint8))
     poses = np.tile(np.eye(4), (2, 1, 1))
-    chart = make_chart({0: one}, poses, np.eye(4), 0.5)
+    point_map = make_point_map({0: one}, poses, np.eye(4), 0.5)
     later = Scan(ring, np.zeros(len(ring), np.float32))
     ends = np.cumsum([0, *map(len, parts)])
     for visibility, expected in ((True, (False, True, True)), (False, (True, True, True))):
         rules = Rules(visibility=visibility)
-        found = carry(later, 1, poses[1], chart, np.ones(1, bool), rules)
+        found = carry(later, 1, poses[1], point_map, np.ones(1, bool), rules)
         shares = [np.mean(found.label[ends[k] : ends[k + 1]] != IGNORE) for k in range(3)]
         assert [share > 0.9 for share in shares] == list(expected)
         assert [share < 0.1 for share in shares] == [not one for one in expected]
@@ -219,7 +228,7 @@ def test_a_street_gets_its_labels(tmp_path: Path) -> None:
     assert sorted(reached) == [0, 1, 2, 3, 4, *range(16, 25)]
     for number in reached:
         label, truth = labels_at(tmp_path / "out", number), truth_of(home, number)
-        rests = read_rests(tmp_path / "out" / "sequences" / "05" / "rests" / f"{number:06d}.npz")
+        rests = read_evidence(tmp_path / "out" / "sequences" / "05" / "evidence" / f"{number:06d}.npz")
         assert (label[label != 0] == truth[label != 0]).all()
         assert np.mean(label != 0) > 0.6
         np.testing.assert_array_equal(label != 0, rests["kind"] != NONE)
@@ -243,13 +252,13 @@ def test_threads_and_blocks_do_not_change_the_labels(tmp_path: Path, monkeypatch
 
 def test_memory_holds_only_what_is_in_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = write_street(tmp_path / "k", scans=40, labelled=tuple(range(0, 40, 2)))
-    sizes, made = [], make_chart
+    sizes, made = [], make_point_map
 
-    def watched(parts: dict, *arguments: object) -> Chart:
+    def watched(parts: dict, *arguments: object) -> PointMap:
         sizes.append(len(parts))
         return made(parts, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("rangeseg.drive.propagate.make_chart", watched)
+    monkeypatch.setattr("rangeseg.drive.propagate.make_point_map", watched)
     monkeypatch.setattr("rangeseg.drive.propagate.BLOCK", 4)
     list(propagate(make_task(Asked(home, tmp_path / "out", rules={"scans": 3}))))
     assert len(sizes) == 10
@@ -365,9 +374,11 @@ def test_curves_do_not_matter(rng: np.random.Generator) -> None:
     poses = curve(3, 5.0)
     seen = [((world - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32) for pose in poses]
     label = rng.integers(0, 19, 500).astype(np.uint8)
-    one = Witnesses(seen[0], label, np.zeros((64, 1024), np.float32), (-1.0, 2.0, 64), 1.0)
-    chart = make_chart({0: one}, poses, poses[1], 0.25)
-    found = carry(Scan(seen[2], np.zeros(500, np.float32)), 2, poses[2], chart, np.ones(1, bool), Rules(neighbours=1))
+    one = LabelledPoints(seen[0], label, np.zeros((64, 1024), np.float32), (-1.0, 2.0, 64), 1.0)
+    point_map = make_point_map({0: one}, poses, poses[1], 0.25)
+    found = carry(
+        Scan(seen[2], np.zeros(500, np.float32)), 2, poses[2], point_map, np.ones(1, bool), Rules(neighbours=1)
+    )
     np.testing.assert_array_equal(found.label, label)
     assert found.distance.max() < 1e-3
     assert (found.scans == -2).all()

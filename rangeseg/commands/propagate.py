@@ -20,8 +20,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     A point takes the class of the nearest labelled points of other scans, if they agree and are near; not if the
     labelled scan saw through the point, and not from what moves. Labels are written in the dataset's own layout, and
-    beside them (rests/NAME.npz) what each rests on. Rules that are not given are those for scans labelled in whole, or
-    for clicks, as the labels are.
+    beside them (evidence/NAME.npz) what each rests on. Rules that are not given are those for scans labelled in whole,
+    or for clicks, as the labels are.
     """
     from rangeseg.apps.propagate import run_propagate
     from rangeseg.drive.request import Asked

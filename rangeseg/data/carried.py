@@ -80,7 +80,7 @@ class CarriedLabels:
 
 def _near(place: Path, within_m: float, points: int) -> NDArray[np.bool_]:
     """(N,) bool, labels that rest on a near one or are a person's."""
-    path = place.parent.parent / "rests" / f"{place.name.partition('.')[0]}.npz"
+    path = place.parent.parent / "evidence" / f"{place.name.partition('.')[0]}.npz"
     try:
         with np.load(path) as rests:
             near = (rests["kind"] == OWN) | (rests["distance"].astype(np.float32) <= within_m)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.drive.witnesses import NO_CLASS, Chart
+from rangeseg.drive.labelled_points import NO_CLASS, PointMap
 from rangeseg.kernels.neighbours import nearest, vote
 from rangeseg.kernels.visibility import seen_through
 from rangeseg.types import IGNORE, Scan
@@ -41,7 +41,7 @@ class Rules:
         margin_m: by how much farther its beams must have gone, metres,
         margin_share: and as a share of the range.
         place_deg: clicks of one class in a scan within this angle count once,
-        place_m: and those within so many metres: a stroke is not as many witnesses as it has points.
+        place_m: and those within so many metres: a stroke is not as many labelled points as it has points.
 
     Raises:
         ValueError: a rule is outside its range.
@@ -125,20 +125,20 @@ class Carried:
     scans: NDArray[np.int16]
     kind: NDArray[np.uint8]
 
-    RESTS = ("distance", "neighbours", "agreement", "scans", "kind")
+    EVIDENCE = ("distance", "neighbours", "agreement", "scans", "kind")
 
 
 def carry(
-    scan: Scan, number: int, pose: NDArray[np.float64], chart: Chart, allowed: NDArray[np.bool_], rules: Rules,
+    scan: Scan, number: int, pose: NDArray[np.float64], point_map: PointMap, allowed: NDArray[np.bool_], rules: Rules,
     *, own: NDArray[np.uint8] | None = None,
 ) -> Carried:  # fmt: skip
-    """Label a scan by a chart.
+    """Label a scan by a point_map.
 
     Args:
         scan: N points.
         number: its place in the drive.
         pose: (4, 4) its sensor -> world.
-        chart: labelled points of some scans.
+        point_map: labelled points of some scans.
         allowed: (S,) bool, which of these scans are within reach.
         rules: when a label is carried.
         own: (N,) train ids that are known for this scan, `NO_CLASS` for what is known to have none, else IGNORE.
@@ -147,20 +147,20 @@ def carry(
     own = np.full(count, IGNORE, np.uint8) if own is None else own
     distance, index = np.empty((count, rules.neighbours), np.float32), np.empty((count, rules.neighbours), np.int32)
     range_m = np.linalg.norm(scan.xyz, axis=1)
-    points = chart.moved(scan.xyz, pose)
+    points = point_map.moved(scan.xyz, pose)
     points[~(range_m > 0)] = np.nan
     points[own != IGNORE] = np.nan
-    nearest(points, rules.limits(range_m), chart.search, allowed, (distance, index))
+    nearest(points, rules.limits(range_m), point_map.search, allowed, (distance, index))
     if rules.visibility:
         margin = (rules.margin_m, rules.margin_share)
-        through = seen_through(points, index, chart.source, chart.eyes, margin)
+        through = seen_through(points, index, point_map.source, point_map.depth_images, margin)
     else:
         through = np.zeros(index.shape, np.bool_)
-    said = Said.of(count)
+    said = Vote.of(count)
     rule = (rules.least, rules.agree, NO_CLASS)
-    vote(index, distance, (chart.label, chart.source), through, rule, said.columns())
+    vote(index, distance, (point_map.label, point_map.source), through, rule, said.columns())
     known, carried = own != IGNORE, said.label != IGNORE
-    sources = np.array([*chart.scans, number], np.int64)
+    sources = np.array([*point_map.scans, number], np.int64)
     label = np.where(own == NO_CLASS, IGNORE, np.where(known, own, said.label)).astype(np.uint8)
     return Carried(
         label, np.where(known, 0, said.distance).astype(np.float32), said.neighbours, said.agreement,
@@ -170,7 +170,7 @@ def carry(
 
 
 @dataclass(frozen=True)
-class Said:
+class Vote:
     """What `vote` fills."""
 
     label: NDArray[np.uint8]
@@ -180,9 +180,9 @@ class Said:
     origin: NDArray[np.int32]
 
     @staticmethod
-    def of(count: int) -> Said:
+    def of(count: int) -> Vote:
         """Empty columns."""
-        return Said(np.empty(count, np.uint8), np.empty(count, np.float32), np.empty(count, np.uint8),
+        return Vote(np.empty(count, np.uint8), np.empty(count, np.float32), np.empty(count, np.uint8),
                     np.empty(count, np.float32), np.empty(count, np.int32))  # fmt: skip
 
     def columns(self) -> tuple[NDArray, ...]:

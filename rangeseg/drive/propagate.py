@@ -18,9 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.drive.carry import Carried, Rules, carry
+from rangeseg.drive.labelled_points import (
+    NO_CLASS,
+    WHOLE,
+    LabelledPoints,
+    PointMap,
+    classes_of,
+    labelled_points_of,
+    make_point_map,
+)
 from rangeseg.drive.layouts import Drive, Raw
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.drive.witnesses import NO_CLASS, WHOLE, Chart, Witnesses, classes_of, make_chart, witnesses_of
 from rangeseg.files import write_atomically
 from rangeseg.parallel import in_order
 from rangeseg.types import IGNORE
@@ -28,7 +36,7 @@ from rangeseg.types import IGNORE
 BLOCK = 16
 """Scans that are labelled by one map; a map is made of all labelled scans within reach of any of them."""
 
-RESTS = "rests"
+EVIDENCE = "evidence"
 """Folder of what labels rest on, beside the labels' folder."""
 
 RECORD = "propagate.json"
@@ -70,9 +78,9 @@ class Task:
         """Of a scan's carried labels."""
         return self.out / self.drive.stops[number].place
 
-    def rests_file(self, number: int) -> Path:
+    def evidence_file(self, number: int) -> Path:
         """Of what they rest on."""
-        return rests_file(self.label_file(number))
+        return evidence_file(self.label_file(number))
 
     def raw(self, number: int) -> Raw | None:
         """The known labels of a scan; None where it is not among the labelled."""
@@ -89,9 +97,9 @@ class Task:
         }
 
 
-def rests_file(label: Path) -> Path:
-    """Where it lies what the labels of a file rest on: ``rests/NAME.npz`` beside the folder of the labels."""
-    return label.parent.parent / RESTS / f"{label.name.partition('.')[0]}.npz"
+def evidence_file(label: Path) -> Path:
+    """Where it lies what the labels of a file rest on: ``evidence/NAME.npz`` beside the folder of the labels."""
+    return label.parent.parent / EVIDENCE / f"{label.name.partition('.')[0]}.npz"
 
 
 def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Iterator[int]:
@@ -109,7 +117,7 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
         ValueError: a file cannot be read, or the folder holds labels by other rules.
     """
     _check_record(task, overwrite)
-    held: dict[int, Witnesses] = {}
+    held: dict[int, LabelledPoints] = {}
     count = len(task.drive.stops)
     for first in range(0, count, BLOCK):
         block = {number: task.reach(number) for number in range(first, min(first + BLOCK, count))}
@@ -121,53 +129,53 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
         if todo:
             frame = task.poses.poses[todo[len(todo) // 2]]
             parts = {one: held[one] for one in needed}
-            chart = make_chart(parts, task.poses.poses, frame, task.rules.edge_m)
-            write = partial(_write, task, block, chart)
+            point_map = make_point_map(parts, task.poses.poses, frame, task.rules.edge_m)
+            write = partial(_write, task, block, point_map)
             yield from in_order(write, todo, workers=workers)
 
 
-def _load(task: Task, held: Mapping[int, Witnesses], needed: list[int], workers: int) -> dict[int, Witnesses]:
-    """The witnesses of the scans that a block needs; those of others are let go."""
+def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], workers: int) -> dict[int, LabelledPoints]:
+    """The labelled points of the scans that a block needs; those of others are let go."""
 
-    def load(number: int) -> Witnesses:
+    def load(number: int) -> LabelledPoints:
         stop, raw = task.drive.stops[number], task.raw(number)
         scan = task.drive.read(stop.file)
         if raw is None or len(raw) != len(scan):
             got = "no labels" if raw is None else f"{len(raw)} labels for {len(scan)} points"
             raise ValueError(f"{task.labels / stop.place}: {got}; give the labels of {stop.file}.")
-        return witnesses_of(scan, raw, task.drive.label_map, never=task.never, place=task.rules.place)
+        return labelled_points_of(scan, raw, task.drive.label_map, never=task.never, place=task.rules.place)
 
     new = [number for number in needed if number not in held]
     loaded = dict(zip(new, in_order(load, new, workers=workers), strict=True))
     return {number: held[number] if number in held else loaded[number] for number in needed}
 
 
-def _write(task: Task, reach: Mapping[int, list[int]], chart: Chart, number: int) -> int:
+def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, number: int) -> int:
     stop, raw = task.drive.stops[number], task.raw(number)
     scan = task.drive.read(stop.file)
-    allowed = np.isin(chart.scans, reach[number])
+    allowed = np.isin(point_map.scans, reach[number])
     own = None
     if raw is not None:
         own = classes_of(raw, task.drive.label_map)
         if np.count_nonzero(own != IGNORE) > WHOLE * len(own):  # a person left the rest out
             own[own == IGNORE] = NO_CLASS
-    carried = carry(scan, number, task.poses.poses[number], chart, allowed, task.rules, own=own)
+    carried = carry(scan, number, task.poses.poses[number], point_map, allowed, task.rules, own=own)
     written = task.drive.label_map.to_raw(carried.label)
     if raw is not None:
         written = np.where(raw & 0xFFFF != task.drive.label_map.ignore_raw, raw, written)
-    write_rests(task.rests_file(number), carried)
+    write_evidence(task.evidence_file(number), carried)
     task.drive.write_raw(task.label_file(number), written, stop.file)
     return number
 
 
-def write_rests(path: Path, carried: Carried) -> None:
+def write_evidence(path: Path, carried: Carried) -> None:
     """Write what the labels of a scan rest on, half precision, compressed."""
-    arrays: dict[str, Any] = {name: getattr(carried, name) for name in Carried.RESTS}
+    arrays: dict[str, Any] = {name: getattr(carried, name) for name in Carried.EVIDENCE}
     arrays["distance"], arrays["agreement"] = (arrays[name].astype(np.float16) for name in ("distance", "agreement"))
     write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def read_rests(path: Path) -> dict[str, NDArray]:
+def read_evidence(path: Path) -> dict[str, NDArray]:
     """What the labels of a scan rest on: the columns of `Carried` by name, (N,) each.
 
     Raises:
@@ -175,7 +183,7 @@ def read_rests(path: Path) -> dict[str, NDArray]:
     """
     try:
         with np.load(path) as file:
-            return {name: file[name] for name in Carried.RESTS}
+            return {name: file[name] for name in Carried.EVIDENCE}
     except Exception as error:  # whatever a damaged zip or array raises
         raise ValueError(
             f"{path}: cannot be read ({error}); write it again: rangeseg propagate --overwrite."
@@ -184,7 +192,7 @@ def read_rests(path: Path) -> dict[str, NDArray]:
 
 def _is_whole(task: Task, number: int) -> bool:
     """Files take their names when they are whole; the label file is the second."""
-    return task.rests_file(number).is_file() and task.label_file(number).is_file()
+    return task.evidence_file(number).is_file() and task.label_file(number).is_file()
 
 
 def _check_record(task: Task, overwrite: bool) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 from rangeseg.data.lists import read_names
 from rangeseg.drive.carry import rules_for
 from rangeseg.drive.kitti_poses import read_kitti_poses
+from rangeseg.drive.labelled_points import WHOLE, classes_of, is_return
 from rangeseg.drive.layouts import Drive, open_drive
-from rangeseg.drive.propagate import Task, read_rests
+from rangeseg.drive.propagate import Task, read_evidence
 from rangeseg.drive.registration import register
 from rangeseg.drive.tally import Tally, tally
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.drive.witnesses import WHOLE, classes_of, is_return
 from rangeseg.types import IGNORE
 
 LOOKED_AT = 5
@@ -133,7 +133,7 @@ def find_poses(drive: Drive, by: str | None, watch: Watch = lambda items, word, 
 def count(task: Task, number: int) -> Tally:
     """Count the carried labels of a scan; points that its own labels were carried from are left out."""
     stop, label_map, places = task.drive.stops[number], task.drive.label_map, task.poses.positions
-    rests, truth = read_rests(task.rests_file(number)), task.drive.labels_of(stop)
+    rests, truth = read_evidence(task.evidence_file(number)), task.drive.labels_of(stop)
     label = label_map.to_train(task.drive.read_raw(task.label_file(number), stop.file) & 0xFFFF)
     away = np.linalg.norm(places[number + rests["scans"].astype(np.int64)] - places[number], axis=1)
     known = None if truth is None or truth.shape != label.shape else label_map.to_train(truth & 0xFFFF)

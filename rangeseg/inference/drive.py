@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rangeseg.drive.labelled_points import moved
 from rangeseg.drive.layouts import Drive
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.drive.witnesses import moved
 from rangeseg.inference.segmenter import Labels, Segmenter
 from rangeseg.kernels.neighbours import nearest, sort_into_voxels
 from rangeseg.parallel import in_order
@@ -55,16 +55,16 @@ class Answered:
         return np.ascontiguousarray(self.image.scan.xyz[self.image.point_index.ravel()[self.pixels]], np.float32)
 
     @cached_property
-    def chart(self) -> tuple[NDArray[np.intp], tuple]:
+    def point_map(self) -> tuple[NDArray[np.intp], tuple]:
         """(M,) order of the points by voxel, and what `nearest` takes."""
         order, keys, start = sort_into_voxels(self.xyz, self.edge_m, BITS)
         return order, (self.xyz[order], np.zeros(len(order), np.int32), keys, start, self.edge_m, BITS)
 
     def nearest(self, xyz: NDArray[np.float32], limit_m: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Of points in this sensor's frame: which have a visible point of this scan near, and which one that is."""
-        order, chart = self.chart
+        order, point_map = self.point_map
         distance, index = np.empty((len(xyz), 1), np.float32), np.empty((len(xyz), 1), np.int32)
-        nearest(xyz, np.full(len(xyz), limit_m, np.float32), chart, np.ones(1, np.bool_), (distance, index))
+        nearest(xyz, np.full(len(xyz), limit_m, np.float32), point_map, np.ones(1, np.bool_), (distance, index))
         near = index[:, 0] >= 0
         return near, order[index[near, 0]]
 

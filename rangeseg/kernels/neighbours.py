@@ -61,17 +61,17 @@ def sort_into_voxels(xyz: NDArray, edge: float, bits: int) -> tuple[NDArray, NDA
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nearest(points: NDArray, limit: NDArray, chart: tuple, allowed: NDArray, out: tuple[NDArray, NDArray]) -> None:
+def nearest(points: NDArray, limit: NDArray, point_map: tuple, allowed: NDArray, out: tuple[NDArray, NDArray]) -> None:
     """The K nearest points of the map within each point's limit, nearest first.
 
     Args:
         points: (N, 3) float32; not finite: no neighbours.
         limit: (N,) float32 metres; a neighbour is nearer than this.
-        chart: (M, 3) xyz and (M,) source, both in the order of `sort_into_voxels`; its keys and starts; edge; bits.
+        point_map: (M, 3) xyz and (M,) source, both in the order of `sort_into_voxels`; its keys and starts; edge; bits.
         allowed: (S,) bool, which sources count.
-        out: (N, K) float32 distances, (N, K) int32 places in the chart, -1 where there are fewer.
+        out: (N, K) float32 distances, (N, K) int32 places in the point_map, -1 where there are fewer.
     """
-    edge, wanted = chart[4], out[0].shape[1]
+    edge, wanted = point_map[4], out[0].shape[1]
     distance, index = out
     for n in range(len(points)):
         x, y, z = points[n, 0], points[n, 1], points[n, 2]
@@ -84,7 +84,7 @@ def nearest(points: NDArray, limit: NDArray, chart: tuple, allowed: NDArray, out
         dx, dy, dz = x - i * edge, y - j * edge, z - k * edge
         inner = min(min(dx, edge - dx), min(min(dy, edge - dy), min(dz, edge - dz)))
         if n:  # points follow each other as the sensor sees them: the last one's neighbours leave little to look at
-            _start_with(points[n], index[n - 1], chart, best, found)
+            _start_with(points[n], index[n - 1], point_map, best, found)
         worst, ring = best[wanted - 1], 0
         while ring == 0 or (inner + (ring - 1) * edge) ** 2 < worst:
             for a in range(-ring, ring + 1):
@@ -100,16 +100,16 @@ def nearest(points: NDArray, limit: NDArray, chart: tuple, allowed: NDArray, out
                         if gap_xy + _gap(dz, c, edge) >= worst:
                             continue
                         key = _key(i + a, j + b, k + c)
-                        worst = _look_into(points[n], key, chart, allowed, best, found)
+                        worst = _look_into(points[n], key, point_map, allowed, best, found)
             ring += 1
         for place in range(wanted):
             best[place] = math.sqrt(best[place])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _look_into(point: NDArray, key: int, chart: tuple, allowed: NDArray, best: NDArray, found: NDArray) -> float:
+def _look_into(point: NDArray, key: int, point_map: tuple, allowed: NDArray, best: NDArray, found: NDArray) -> float:
     """Add the points of a voxel to the list of the nearest; the square of the distance that another must beat."""
-    xyz, source, keys, start, _, bits = chart
+    xyz, source, keys, start, _, bits = point_map
     bucket, last = _bucket(key, 64 - bits), len(best) - 1
     for m in range(start[bucket], start[bucket + 1]):
         if keys[m] == key and allowed[source[m]]:
@@ -121,8 +121,8 @@ def _look_into(point: NDArray, key: int, chart: tuple, allowed: NDArray, best: N
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _start_with(point: NDArray, known: NDArray, chart: tuple, best: NDArray, found: NDArray) -> None:
-    xyz, last = chart[0], len(best) - 1
+def _start_with(point: NDArray, known: NDArray, point_map: tuple, best: NDArray, found: NDArray) -> None:
+    xyz, last = point_map[0], len(best) - 1
     for m in known:
         if m >= 0:
             u, v, w = xyz[m, 0] - point[0], xyz[m, 1] - point[1], xyz[m, 2] - point[2]
@@ -155,20 +155,20 @@ def _insert(best: NDArray, found: NDArray, square: float, m: int) -> None:
 
 @njit(cache=True, nogil=True)
 def vote(
-    index: NDArray, distance: NDArray, chart: tuple[NDArray, NDArray], through: NDArray, rule: tuple, out: tuple
+    index: NDArray, distance: NDArray, point_map: tuple[NDArray, NDArray], through: NDArray, rule: tuple, out: tuple
 ) -> None:
     """Count the neighbours' votes.
 
     Args:
-        index: (N, K) places in the chart, nearest first, -1 where there is none.
+        index: (N, K) places in the point_map, nearest first, -1 where there is none.
         distance: (N, K) metres.
-        chart: (M,) uint8 class and (M,) source of the map's points.
+        point_map: (M,) uint8 class and (M,) source of the map's points.
         through: (N, K) bool, which of them do not count.
         rule: how many neighbours are needed; the least share of them that must agree; classes below this number count.
         out: (N,) uint8 class, 255 where there is none; (N,) float32 metres to the nearest that agrees, nan; (N,) uint8
             neighbours; (N,) float32 share that agrees; (N,) int32 source of the nearest that agrees, -1.
     """
-    classes, source = chart
+    classes, source = point_map
     least, share, known = rule
     label, metres, neighbours, agreement, origin = out
     votes = np.zeros(256, np.int64)

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 @njit(cache=True, nogil=True)
 def seen_through(
-    points: NDArray, index: NDArray, source: NDArray, eyes: tuple[NDArray, NDArray, NDArray], margin: tuple
+    points: NDArray, index: NDArray, source: NDArray, depth_images: tuple[NDArray, NDArray, NDArray], margin: tuple
 ) -> NDArray:
     """Which neighbours come from a scan that saw through the point: around it, all beams went on farther.
 
     Args:
         points: (N, 3) float32 in the map's frame.
-        index: (N, K) places in the chart, -1 where there is none.
+        index: (N, K) places in the point_map, -1 where there is none.
         source: (M,) of the map's points.
-        eyes: of the sources, (S, 4, 4) map's frame -> sensor, (S, H, W) `depth_image` and (S, 3) its view:
+        depth_images: of the sources, (S, 4, 4) map's frame -> sensor, (S, H, W) `depth_image` and (S, 3) its view:
             inclination of the lower edge and height, radians, and how many rows are used.
         margin: metres, and share of the range, by which beams must have gone farther.
 
@@ -36,14 +36,14 @@ def seen_through(
             if index[n, place] >= 0:
                 scan = source[index[n, place]]
                 if scan != last:
-                    last, verdict = scan, _sees_beyond(points[n], scan, eyes, margin)
+                    last, verdict = scan, _sees_beyond(points[n], scan, depth_images, margin)
                 through[n, place] = verdict
     return through
 
 
 @njit(cache=True, nogil=True)
-def _sees_beyond(point: NDArray, scan: int, eyes: tuple, margin: tuple) -> bool:
-    poses, images, views = eyes
+def _sees_beyond(point: NDArray, scan: int, depth_images: tuple, margin: tuple) -> bool:
+    poses, images, views = depth_images
     pose, image = poses[scan], images[scan]
     down, span, height = views[scan, 0], views[scan, 1], int(views[scan, 2])
     x = pose[0, 0] * point[0] + pose[0, 1] * point[1] + pose[0, 2] * point[2] + pose[0, 3]
@@ -110,7 +110,7 @@ def _least_around(near: NDArray) -> NDArray:
 
 @njit(cache=True, nogil=True)
 def one_per_place(xyz: NDArray, label: NDArray, order: NDArray, radius: float, metres: float) -> NDArray:
-    """Which of some labelled points are witnesses of their own: of one class at one place, the first in `order`.
+    """Which of some labelled points are labelled points of their own: of one class at one place, the first in `order`.
 
     Args:
         xyz: (M, 3) float32 in the sensor's frame, none at the origin.

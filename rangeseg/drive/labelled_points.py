@@ -1,6 +1,6 @@
 """What labelled scans say about places, and the map of it that other scans ask.
 
-Shapes: N points of a scan, M witnesses, S labelled scans, K classes; H, W rows and columns of what a scan saw.
+Shapes: N points of a scan, M labelled points, S labelled scans, K classes; H, W rows and columns of what a scan saw.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
 NO_CLASS = IGNORE - 1
-"""The class of a witness for what has none: what moves, or is labelled as something outside the classes."""
+"""The class of a labelled point for what has none: what moves, or is labelled as something outside the classes."""
 
 DEPTH = (64, 1024)
 """Rows and columns of what a scan saw; scans of few beams use fewer rows."""
@@ -31,7 +31,7 @@ WHOLE = 0.5
 
 
 @dataclass(frozen=True)
-class Witnesses:
+class LabelledPoints:
     """What one labelled scan says, in its sensor's frame.
 
     Args:
@@ -49,10 +49,10 @@ class Witnesses:
     share: float
 
 
-def witnesses_of(
+def labelled_points_of(
     scan: Scan, raw: Raw, label_map: LabelMap, *, never: Sequence[int] = (), place: tuple[float, float]
-) -> Witnesses:
-    """The witnesses of a labelled scan.
+) -> LabelledPoints:
+    """The labelled points of a labelled scan.
 
     Args:
         scan: N points.
@@ -75,7 +75,7 @@ def witnesses_of(
     rows = int(np.clip(np.count_nonzero(returns) / PER_ROW, 8, DEPTH[0]))
     depth = np.zeros(DEPTH, np.float32)
     depth[:rows], down, span = depth_image(np.ascontiguousarray(scan.xyz[returns]), (rows, DEPTH[1]))
-    return Witnesses(np.ascontiguousarray(xyz), kept, depth, (down, span, rows), share)
+    return LabelledPoints(np.ascontiguousarray(xyz), kept, depth, (down, span, rows), share)
 
 
 def classes_of(raw: Raw, label_map: LabelMap, never: Sequence[int] = ()) -> NDArray[np.uint8]:
@@ -93,16 +93,16 @@ def is_return(scan: Scan) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """The witnesses of some labelled scans in one frame, sorted into voxels.
+class PointMap:
+    """The labelled points of some labelled scans in one frame, sorted into voxels.
 
     Args:
-        frame: (4, 4) the chart's frame -> world.
+        frame: (4, 4) the point_map's frame -> world.
         scans: numbers of the S scans in the drive.
-        label: (M,) uint8 of the witnesses, in the order of their voxels.
+        label: (M,) uint8 of the labelled points, in the order of their voxels.
         source: (M,) int32, which of the S scans.
         search: what `kernels.neighbours.nearest` takes.
-        eyes: what `kernels.visibility.seen_through` takes.
+        depth_images: what `kernels.visibility.seen_through` takes.
     """
 
     frame: NDArray[np.float64]
@@ -110,10 +110,10 @@ class Chart:
     label: NDArray[np.uint8]
     source: NDArray[np.int32]
     search: tuple
-    eyes: tuple[NDArray, NDArray, NDArray]
+    depth_images: tuple[NDArray, NDArray, NDArray]
 
     def moved(self, xyz: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(N, 3) in a sensor's frame -> in the chart's.
+        """(N, 3) in a sensor's frame -> in the point_map's.
 
         Args:
             xyz: in the sensor's frame.
@@ -122,13 +122,13 @@ class Chart:
         return moved(xyz, np.linalg.inv(self.frame) @ pose)
 
 
-def make_chart(
-    parts: dict[int, Witnesses], poses: NDArray[np.float64], frame: NDArray[np.float64], edge_m: float
-) -> Chart:
-    """Put the witnesses of some scans into one frame.
+def make_point_map(
+    parts: dict[int, LabelledPoints], poses: NDArray[np.float64], frame: NDArray[np.float64], edge_m: float
+) -> PointMap:
+    """Put the labelled points of some scans into one frame.
 
     Args:
-        parts: number of a scan in the drive -> its witnesses.
+        parts: number of a scan in the drive -> its labelled points.
         poses: (N, 4, 4) of the drive's scans.
         frame: (4, 4) a frame near them -> world: small coordinates keep float32 exact to a tenth of a millimetre.
         edge_m: of a voxel.
@@ -141,8 +141,12 @@ def make_chart(
     label = np.concatenate([one.label for one in parts.values()])[order]
     source = source[order]
     sensors = np.array([np.linalg.inv(poses[scan]) @ frame for scan in scans])
-    eyes = (sensors, np.stack([one.depth for one in parts.values()]), np.array([one.view for one in parts.values()]))
-    return Chart(frame, scans, label, source, (xyz[order], source, keys, start, edge_m, bits), eyes)
+    depth_images = (
+        sensors,
+        np.stack([one.depth for one in parts.values()]),
+        np.array([one.view for one in parts.values()]),
+    )
+    return PointMap(frame, scans, label, source, (xyz[order], source, keys, start, edge_m, bits), depth_images)
 
 
 def moved(xyz: NDArray[np.float32], motion: NDArray[np.float64]) -> NDArray[np.float32]:
