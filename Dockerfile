@@ -6,7 +6,7 @@ FROM python:3.12-slim-bookworm
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=export,bags,las,int8,ros2
 
-WORKDIR /opt/rangeseg
+WORKDIR /app
 COPY constraints.txt ./
 RUN pip install --no-cache-dir -c constraints.txt --index-url "${TORCH_INDEX}" torch
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./

@@ -36,7 +36,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "\n"
     )
     if not any(files):
-        pytest.skip("this is no git checkout")
+        pytest.skip(reason="the repository is not a git checkout, so its files cannot be listed")
     for name in filter(None, files):
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

@@ -121,8 +121,11 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
         if section["name"] in RENAMED_PERTURBATIONS:
             old = section["name"]
             raise ConfigError(f"perturbation.name: {old} was renamed to {RENAMED_PERTURBATIONS[old]} in version 0.2.")
-    if "trunk" in config.network and ":" not in str(config.network.get("name")):
-        raise ConfigError(_unknown_key("network.trunk"))
+    for old in RENAMED:
+        above, _, key = old.rpartition(".")
+        section = getattr(config, above) if above else None
+        if isinstance(section, dict) and key in section and ":" not in str(section.get("name")):
+            raise ConfigError(_unknown_key(old))  # keys of components are not in the schema
     check(config)
     return config
 
