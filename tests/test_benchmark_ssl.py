@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
-from rangeseg.apps.benchmark_ssl import METHODS, SEEDS, cells, table, write_results
+from rangeseg.apps.benchmark_ssl import (
+    METHODS,
+    SEEDS,
+    cells,
+    collect,
+    parse_cells,
+    shared_settings,
+    table,
+    write_pages,
+)
 from rangeseg.apps.split import draw_nested_lists
+from rangeseg.apps.ssl_results import Results, read_results
 from rangeseg.apps.ssl_streets import (
     RECORD,
     SHARES,
@@ -19,12 +31,11 @@ from rangeseg.apps.ssl_streets import (
     Streets,
     count,
     digests,
-    list_of,
     make_streets,
     verdict,
 )  # fmt: skip
 from rangeseg.cli import main
-from rangeseg.config import read_config
+from rangeseg.config import read_config, write_config
 from rangeseg.data.synthesise import write_scan
 from rangeseg.engine.experiment import Experiment
 from rangeseg.resources import resource
@@ -63,30 +74,122 @@ def test_every_method_builds_on_the_same_data_network_and_schedule(method: str) 
     assert (config.consistency.weight == 0) == (method == "supervised")
 
 
-def fake_run(out: Path, method: str, share: str, seed: int, score: float) -> None:
+def fake_run(out: Path, method: str, share: str, seed: int, score: float, *keys: str) -> None:
     job = cells([method], [share], [seed])[0].job(out, out)
     job.folder.mkdir(parents=True)
-    job.report.write_text(json.dumps({"mean_iou": score}))
+    job.report.write_text(json.dumps({"mean_iou": score, "accuracy": 0.5, "iou": {"car": 0.2, "person": None}}))
+    (job.folder / "config.yaml").write_text(write_config(read_config(str(job.config), [*job.overrides, *keys])))
     lines = [f"{step},mean_iou,{score * step / 100}" for step in (50, 100)]
     (job.folder / "metrics.csv").write_text("\n".join(["step,name,value", *lines]) + "\n")
 
 
-def test_the_table_has_mean_and_sample_spread_of_all_that_is_done(tmp_path: Path) -> None:
-    for share in SHARES:
-        list_of(tmp_path, share).write_text("00/000000\n" * 12)
+def nothing(*keys: str) -> Results:
+    return Results(1, shared_settings(keys))
+
+
+def test_the_table_has_mean_and_sample_spread_of_all_that_is_done_and_names_what_is_missing(tmp_path: Path) -> None:
     scores = {0: 0.31, 1: 0.35, 7: 0.36}
     for seed, score in scores.items():
         fake_run(tmp_path, "cutmix", "1%", seed, score)
     fake_run(tmp_path, "supervised", "10%", 0, 0.401)
+    fake_run(tmp_path, "lasermix_loop", "20%", 0, 0.222)
     (tmp_path / "cutmix_1pct_seed9").mkdir()  # not done
-    made = table(tmp_path, tmp_path)
+    results = collect(tmp_path, tmp_path / "r" / "results.json", nothing())
+    assert results == read_results(tmp_path / "r" / "results.json")
+    made = table(results)
     values = 100 * np.array([*scores.values()])
-    assert f"| cutmix (`cutmix`) | {values.mean():.1f} ± {values.std(ddof=1):.1f} (3) |  |  |  |" in made
-    assert "| supervised (`supervised`) |  | 40.1 |  |  |" in made
-    assert "mean_teacher" not in made
+    spread = f"{values.mean():.1f} ± {values.std(ddof=1):.1f} (3)"
+    assert f"| cutmix (`cutmix`) | {spread} | missing | missing | missing |" in made
+    assert "| supervised (`supervised`) | missing | 40.1 (1 of 3) | missing | missing |" in made
+    assert "| lasermix_loop (`lasermix_loop`) | missing | missing | 22.2 | missing |" in made
     assert "1%: 12 scans" in made
-    names = [path.name for path in write_results(tmp_path, tmp_path)]
-    assert names == ["table.md", "curves_1pct.png", "curves_10pct.png"]
+    missing = parse_cells([made.split("--cells ")[1].split("`")[0]])
+    assert {cell.key for cell in missing} == {cell.key for cell in cells()} - set(results.cells)
+    assert len(missing) == len(cells()) - 4
+    names = [path.name for path in write_pages(results, tmp_path)]
+    assert names == ["table.md", "curves_1pct.png", "curves_10pct.png", "curves_20pct.png"]
+
+
+def test_the_curves_say_which_methods_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    text = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda draw, at, words, *more, **how: written.append(words) or text(draw, at, words, *more, **how),
+    )
+    fake_run(tmp_path, "cutmix", "1%", 0, 0.3)
+    write_pages(collect(tmp_path, tmp_path / "results.json", nothing()), tmp_path)
+    assert "cutmix" in written
+    assert {f"{method}: missing" for method in METHODS} - set(written) == {"cutmix: missing"}
+
+
+def test_cells_are_chosen_by_their_keys() -> None:
+    chosen = parse_cells(["supervised:1:0,cutmix:10%:2", "cutmix:1:5", "supervised:1:0"])
+    assert [cell.key for cell in chosen] == ["supervised:1:0", "cutmix:10:2", "cutmix:1:5"]
+    for word, message in (("cutmix:1", "METHOD:SHARE:SEED"), ("cutmic:1:0", "'cutmix'"), ("cutmix:2:0", "share"),
+                          ("cutmix:1:x", "METHOD:SHARE:SEED"), ("a:1:0:0", "METHOD:SHARE:SEED")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            parse_cells([word])
+
+
+def test_machines_add_their_cells_to_one_file_and_none_is_lost_or_changed(tmp_path: Path) -> None:
+    first, second, path = tmp_path / "a", tmp_path / "b", tmp_path / "cells.json"
+    fake_run(first, "cutmix", "1%", 0, 0.3)
+    fake_run(second, "cutmix", "1%", 0, 0.4)  # again, on another machine: the first stays
+    fake_run(second, "supervised", "50%", 0, 0.5)
+    collect(first, path, nothing())
+    collect(second, second / "results.json", nothing())
+    assert (
+        main(["benchmark-ssl", "--out", str(first), "--results", str(path), "--merge", str(second / "results.json")])
+        == 0
+    )
+    cells_now = read_results(path).cells
+    assert {key: one["mean_iou"] for key, one in cells_now.items()} == {"cutmix:1:0": 0.3, "supervised:50:0": 0.5}
+    assert cells_now["cutmix:1:0"]["curve"] == [0.15, 0.3]
+    assert cells_now["cutmix:1:0"]["steps"] == [50, 100]
+    assert "| supervised (`supervised`) | missing | missing | missing | 50.0 |" in (tmp_path / "table.md").read_text()
+
+
+def test_git_merges_the_cells_of_two_branches(tmp_path: Path) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("git is not here")
+    files = [tmp_path / name for name in ("ours", "base", "theirs")]
+    plan = [cell.key for cell in cells()]
+    for number, path in enumerate(files):
+        keys = {plan[3]} | ({plan[5 + number]} if number != 1 else set())
+        Results(1, {"optim.steps": 3}, {key: {"mean_iou": 0.1} for key in keys}).write(path, plan)
+    assert json.loads(files[0].read_text())["cells"][plan[0]] is None
+    command = ["git", "merge-file", "-p", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.returncode == 0
+    files[0].write_text(done.stdout)
+    assert set(read_results(files[0]).cells) == {plan[3], plan[5], plan[7]}
+
+
+def test_results_of_other_settings_or_streets_are_not_mixed(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    fake_run(tmp_path, "cutmix", "1%", 0, 0.3, "optim.steps=4000", "evaluation.every=500", "runtime.workers=3")
+    with pytest.raises(ValueError, match=r"cutmix_1pct_seed0: has optim.steps=4000; the others have optim.steps=2000"):
+        collect(tmp_path, path, nothing())
+    collect(tmp_path, path, nothing("optim.steps=4000"))
+    with pytest.raises(ValueError, match=r"have optim\.steps=4000"):
+        collect(tmp_path, path, nothing())
+    with pytest.raises(ValueError, match="streets of version 0"):
+        collect(tmp_path, path, Results(0, shared_settings(["optim.steps=4000"])))
+    with pytest.raises(ValueError, match="belongs to the methods"):
+        shared_settings(["consistency.weight=2"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"version": 1, "settings": {}, "cells": {"a": {}}}', "<<<<<<< ours"]
+)
+def test_a_file_that_is_no_results_is_refused_and_left(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="no results of rangeseg benchmark-ssl"):
+        collect(tmp_path, path, nothing())
+    assert path.read_text() == text
 
 
 def test_the_lists_are_nested_and_always_the_same() -> None:
@@ -136,7 +239,7 @@ def test_another_street_is_told_from_rounding(recorded: Path, tmp_path: Path) ->
 def test_a_cell_from_nothing_and_again_from_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("open3d", reason="streets are cast with Open3D (extra view)")
     out = tmp_path / "ssl"
-    words = ["benchmark-ssl", "--tiny", "--out", str(out), "--only", "recipe", "--labelled", "50%", "--seed", "0"]
+    words = ["benchmark-ssl", "--tiny", "--out", str(out), "--cells", "recipe:50:0"]
     words += ["optim.steps=2", "data.projection.width=128", "network.widths=[8,8]", "network.blocks=[1,1]"]
     words += ["evaluation.every=1", "runtime.accelerator=cpu"]
     assert main(words) == 0
@@ -151,5 +254,10 @@ def test_a_cell_from_nothing_and_again_from_what_is_there(tmp_path: Path, capsys
     assert main(words) == 0
     assert before == (report.stat().st_mtime_ns, scan.stat().st_mtime_ns)
     assert (out / "curves_50pct.png").is_file()
+    shutil.rmtree(out / "recipe_50pct_seed0")  # as on another machine, which has the results alone
+    assert main(words) == 0
+    assert not report.exists()
+    assert "holds 1 cells; to train: 0" in capsys.readouterr().out
+    assert read_results(out / "results.json").cells["recipe:50:0"]["steps"] == [1, 2]
     with pytest.raises(ValueError, match="holds streets of version 0"):
         next(make_streets(replace(TINY, version=7), out / "streets"))

@@ -51,6 +51,7 @@ NOT_RUN = {
         "rangeseg train": "tests/test_cli.py trains in two processes",
         "torchrun --standalone --nproc-per-node 2 -m rangeseg.cli predict": "tests/test_submission.py does",
         "#!/bin/bash": "needs SLURM; its syntax is checked",
+        "rangeseg benchmark-ssl": "trains for an hour; tests/test_benchmark_ssl.py does at a small width",
     },
     "docs/python.md": {"# my_lightning.py": "tests/test_torch_data.py runs it"},
     "docs/networks.md": {

@@ -2,21 +2,24 @@
 
 OUT/streets/                        the data, see `ssl_streets`
 OUT/METHOD_1pct_seed0/              run folders, METHOD_1pct_seed0.log beside them
-OUT/table.md, OUT/curves_1pct.png   what is known so far
+OUT/results.json                    what is known so far, see `ssl_results`
+OUT/table.md, OUT/curves_1pct.png   made from it
 
 A cell is a method, a share of labels and a seed. Whatever is whole is used again.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
-from rangeseg.apps.repeat import Job, curves
-from rangeseg.apps.ssl_streets import SHARES, list_of
+from rangeseg.apps.repeat import Job
+from rangeseg.apps.ssl_results import SHARED, Results, numbers_of, only_one, read_results, settings_of
+from rangeseg.apps.ssl_streets import SHARES, TINY, Streets, list_of
+from rangeseg.config import config_from_yaml, read_config
 from rangeseg.files import write_atomically
 from rangeseg.registry import did_you_mean
 from rangeseg.vis.plots import Axes, plot
@@ -44,6 +47,11 @@ class Cell:
     method: str
     share: str
     seed: int
+
+    @property
+    def key(self) -> str:
+        """Its name in results: ``cutmix:1:0``."""
+        return f"{self.method}:{self.share.removesuffix('%')}:{self.seed}"
 
     def job(self, out: Path, streets: Path) -> Job:
         """The cell as a training in a process of its own.
@@ -82,64 +90,128 @@ def cells(
     return tuple(sorted(found, key=lambda cell: cell.seed))
 
 
-def table(out: Path, streets: Path) -> str:
-    """Every cell that is done, of this and of earlier calls: mIoU in %, mean and sample standard deviation over seeds.
+def parse_cells(words: Sequence[str]) -> tuple[Cell, ...]:
+    """Cells by their keys, in this order, each once.
+
+    Args:
+        words: ``METHOD:SHARE:SEED`` each, or several joined by commas: ``supervised:1:0,cutmix:1:0``.
+
+    Raises:
+        ValueError: no such cell.
+    """
+    found: dict[Cell, None] = {}
+    for word in filter(None, ",".join(words).split(",")):
+        method, share, seed = (*word.split(":"), "", "")[:3]
+        if word.count(":") != 2 or not seed.isdecimal():
+            raise ValueError(f"{word!r} is no cell. Write METHOD:SHARE:SEED, for example cutmix:1:0.")
+        found |= dict.fromkeys(cells([method], [f"{share.removesuffix('%')}%"], [int(seed)]))
+    return tuple(found)
+
+
+def shared_settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """What every cell of a call has in common.
+
+    Args:
+        overrides: `key.path=value` for every cell.
+
+    Raises:
+        ValueError: they change what the methods differ in.
+    """
+    for word in overrides:
+        if word.split(".")[0] not in (*SHARED, "runtime"):
+            raise ValueError(
+                f"{word}: this belongs to the methods, which the benchmark compares as they are shipped. Keys of "
+                f"{', '.join(SHARED)} and runtime may change."
+            )
+    return settings_of(read_config("benchmark_ssl", [*overrides, "data.root=STREETS"]))
+
+
+def collect(out: Path, path: Path, fresh: Results) -> Results:
+    """Add the finished cells below a folder to the file of results.
 
     Args:
         out: the folder of the run folders.
-        streets: of the data.
+        path: of the file; made if absent.
+        fresh: nothing yet, or results from elsewhere.
+
+    Returns:
+        Everything that is known.
+
+    Raises:
+        ValueError: results or a run are of other streets or settings.
+    """
+    with only_one(path):
+        known = read_results(path) if path.is_file() else Results(fresh.version, fresh.settings)
+        known.add(fresh, path)
+        for folder in sorted(out.glob("*pct_seed*")):
+            method, _, share = folder.name.rpartition("pct_seed")[0].rpartition("_")
+            key = f"{method}:{share}:{folder.name.rpartition('seed')[2]}"
+            if method in METHODS and key not in known.cells and (folder / "evaluation.json").is_file():
+                config = config_from_yaml((folder / "config.yaml").read_text(), source=str(folder / "config.yaml"))
+                known.check(fresh.version, settings_of(config), folder)
+                known.cells[key] = numbers_of(folder) | {"precision": config.runtime.precision}
+        known.write(path, [cell.key for cell in cells()])
+    return known
+
+
+def table(results: Results) -> str:
+    """mIoU in %, mean and sample standard deviation over seeds; missing cells are named.
+
+    Args:
+        results: of every cell that is known.
     """
     lines = [f"| method | {' | '.join(SHARES)} |", "| --- |" + " ---: |" * len(SHARES)]
     for method in METHODS:
-        row = [_entry(_scores(out, method, share)) for share in SHARES]
-        if any(row):
-            lines.append(f"| {method} (`{METHODS[method]}`) | {' | '.join(row)} |")
-    counts = ", ".join(f"{share}: {_lines(list_of(streets, share))} scans" for share in SHARES)
-    foot = f"mIoU % on the points of unseen streets, mean ± sample standard deviation over seeds. Labelled {counts}."
-    return "\n".join([*lines, "", foot]) + "\n"
+        row = [_entry([100 * one["mean_iou"] for one in _cells(results, method, share)], share) for share in SHARES]
+        lines.append(f"| {method} (`{METHODS[method]}`) | {' | '.join(row)} |")
+    streets = TINY if results.version == TINY.version else Streets()
+    train = len(streets.sequences) * streets.streets * streets.scans
+    counts = ", ".join(f"{share}: {round(part * train)} scans" for share, part in SHARES.items())
+    foot = [f"mIoU % on the points of unseen streets, mean ± sample standard deviation over seeds. Labelled {counts}."]
+    if missing := [cell.key for cell in cells() if cell.key not in results.cells]:
+        foot += ["", f"Missing: `--cells {','.join(missing)}`"]
+    return "\n".join([*lines, "", *foot]) + "\n"
 
 
-def write_results(out: Path, streets: Path) -> list[Path]:
-    """Write the table, and for each share the curves of all methods.
+def write_pages(results: Results, folder: Path) -> list[Path]:
+    """Write the table, and for each share with a cell the curves of all methods.
 
     Args:
-        out: the folder of the run folders.
-        streets: of the data.
+        results: of every cell that is known.
+        folder: to write to.
 
     Returns:
         The files.
     """
-    files = [out / "table.md"]
-    write_atomically(files[0], table(out, streets).encode())
+    files = [folder / "table.md"]
+    write_atomically(files[0], table(results).encode())
     for share in SHARES:
-        lines: dict[str, tuple[list[int], list[float]]] = {}
-        for method in METHODS:
-            jobs = [Cell(method, share, seed).job(out, streets) for seed in _seeds(out, method, share)]
-            if found := curves(jobs):
-                (lines[method],) = found.values()
-        if lines:
-            axes = Axes(f"{share} of the scans labelled, mean over seeds", "steps", "mIoU %", legend="bottom")
-            files.append(out / f"curves_{share.removesuffix('%')}pct.png")
+        lines = {method: _curve(_cells(results, method, share)) for method in METHODS}
+        if any(steps for steps, _ in lines.values()):
+            title = f"{share} of the scans labelled, mean over seeds"
+            axes = Axes(title, "steps", "mIoU %", legend="bottom", absent="missing")
+            files.append(folder / f"curves_{share.removesuffix('%')}pct.png")
             write_png(files[-1], plot(lines, axes))
     return files
 
 
-def _seeds(out: Path, method: str, share: str) -> list[int]:
-    pattern = f"{method}_{share.removesuffix('%')}pct_seed"
-    return sorted(int(path.name.removeprefix(pattern)) for path in out.glob(f"{pattern}*") if path.is_dir())
+def _cells(results: Results, method: str, share: str) -> list[dict[str, Any]]:
+    """Of all seeds."""
+    above = f"{method}:{share.removesuffix('%')}:"
+    return [numbers for key, numbers in results.cells.items() if key.startswith(above)]
 
 
-def _scores(out: Path, method: str, share: str) -> list[float]:
-    reports = (Cell(method, share, seed).job(out, out).report for seed in _seeds(out, method, share))
-    return [100 * json.loads(report.read_text())["mean_iou"] for report in reports if report.is_file()]
+def _curve(numbers: Sequence[dict[str, Any]]) -> tuple[list[int], list[float]]:
+    """Steps that every seed has, and the mean in %."""
+    seeds = [dict(zip(one["steps"], one["curve"], strict=True)) for one in numbers if one["steps"]]
+    steps = sorted(set.intersection(*map(set, seeds))) if seeds else []
+    return steps, [100 * mean(seed[step] for seed in seeds) for step in steps]
 
 
-def _entry(scores: Iterable[float]) -> str:
-    scores = list(scores)
-    if len(scores) < 2:
-        return "".join(f"{score:.1f}" for score in scores)
-    return f"{mean(scores):.1f} ± {stdev(scores):.1f} ({len(scores)})"
-
-
-def _lines(path: Path) -> int:
-    return len(path.read_text().split())
+def _entry(scores: Sequence[float], share: str) -> str:
+    if not scores:
+        return "missing"
+    planned = len(SEEDS[share])
+    of = f" ({len(scores)} of {planned})" if len(scores) < planned else f" ({len(scores)})" if len(scores) > 1 else ""
+    spread = f" ± {stdev(scores):.1f}" if len(scores) > 1 else ""
+    return f"{mean(scores):.1f}{spread}{of}"

@@ -3,33 +3,71 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, progress
 
+if TYPE_CHECKING:
+    from rangeseg.apps.benchmark_ssl import Cell
+    from rangeseg.apps.ssl_results import Results
+    from rangeseg.apps.ssl_streets import Streets
+
 EXAMPLES = (
     "rangeseg benchmark-ssl --out runs/ssl --jobs 2",
-    "rangeseg benchmark-ssl --out runs/ssl --only supervised cutmix --labelled 1% --seed 0",
+    "rangeseg benchmark-ssl --out runs/ssl --cells supervised:1:0,cutmix:1:0 --results results/ssl/cells.json",
 )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train semi-supervised methods on a fixed synthetic benchmark and tabulate them; what is done is used again."""
-    from rangeseg.apps.benchmark_ssl import cells, write_results
-    from rangeseg.apps.repeat import run_jobs
-    from rangeseg.apps.ssl_streets import TINY, Streets, count, make_streets, verdict
+    from rangeseg.apps.benchmark_ssl import cells, collect, parse_cells, shared_settings, write_pages
+    from rangeseg.apps.ssl_results import Results
+    from rangeseg.apps.ssl_streets import TINY, Streets
 
-    wanted = cells(arguments.only, arguments.labelled, arguments.seed)
-    streets, out = TINY if arguments.tiny else Streets(), arguments.out
-    data = arguments.data or out / "streets"
+    out, path = arguments.out, arguments.results or arguments.out / "results.json"
+    chosen = arguments.only, arguments.labelled, arguments.seed
+    if arguments.cells and any(one not in (None, []) for one in chosen):
+        raise ValueError("--cells says it all; leave out --only, --labelled and --seed.")
+    wanted = parse_cells(arguments.cells) if arguments.cells else cells(*chosen)
+    streets = TINY if arguments.tiny else Streets()
+    if arguments.merge is None:
+        known = collect(out, path, Results(streets.version, shared_settings(arguments.overrides)))
+        todo = [cell for cell in wanted if cell.key not in known.cells]
+        OUT.print(f"{path} holds {len(known.cells)} cells; to train: {len(todo)}", soft_wrap=True)
+        if todo:
+            _train(arguments, streets, todo, known, path)
+    else:
+        known = _merged(path, arguments.merge)
+    for file in write_pages(collect(out, path, known), path.parent):
+        OUT.print(file.read_text() if file.suffix == ".md" else f"curves: {file}", soft_wrap=True)
+
+
+def _train(arguments: argparse.Namespace, streets: Streets, todo: Sequence[Cell], known: Results, path: Path) -> None:
+    """The cells that no file of results has; each is added when it is through."""
+    from rangeseg.apps.benchmark_ssl import collect, write_pages
+    from rangeseg.apps.repeat import run_jobs
+    from rangeseg.apps.ssl_streets import count, make_streets, verdict
+
+    data = arguments.data or arguments.out / "streets"
     for _ in progress(make_streets(streets, data, arguments.jobs), "driving through streets", count(streets)):
         pass
     OUT.print(f"{count(streets)} scans below {data}: {verdict(streets, data)}", soft_wrap=True)
-    jobs = [cell.job(out, data) for cell in wanted]
+    jobs = [cell.job(arguments.out, data) for cell in todo]
     for _ in progress(run_jobs(jobs, arguments.overrides, parallel=arguments.jobs), "training", len(jobs)):
-        write_results(out, data)
-    for path in write_results(out, data):
-        OUT.print(path.read_text() if path.suffix == ".md" else f"curves: {path}", soft_wrap=True)
+        write_pages(collect(arguments.out, path, known), path.parent)
+
+
+def _merged(path: Path, others: Sequence[Path]) -> Results:
+    """The results and those of other files."""
+    from rangeseg.apps.ssl_results import read_results
+
+    first, *others = [*([path] if path.is_file() or not others else []), *others]
+    known = read_results(first)
+    for other in others:
+        OUT.print(f"{other}: {known.add(read_results(other), other)} further cells", soft_wrap=True)
+    return known
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +76,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="these rows; all if not given")
     parser.add_argument("--labelled", nargs="+", default=[], metavar="SHARE", help="of 1%% 10%% 20%% 50%%; all")
     parser.add_argument("--seed", type=int, nargs="+", help="three at 1%% and 10%%, one elsewhere if not given")
+    parser.add_argument(
+        "--cells", nargs="+", default=[], metavar="METHOD:SHARE:SEED", help="these alone: supervised:1:0,cutmix:1:0"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="JSON that finished cells are added to, table and curves beside it; its cells are not trained again; "
+        "OUT/results.json if not given",
+    )
+    parser.add_argument(
+        "--merge", type=Path, nargs="*", metavar="FILE", help="train nothing; add the cells of other results"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--data", type=Path, help="folder of the streets; OUT/streets if not given")
     parser.add_argument("--tiny", action="store_true", help="24 scans, to see it work; the numbers mean nothing")

@@ -41,6 +41,7 @@ class Axes:
         names: of the whole numbers on the horizontal axis, where they are no numbers; empty for numbers.
         legend: at the right, at the "top" or at the "bottom"; or at the bottom "left".
         decades: what is counted across is positive, and ten times as much is always as far.
+        absent: what the legend says of a line without values; empty: nothing, it is left out.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Axes:
     names: tuple[str, ...] = ()
     legend: Literal["top", "bottom", "left"] = "top"
     decades: bool = False
+    absent: str = ""
 
 
 Line = tuple[Sequence[float], Sequence[float]]
@@ -83,7 +85,10 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(lines)}
     for name, line in clean.items():
         canvas.line(line, colors[name])
-    canvas.legend({name: colors[name] for name in clean}, axes.legend)
+    absent = [name for name in lines if name not in clean] if axes.absent else []
+    canvas.legend(
+        {name: colors[name] for name in clean} | {f"{name}: {axes.absent}": GRID for name in absent}, axes.legend
+    )
     return np.asarray(sheet.resize(size[::-1], Image.Resampling.LANCZOS))
 
 
