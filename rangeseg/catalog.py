@@ -96,7 +96,7 @@ PERTURBATIONS = Table(
         "compose": "rangeseg.perturbations.combined:Compose",
         "one_of": "rangeseg.perturbations.combined:OneOf",
         "all_of": "rangeseg.perturbations.combined:AllOf",
-        "in_turn": "rangeseg.perturbations.combined:InTurn",
+        "sequential": "rangeseg.perturbations.combined:Sequential",
         "identity": "rangeseg.perturbations.bases:Identity",
     },
 )

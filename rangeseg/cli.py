@@ -81,15 +81,21 @@ def _resume_words(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
+RENAMED_OPTIONS = {"frames": "subset", "beside": "compare-with", "most": "max-scans"}
+"""Options of version 0.1 and their present names."""
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser that suggests the config key for an unknown option."""
+    """A parser whose error for an unknown option names the option's new name, or the config key."""
 
     def error(self, message: str) -> NoReturn:
         if unknown := re.match(r"unrecognized arguments: --([a-z_-]+)", message):
             from rangeseg.config import keys
 
             name = unknown[1].replace("-", "_")
-            if meant := [key for key in keys() if key.rpartition(".")[2] == name]:
+            if name in RENAMED_OPTIONS:
+                message = f"--{name} was renamed to --{RENAMED_OPTIONS[name]} in version 0.2"
+            elif meant := [key for key in keys() if key.rpartition(".")[2] == name]:
                 written = " or ".join(f"{key}=VALUE" for key in meant)
                 message = f"unknown option --{unknown[1]}. Write the config key as {written}"
         super().error(message)

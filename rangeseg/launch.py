@@ -12,15 +12,15 @@ class Launch:
     """A process among those that were started together.
 
     Args:
-        number: which, from 0.
-        world: how many there are.
-        local: which on its machine.
+        rank: the number of this process, from 0.
+        world_size: the number of processes.
+        local_rank: the number of this process on its machine.
         by: torchrun or srun.
     """
 
-    number: int
-    world: int
-    local: int
+    rank: int
+    world_size: int
+    local_rank: int
     by: str
 
 
@@ -43,12 +43,12 @@ def find_launch(environment: Mapping[str, str] | None = None) -> Launch | None:
             )
         return Launch(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", env["RANK"])), "torchrun")
     if int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "SLURM_PROCID" in env:
-        number = int(env["SLURM_PROCID"])
-        return Launch(number, int(env["SLURM_STEP_NUM_TASKS"]), int(env.get("SLURM_LOCALID", number)), "srun")
+        rank = int(env["SLURM_PROCID"])
+        return Launch(rank, int(env["SLURM_STEP_NUM_TASKS"]), int(env.get("SLURM_LOCALID", rank)), "srun")
     return None
 
 
-def meeting_place(environment: Mapping[str, str] | None = None) -> str:
+def init_method(environment: Mapping[str, str] | None = None) -> str:
     """Where the processes of a launch meet, as torch takes it.
 
     Args:

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 AHEAD = 2
 """Results made or in the making for each thread, so that the slowest item does not make the others wait."""
+
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""(items, word for what is done, how many) -> the same items; a progress bar moves as they are consumed."""
+
+
+def no_progress(items: Iterable[Any], word: str, total: int) -> Iterable[Any]:
+    """The items, without a progress bar.
+
+    Args:
+        items: in any number.
+        word: what is done.
+        total: how many items there are.
+    """
+    return items
 
 
 def in_order(

@@ -17,7 +17,7 @@ from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.scan_formats.arrays import read_array, read_bin, read_npy, read_npz, read_nuscenes
 from rangeseg.scan_formats.checks import records_of
-from rangeseg.scan_formats.fields import AskedFields
+from rangeseg.scan_formats.fields import FieldNames
 from rangeseg.scan_formats.las import read_las
 from rangeseg.scan_formats.pcd import read_pcd
 from rangeseg.scan_formats.ply import read_ply
@@ -26,7 +26,7 @@ from rangeseg.types import Scan
 LABEL_DTYPES = ("uint8", "uint16", "uint32", "int32", "int64")
 """Of files of bare integers, one a point."""
 
-NAMED: dict[str, Callable[[Path, AskedFields], Scan]] = {
+NAMED: dict[str, Callable[[Path, FieldNames], Scan]] = {
     ".pcd": read_pcd,
     ".ply": read_ply,
     ".npz": read_npz,
@@ -35,7 +35,7 @@ NAMED: dict[str, Callable[[Path, AskedFields], Scan]] = {
 }
 """How each format whose columns have names is read, by the file's ending."""
 
-NAMELESS: dict[str, Callable[[Path, AskedFields], Scan]] = {
+NAMELESS: dict[str, Callable[[Path, FieldNames], Scan]] = {
     ".pcd.bin": read_nuscenes,
     ".bin": read_bin,
     ".npy": read_npy,
@@ -52,7 +52,7 @@ def read_scan(
     labels: str | Path | None = None,
     label_map: LabelMap | None = None,
     label_dtype: str | None = None,
-    fields: AskedFields | None = None,
+    fields: FieldNames | None = None,
 ) -> Scan:
     """Read one scan, and its labels if requested.
 
@@ -65,7 +65,7 @@ def read_scan(
         label_map: the dataset's classes; needed with `labels`.
         label_dtype: of labels in a file that is no ``.label``, of `LABEL_DTYPES`, little-endian.
         fields: columns by name instead of the usual ones, e.g. ``{"remission": "reflectivity/255", "ring": None}``; see
-            `rangeseg.scan_formats.fields.AskedFields`.
+            `rangeseg.scan_formats.fields.FieldNames`.
 
     Returns:
         The scan. Points that are non-finite or at the origin are kept; they are no returns.

@@ -58,15 +58,15 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Place:
+class SensorPose:
     """Where the sensor was when it measured a scan.
 
     Args:
-        pose: (4, 4) the sensor's frame -> that of the sequence's first scan, metres.
+        matrix: (4, 4) the sensor's frame -> that of the sequence's first scan, metres.
         time_s: since the sequence began; None where nobody tells.
     """
 
-    pose: NDArray[np.float64]
+    matrix: NDArray[np.float64]
     time_s: float | None
 
 

@@ -13,7 +13,7 @@ from rangeseg.apps.analyse import _neighbours, patch_distance, scene_of
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.types import View
-from rangeseg.vis.plots import COLORS, Axes, decades, plot, ticks
+from rangeseg.vis.plots import COLORS, Axes, log_ticks, plot, ticks
 
 
 def test_scans_and_photographs_are_measured_by_one_command(
@@ -124,7 +124,7 @@ def test_nothing_to_draw_is_refused() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(1.7, 3.6), (0.0, 0.0), (-2.5, 7.1), (1.0, 1.31)])
 def test_decades_cover_what_there_is_and_are_few(low: float, high: float) -> None:
-    marks = decades(low, high, 8)
+    marks = log_ticks(low, high, 8)
     assert marks[0] <= low + 1e-9
     assert marks[-1] >= high - 1e-9
     assert 2 <= len(marks) <= 13

@@ -81,7 +81,7 @@ def test_the_shipped_lists_are_those_of_the_command(
     camvid_root: Path, tmp_path: Path, percent: str, count: int
 ) -> None:
     path = SHIPPED / f"train_{percent}pct_uniform.txt"
-    source = CamVid(camvid_root, "train", frames=path)
+    source = CamVid(camvid_root, "train", subset=path)
     assert len(source) == count
     assert path.read_text().startswith(f"# CamVid: {count} of 367 training photographs, labelled.\n")
     drawn = draw_nested_lists(CamVid(camvid_root, "train").names, [float(percent) / 100], 0)
@@ -94,7 +94,7 @@ def test_the_shipped_lists_are_those_of_the_command(
 def test_the_small_list_is_within_the_larger_and_shows_every_class(camvid_root: Path) -> None:
     small, large = (set(read_photo_list(SHIPPED / f"train_{share}pct_uniform.txt")) for share in ("12.5", "25"))
     assert small < large
-    source = CamVid(camvid_root, "train", frames=small)
+    source = CamVid(camvid_root, "train", subset=small)
     seen = {int(i) for index in range(len(source)) for i in np.unique(source.photo(index).label)}  # type: ignore[arg-type]
     assert seen - {IGNORE} == set(range(11))
 
@@ -109,15 +109,15 @@ def test_labels_are_read_only_where_asked(root: Path) -> None:
 
 def test_photographs_are_chosen_by_name(root: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("# two\nv_0002\n\nv_0000  # first\n")
-    assert CamVid(root, frames=tmp_path / "list.txt").names == ("v_0000", "v_0002")
-    assert CamVid(root, frames=["v_0001"]).name(0) == "v_0001"
+    assert CamVid(root, subset=tmp_path / "list.txt").names == ("v_0000", "v_0002")
+    assert CamVid(root, subset=["v_0001"]).name(0) == "v_0001"
     with pytest.raises(ValueError, match=r"1 of 2 listed photographs do not exist: v_9\. Name photographs of split"):
-        CamVid(root, frames=["v_0001", "v_9"])
+        CamVid(root, subset=["v_0001", "v_9"])
     with pytest.raises(ValueError, match="the list names no photograph"):
-        CamVid(root, frames=[])
+        CamVid(root, subset=[])
     (tmp_path / "list.txt").write_text("two words\n")
     with pytest.raises(ValueError, match=r"list\.txt, line 1: 'two words' is not a photograph"):
-        CamVid(root, frames=tmp_path / "list.txt")
+        CamVid(root, subset=tmp_path / "list.txt")
 
 
 def test_what_is_not_there_is_named(root: Path, tmp_path: Path) -> None:

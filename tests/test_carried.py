@@ -80,7 +80,7 @@ def test_one_word_makes_them_the_labels(tiny_config: Config, carried: Path) -> N
 
 
 def test_one_word_makes_them_the_teachers_answers(tiny_config: Config, carried: Path) -> None:
-    config = with_data(tiny_config, carried=str(carried), carried_as="answers")
+    config = with_data(tiny_config, carried=str(carried), carried_as="targets")
     data = TrainingData.open(Experiment(config))
     assert len(data.labelled) == 3
     views = [data.unlabelled.view(index, np.random.default_rng(0)) for index in range(3)]
@@ -95,7 +95,7 @@ def test_the_student_is_told_the_label_where_one_was_carried(tiny_config: Config
     from rangeseg.engine.trainer import Trainer
     from rangeseg.types import View
 
-    for way in ("labels", "answers"):
+    for way in ("labels", "targets"):
         config = with_data(tiny_config, carried=str(carried), carried_as=way)
         experiment = Experiment(config)
         data = TrainingData.open(experiment)
@@ -107,12 +107,12 @@ def test_the_student_is_told_the_label_where_one_was_carried(tiny_config: Config
         known = (view.label != IGNORE)[:, None].expand_as(asked)
         torch.testing.assert_close(target.target[~known], asked[~known])
         certain = torch.nn.functional.one_hot(view.label.where(known[:, 0], 0), 19).movedim(-1, 1).float()
-        assert known.any() == (way == "answers")
+        assert known.any() == (way == "targets")
         torch.testing.assert_close(target.target[known], certain[known])
 
 
 def test_labels_have_no_logits() -> None:
-    words = [{"data": {"root": "x", "carried_as": "answers"}, "consistency": {"kind": "logits_var"},
+    words = [{"data": {"root": "x", "carried_as": "targets"}, "consistency": {"kind": "logits_var"},
               "optim": {"steps": 1}, "runtime": {"out": "x"}}]  # fmt: skip
-    with pytest.raises(ConfigError, match=r"this kind needs logits .* with data\.carried_as: answers"):
+    with pytest.raises(ConfigError, match=r"this kind needs logits .* with data\.carried_as: targets"):
         config_from(words)

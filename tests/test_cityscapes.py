@@ -89,7 +89,7 @@ def test_photographs_are_those_of_the_split_in_the_order_of_their_names(tmp_path
     assert source.names == ("bonn_000000_000019", "ulm_000000_000019")
     labels = [source.photo(index).label for index in range(2)]
     assert [int(label.max()) for label in labels if label is not None] == [SKY, ROAD]
-    assert Cityscapes(root, frames=["ulm_000000_000019"]).names == ("ulm_000000_000019",)
+    assert Cityscapes(root, subset=["ulm_000000_000019"]).names == ("ulm_000000_000019",)
     assert Cityscapes(root, "test").photo(0).label is None
     assert Cityscapes.prediction_name(source.pair(0).file) == "bonn_000000_000019_pred_labelIds.png"
 

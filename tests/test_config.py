@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
 from dataclasses import fields, is_dataclass
@@ -92,7 +93,7 @@ def test_a_component_of_another_name_starts_from_its_own_defaults() -> None:
     assert config_from([below, {"perturbation": {"name": "identity"}}]).perturbation == {"name": "identity"}
 
 
-class Thing:
+class AnySample:
     def __init__(
         self, size: int, *, share: float = 0.5, pair: tuple[float, float] = (0.0, 1.0), tag: str | None = None
     ) -> None:
@@ -101,7 +102,7 @@ class Thing:
         self.size, self.share, self.pair, self.tag = size, share, pair, tag
 
 
-THINGS = {"thing": Thing}
+THINGS = {"thing": AnySample}
 
 
 def test_build_gives_context_only_where_it_is_wanted_and_not_given() -> None:
@@ -121,7 +122,7 @@ def test_build_gives_context_only_where_it_is_wanted_and_not_given() -> None:
         ({"name": "thing", "size": 1, "pair": ["a", "b"]}, r"here\.pair: expected tuple"),
         ({"name": "thing", "size": 1, "shre": 1}, r"here\.shre: unknown key\. Did you mean 'share'\?"),
         ({"name": "thing", "size": -1}, r"here: size is -1; give one >= 0"),
-        ({"name": "nowhere_at_all:Thing"}, r"cannot be imported"),
+        ({"name": "nowhere_at_all:AnySample"}, r"cannot be imported"),
         ({"name": "test_config:Nothing"}, r"cannot be imported"),
     ],
 )
@@ -132,7 +133,7 @@ def test_build_errors_name_the_path(section: dict[str, object], message: str) ->
 
 def test_a_class_of_the_users_own_is_reached_by_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    assert build({}, {"name": "test_config:Thing", "size": 2}, "here").size == 2
+    assert build({}, {"name": "test_config:AnySample", "size": 2}, "here").size == 2
 
 
 def test_defaults_are_a_valid_config_but_for_what_only_the_user_knows() -> None:
@@ -182,18 +183,22 @@ def test_a_number_out_of_its_range_is_refused(path: str) -> None:
 def test_a_key_of_version_0_1_is_refused_in_a_file_and_translated_in_a_stored_config(
     old: str, new: str, minimal: Path
 ) -> None:
-    value = {"strategy": "{name: cbst}", "optim.multipliers": "{backbone: 0.5}"}.get(old, "1")
-    with pytest.raises(ConfigError, match=f"{re.escape(old)}: was renamed to {re.escape(new)}"):
-        read_config(minimal, [f"{old}={value}"])
+    value = {"strategy": {"name": "cbst"}, "optim.multipliers": {"backbone": 0.5}}.get(old, 1)
     above, _, key = old.rpartition(".")
-    keys = {"data": "{root: x}", "optim": "{steps: 1}", "runtime": "{out: x}"}
-    section = keys.get(above, "{}")[1:-1]
-    more = {old: value} if not above else {above: f"{{{section}{', ' if section else ''}{key}: {value}}}"}
-    stored = "\n".join(f"{name}: {text}" for name, text in (keys | more).items())
+    word = json.dumps(value) if not above.endswith("_from") else json.dumps([{key: value}])
+    with pytest.raises(ConfigError, match=f"{re.escape(old)}: was renamed to {re.escape(new)}"):
+        read_config(minimal, [f"{old if word == json.dumps(value) else above}={word}"])
+    stored: dict[str, Any] = {"data": {"root": "x"}, "optim": {"steps": 1}, "runtime": {"out": "x"}}
+    section = stored
+    for part in above.split(".") if above else ():
+        section = section.setdefault(part, [{}] if part.endswith("_from") else {})
+        section = section[0] if isinstance(section, list) else section
+    section[key] = value
     if old == "supervised.far_m":
-        stored = stored.replace("far_m: 1", "far_m: 1, hardest: 0.5")
-    found: Any = config_from_yaml(stored)
+        section["hardest"] = 0.5
+    found: Any = config_from_yaml(json.dumps(stored))
     for part in new.split("."):
+        found = found[0] if isinstance(found, list) else found
         found = found[part] if isinstance(found, dict) else getattr(found, part)
     assert found in (1, {"name": "cbst"}, {"backbone": 0.5})
 

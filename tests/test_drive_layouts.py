@@ -21,11 +21,11 @@ from rangeseg.scan_io import write_labels
 def write_all(drive: Drive, out: Path, raw: list[int]) -> dict[str, np.ndarray]:
     """Random labels for each scan, in the dataset's own form; and what they are."""
     rng, written = np.random.default_rng(0), {}
-    for stop in drive.stops:
-        ids = rng.choice(raw, len(drive.read(stop.file))).astype(np.uint32)
-        drive.write_raw(out / stop.place, ids, stop.file)
-        np.testing.assert_array_equal(drive.labels_of(stop, out), ids)
-        written[stop.name] = drive.label_map.to_train(ids)
+    for entry in drive.scans:
+        ids = rng.choice(raw, len(drive.read(entry.file))).astype(np.uint32)
+        drive.write_raw(out / entry.label_path, ids, entry.file)
+        np.testing.assert_array_equal(drive.labels_of(entry, out), ids)
+        written[entry.name] = drive.label_map.to_train(ids)
     return written
 
 
@@ -50,8 +50,8 @@ def test_kitti(tiny_kitti: Path, tmp_path: Path) -> None:
 def test_a_sequence_that_lies_alone(tiny_kitti: Path, tmp_path: Path) -> None:
     home = shutil.copytree(tiny_kitti / "sequences" / "00", tmp_path / "my_drive")
     drive = open_drive(home, dataset="semantic_kitti")
-    assert drive.labels_of(drive.stops[0]) is not None
-    assert drive.stops[0].place == Path("labels", "000000.label")
+    assert drive.labels_of(drive.scans[0]) is not None
+    assert drive.scans[0].label_path == Path("labels", "000000.label")
 
 
 def test_nuscenes(tmp_path: Path) -> None:
@@ -61,21 +61,21 @@ def test_nuscenes(tmp_path: Path) -> None:
     source = NuScenes(root, "mini_train", labels=False)
     keyframes = sum(name.startswith("scene-0061") for name in source.names)
     check(CarriedLabels(source, root, tmp_path / "out"), written, keyframes)
-    labelled = [stop for stop in drive.stops if drive.labels_of(stop) is not None]
-    assert len(labelled) == keyframes < len(drive.stops)
+    labelled = [entry for entry in drive.scans if drive.labels_of(entry) is not None]
+    assert len(labelled) == keyframes < len(drive.scans)
 
 
 def test_pandaset(data_root: Path, tmp_path: Path) -> None:
     pytest.importorskip("pandas", reason="the extra pandaset is not installed")
     root = data_root / "pandaset" / "official"
     drive = open_drive(root / "001")
-    own = drive.labels_of(drive.stops[0])
+    own = drive.labels_of(drive.scans[0])
     assert own is not None
     np.testing.assert_array_equal(drive.label_map.to_train(own), PandaSet(root).scan(0).label)
     written = write_all(drive, tmp_path, [0, 7, 13])
     check(CarriedLabels(PandaSet(root, labels=False), root, tmp_path), written, 1)
     with pytest.raises(ValueError, match="5 labels for the 1"):
-        drive.write_raw(tmp_path / "x.pkl.gz", own[:5], drive.stops[0].file)
+        drive.write_raw(tmp_path / "x.pkl.gz", own[:5], drive.scans[0].file)
 
 
 def test_a_folder_of_scans(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_folder_of_scans(tmp_path: Path) -> None:
         write_labels(root / "labels" / f"{name}.label", np.full(60, 40, np.uint32))
     drive = open_drive(root / "scans")
     assert drive.names == ("a", "b")
-    assert drive.labels_of(drive.stops[1]) is not None
+    assert drive.labels_of(drive.scans[1]) is not None
     written = write_all(drive, tmp_path / "out", [0, 10, 40])
     source = ScanFolder(root, "train", classes="semantic_kitti", splits={"train": ["."]}, labels=False)
     check(CarriedLabels(source, root, tmp_path / "out"), written, 2)

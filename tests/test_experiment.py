@@ -1,6 +1,7 @@
 """An experiment makes each part of its config once, and takes only classes that declare what is asked of them."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from rangeseg.catalog import BACK_PROJECTIONS, DATASETS, NETWORKS
 from rangeseg.config import Config
 from rangeseg.data.dataset import Dataset, ScanDataset
+from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.engine import experiment, inputs
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
@@ -73,6 +75,22 @@ def test_a_class_without_its_base_is_refused(tiny_config: Config, section: str, 
     }
     with pytest.raises(ConfigError, match=rf"{section}\.name: .*{plain}.* must derive from .*{base}"):
         use[section]()
+
+
+class WithoutSubset(SemanticKitti):
+    """A dataset of version 0.1, whose list argument has the old name."""
+
+    def __init__(self, root: str, split: str = "train", *, frames: Any = None, labels: bool = True) -> None:
+        super().__init__(root, split, subset=frames, labels=labels)
+
+
+def test_a_list_is_never_ignored_by_a_dataset_that_takes_none(tiny_config: Config, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("00/000000\n")
+    tiny_config.data.dataset = {"name": f"{__name__}:WithoutSubset"}
+    made = Experiment(tiny_config)
+    assert len(made.open("train")) > 0
+    with pytest.raises(ConfigError, match=r"WithoutSubset cannot open the list .*subset \(before version 0\.2: frames"):
+        made.open("train", str(tmp_path / "list.txt"))
 
 
 @pytest.mark.parametrize("name", list(DATASETS))

@@ -164,7 +164,7 @@ def test_animations_of_a_sequence_and_of_one_scan(
 ) -> None:
     pytest.importorskip("open3d", reason="the extra view is not installed")
     root = Path(tiny_config.data.root)
-    assert main(["show", str(root), "--video", str(tmp_path / "all.gif"), "--most", "2"]) == 0
+    assert main(["show", str(root), "--video", str(tmp_path / "all.gif"), "--max-scans", "2"]) == 0
     with Image.open(tmp_path / "all.gif") as drawn:
         assert drawn.n_frames == 2
         assert np.asarray(drawn.convert("RGB")).std() > 1

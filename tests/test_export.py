@@ -102,7 +102,7 @@ def test_a_run_becomes_a_file_that_the_commands_take_like_a_run(
     (tmp_path / "config.yaml").write_text(write_config(tiny_config))
     run, file = tiny_config.runtime.out, str(tmp_path / "out" / "net.onnx")
     assert main(["train", str(tmp_path / "config.yaml")]) == 0
-    assert main(["export", run, "--out", file, "--most", "2"]) == 0
+    assert main(["export", run, "--out", file, "--max-scans", "2"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "on 2 scans logits differ by at most" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.onnx"]
@@ -200,7 +200,7 @@ def test_a_package_is_machine_code_that_labels_like_the_run(
     (tmp_path / "config.yaml").write_text(write_config(tiny_config))
     run, file = tiny_config.runtime.out, tmp_path / "net.pt2"
     assert main(["train", str(tmp_path / "config.yaml")]) == 0
-    assert main(["export", run, "--out", str(file), "--most", "2"]) == 0
+    assert main(["export", run, "--out", str(file), "--max-scans", "2"]) == 0
     assert "on 2 scans logits differ by at most" in " ".join(capsys.readouterr().out.split())
     scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
     own, other = Segmenter.load(run, device="cpu"), Segmenter.load(file, trust=True)

@@ -13,9 +13,9 @@ from PIL import Image
 from test_projection import bare, read
 from test_projections import BEAMS, COLUMNS, UNEVEN, sensor_scan
 
-from rangeseg.apps.fit_sensor import candidates, compare, labels_beside
+from rangeseg.apps.fit_sensor import candidates, compare, find_labels
 from rangeseg.cli import main
-from rangeseg.projection.fit import SensorFit, fit_sensor, keeps, split_of
+from rangeseg.projection.fit import SensorFit, fit_sensor, projection_stats, split_of
 from rangeseg.projection.fit_beams import find_peaks
 from rangeseg.projection.fit_frame import find_frame
 from rangeseg.projection.sensor import sensor_projection
@@ -35,7 +35,7 @@ def share_hidden(fitted: SensorFit, projection: str | None = None) -> float:
 
 
 def share_hidden_by(projection: object, scans: Sequence[Scan]) -> float:
-    kept = keeps(projection, scans)
+    kept = projection_stats(projection, scans)
     return kept.hidden / kept.returns
 
 
@@ -234,7 +234,9 @@ def test_the_command_writes_a_sensor_that_a_config_takes(
 ) -> None:
     scan = kitti_root / "sequences/08/velodyne/000000.bin"
     out, png = tmp_path / "mine.yaml", tmp_path / "mine.png"
-    assert main(["fit-sensor", str(scan), "--out", str(out), "--png", str(png), "--beside", "hdl64e", "hdl32e"]) == 0
+    assert (
+        main(["fit-sensor", str(scan), "--out", str(out), "--png", str(png), "--compare-with", "hdl64e", "hdl32e"]) == 0
+    )
     said = capsys.readouterr().out
     assert "64 rows" in said
     assert "unfolding" in said
@@ -250,7 +252,7 @@ def test_the_command_writes_a_sensor_that_a_config_takes(
 def test_the_ceiling_is_what_perfect_pixels_give(scans_root: Path) -> None:
     path = scans_root / "sequences/08/velodyne/000000.bin"
     scan = read(path)
-    raw = labels_beside(path, len(scan))
+    raw = find_labels(path, len(scan))
     assert raw is not None
     line = compare({"x": SphericalProjection(64, 2048, 3.0, -25.0)}, [scan], [raw])[0]
     image = SphericalProjection(64, 2048, 3.0, -25.0)(scan)
@@ -258,7 +260,7 @@ def test_the_ceiling_is_what_perfect_pixels_give(scans_root: Path) -> None:
     assert line.ceiling == pytest.approx((raw[front] == raw).mean())
     assert line.hidden == pytest.approx(image.hidden.mean())
     assert compare({"x": SphericalProjection(64, 512, 3.0, -25.0)}, [scan])[0].ceiling is None
-    assert labels_beside(path, 3) is None
+    assert find_labels(path, 3) is None
 
 
 def test_candidates_are_those_of_the_sensor_and_of_those_beside_it(rng: np.random.Generator) -> None:

@@ -22,12 +22,12 @@ from rangeseg.perturbations import (
     CutOut,
     Geometric,
     Identity,
-    InTurn,
     LaserMix,
     RangeMix,
     RangePaste,
     RangeShift,
     RangeUnion,
+    Sequential,
 )
 from rangeseg.registry import ConfigError
 from rangeseg.types import IGNORE, PseudoLabelled, View
@@ -140,9 +140,9 @@ def test_so_many_pairs_are_mixed_whole_or_not_at_all(probability: float) -> None
     assert probability == 0.4 or np.mean(mixed) == probability
 
 
-def test_in_turn_is_one_after_another_with_the_same_other_views() -> None:
+def test_sequential_is_one_after_another_with_the_same_other_views() -> None:
     parts = (RangeMix(), RangeUnion(probability=1.0), RangePaste(tails=TAILS), RangeShift(wrap=True, channels=NAMED))
-    made, a, b = asked(InTurn(parts), 7)
+    made, a, b = asked(Sequential(parts), 7)
     generator = rng(7)
     views, other = (PseudoLabelled(v.image, one_hot(v.label, CLASSES), None, v.valid) for v in (a, b))
     for part in parts:
@@ -155,10 +155,10 @@ def one_hot(label: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.nn.functional.one_hot(label, classes).movedim(-1, 1).float()
 
 
-def test_only_the_last_part_in_turn_may_double_the_views() -> None:
-    InTurn((CutMix(), LaserMix(complement=True)))
+def test_only_the_last_part_of_sequential_may_double_the_views() -> None:
+    Sequential((CutMix(), LaserMix(complement=True)))
     with pytest.raises(ValueError, match="LaserMix returns more views than it is given; put it last"):
-        InTurn((LaserMix(complement=True), CutMix()))
+        Sequential((LaserMix(complement=True), CutMix()))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_bad_settings_are_refused(make: Any, message: str) -> None:
 
 class TestLabelledMix:
     def mix(self, *parts: Any, **settings: Any) -> LabelledMix:
-        return LabelledMix(InTurn(parts), CLASSES, **settings)
+        return LabelledMix(Sequential(parts), CLASSES, **settings)
 
     def test_doing_nothing_gives_the_views_and_labels_back(self) -> None:
         view = gappy(1)
@@ -243,7 +243,7 @@ def test_words_add_up_in_their_order_and_null_takes_one_back() -> None:
     config = settings_of("range_shift+range_mix+range_paste", "supervised.mix.range_paste=null")
     made = Experiment(config).labelled_mix
     assert made is not None
-    assert isinstance(made.perturbation, InTurn)
+    assert isinstance(made.perturbation, Sequential)
     assert made.perturbation.parts == (
         RangeShift(wrap=True, channels=made.perturbation.parts[0].channels),
         RangeMix(wrap=True),

@@ -17,7 +17,7 @@ from conftest import random_scan
 from recordings import CLOUD, Cdr, cloud_message
 
 from rangeseg import Segmenter
-from rangeseg.apps.live import Counts, Newest, run_live
+from rangeseg.apps.live import Counts, LatestCloud, run_live
 from rangeseg.apps.predict_recording import Labelling
 from rangeseg.scan_formats.cdr import decode_cloud, encode_cloud
 from rangeseg.scan_formats.point_cloud2 import Layout, points_of_cloud, points_of_columns
@@ -61,7 +61,7 @@ class Line:
         time.sleep(min(wait_s, 0.01))
         return []
 
-    def going_on(self) -> bool:
+    def keep_running(self) -> bool:
         return len(self.sent) < self._answers and time.monotonic() < self._end
 
     def send(self, cloud: bytes) -> None:
@@ -116,7 +116,9 @@ def test_a_late_scan_is_dropped_and_the_newest_is_labelled(segmenter: Segmenter,
     pytest.importorskip("rosbags", reason="the extra bags is not installed")
     scans = [random_scan(rng, 700) for _ in range(4)]
     line = Line([(0, 0, [message(scan, number) for number, scan in enumerate(scans)])], answers=1)
-    counts = run_live(segmenter, line, Labelling(segmenter.label_map, class_ids="train"), going_on=line.going_on)
+    counts = run_live(
+        segmenter, line, Labelling(segmenter.label_map, class_ids="train"), keep_running=line.keep_running
+    )
     assert counts.dropped == 3
     assert len(counts.latencies_ms) == 1
     (answer,) = (Cdr(raw).cloud() for raw in line.sent)
@@ -133,7 +135,7 @@ def test_what_is_no_scan_is_counted_and_the_next_is_labelled(segmenter: Segmente
     empty = Scan(np.zeros((4, 3), np.float32), np.zeros(4, np.float32))
     good = message(scan, 1)
     line = Line([(0, 0, [b"\0\1\0\0nonsense"]), (0, 1.5, [message(empty, 2)]), (1, 0, [good])], answers=2)
-    counts = run_live(segmenter, line, Labelling(segmenter.label_map), going_on=line.going_on)
+    counts = run_live(segmenter, line, Labelling(segmenter.label_map), keep_running=line.keep_running)
     assert counts.refused == 1
     assert "The message is no PointCloud2" in counts.reason
     answers = [Cdr(raw).cloud() for raw in line.sent]
@@ -144,7 +146,7 @@ def test_what_is_no_scan_is_counted_and_the_next_is_labelled(segmenter: Segmente
 
 def test_taking_waits_for_no_longer_than_asked() -> None:
     counts = Counts()
-    newest = Newest(Line([]), counts)
+    newest = LatestCloud(Line([]), counts)
     start = time.monotonic()
     assert newest.take(0.1) is None
     assert time.monotonic() - start < 5

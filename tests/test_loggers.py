@@ -21,7 +21,7 @@ from rangeseg.registry import ConfigError
 pytestmark = pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
 
 
-class Memory:
+class RecordingLogger:
     """Keeps what it is told."""
 
     told: ClassVar[list[tuple[Any, ...]]] = []
@@ -49,9 +49,9 @@ def with_logger(config: Config, *sections: dict[str, Any]) -> Config:
 
 
 def test_a_class_of_ones_own_is_told_what_the_folder_is_told(tiny_config: Config) -> None:
-    Memory.told.clear()
-    train(with_logger(tiny_config, {"name": "test_loggers:Memory", "word": "hello"}))
-    told = Memory.told
+    RecordingLogger.told.clear()
+    train(with_logger(tiny_config, {"name": "test_loggers:RecordingLogger", "word": "hello"}))
+    told = RecordingLogger.told
     assert told[0][0] == "start"
     assert told[0][1] == Path(tiny_config.runtime.out)
     assert told[0][2]["optim.steps"] == 4
@@ -68,18 +68,18 @@ def test_a_class_of_ones_own_is_told_what_the_folder_is_told(tiny_config: Config
 
 
 def test_a_logger_that_fails_does_not_end_the_training(tiny_config: Config) -> None:
-    Memory.told.clear()
-    with pytest.warns(UserWarning, match="The logger Memory failed and is left out: the server is away"):
-        report = train(with_logger(tiny_config, {"name": "test_loggers:Memory", "fails": True}))
+    RecordingLogger.told.clear()
+    with pytest.warns(UserWarning, match="The logger RecordingLogger failed and is left out: the server is away"):
+        report = train(with_logger(tiny_config, {"name": "test_loggers:RecordingLogger", "fails": True}))
     assert report is not None
-    assert [one[0] for one in Memory.told] == ["start"]
+    assert [one[0] for one in RecordingLogger.told] == ["start"]
 
 
 def test_a_wrong_logger_is_refused_before_training(tiny_config: Config) -> None:
     with pytest.raises(ConfigError, match=r"runtime\.loggers\[0\].*Did you mean 'wandb'"):
         train(with_logger(tiny_config, {"name": "wandv"}))
     with pytest.raises(ConfigError, match=r"runtime\.loggers\[0\]\.words: unknown key"):
-        train(with_logger(tiny_config, {"name": "test_loggers:Memory", "words": "x"}))
+        train(with_logger(tiny_config, {"name": "test_loggers:RecordingLogger", "words": "x"}))
     assert not Path(tiny_config.runtime.out).exists()
 
 

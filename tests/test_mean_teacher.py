@@ -23,7 +23,7 @@ from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import in_precision, usable_precision
 from rangeseg.engine.run_logger import RunLogger, read_metrics
 from rangeseg.engine.stopping import StopRequest
-from rangeseg.engine.trainer import Batches, Evaluated, Trainer
+from rangeseg.engine.trainer import Batches, Evaluation, Trainer
 from rangeseg.engine.training import train
 from rangeseg.evaluation.evaluate import score
 from rangeseg.inference.run import Run
@@ -76,7 +76,7 @@ SECTIONS = {
     "compose": {"first": {"name": "cutmix"}, "then": [{"name": "vat"}, {"name": "geometric"}, {"name": "jitter"}]},
     "one_of": {"parts": [{"name": "cowmix"}, {"name": "lasermix", "sectors": [2, 4]}]},
     "all_of": {"parts": [{"name": "lasermix", "complement": True}, {"name": "polarmix", "copies": 3}]},
-    "in_turn": {"parts": [{"name": "cutmix"}, {"name": "range_union"}]},
+    "sequential": {"parts": [{"name": "cutmix"}, {"name": "range_union"}]},
 }
 
 
@@ -266,7 +266,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_scans(tiny_config
             yield Batch(view, (f"00/{position:06d}", "00/000009"), position), None, None
 
     with pytest.raises(NotFiniteError, match=r"Step 2: .*00/000002, 00/000009.*last\.pt"):
-        made.fit(batches(), journal, lambda: Evaluated(0.0, {}), StopRequest())
+        made.fit(batches(), journal, lambda: Evaluation(0.0, {}), StopRequest())
     journal.close()
     state = read_checkpoint(tmp_path / "run" / "last.pt")
     assert state["step"] == 2

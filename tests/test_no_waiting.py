@@ -29,7 +29,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "one_of": {"parts": [{"name": "cutmix"}, {"name": "lasermix"}]},
     "all_of": {"parts": [{"name": "cutmix", "sampler": "reference"}, {"name": "lasermix"}]},
     "polarmix": {"copies": 3},
-    "in_turn": {"parts": [{"name": "cutmix"}, {"name": "range_union"}, {"name": "range_paste"}]},
+    "sequential": {"parts": [{"name": "cutmix"}, {"name": "range_union"}, {"name": "range_paste"}]},
 }
 
 

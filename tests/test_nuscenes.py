@@ -180,12 +180,12 @@ def test_scans_are_kept_by_name_and_by_scene(tree: Path, tmp_path: Path) -> None
     source = NuScenes(tree, "train")
     (tmp_path / "list.txt").write_text(f"# two\nscene-0002\n{source.names[1]}  # the second\n")
     kept = (source.names[1], *source.names[3:])
-    assert NuScenes(tree, "train", frames=tmp_path / "list.txt").names == kept
-    assert NuScenes(tree, "train", frames=[kept[0], "scene-0002"]).names == kept
-    some = NuScenes(tree, "train", frames=["scene-0002"])
+    assert NuScenes(tree, "train", subset=tmp_path / "list.txt").names == kept
+    assert NuScenes(tree, "train", subset=[kept[0], "scene-0002"]).names == kept
+    some = NuScenes(tree, "train", subset=["scene-0002"])
     assert [some.token(index) for index in range(2)] == [source.token(3), source.token(4)]
     with pytest.raises(ValueError, match=r"1 of 2 listed scans do not exist: scene-0003\. Name scans of split train"):
-        NuScenes(tree, "train", frames=["scene-0001", "scene-0003"])
+        NuScenes(tree, "train", subset=["scene-0001", "scene-0003"])
 
 
 def test_lists_are_drawn_by_frame_and_by_scene(tree: Path, tmp_path: Path) -> None:
@@ -195,11 +195,11 @@ def test_lists_are_drawn_by_frame_and_by_scene(tree: Path, tmp_path: Path) -> No
         assert main(["split", "--out", str(tmp_path), *arguments]) == 0
         half, whole = (tmp_path / f"train_{percent}pct_{kind}.txt" for percent in (40, 100))
         assert f"of {count} training {'scans' if by == 'frame' else 'scenes'}" in half.read_text()
-        kept = NuScenes(tree, "train", frames=half).names
+        kept = NuScenes(tree, "train", subset=half).names
         assert 0 < len(kept) < len(names)
-        assert set(kept) < set(NuScenes(tree, "train", frames=whole).names) == set(names)
+        assert set(kept) < set(NuScenes(tree, "train", subset=whole).names) == set(names)
     assert main(["split", "--out", str(tmp_path), *arguments[:4], "--options", "version=v1.0-mini"]) == 0
-    assert NuScenes(tree, "mini_train", frames=tmp_path / "train_50pct_uniform.txt").split == "mini_train"
+    assert NuScenes(tree, "mini_train", subset=tmp_path / "train_50pct_uniform.txt").split == "mini_train"
 
 
 def test_the_splits_are_complete_and_apart() -> None:

@@ -33,7 +33,7 @@ def scans() -> list[Scan]:
 def file(tmp_path_factory: pytest.TempPathFactory, scans: list[Scan]) -> Path:
     path = tmp_path_factory.mktemp("openvino") / "net.xml"
     agreement = export(Run.load(device="cpu"), path, scans)
-    assert agreement.things == 4
+    assert agreement.samples == 4
     assert agreement.mean_iou is not None
     assert agreement.mean_iou[0] == pytest.approx(agreement.mean_iou[1], abs=1e-3)
     assert sorted(one.name for one in path.parent.iterdir()) == ["net.bin", "net.xml"]

@@ -45,7 +45,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "range_mix": {"probability": 1.0},
     "range_union": {"probability": 1.0},
     "range_paste": {"probability": 1.0},
-    "in_turn": {"parts": [{"name": "cutmix"}, {"name": "range_union"}, {"name": "range_shift"}]},
+    "sequential": {"parts": [{"name": "cutmix"}, {"name": "range_union"}, {"name": "range_shift"}]},
 }
 VIEWS = {"all_of": 2 * 2}
 

@@ -88,7 +88,7 @@ NESTED = {
     "compose": {"before": [{"name": "color"}], "first": {"name": "cutmix"}, "then": [{"name": "affine"}]},
     "one_of": {"parts": [{"name": "cowmix"}, {"name": "classmix"}]},
     "all_of": {"parts": [{"name": "cutmix"}, {"name": "polarmix", "copies": 2}]},
-    "in_turn": {"parts": [{"name": "cutmix"}, {"name": "range_union"}]},
+    "sequential": {"parts": [{"name": "cutmix"}, {"name": "range_union"}]},
 }
 
 

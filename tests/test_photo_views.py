@@ -15,7 +15,7 @@ from rangeseg.evaluation.backprojection import NearestPixel
 from rangeseg.evaluation.evaluate import evaluate
 from rangeseg.labels import LabelMap
 from rangeseg.photos.augment import HUNG_SCALES, PhotoAugmentation
-from rangeseg.photos.cache import Memory
+from rangeseg.photos.cache import PhotoCache
 from rangeseg.photos.padded_image import PaddedImage, PhotoPadding
 from rangeseg.photos.views import IMAGENET_MEAN, IMAGENET_STD, PhotoViews
 from rangeseg.photos.window import COLORS, Window
@@ -400,7 +400,7 @@ def test_memory_changes_no_view_and_keeps_within_its_room() -> None:
             one, other = (views.view(index, np.random.default_rng(index)) for views in (plain, remembering))
             assert torch.equal(one.image, other.image)
             assert torch.equal(one.label, other.label)
-    memory = Memory(1)
+    memory = PhotoCache(1)
     for index in [*range(60), *range(60)]:
         assert memory(index, source.photo) is source.photos[index]
     assert len(memory) == 25
@@ -408,4 +408,4 @@ def test_memory_changes_no_view_and_keeps_within_its_room() -> None:
     memory(3, lambda index: reads.append(index) or source.photo(index))  # type: ignore[func-returns-value]
     assert not reads
     with pytest.raises(ValueError, match="give 0 or more"):
-        Memory(-1)
+        PhotoCache(-1)

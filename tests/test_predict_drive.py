@@ -12,7 +12,7 @@ from rangeseg.cli import main
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.inference.drive import Answered, label_drive, pooled
+from rangeseg.inference.drive import ScanProbabilities, label_drive, pooled
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import read_labels
@@ -21,12 +21,12 @@ from rangeseg.types import Scan
 PIXELS = SphericalProjection(16, 64, 30.0, -30.0)
 
 
-def seen(rng: np.random.Generator, number: int, pose: np.ndarray, world: np.ndarray) -> Answered:
+def seen(rng: np.random.Generator, number: int, pose: np.ndarray, world: np.ndarray) -> ScanProbabilities:
     xyz = ((world - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32)
     image = PIXELS(Scan(xyz, np.zeros(len(xyz), np.float32)))
     pixels = np.flatnonzero(image.valid)
     probability = rng.dirichlet(np.ones(4), len(pixels)).astype(np.float16)
-    return Answered(number, image, pixels, probability, 0.3)
+    return ScanProbabilities(number, image, pixels, probability, 0.3)
 
 
 def test_the_mean_is_that_of_the_near(rng: np.random.Generator) -> None:
@@ -61,7 +61,7 @@ def test_the_order_and_the_window(tiny_drive: Path, monkeypatch: pytest.MonkeyPa
     alone = list(label_drive(segmenter, drive, poses, votes=0, workers=0))
     for number in range(3):
         np.testing.assert_array_equal(found[number][2], again[number][2])
-        own = segmenter(drive.read(drive.stops[number].file))
+        own = segmenter(drive.read(drive.scans[number].file))
         assert np.mean(alone[number][2] == own) > 0.999  # half precision of probabilities
     assert any((found[number][2] != alone[number][2]).any() for number in range(3))
 

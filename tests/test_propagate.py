@@ -23,10 +23,10 @@ from rangeseg.drive.labelled_points import (
 )
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.propagate import BLOCK, propagate, read_evidence
-from rangeseg.drive.request import Asked, make_task
+from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.kernels.neighbours import nearest, vote
-from rangeseg.kernels.visibility import depth_image, one_per_place
+from rangeseg.kernels.visibility import depth_image, merge_clicks
 from rangeseg.scan_io import read_labels, write_labels
 from rangeseg.types import IGNORE, Scan
 
@@ -77,8 +77,8 @@ def test_the_nearest_of_a_real_scan_are_a_kd_trees(kitti_root: Path) -> None:
     scipy = pytest.importorskip("scipy.spatial", reason="scipy is not installed")
     drive = open_drive(kitti_root / "sequences" / "00")
     poses = drive.own_poses().poses
-    first, last = (drive.read(drive.stops[i].file) for i in (0, 4))
-    parts = {0: labelled_points_of(first, drive.labels_of(drive.stops[0]), drive.label_map, place=(0, 0))}  # type: ignore[arg-type]
+    first, last = (drive.read(drive.scans[i].file) for i in (0, 4))
+    parts = {0: labelled_points_of(first, drive.labels_of(drive.scans[0]), drive.label_map, merge=(0, 0))}  # type: ignore[arg-type]
     point_map = make_point_map(parts, poses, poses[2], 0.5)
     points = point_map.moved(last.xyz, poses[4])
     distance, index = np.empty((len(points), 3), np.float32), np.empty((len(points), 3), np.int32)
@@ -98,15 +98,15 @@ def test_votes_are_counted_as_one_counts_them(rng: np.random.Generator) -> None:
            np.empty(500, np.int32))  # fmt: skip
     vote(index, distance, (classes, source), through, (2, 0.6, NO_CLASS), out)
     for n in range(500):
-        asked = [k for k in range(4) if index[n, k] >= 0 and not through[n, k]]
-        given = [int(classes[index[n, k]]) for k in asked]
+        seen = [k for k in range(4) if index[n, k] >= 0 and not through[n, k]]
+        given = [int(classes[index[n, k]]) for k in seen]
         best = max((given.count(one) for one in given), default=0)
         winner = next((one for one in given if given.count(one) == best), IGNORE)
         right = winner if len(given) >= 2 and best / len(given) >= 0.6 and winner != NO_CLASS else IGNORE
         assert out[0][n] == right
         assert out[2][n] == len(given)
         if right != IGNORE:
-            first = next(k for k in asked if classes[index[n, k]] == right)
+            first = next(k for k in seen if classes[index[n, k]] == right)
             assert out[1][n] == distance[n, first]
             assert out[4][n] == source[index[n, first]]
             assert out[3][n] == pytest.approx(best / len(given))
@@ -141,7 +141,7 @@ def test_what_was_seen_through_gets_no_label_from_there() -> None:
     labelled = Scan(seen, np.zeros(len(seen), np.float32))
     raw = np.full(len(seen), BUILDING, np.uint32)
     classes = open_classes()
-    said = labelled_points_of(labelled, raw, classes, place=(0, 0))  # type: ignore[arg-type]
+    said = labelled_points_of(labelled, raw, classes, merge=(0, 0))  # type: ignore[arg-type]
     near = (ring * np.float32(1.01)).astype(np.float32)  # as if somebody had labelled points beside all of these
     one = replace(said, xyz=near, label=np.full(len(near), 12, np.uint8))
     poses = np.tile(np.eye(4), (2, 1, 1))
@@ -166,7 +166,7 @@ def test_what_moves_and_what_has_no_class_speaks_for_nothing() -> None:
     raw = np.array([0, 1, CAR, MOVING_CAR, ROAD, 52, CAR + (7 << 16)], np.uint32)
     found = classes_of(raw, open_classes())  # type: ignore[arg-type]
     assert found.tolist() == [IGNORE, NO_CLASS, 0, NO_CLASS, 8, NO_CLASS, 0]
-    assert classes_of(raw, open_classes(), never=[8]).tolist()[4] == NO_CLASS  # type: ignore[arg-type]
+    assert classes_of(raw, open_classes(), exclude=[8]).tolist()[4] == NO_CLASS  # type: ignore[arg-type]
 
 
 def test_clicks_at_one_place_count_once(rng: np.random.Generator) -> None:
@@ -177,7 +177,7 @@ def test_clicks_at_one_place_count_once(rng: np.random.Generator) -> None:
     order = np.argsort((xyz.astype(float) ** 2).sum(1), kind="stable")
     for degrees in (0.5, 5.0, 40.0):
         metres = degrees / 10
-        kept = one_per_place(xyz, label, order, np.deg2rad(degrees), metres)
+        kept = merge_clicks(xyz, label, order, np.deg2rad(degrees), metres)
         unit = xyz / np.linalg.norm(xyz, axis=1, keepdims=True)
         expected: list[int] = []
         for m in order:
@@ -222,8 +222,8 @@ def labels_at(folder: Path, number: int) -> np.ndarray:
 
 def test_a_street_gets_its_labels(tmp_path: Path) -> None:
     home = write_street(tmp_path / "k", scans=BLOCK + 9, labelled=(0, 20))
-    task = make_task(Asked(home, tmp_path / "out", rules={"scans": 4}))
-    assert task.rules == rules_for(True, scans=4)
+    task = make_task(Request(home, tmp_path / "out", rules={"max_scans": 4}))
+    assert task.rules == rules_for(True, max_scans=4)
     reached = list(propagate(task, workers=2))
     assert sorted(reached) == [0, 1, 2, 3, 4, *range(16, 25)]
     for number in reached:
@@ -243,7 +243,7 @@ def test_threads_and_blocks_do_not_change_the_labels(tmp_path: Path, monkeypatch
     home = write_street(tmp_path / "k", scans=9, labelled=(0, 3, 8))
     for out, workers, block in (("a", 0, 16), ("b", 3, 16), ("c", 2, 2)):
         monkeypatch.setattr("rangeseg.drive.propagate.BLOCK", block)
-        list(propagate(make_task(Asked(home, tmp_path / out, rules={"metres": 5})), workers=workers))
+        list(propagate(make_task(Request(home, tmp_path / out, rules={"max_sensor_distance_m": 5})), workers=workers))
     for number in range(9):
         first = labels_at(tmp_path / "a", number)
         np.testing.assert_array_equal(first, labels_at(tmp_path / "b", number))
@@ -260,7 +260,7 @@ def test_memory_holds_only_what_is_in_reach(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("rangeseg.drive.propagate.make_point_map", watched)
     monkeypatch.setattr("rangeseg.drive.propagate.BLOCK", 4)
-    list(propagate(make_task(Asked(home, tmp_path / "out", rules={"scans": 3}))))
+    list(propagate(make_task(Request(home, tmp_path / "out", rules={"max_scans": 3}))))
     assert len(sizes) == 10
     assert max(sizes) <= (4 + 2 * 3) / 2 + 1
 
@@ -273,7 +273,7 @@ def test_own_labels_win_and_keep_their_instances(tmp_path: Path) -> None:
     raw[wrong] = ROAD + (5 << 16)
     raw[wrong[:10]] = MOVING_CAR
     write_labels(path, raw)
-    task = make_task(Asked(home, tmp_path / "out"))
+    task = make_task(Request(home, tmp_path / "out"))
     assert task.rules == CLICK_RULES
     list(propagate(task))
     written = tmp_path / "out" / "sequences" / "05" / "labels" / "000001.label"
@@ -286,26 +286,27 @@ def test_own_labels_win_and_keep_their_instances(tmp_path: Path) -> None:
 
 def test_a_stopped_run_goes_on_and_other_rules_are_refused(tmp_path: Path) -> None:
     home = write_street(tmp_path / "k", scans=4, labelled=(0,))
-    asked = Asked(home, tmp_path / "out")
-    list(propagate(make_task(asked)))
+    request = Request(home, tmp_path / "out")
+    list(propagate(make_task(request)))
     folder = tmp_path / "out" / "sequences" / "05" / "labels"
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     (folder / "000002.label").unlink()
-    assert sorted(propagate(make_task(asked))) == [0, 1, 2, 3]
+    assert sorted(propagate(make_task(request))) == [0, 1, 2, 3]
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name for name in after if after[name] != before[name]} == {"000002.label"}
-    other = Asked(home, tmp_path / "out", rules={"limit_m": 0.2})
+    other = Request(home, tmp_path / "out", rules={"max_distance_m": 0.2})
     with pytest.raises(ValueError, match="carried by other rules; give --overwrite or another --out"):
         list(propagate(make_task(other)))
     list(propagate(make_task(other), overwrite=True))
     with pytest.raises(ValueError, match="holds the labels that are carried; write to another folder"):
-        list(propagate(make_task(Asked(home, tmp_path / "k"))))
+        list(propagate(make_task(Request(home, tmp_path / "k"))))
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"neighbours": 0}, "neighbours is 0"), ({"agree": 0.4}, "agree is 0.4"), ({"limit_m": -1}, "limit_m is -1"),
-     ({"neighbours": 2, "least": 3}, "least is 3; give 1 to 2")],
+    [({"neighbours": 0}, "neighbours is 0"), ({"min_agreement": 0.4}, "min_agreement is 0.4"),
+     ({"max_distance_m": -1}, "max_distance_m is -1"),
+     ({"neighbours": 2, "min_neighbours": 3}, "min_neighbours is 3; give 1 to 2")],
 )  # fmt: skip
 def test_rules_outside_their_range(change: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -313,7 +314,9 @@ def test_rules_outside_their_range(change: dict, words: str) -> None:
 
 
 def test_the_limit_grows_with_range() -> None:
-    np.testing.assert_allclose(Rules(limit_m=0.3, growth=0.01).limits(np.array([0.0, 50.0])), [0.3, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(
+        Rules(max_distance_m=0.3, max_distance_per_m=0.01).limits(np.array([0.0, 50.0])), [0.3, 0.8], rtol=1e-6
+    )
     assert WHOLE_RULES.limits(np.array([50.0])) == np.float32(0.5)
 
 
@@ -330,7 +333,7 @@ class TestCommand:
         assert (tmp_path / "s.png").stat().st_size > 10000
         truth = open_drive(drive)
         got = labels_at_kitti(out, "00", "000004")
-        raw = truth.labels_of(truth.stops[2])
+        raw = truth.labels_of(truth.scans[2])
         assert raw is not None
         scored = (truth.label_map.to_train(raw & 0xFFFF) != IGNORE) & (got != 0)
         same = truth.label_map.to_train(raw & 0xFFFF) == truth.label_map.to_train(got)
@@ -345,7 +348,7 @@ class TestCommand:
 
         assert "has no scan 000009; name scans as 000000" in error("--labelled", "000009")
         assert "scan 000001 was named as labelled" in error("--labelled", "000000", "000001")
-        assert "--never tree: is no class; choose of car," in error("--never", "tree")
+        assert "--exclude tree: is no class; choose of car," in error("--exclude", "tree")
         assert "missing, like the labels of all 3 scans" in error("--labels", str(tmp_path / "none"))
         assert "has no poses.txt" in error("--poses", str(tmp_path))
         (home / "labels" / "000000.label").write_bytes(np.full(7, CAR, "<u4").tobytes())
@@ -359,11 +362,11 @@ def labels_at_kitti(out: Path, sequence: str, name: str) -> np.ndarray:
 def test_the_labels_do_not_depend_on_where_the_world_begins(tmp_path: Path) -> None:
     """Poses in UTM coordinates carry as those that begin at the first scan."""
     home = write_street(tmp_path / "k", scans=4, labelled=(0,))
-    list(propagate(make_task(Asked(home, tmp_path / "a"))))
+    list(propagate(make_task(Request(home, tmp_path / "a"))))
     drive = open_drive(home)
     far = turned(33, x=456_000, y=5_428_000, z=110) @ drive.own_poses().poses
     write_kitti_poses(tmp_path / "poses", Trajectory(drive.names, far))
-    list(propagate(make_task(Asked(home, tmp_path / "b", poses=tmp_path / "poses"))))
+    list(propagate(make_task(Request(home, tmp_path / "b", poses=tmp_path / "poses"))))
     for number in range(4):
         assert np.mean(labels_at(tmp_path / "a", number) == labels_at(tmp_path / "b", number)) > 0.999
 

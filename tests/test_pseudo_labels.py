@@ -87,7 +87,7 @@ def test_a_run_labels_scans_and_the_next_run_learns_from_them(
     again = {
         "data": {
             "labelled": str(tmp_path / "labelled.txt"),
-            "labelled_from": [entry | {"frames": str(out / "scans.txt")}],
+            "labelled_from": [entry | {"subset": str(out / "scans.txt")}],
         },
         "supervised": {"mix": {"range_mix": {}}},
         "runtime": {"out": str(tmp_path / "second"), "initialise_from": str(first)},

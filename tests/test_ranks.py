@@ -1,4 +1,4 @@
-"""Processes that share work: each thing once, whatever their number."""
+"""Processes that share work: each item once, whatever their number."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from rangeseg.cli import main
 from rangeseg.config import Config
 from rangeseg.engine.preconditions import check_batches, check_launch
 from rangeseg.engine.training import train
-from rangeseg.inference.distributed import Rank
-from rangeseg.launch import Launch, find_launch, meeting_place
+from rangeseg.inference.distributed import ProcessGroup
+from rangeseg.launch import Launch, find_launch, init_method
 from rangeseg.networks import create_network
 from rangeseg.registry import ConfigError
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 7])
-@pytest.mark.parametrize("things", [0, 1, 6, 23])
-def test_together_they_have_each_thing_once(world: int, things: int) -> None:
-    shares = [list(Rank(number, world).share(range(things))) for number in range(world)]
-    assert sorted(thing for share in shares for thing in share) == list(range(things))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 6, 23])
+def test_together_they_have_each_item_once(world_size: int, count: int) -> None:
+    shards = [list(ProcessGroup(rank, world_size).shard(range(count))) for rank in range(world_size)]
+    assert sorted(item for shard in shards for item in shard) == list(range(count))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    rank = Rank.join()
-    assert rank == Rank(0, 1, 0)
-    rank.wait()
-    rank.leave()
+    group = ProcessGroup.init()
+    assert group == ProcessGroup(0, 1, 0)
+    group.barrier()
+    group.close()
 
 
 def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match="RANK, MASTER_ADDR, MASTER_PORT are not set; start the command with torchrun"):
-        Rank.join()
+        ProcessGroup.init()
 
 
 def test_who_started_a_process_is_found() -> None:
@@ -54,9 +54,9 @@ def test_who_started_a_process_is_found() -> None:
     assert find_launch(srun) == Launch(2, 4, 0, "srun")
     assert find_launch({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) is None  # the batch script itself
     assert find_launch({"WORLD_SIZE": "1", "RANK": "0"}) is None
-    assert meeting_place(srun | {"SLURM_JOB_ID": "7"}) == "tcp://127.0.0.1:20007"
+    assert init_method(srun | {"SLURM_JOB_ID": "7"}) == "tcp://127.0.0.1:20007"
     with pytest.raises(ValueError, match="set MASTER_ADDR"):
-        meeting_place(srun | {"SLURM_STEP_NUM_NODES": "2"})
+        init_method(srun | {"SLURM_STEP_NUM_NODES": "2"})
 
 
 def test_another_number_of_processes_than_is_to_train_is_refused_before_anything_is_written(
@@ -133,7 +133,7 @@ def test_processes_share_an_evaluation_and_have_the_numbers_of_one(
 def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    devices = [Rank(number, 4, local=number % 4).device("auto") for number in range(4)]
+    devices = [ProcessGroup(rank, 4, local_rank=rank % 4).device("auto") for rank in range(4)]
     assert devices == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-    assert Rank(1, 4, 1).device("cpu") == "cpu"
-    assert Rank().device("auto") == "auto"
+    assert ProcessGroup(1, 4, 1).device("cpu") == "cpu"
+    assert ProcessGroup().device("auto") == "auto"

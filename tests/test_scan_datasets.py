@@ -357,7 +357,7 @@ class TestWaymo:
         assert source.scan(0).label is None
         assert source.scan(1).label is not None
         assert Waymo(root, labels=False).scan(0).label is None
-        assert len(Waymo(root, every_frame=True, frames=["seg_1/100"])) == 1
+        assert len(Waymo(root, every_frame=True, subset=["seg_1/100"])) == 1
 
     def test_what_is_wrong_is_said(self, root: Path) -> None:
         with pytest.raises(ValueError, match=r"validation.lidar_segmentation: holds no \.parquet files"):

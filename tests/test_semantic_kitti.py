@@ -77,8 +77,8 @@ def test_only_some_frames(root: Path) -> None:
     names = ("10/000001", "00/000002")
     listed = root / "list.txt"
     listed.write_text("# two scans\n\n10/000001  # one\n00/000002\n")
-    assert SemanticKitti(root, frames=listed).names == SemanticKitti(root, frames=str(listed)).names == names[::-1]
-    assert SemanticKitti(root, frames=names).names == SemanticKitti(root).select(names).names == names[::-1]
+    assert SemanticKitti(root, subset=listed).names == SemanticKitti(root, subset=str(listed)).names == names[::-1]
+    assert SemanticKitti(root, subset=names).names == SemanticKitti(root).select(names).names == names[::-1]
     assert np.array_equal(SemanticKitti(root).select(names).scan(1).xyz, SemanticKitti(root).scan(6).xyz)
     whole = SemanticKitti(root)
     whole.select(names)
@@ -87,11 +87,11 @@ def test_only_some_frames(root: Path) -> None:
 
 def test_frames_that_are_not_there(root: Path) -> None:
     with pytest.raises(ValueError, match=r"2 of 3 listed scans do not exist: 00/000009, 08/000000\. Name"):
-        SemanticKitti(root, frames=["00/000000", "08/000000", "00/000009"])
+        SemanticKitti(root, subset=["00/000000", "08/000000", "00/000009"])
     with pytest.raises(ValueError, match="the list names no scan"):
         SemanticKitti(root).select([])
     with pytest.raises(ValueError, match=r"none\.txt: cannot be read"):
-        SemanticKitti(root, frames="none.txt")
+        SemanticKitti(root, subset="none.txt")
 
 
 @pytest.mark.parametrize("line", ["00-000001", "000001", "00/000001/2", "a/b", "00/000001.bin"])

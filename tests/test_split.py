@@ -153,7 +153,7 @@ def test_by_scene_a_name_stands_for_all_scans_of_it(tmp_path: Path, kitti_root: 
     sequences = read_list(there)
     names = SemanticKitti(kitti_root, labels=False).names
     assert set(sequences) <= {"00", "01", "02", "04", "06", "07", "09"}
-    kept = SemanticKitti(kitti_root, labels=False, frames=there).names
+    kept = SemanticKitti(kitti_root, labels=False, subset=there).names
     assert kept == tuple(name for name in names if name[:2] in sequences)
     assert len(kept) == 10
 
@@ -181,7 +181,7 @@ def test_what_has_no_scenes_or_blocks(tmp_path: Path) -> None:
 
 def test_lists_of_the_scans_that_are_there(tmp_path: Path, kitti_root: Path) -> None:
     (path,) = write_lists(tmp_path, fractions=[0.2], root=kitti_root)
-    assert len(SemanticKitti(kitti_root, frames=path)) == 7
+    assert len(SemanticKitti(kitti_root, subset=path)) == 7
     assert f"--root {kitti_root}" in path.read_text()
 
 
@@ -199,7 +199,7 @@ def test_by_permutation_the_first_of_numpys_own_order_are_labelled(tmp_path: Pat
     for path, count in zip(written, (2, 5), strict=True):
         assert set(read_photo_list(path)) == {f"v_{place:04d}" for place in order[:count]}
         assert path.read_text().startswith(f"# CamVid: {count} of 7 training photographs, labelled.\n")
-        assert len(CamVid(root, frames=path)) == count
+        assert len(CamVid(root, subset=path)) == count
 
 
 @pytest.mark.parametrize(("seed", "size"), [(12345, 2975), (56789, 100)])

@@ -92,6 +92,9 @@ def test_a_key_written_as_an_option_is_told_how(capsys: pytest.CaptureFixture[st
     assert "unknown option --steps. Write the config key as optim.steps=VALUE" in refused(
         ["train", "x.yaml", "--steps", "3"], capsys
     )
+    for command, old, new in (("stats", "frames", "subset"), ("fit-sensor", "beside", "compare-with")):
+        words = [command, "x", f"--{old}", "y", "--out", "z"]
+        assert f"--{old} was renamed to --{new} in version 0.2" in refused(words, capsys)
     assert "unrecognized arguments: --stepz" in refused(["train", "x.yaml", "--stepz", "3"], capsys)
 
 

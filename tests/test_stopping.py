@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rangeseg import ConfigError, read_config, train
-from rangeseg.apps.repeat import Children
+from rangeseg.apps.repeat import ChildProcesses
 from rangeseg.cli import main, parse
 from rangeseg.config import Config, config_from_yaml, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
@@ -156,12 +156,12 @@ def test_signals_reach_the_trainings_of_repeat(number: signal.Signals, tmp_path:
     codes: list[int] = []
     got, ready = tmp_path / "got", tmp_path / "ready"
 
-    def work(children: Children) -> None:
+    def work(children: ChildProcesses) -> None:
         with (tmp_path / "log").open("w") as log:
             codes.append(children.run([sys.executable, "-c", CHILD, str(got), str(ready)], log))
             codes.append(children.run([sys.executable, "-c", "raise SystemExit(7)"], log))
 
-    children = Children()
+    children = ChildProcesses()
     with pytest.raises(Stopped) as stopped, children:  # noqa: PT012
         thread = threading.Thread(target=work, args=(children,))
         thread.start()

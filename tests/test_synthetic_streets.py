@@ -173,13 +173,13 @@ def test_it_is_a_dataset_of_a_config(tiny_config: Config) -> None:
 
 
 def test_lists_and_hidden_labels() -> None:
-    some = streets(frames=["00/000002", "00/000000"], labels=False)
+    some = streets(subset=["00/000002", "00/000000"], labels=False)
     assert some.names == ("00/000000", "00/000002")
     assert some.scan(1).label is None
     with pytest.raises(ValueError, match="rangeseg synthesise"):
         some.scan_path(0)
     with pytest.raises(ValueError, match="00/000007"):
-        streets(frames=["00/000007"])
+        streets(subset=["00/000007"])
 
 
 def test_the_disk_holds_what_the_dataset_gives(tmp_path: Path) -> None:

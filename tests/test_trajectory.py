@@ -91,7 +91,7 @@ class TestKitti:
 
         drive = open_drive(kitti_root / "sequences" / "00")
         trajectory = drive.own_poses()
-        first, last = (drive.read(drive.stops[i].file).xyz.astype(float) for i in (0, 4))
+        first, last = (drive.read(drive.scans[i].file).xyz.astype(float) for i in (0, 4))
 
         def far(poses: np.ndarray) -> float:
             placed = [xyz @ pose[:3, :3].T + pose[:3, 3] for xyz, pose in zip((first, last), poses, strict=True)]
@@ -152,8 +152,8 @@ class TestOthers:
         pytest.importorskip("pandas", reason="the extra pandaset is not installed")
         drive = open_drive(data_root / "pandaset" / "official" / "001")
         pose = drive.own_poses().poses[0]
-        xyz = drive.read(drive.stops[0].file).xyz.astype(float)
-        table = _read_table(drive.stops[0].file, ("x", "y", "z", "d"))
+        xyz = drive.read(drive.scans[0].file).xyz.astype(float)
+        table = _read_table(drive.scans[0].file, ("x", "y", "z", "d"))
         world = np.stack([table[axis] for axis in "xyz"], axis=1)[table["d"] == 0]
         np.testing.assert_allclose(xyz @ pose[:3, :3].T + pose[:3, 3], world, atol=1e-4)
         np.testing.assert_allclose(np.linalg.det(PANDASET_SENSOR), 1)
@@ -197,7 +197,7 @@ class TestOthers:
     def test_registration_finds_the_way(self, kitti_root: Path) -> None:
         pytest.importorskip("kiss_icp", reason="the extra poses is not installed")
         drive = open_drive(kitti_root / "sequences" / "07")
-        found = register((drive.read(stop.file) for stop in drive.stops), drive.names)
+        found = register((drive.read(entry.file) for entry in drive.scans), drive.names)
         true = drive.own_poses().positions
         assert np.abs(found.positions - (true - true[0])).max() < 0.25
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import random_scan, write_camvid
 from PIL import Image
 
-from rangeseg.apps.validate import Finding, count_problems, dataset_config, examine, scan_problems, validate
+from rangeseg.apps.validate import SampleReport, count_problems, dataset_config, examine, scan_problems, validate
 from rangeseg.catalog import DATASETS
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
@@ -97,7 +97,7 @@ def test_the_number_of_threads_changes_nothing(kitti: Path) -> None:
     config = dataset_config("semantic_kitti", str(kitti))
     one, *others = (list(validate(config, workers=workers)) for workers in (0, 1, 3))
     assert others == [one, one]
-    assert [(report.split, report.things) for report in one] == [("train", 3), ("val", 2), ("test", 1)]
+    assert [(report.split, report.samples) for report in one] == [("train", 3), ("val", 2), ("test", 1)]
     assert [report.elements for report in one] == [2 * 1500, 2 * 1500, 1500]
     assert [report.labelled for report in one] == [2 * 1500, 2 * 1500, 0]
 
@@ -199,7 +199,7 @@ def test_options_of_a_dataset_are_taken(tmp_path: Path) -> None:
 
 def test_nothing_is_wrong_with_real_scans(scans_root: Path) -> None:
     train, val = validate(dataset_config("semantic_kitti", str(scans_root)), ["train", "val"], partial=True)
-    assert (train.things, val.things) in ((7, 1), (35, 5))
+    assert (train.samples, val.samples) in ((7, 1), (35, 5))
     assert (train.problems, val.problems) == ((), ())
     points = sum(path.stat().st_size // 16 for path in scans_root.glob("sequences/*/velodyne/*.bin"))
     assert train.elements + val.elements == points
@@ -215,7 +215,7 @@ def test_a_folder_of_ones_own_photographs_is_checked(photo_config: Config, tmp_p
     photo_config.data.dataset = own
     (tmp_path / "config.yaml").write_text(write_config(photo_config))
     config = dataset_config(str(tmp_path / "config.yaml"))
-    assert [(one.things, one.problems) for one in validate(config, partial=True)] == [(4, ())] * 3
+    assert [(one.samples, one.problems) for one in validate(config, partial=True)] == [(4, ())] * 3
     (Path(photo_config.data.root) / "valannot" / "v_0001.png").unlink()
     problems = [what for one in validate(config, partial=True) for what in one.problems]
     assert len(problems) == 1
@@ -248,7 +248,7 @@ def test_problems_are_said_as_they_are_found_and_after_ctrl_c_the_verdict_on_wha
     (kitti / "sequences" / "00" / "velodyne" / "000000.bin").write_bytes(b"12345")
     read: list[str] = []
 
-    def stopped(source: Any, *, workers: int) -> Iterator[Finding]:
+    def stopped(source: Any, *, workers: int) -> Iterator[SampleReport]:
         for one in examine(source, workers=0):
             yield one
             read.append(capsys.readouterr().out)  # what was printed when the next is asked for
@@ -264,4 +264,4 @@ def test_problems_are_said_as_they_are_found_and_after_ctrl_c_the_verdict_on_wha
     assert "stopped" in said.err
     assert "train, not all" in said.out
     (split,) = json.loads((tmp_path / "v.json").read_text())["splits"]
-    assert (split["split"], split["things"], len(split["problems"])) == ("train, not all", 2, 1)
+    assert (split["split"], split["samples"], len(split["problems"])) == ("train, not all", 2, 1)

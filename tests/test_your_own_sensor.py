@@ -50,7 +50,7 @@ def run(line: str) -> None:
         subprocess.run(["bash", "-c", line], check=True)
         return
     words = shlex.split(line)[1:]
-    extra = SMALL if words[0] == "train" else ["--most", "1"] if words[0] == "export" else []
+    extra = SMALL if words[0] == "train" else ["--max-scans", "1"] if words[0] == "export" else []
     assert main([*words, *extra]) == 0, line
 
 

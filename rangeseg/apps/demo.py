@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rangeseg.apps.predict import predict_inputs
-from rangeseg.apps.repeat import Children, Job, make_jobs, run_jobs
+from rangeseg.apps.repeat import ChildProcesses, Job, make_jobs, run_jobs
 from rangeseg.apps.report import write_report
 from rangeseg.apps.show import show
 from rangeseg.config import read_config
@@ -26,6 +26,7 @@ from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.synthesise import synthesise
 from rangeseg.engine.run_logger import read_metrics
 from rangeseg.files import write_atomically
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust, named_code
 
 METHODS = ("supervised", "cutmix")
@@ -36,9 +37,6 @@ TRAIN, VAL = ("00", "01", "02", "03", "04"), ("08",)
 
 LABELLED = 10
 """Scans whose labels are used."""
-
-Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""(what is done, word for it, how many) -> the same, perhaps with a bar."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def demo(
     seed: int = 0,
     scans: int = 20,
     overrides: Sequence[str] = (),
-    watch: Watch = lambda done, word, total: done,
+    progress: Progress = no_progress,
 ) -> Iterator[str | Numbers]:
     """Make streets, train without and with the unlabelled ones, score, predict, draw, and report.
 
@@ -67,7 +65,7 @@ def demo(
         seed: of streets, weights and all else.
         scans: synthetic ones in each sequence, at least 2.
         overrides: `key.path=value` above both configs.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Yields:
         Messages about each stage, and the scores of each method.
@@ -83,7 +81,7 @@ def demo(
     root = real
     if root is None:
         began = time.perf_counter()
-        count = _make_streets(out / "streets", scans, seed, watch)
+        count = _make_streets(out / "streets", scans, seed, progress)
         yield f"{count} scans of synthetic streets in {out / 'streets'}{_took(began)}"
         root = out / "streets"
     labelled = _choose_labelled(root, out / "labelled.txt")
@@ -91,12 +89,12 @@ def demo(
     jobs = make_jobs([f"demo+{method}" for method in METHODS], [seed], out)
     began = time.perf_counter()
     steps = len(jobs) * read_config(jobs[0].config, keys).optim.steps
-    for _ in watch(_train(jobs, keys), "training both", steps):
+    for _ in progress(_train(jobs, keys), "training both", steps):
         pass
     yield f"trained in parallel with {labelled} labelled scans: {', '.join(METHODS)}{_took(began)}"
     began = time.perf_counter()
     own = frozenset(name for _, name in named_code(asdict(read_config(jobs[0].config, keys))))
-    yield from _show(out, root, [job.folder for job in jobs], own, watch)
+    yield from _show(out, root, [job.folder for job in jobs], own, progress)
     yield f"predicted, drawn and reported{_took(began)}"
     for job in jobs:
         found = json.loads(job.report.read_text())
@@ -129,7 +127,7 @@ def _keys(overrides: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in (word.partition("=") for word in overrides)}
 
 
-def _make_streets(folder: Path, scans: int, seed: int, watch: Watch) -> int:
+def _make_streets(folder: Path, scans: int, seed: int, progress: Progress) -> int:
     count = scans * (len(TRAIN) + len(VAL))
     done = folder / "whole"
     if not done.is_file():
@@ -140,7 +138,7 @@ def _make_streets(folder: Path, scans: int, seed: int, watch: Watch) -> int:
                 folder, sequences, scans=scans, seed=seed, scans_per_street=per_street, spacing_m=20.0
             )
         )
-        for _ in watch(made, "driving through streets", count):
+        for _ in progress(made, "driving through streets", count):
             pass
         write_atomically(done, b"")
     return count
@@ -158,7 +156,7 @@ def _choose_labelled(root: Path, path: Path) -> int:
 
 def _train(jobs: Sequence[Job], keys: Sequence[str]) -> Iterator[int]:
     """Train all jobs at once; yields once for every step that they have done together."""
-    with ThreadPoolExecutor(1) as pool, Children() as children:
+    with ThreadPoolExecutor(1) as pool, ChildProcesses() as children:
         running = pool.submit(lambda: [*run_jobs(jobs, keys, parallel=len(jobs), children=children)])
         seen, going = 0, True
         while going:
@@ -170,8 +168,10 @@ def _train(jobs: Sequence[Job], keys: Sequence[str]) -> Iterator[int]:
         running.result()
 
 
-def _show(out: Path, root: Path, runs: Sequence[Path], trust: Trust, watch: Watch) -> Iterator[str]:
-    yield from predict_inputs(runs[-1], [], out / "predictions", split="val", overwrite=True, trust=trust, watch=watch)
+def _show(out: Path, root: Path, runs: Sequence[Path], trust: Trust, progress: Progress) -> Iterator[str]:
+    yield from predict_inputs(
+        runs[-1], [], out / "predictions", split="val", overwrite=True, trust=trust, progress=progress
+    )
     source = SemanticKitti(root, "val", labels=False)
     show(source.scan_path(0), run=runs[-1], png=out / "demo.png", trust=trust)
     yield f"picture: {out / 'demo.png'}"
@@ -181,7 +181,7 @@ def _show(out: Path, root: Path, runs: Sequence[Path], trust: Trust, watch: Watc
         f"{LABELLED} labelled scans, {others} more without labels. The supervised network saw only the labelled ones, "
         f"the CutMix mean teacher saw all. Both are scored on {len(source)} {unseen}."
     )
-    path = write_report(runs, out / "report.html", title="rangeseg demo", intro=intro, trust=trust, watch=watch)
+    path = write_report(runs, out / "report.html", title="rangeseg demo", intro=intro, trust=trust, progress=progress)
     yield f"report: {path}"
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rangeseg.catalog import DATASETS
 from rangeseg.data.dataset import Dataset, ScanDataset
-from rangeseg.data.kitti_poses import place_of
+from rangeseg.data.kitti_poses import pose_of
 from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
 from rangeseg.engine.experiment import dataset_class
 from rangeseg.files import inside
@@ -66,7 +66,7 @@ def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions
         ValueError: no such dataset or split.
     """
     source: Dataset = build(
-        DATASETS, {"name": dataset}, "dataset", root=str(root), split=split, frames=None, labels=True
+        DATASETS, {"name": dataset}, "dataset", root=str(root), split=split, subset=None, labels=True
     )
     return explore_source(source, predictions=predictions)
 
@@ -102,7 +102,7 @@ def explore_file(
     points = read_shown(scan, labels, segmenter, dataset, label_map, fields)
     given = None if prediction is None else read_prediction(prediction, label_map, points, scan)
     frame = make_frame(str(scan), points, projection_of(segmenter, label_map), segmenter, given)
-    frame = replace(frame, place=place_of(scan))
+    frame = replace(frame, pose=pose_of(scan))
     return Explorer(lambda index: frame, 1, label_map)
 
 
@@ -173,7 +173,7 @@ def explore_source(source: Dataset, *, segmenter: Segmenter | None = None, predi
             path = source.scan_path(index)
         except ValueError:  # its scans are no files
             return frame
-        return replace(frame, place=place_of(path))
+        return replace(frame, pose=pose_of(path))
 
     return Explorer(load, len(source), source.label_map)
 

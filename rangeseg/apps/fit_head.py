@@ -5,7 +5,6 @@ The network stays as it is. Only points in whose window it says more than one th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,13 +17,12 @@ from rangeseg.engine.inputs import ScanInput
 from rangeseg.evaluation.point_head import PointHead, neighbours, undecided, write_head
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import Segmenter
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
 
 POINTS = 4000
 """Points of one scan that a step learns from."""
-
-Watch = Callable[[Iterable[int], str, int], Iterable[int]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def fit_head(
     scans: int = 100,
     window: int = 5,
     seed: int = 0,
-    watch: Watch = lambda numbers, word, total: numbers,
+    progress: Progress = no_progress,
 ) -> PointHead:
     """Fit a head and write it.
 
@@ -63,7 +61,7 @@ def fit_head(
         scans: learn from so many of the labelled scans, evenly spread.
         window: S, odd.
         seed: of initial weights and of what each step learns from.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Returns:
         The head.
@@ -76,20 +74,20 @@ def fit_head(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     wrap = run.experiment.input.full_turn
-    lessons = _lessons(run, scans, window, wrap, watch)
-    if not lessons:
+    examples = _training_examples(run, scans, window, wrap, progress)
+    if not examples:
         raise ValueError(
             "No labelled point of the training scans has two predicted classes in its window; train the run first."
         )
     head = PointHead(run.label_map.num_classes, window=window, wrap=wrap)
     optimizer = torch.optim.Adam(head.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
-    for _ in watch(range(steps), "fitting", steps):
-        lesson = lessons[rng.integers(len(lessons))]
-        chosen = rng.integers(len(lesson.points), size=min(POINTS, len(lesson.points)))
-        around = neighbours(lesson.image, lesson.points[chosen], window, wrap=wrap)
-        logits = head(lesson.probabilities.float(), around)
-        loss = F.cross_entropy(logits, torch.from_numpy(lesson.label[chosen].astype(np.int64)))
+    for _ in progress(range(steps), "fitting", steps):
+        example = examples[rng.integers(len(examples))]
+        chosen = rng.integers(len(example.points), size=min(POINTS, len(example.points)))
+        around = neighbours(example.image, example.points[chosen], window, wrap=wrap)
+        logits = head(example.probabilities.float(), around)
+        loss = F.cross_entropy(logits, torch.from_numpy(example.label[chosen].astype(np.int64)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -98,12 +96,12 @@ def fit_head(
     return head.eval()
 
 
-def _lessons(run: Run, most: int, window: int, wrap: bool, watch: Watch) -> list[TrainingExample]:
+def _training_examples(run: Run, most: int, window: int, wrap: bool, progress: Progress) -> list[TrainingExample]:
     segmenter, data = Segmenter(run), run.config.data
     source: Any = run.experiment.open("train", data.labelled)
     chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
-    lessons = []
-    for index in watch(chosen, "reading", len(chosen)):
+    examples = []
+    for index in progress(chosen, "reading", len(chosen)):
         scan = source.scan(index)
         image = cast(RangeImage, segmenter.project(scan))
         logits = segmenter.logits(image).float().cpu()
@@ -111,5 +109,5 @@ def _lessons(run: Run, most: int, window: int, wrap: bool, watch: Watch) -> list
         points = points[scan.label[points] != IGNORE]
         if len(points):
             probabilities = logits.flatten(1).softmax(0).T.contiguous().half()
-            lessons.append(TrainingExample(image, probabilities, points, scan.label[points]))
-    return lessons
+            examples.append(TrainingExample(image, probabilities, points, scan.label[points]))
+    return examples

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.inference.predict import find_tasks
-from rangeseg.projection.fit import SensorFit, fit_sensor, keeps
+from rangeseg.projection.fit import SensorFit, fit_sensor, projection_stats
 from rangeseg.projection.sensor import projection_of
 from rangeseg.scan_io import read_labels, read_scan
 from rangeseg.sensors import read_sensor, write_sensor
@@ -24,7 +24,7 @@ from rangeseg.vis.sensor import sensor_picture
 
 
 @dataclass(frozen=True)
-class Line:
+class ProjectionScore:
     """How well one projection preserves the scans.
 
     Args:
@@ -50,7 +50,7 @@ def fit(
     out: Path,
     *,
     png: Path | None = None,
-    most: int = 8,
+    max_scans: int = 8,
     name: str | None = None,
     fields: Mapping[str, str | None] | None = None,
     rows: int | None = None,
@@ -61,28 +61,28 @@ def fit(
         inputs: scan files or folders of them.
         out: the YAML.
         png: the picture; None for none.
-        most: at most so many scans, evenly chosen.
+        max_scans: at most so many scans, evenly chosen.
         name: what the sensor is called; the YAML's name if not given.
         fields: columns by name, see `rangeseg.scan_formats.fields`.
         rows: how many beams the sensor has, where its scans leave that in doubt.
 
     Returns:
-        The fit, the scans, and of each the (N,) raw labels that lie beside it, or None.
+        The fit, the scans, and of each the (N,) raw labels of its label file, or None.
 
     Raises:
         ValueError: no scans, unreadable ones, or beams that cannot be told apart.
     """
     paths = [task.file for task in find_tasks(inputs, ScanFiles(SemanticKitti.read_label_map()))]  # any classes do
-    paths = paths[:: -(-len(paths) // most)]
+    paths = paths[:: -(-len(paths) // max_scans)]
     scans = [read_scan(path, fields=fields) for path in paths]
     fitted = fit_sensor(scans, name=name or out.stem, source=f"rangeseg fit-sensor on {len(scans)} scans", rows=rows)
     write_sensor(out, fitted.model, "\n".join(fitted.words))
     if png is not None:
         write_png(png, draw(fitted, scans[0]))
-    return fitted, scans, [labels_beside(path, len(scan)) for path, scan in zip(paths, scans, strict=True)]
+    return fitted, scans, [find_labels(path, len(scan)) for path, scan in zip(paths, scans, strict=True)]
 
 
-def labels_beside(scan: Path, points: int) -> NDArray | None:
+def find_labels(scan: Path, points: int) -> NDArray | None:
     """(N,) raw ids of ``../labels/NAME.label``, if the file exists and matches.
 
     Args:
@@ -94,15 +94,15 @@ def labels_beside(scan: Path, points: int) -> NDArray | None:
     return labels if labels is not None and len(labels) == points else None
 
 
-def candidates(fitted: SensorFit, beside: Sequence[str] = ()) -> dict[str, Any]:
+def candidates(fitted: SensorFit, others: Sequence[str] = ()) -> dict[str, Any]:
     """Every projection of the fitted sensor and of the sensors to compare with.
 
     Args:
         fitted: a fit.
-        beside: names or files of sensors.
+        others: names or files of sensors.
     """
     made = {kind: projection_of(fitted.model, projection=kind) for kind in fitted.model.sections}
-    for name in beside:
+    for name in others:
         model = read_sensor(name)
         made |= {f"{name}: {kind}": projection_of(model, projection=kind) for kind in model.sections}
     return made
@@ -110,7 +110,7 @@ def candidates(fitted: SensorFit, beside: Sequence[str] = ()) -> dict[str, Any]:
 
 def compare(
     projections: Mapping[str, Any], scans: Sequence[Scan], labels: Sequence[NDArray | None] | None = None
-) -> list[Line]:
+) -> list[ProjectionScore]:
     """What each projection preserves of the scans; projections that do not support them are skipped.
 
     Args:
@@ -121,11 +121,11 @@ def compare(
     lines = []
     for name, projection in projections.items():
         try:
-            kept = keeps(projection, scans)
+            kept = projection_stats(projection, scans)
         except ValueError:  # rings that are not there, or a scan that is not organised
             continue
         lines.append(
-            Line(
+            ProjectionScore(
                 name,
                 projection.height,
                 projection.width,

@@ -18,7 +18,7 @@ from rangeseg.apps.predict_recording import Labelling
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.scan_formats.cdr import decode_cloud, encode_cloud
 from rangeseg.scan_formats.checks import NoReturnsError
-from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
+from rangeseg.scan_formats.fields import FieldNames, Fields, find_fields
 from rangeseg.scan_formats.point_cloud2 import points_of_cloud
 
 DIAGNOSE_EVERY_S = 1.0
@@ -74,7 +74,7 @@ class Counts:
         )
 
 
-class Newest:
+class LatestCloud:
     """The newest cloud and when it came; an older one that nobody took is dropped and counted."""
 
     def __init__(self, transport: Transport, counts: Counts) -> None:
@@ -112,9 +112,9 @@ def run_live(
     transport: Transport,
     labelling: Labelling,
     *,
-    fields: AskedFields | None = None,
+    fields: FieldNames | None = None,
     limit_ms: float = 100.0,
-    going_on: Callable[[], bool] = lambda: True,
+    keep_running: Callable[[], bool] = lambda: True,
 ) -> Counts:
     """Label clouds as they come, as long as it is told to go on.
 
@@ -124,13 +124,13 @@ def run_live(
         labelling: what is made of the labels.
         fields: columns by name instead of the usual ones.
         limit_ms: a 99th percentile of the latency above it is a warning on /diagnostics.
-        going_on: asked ten times a second.
+        keep_running: called ten times a second; the command ends when it returns False.
     """
     _warm_up(segmenter)
     counts, found, told_at = Counts(), None, 0.0
-    newest = Newest(transport, counts)
+    newest = LatestCloud(transport, counts)
     try:
-        while going_on():
+        while keep_running():
             if (taken := newest.take(0.1)) is not None:
                 try:
                     found, answer = _answer(segmenter, taken[1], labelling, found, fields or {})
@@ -148,13 +148,13 @@ def run_live(
 
 
 def _answer(
-    segmenter: Segmenter, raw: bytes, labelling: Labelling, found: Fields | None, asked: AskedFields
+    segmenter: Segmenter, raw: bytes, labelling: Labelling, found: Fields | None, requested: FieldNames
 ) -> tuple[Fields | None, bytes]:
     """What the columns are, and the cloud with labels."""
     message = decode_cloud(raw)
     points = points_of_cloud(message)
     columns = points.columns()
-    fitting = found or find_fields("the cloud", columns, asked)
+    fitting = found or find_fields("the cloud", columns, requested)
     try:
         scan = fitting.scan("the cloud", columns)
     except NoReturnsError:

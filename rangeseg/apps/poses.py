@@ -8,7 +8,8 @@ from pathlib import Path
 from rangeseg.drive.kitti_poses import read_tr, write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.other_poses import read_odometry
-from rangeseg.drive.request import Watch, find_poses
+from rangeseg.drive.request import find_poses
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.vis.path import path_picture
 from rangeseg.vis.png import write_png
 
@@ -23,10 +24,10 @@ def run_poses(
     by: str | None = None,
     scene: str | None = None,
     topic: str | None = None,
-    clouds: str | None = None,
-    mounted: Path | None = None,
+    cloud_topic: str | None = None,
+    extrinsics: Path | None = None,
     png: Path | None = None,
-    watch: Watch = lambda items, word, total: items,
+    progress: Progress = no_progress,
 ) -> Iterator[str]:
     """Find the poses of a drive and write them in KITTI's form.
 
@@ -36,10 +37,10 @@ def run_poses(
         by: one of `BY`; None: the dataset's where it has them, else kiss-icp; of a recording its odometry.
         scene: of nuScenes.
         topic: of the recording's odometry.
-        clouds: of its point clouds.
-        mounted: a text file of 12 numbers: the sensor in the frame whose poses the odometry tells, as Tr in calib.txt.
+        cloud_topic: of its point clouds.
+        extrinsics: a text file of 12 numbers: the sensor's pose in the frame of the odometry, as Tr in calib.txt.
         png: draws the path.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Yields:
         What was found and written, in words.
@@ -56,11 +57,12 @@ def run_poses(
     if by == "odometry" and not recording:
         raise ValueError(f"{drive}: is no recording with odometry (.bag, .mcap, .db3, a ROS 2 bag's folder).")
     if recording:
-        name, found = drive.stem, read_odometry(drive, topic, clouds, None if mounted is None else read_tr(mounted))
+        mounting = None if extrinsics is None else read_tr(extrinsics)
+        name, found = drive.stem, read_odometry(drive, topic, cloud_topic, mounting)
         origin = "its odometry"
     else:
         opened = open_drive(drive, scene=scene)
-        name, (found, origin) = opened.name, find_poses(opened, by, watch)
+        name, (found, origin) = opened.name, find_poses(opened, by, progress)
     metres = found.travelled()[-1] if len(found) else 0.0
     yield f"{name}: {len(found)} poses by {origin}, {metres:.1f} m travelled"
     for path in write_kitti_poses(out, found):

@@ -17,20 +17,18 @@ import numpy as np
 from rangeseg.apps.validate import count_problems
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.engine.experiment import Experiment
-from rangeseg.inference.distributed import Rank
+from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.labelled_files import chosen_files
 from rangeseg.inference.origin import claim, origin_of
 from rangeseg.inference.predict import Task, check_predictions, find_tasks, predict, write_zip
 from rangeseg.inference.segmenter import Labels, Segmenter
 from rangeseg.inference.submission import check_zip, refuse
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust
 from rangeseg.types import IGNORE
 
 MOST_SHARES = 6
 """Classes whose shares are told."""
-
-Watch = Callable[[Iterable[tuple[Task, bool]], str, int], Iterable[tuple[Task, bool]]]
-"""(what is done, word for it, how many) -> the same, perhaps with a bar."""
 
 
 def predict_inputs(
@@ -50,7 +48,7 @@ def predict_inputs(
     confidence: bool = False,
     overrides: Sequence[str] = (),
     trust: Trust = False,
-    watch: Watch = lambda done, word, total: done,
+    progress: Progress = no_progress,
 ) -> Iterator[str]:
     """Label the given files, folders or split.
 
@@ -70,7 +68,7 @@ def predict_inputs(
         confidence: write how sure each label is, too.
         overrides: `key.path=value` above the run's config.
         trust: of the run, see `Run.load`.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Yields:
         Messages about each stage, in the first process only.
@@ -79,9 +77,9 @@ def predict_inputs(
         ValueError: there is nothing to predict, a file cannot be read, most scans do not fit the run, or the result is
             not what a server takes.
     """
-    rank = Rank.join()
+    group = ProcessGroup.init()
     try:
-        segmenter = Segmenter.load(run, device=rank.device(device), overrides=overrides, compile=compile, trust=trust)
+        segmenter = Segmenter.load(run, device=group.device(device), overrides=overrides, compile=compile, trust=trust)
         workers = segmenter.workers if workers is None else workers
         experiment = segmenter.run.experiment
         files, samples = chosen_files(experiment, format, confidence), f"{experiment.dataset.kind}s"
@@ -90,26 +88,26 @@ def predict_inputs(
             raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
         targets, origin = [task.target for task in tasks], origin_of(run, segmenter.run.config)
-        since = claim(out, origin, targets, overwrite=overwrite, write=rank.number == 0)
-        share, seen = rank.share(tasks), ClassShares(segmenter.label_map.names)
+        since = claim(out, origin, targets, overwrite=overwrite, write=group.rank == 0)
+        share, seen = group.shard(tasks), ClassShares(segmenter.label_map.names)
         options: dict[str, Any] = {"overwrite": overwrite, "since": since, "count": seen.count, "workers": workers}
         options["confidence"] = confidence or format != "label"
         done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, **options)
-        written = sum(new for _, new in (done if rank.number else watch(done, "predicting", len(share))))
-        rank.wait()
-        if rank.number:
+        written = sum(new for _, new in (done if group.rank else progress(done, "predicting", len(share))))
+        group.barrier()
+        if group.rank:
             return
         beside = _finish(files, source, tasks, out, workers, samples)
-        now = f"{written} now" if rank.world == 1 else f"{written} now by the first of {rank.world} processes"
-        yield f"{len(tasks)} {samples} labelled in {out} ({now}); counts and values checked."
+        by = f" by the first of {group.world_size} processes" if group.world_size > 1 else ""
+        yield f"{len(tasks)} {samples} labelled in {out} ({written} now{by}); counts and values checked."
         yield from seen.words()
-        yield from segmenter.fit.verdict(anyway=anyway)
+        yield from segmenter.domain_check.summary(anyway=anyway)
         if zip:
             write_zip(out, tasks, zip, _checking(zip, tasks, files, beside, workers), beside=beside)
             yield f"submission: {zip}, packed and read again"
         yield f"next: {_next(run, tasks[0], out, trust)}"
     finally:
-        rank.leave()
+        group.close()
 
 
 def _finish(

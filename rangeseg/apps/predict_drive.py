@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rangeseg.drive.layouts import open_drive
-from rangeseg.drive.request import Watch, poses_for
+from rangeseg.drive.request import poses_for
 from rangeseg.inference.drive import label_drive
 from rangeseg.inference.segmenter import Segmenter
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust
 
 
 def predict_drive(
     run: Path | None, folder: Path, out: Path, *, poses: Path | None = None, scene: str | None = None, votes: int = 2,
     workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (), trust: Trust = False,
-    watch: Watch = lambda items, word, total: items,
+    progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
     """Label the scans of a drive and write the labels in the dataset's own form.
 
@@ -30,7 +31,7 @@ def predict_drive(
         device: a torch device, or auto.
         overrides: `key.path=value` above the run's config.
         trust: of the run, see `Run.load`.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Yields:
         What was done, in words.
@@ -46,7 +47,7 @@ def predict_drive(
     trajectory, files = poses_for(drive, poses), experiment.prediction_files
     workers = segmenter.workers if workers is None else workers
     done = label_drive(segmenter, drive, trajectory, votes=votes, workers=workers)
-    for number, scan, labels in watch(done, "predicting", len(drive.stops)):
-        file = drive.stops[number].file
+    for number, scan, labels in progress(done, "predicting", len(drive.scans)):
+        file = drive.scans[number].file
         files.write(out / files.target(file, file.parent), labels, scan, file)
-    yield f"{len(drive.stops)} scans labelled below {out}, each with the votes of {votes} before and {votes} behind."
+    yield f"{len(drive.scans)} scans labelled below {out}, each with the votes of {votes} before and {votes} behind."

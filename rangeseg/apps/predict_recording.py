@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,10 @@ from rangeseg.inference.autoware import autoware_ids
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import did_you_mean
 from rangeseg.scan_formats.checks import NoReturnsError
-from rangeseg.scan_formats.fields import AskedFields, Fields, find_fields
+from rangeseg.scan_formats.fields import FieldNames, Fields, find_fields
 from rangeseg.scan_formats.point_cloud2 import AUTOWARE, Points, points_of_columns
 from rangeseg.scan_formats.recordings import Message, Recording, writing
 from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
@@ -27,9 +27,6 @@ LAYOUTS = ("autoware", "fields")
 CLASS_IDS = ("autoware", "train")
 SEGMENTATION, FILTERED = "segmentation", "filtered"
 """Of topics: ``/points/segmentation``."""
-
-Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""(what is done, word for it, how many) -> the same, perhaps with a bar."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class Labelling:
         if self.layout == "fields":
             raw = self.label_map.to_raw(labels).astype(np.uint16)
             return points.extended({"label": raw, "confidence": confidence, "entropy": entropy})
-        scan = None if found is None else found.thing
+        scan = None if found is None else found.sample
         xyz = scan.xyz if isinstance(scan, Scan) else np.zeros((count, 3), np.float32)
         columns: dict[str, NDArray] = {axis: xyz[:, k] for k, axis in enumerate("xyz")}
         columns |= {"class_id": self._ids()[labels], "probability": confidence, "entropy": entropy}
@@ -96,7 +93,7 @@ class Labelling:
         return autoware_ids(self.label_map) if self.class_ids == "autoware" else np.arange(IGNORE + 1, dtype=np.uint8)
 
 
-def find_recorded(recording: Recording, asked: AskedFields) -> Fields:
+def find_recorded(recording: Recording, asked: FieldNames) -> Fields:
     """What the columns are, by the first cloud with a return.
 
     Raises:
@@ -142,11 +139,11 @@ def predict_recording(
     labelling: Labelling,
     *,
     topic: str | None = None,
-    fields: AskedFields | None = None,
+    fields: FieldNames | None = None,
     drop_input: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
-    watch: Watch = lambda done, word, total: done,
+    progress: Progress = no_progress,
 ) -> Iterator[str]:
     """Copy a recording and add the labels of its clouds, under the same header and at the same time.
 
@@ -162,7 +159,7 @@ def predict_recording(
         drop_input: do not copy the clouds themselves.
         overwrite: what is at `out` may go.
         workers: threads, as `Segmenter.stream` uses them.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Yields:
         What was done, in words.
@@ -181,7 +178,7 @@ def predict_recording(
     with writing(out, path, overwrite=overwrite) as writer:
         messages, asked = tee(recording.messages(others=True))
         answers = segmenter.stream(messages, scan, workers=workers, confidence=True)
-        for message, labels in watch(zip(asked, answers, strict=True), "labelling", recording.total):
+        for message, labels in progress(zip(asked, answers, strict=True), "labelling", recording.total):
             cloud = recording.holds(message.connection)
             read += cloud
             if not (cloud and drop_input):

@@ -13,28 +13,29 @@ import numpy as np
 from rangeseg.apps.explore import projection_of
 from rangeseg.drive.carry import Rules
 from rangeseg.drive.propagate import Task, propagate
-from rangeseg.drive.request import Asked, Watch, count, make_task
+from rangeseg.drive.request import Request, count, make_task
 from rangeseg.drive.tally import Tally
 from rangeseg.files import write_atomically
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.types import IGNORE
 from rangeseg.vis.png import write_png
 from rangeseg.vis.propagate import before_and_after
 
 
 def run_propagate(
-    asked: Asked, *, overwrite: bool = False, workers: int = 2, png: Path | None = None, scan: str | None = None,
-    json_path: Path | None = None, watch: Watch = lambda items, word, total: items,
+    request: Request, *, overwrite: bool = False, workers: int = 2, png: Path | None = None, scan: str | None = None,
+    json_path: Path | None = None, progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
     """Carry labels along a drive, count and draw.
 
     Args:
-        asked: what is carried where.
+        request: what is carried where.
         overwrite: write again what is there.
         workers: threads.
         png: a picture of a scan before and after.
         scan: its name; default: of those that nobody labelled, the middle one.
         json_path: all counts.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Yields:
         What was done, in words.
@@ -42,18 +43,18 @@ def run_propagate(
     Raises:
         ValueError: a file cannot be read, or what is asked for does not fit.
     """
-    task = make_task(asked)
+    task = make_task(request)
     label_map = task.drive.label_map
     total = Tally.empty(label_map.num_classes)
     reached: list[int] = []
     yield _said(task.rules, len(task.labelled))
     done = propagate(task, overwrite=overwrite, workers=workers)
-    for number in watch(done, "carrying", len(task.drive.stops)):
+    for number in progress(done, "carrying", len(task.drive.scans)):
         total += count(task, number)
         reached.append(number)
     report = total.report(label_map.names)
     yield (
-        f"{len(task.labelled)} labelled scans reach {len(reached)} of {len(task.drive.stops)}: "
+        f"{len(task.labelled)} labelled scans reach {len(reached)} of {len(task.drive.scans)}: "
         f"{_percent(report['labelled'])} of the points have a label. Labels below {task.out}"
     )
     yield from lines_of(report)
@@ -70,11 +71,11 @@ def run_propagate(
 
 def draw(task: Task, number: int, png: Path) -> None:
     """A scan before and after, and what is right and wrong of it where the truth is known."""
-    stop, label_map = task.drive.stops[number], task.drive.label_map
-    scan, raw = task.drive.read(stop.file), task.raw(number)
+    entry, label_map = task.drive.scans[number], task.drive.label_map
+    scan, raw = task.drive.read(entry.file), task.raw(number)
     before = np.full(len(scan), IGNORE, np.uint8) if raw is None else label_map.to_train(raw & 0xFFFF)
-    after = label_map.to_train(task.drive.read_raw(task.label_file(number), stop.file) & 0xFFFF)
-    truth = task.drive.labels_of(stop)
+    after = label_map.to_train(task.drive.read_raw(task.label_file(number), entry.file) & 0xFFFF)
+    truth = task.drive.labels_of(entry)
     known = None if truth is None else label_map.to_train(truth & 0xFFFF)
     image = projection_of(None, label_map)(scan)
     write_png(png, before_and_after(image, before, after, known, label_map))
@@ -105,10 +106,11 @@ def lines_of(report: dict[str, Any]) -> list[str]:
 
 def _said(rules: Rules, labelled: int) -> str:
     see = "not onto what the labelled scan saw through" if rules.visibility else "without a test of visibility"
-    grows = f" and {100 * rules.growth:g} % of the range" if rules.growth else ""
+    grows = f" and {100 * rules.max_distance_per_m:g} % of the range" if rules.max_distance_per_m else ""
     return (
-        f"{labelled} labelled scans; {rules.neighbours} nearest within {rules.limit_m:g} m{grows}, at least "
-        f"{rules.least}, {_percent(rules.agree)} of them agree; up to {rules.scans} scans and {rules.metres:g} m; {see}"
+        f"{labelled} labelled scans; {rules.neighbours} nearest within {rules.max_distance_m:g} m{grows}, at least "
+        f"{rules.min_neighbours}, {_percent(rules.min_agreement)} of them agree; up to {rules.max_scans} scans and "
+        f"{rules.max_sensor_distance_m:g} m; {see}"
     )
 
 

@@ -51,7 +51,7 @@ shares of the whole training split, is the better aim for classes. Pixels are th
 The picture is `docs/pictures/synthetic.png`.
 
 ```bash
-rangeseg synthesise --out OUT --beside DATA/semantickitti
+rangeseg synthesise --out OUT --compare-with DATA/semantickitti
 ```
 
 What differs on purpose: people and two-wheelers are more frequent, so that there is something to learn; labels do not

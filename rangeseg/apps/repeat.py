@@ -43,7 +43,7 @@ def make_jobs(configs: Sequence[str | Path], seeds: Sequence[int], out: Path) ->
     return [Job(config, seed, out / f"{experiment_name(config)}_seed{seed}") for seed in seeds for config in configs]
 
 
-class Children:
+class ChildProcesses:
     """Processes that are started here, and that SIGINT and SIGTERM to this process reach within a `with` block."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Children:
         self._before: dict[int, Any] = {}
         self._number = 0
 
-    def __enter__(self) -> Children:
+    def __enter__(self) -> ChildProcesses:
         if threading.current_thread() is threading.main_thread():  # signals reach no other
             self._before = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
         return self
@@ -80,7 +80,7 @@ class Children:
 
 
 def run_jobs(
-    jobs: Sequence[Job], overrides: Sequence[str], *, parallel: int = 1, children: Children | None = None
+    jobs: Sequence[Job], overrides: Sequence[str], *, parallel: int = 1, children: ChildProcesses | None = None
 ) -> Iterator[Job]:
     """Train the jobs that are not complete, each in its own process; interrupted jobs are resumed.
 
@@ -99,7 +99,7 @@ def run_jobs(
     """
     with ExitStack() as stack:
         if children is None:
-            children = stack.enter_context(Children())
+            children = stack.enter_context(ChildProcesses())
         train, pool = partial(_train, overrides, children), ThreadPoolExecutor(parallel)
         stack.callback(pool.shutdown, cancel_futures=True)
         for job, code in zip(jobs, pool.map(train, jobs), strict=True):
@@ -108,7 +108,7 @@ def run_jobs(
             yield job
 
 
-def _train(overrides: Sequence[str], children: Children, job: Job) -> int:
+def _train(overrides: Sequence[str], children: ChildProcesses, job: Job) -> int:
     if job.report.is_file():
         return 0
     keys = [f"runtime.seed={job.seed}", f"runtime.out={job.folder}", *job.overrides, *overrides]

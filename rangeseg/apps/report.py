@@ -19,7 +19,8 @@ from rangeseg.engine.run_logger import flatten, read_metrics
 from rangeseg.evaluation.evaluate import Scores, Segmented
 from rangeseg.files import write_atomically
 from rangeseg.inference.run import Run
-from rangeseg.inference.scoring import Watch, open_views, score_run
+from rangeseg.inference.scoring import open_views, score_run
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.registry import Trust
 from rangeseg.vis.plots import Axes, Line, plot
@@ -51,7 +52,7 @@ def write_report(
     device: str = "auto",
     overrides: Sequence[str] = (),
     trust: Trust = False,
-    watch: Watch = lambda indices, word, total: indices,
+    progress: Progress = no_progress,
 ) -> Path:
     """Score runs on every element of a split and write the results as one self-contained HTML file.
 
@@ -65,7 +66,7 @@ def write_report(
         device: a torch device, or auto.
         overrides: `key.path=value` above each run's config.
         trust: of the runs, see `Run.load`.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Returns:
         `out`.
@@ -76,37 +77,37 @@ def write_report(
     if not runs:
         raise ValueError("A report needs at least one run; give run folders.")
     loaded = [(Path(path), Run.load(path, device=device, overrides=overrides, trust=trust)) for path in runs]
-    told = [_tell(path, run, split, watch) for path, run in loaded]
-    label_map = told[0].run.label_map
-    if other := next((one for one in told if one.run.label_map.names != label_map.names), None):
-        raise ValueError(f"{other.name} and {told[0].name} have different classes; report them separately.")
-    groups = _groups(told)
+    reports = [_report_run(path, run, split, progress) for path, run in loaded]
+    label_map = reports[0].run.label_map
+    if other := next((one for one in reports if one.run.label_map.names != label_map.names), None):
+        raise ValueError(f"{other.name} and {reports[0].name} have different classes; report them separately.")
+    groups = _groups(reports)
     firsts = [group[0] for group in groups.values()]
     drawn = _draw(firsts[-1], firsts[:-1], scans)
     sections = [
         *([paragraph(intro)] if intro else []),
         *_comparison(groups),
-        *_curves(told),
+        *_curves(reports),
         *_classes(groups),
         *_scans(drawn, firsts[-1]),
-        *_configs(told),
+        *_configs(reports),
     ]
     name = title or f"{', '.join(groups)} on {label_map.dataset}"
     write_atomically(Path(out), page(name, sections, drawn, label_map))
     return Path(out)
 
 
-def _tell(path: Path, run: Run, split: str | None, watch: Watch) -> RunReport:
+def _report_run(path: Path, run: Run, split: str | None, progress: Progress) -> RunReport:
     views = open_views(run, split)
     folder = path if path.is_dir() else path.parent
-    scores = score_run(run, views, by_sample=True, watch=watch)
+    scores = score_run(run, views, by_sample=True, progress=progress)
     return RunReport(path.name or str(path), run, views, scores, read_metrics(folder / "metrics.csv"))
 
 
-def _groups(told: Sequence[RunReport]) -> dict[str, list[RunReport]]:
+def _groups(reports: Sequence[RunReport]) -> dict[str, list[RunReport]]:
     """Group runs that differ only in seed and folder into experiments, named by the common part of their names."""
     found: dict[str, list[RunReport]] = {}
-    for one in told:
+    for one in reports:
         runtime = replace(one.run.config.runtime, seed=0, out="", initialise_from=None)
         found.setdefault(write_config(replace(one.run.config, runtime=runtime)), []).append(one)
     named: dict[str, list[RunReport]] = {}
@@ -137,12 +138,12 @@ def _spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def _curves(told: Sequence[RunReport]) -> list[str]:
+def _curves(reports: Sequence[RunReport]) -> list[str]:
     drawn = {}
     for key, words in CURVES.items():
         factor = 100 if key == "mean_iou" else 1
         lines: dict[str, Line] = {}  # of every run, so that each keeps its colour
-        for one in told:
+        for one in reports:
             points = [(step, factor * value) for step, name, value in one.metrics if name == key]
             points = points if len(points) > 1 else []
             lines[one.name] = ([step for step, _ in points], [value for _, value in points])
@@ -192,10 +193,10 @@ def _draw(main: RunReport, others: Sequence[RunReport], count: int) -> list[Repo
     ranked = sorted(range(len(by_sample)), key=[matrix.mean_iou() for matrix in by_sample.values()].__getitem__)
     count = min(count, len(ranked))
     chosen = ranked[: count - count // 2] + ranked[len(ranked) - count // 2 :]
-    asked = [*others, main]
-    answers = [_segment(one, chosen) for one in asked]
+    runs = [*others, main]
+    segmented_by_run = [_segment(one, chosen) for one in runs]
     shown = []
-    for place, segmented in enumerate(answers[-1]):
+    for place, segmented in enumerate(segmented_by_run[-1]):
         sample = segmented.sample
         matrix = by_sample[sample.name]
         rank = ranked.index(chosen[place]) + 1
@@ -205,7 +206,7 @@ def _draw(main: RunReport, others: Sequence[RunReport], count: int) -> list[Repo
         )
         xyz = sample.raster.scan.xyz if isinstance(sample.raster, RangeImage) else None
         colorings: dict[str, Any] = {"label": sample.label}
-        colorings |= {one.name: given[place].elements for one, given in zip(asked, answers, strict=True)}
+        colorings |= {one.name: given[place].elements for one, given in zip(runs, segmented_by_run, strict=True)}
         panel = draw(segmented, main.run.label_map)
         shown.append(ReportSample(sample.name, words, panel, xyz, colorings if xyz is not None else {}))
     return shown
@@ -224,12 +225,12 @@ def _scans(drawn: Sequence[ReportSample], main: RunReport) -> list[str]:
     return [first, scans(drawn, main.run.label_map)]
 
 
-def _configs(told: Sequence[RunReport]) -> list[str]:
-    flat = {one.name: {key: str(value) for key, value in flatten(asdict(one.run.config)).items()} for one in told}
+def _configs(reports: Sequence[RunReport]) -> list[str]:
+    flat = {one.name: {key: str(value) for key, value in flatten(asdict(one.run.config)).items()} for one in reports}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     differing = [key for key in keys if len({values.get(key) for values in flat.values()}) > 1]
     parts = [heading("Configs")]
     if differing:
         rows = [(key, *(values.get(key, "") for values in flat.values())) for key in differing]
         parts += [paragraph("Keys that differ:"), table(("key", *flat), rows)]
-    return parts + [folded(one.name, write_config(one.run.config)) for one in told]
+    return parts + [folded(one.name, write_config(one.run.config)) for one in reports]

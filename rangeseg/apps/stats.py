@@ -22,13 +22,13 @@ DIGITS = 10
 """Significant digits of what is written."""
 
 
-def plain_views(config: Config, split: str, frames: str | None = None) -> WholeViews:
+def plain_views(config: Config, split: str, subset: str | None = None) -> WholeViews:
     """Whole views of a split without normalisation.
 
     Args:
         config: `data` is read.
         split: train, val or test.
-        frames: only this list of the split, as `data.labelled` names one.
+        subset: only this list of the split, as `data.labelled` names one.
 
     Raises:
         ConfigError: the config, the split or the list does not fit.
@@ -36,7 +36,7 @@ def plain_views(config: Config, split: str, frames: str | None = None) -> WholeV
     channels = len(config.data.channels)
     data = replace(config.data, mean=[0.0] * channels, std=[1.0] * channels)
     experiment = Experiment(replace(config, data=data))
-    return experiment.views(experiment.open(split, frames))
+    return experiment.views(experiment.open(split, subset))
 
 
 def tallies(views: WholeViews, *, workers: int = 2) -> Iterator[RunningStats]:

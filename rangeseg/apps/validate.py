@@ -1,13 +1,13 @@
 """`rangeseg validate`: check that a dataset on disk is complete and that every file can be read.
 
-Nothing stops at the first thing that is wrong: all are listed, each with its file.
+Nothing stops at the first sample that is wrong: all are listed, each with its file.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from rangeseg.data.dataset import Dataset
 from rangeseg.engine.experiment import Experiment
 from rangeseg.labels import LabelMap
 from rangeseg.notices import collected_notices
-from rangeseg.parallel import in_order
+from rangeseg.parallel import Progress, in_order, no_progress
 from rangeseg.registry import ConfigError, lookup
 from rangeseg.types import IGNORE, Photo, Scan
 
@@ -43,7 +43,7 @@ def dataset_config(word: str, root: str | None = None, overrides: Sequence[str] 
 
 
 @dataclass(frozen=True)
-class Finding:
+class SampleReport:
     """The result of checking one scan or photograph.
 
     Args:
@@ -63,7 +63,7 @@ class Finding:
     labels: bool = False
 
 
-def examine(source: Dataset, *, workers: int = 2) -> Iterator[Finding]:
+def examine(source: Dataset, *, workers: int = 2) -> Iterator[SampleReport]:
     """Read everything in a source, with its labels.
 
     Args:
@@ -73,20 +73,22 @@ def examine(source: Dataset, *, workers: int = 2) -> Iterator[Finding]:
     return in_order(lambda index: _examine(source, index), range(len(source)), workers=workers)
 
 
-def _examine(source: Dataset, index: int) -> Finding:
+def _examine(source: Dataset, index: int) -> SampleReport:
     name = source.name(index)
     try:
-        thing = source.item(index)
+        sample = source.item(index)
     except ValueError as error:
-        return Finding(name, 0, 0, 0, (str(error),))
+        return SampleReport(name, 0, 0, 0, (str(error),))
     except Exception as error:  # one's own dataset may let out anything; the others are to be looked at all the same
-        return Finding(name, 0, 0, 0, (f"{name}: {type(error).__name__}: {error}",))
-    labelled = 0 if thing.label is None else int(np.count_nonzero(thing.label != IGNORE))
-    if isinstance(thing, Photo):
-        return Finding(name, thing.image.shape[0] * thing.image.shape[1], 0, labelled, (), thing.label is not None)
-    problems = tuple(f"{name}: {what}" for what in scan_problems(thing))
-    there = np.isfinite(thing.xyz).all(axis=1) & thing.xyz.any(axis=1)
-    return Finding(name, len(thing), int(np.count_nonzero(~there)), labelled, problems, thing.label is not None)
+        return SampleReport(name, 0, 0, 0, (f"{name}: {type(error).__name__}: {error}",))
+    labelled = 0 if sample.label is None else int(np.count_nonzero(sample.label != IGNORE))
+    if isinstance(sample, Photo):
+        return SampleReport(
+            name, sample.image.shape[0] * sample.image.shape[1], 0, labelled, (), sample.label is not None
+        )
+    problems = tuple(f"{name}: {what}" for what in scan_problems(sample))
+    there = np.isfinite(sample.xyz).all(axis=1) & sample.xyz.any(axis=1)
+    return SampleReport(name, len(sample), int(np.count_nonzero(~there)), labelled, problems, sample.label is not None)
 
 
 def scan_problems(scan: Scan) -> list[str]:
@@ -135,7 +137,7 @@ class SplitReport:
 
     Args:
         split: train, val or test.
-        things: how many scans or photographs.
+        samples: how many scans or photographs.
         elements: their points or pixels.
         no_returns: points that are non-finite or at the origin.
         labelled: elements that have a class.
@@ -143,15 +145,11 @@ class SplitReport:
     """
 
     split: str
-    things: int
+    samples: int
     elements: int
     no_returns: int
     labelled: int
     problems: tuple[str, ...]
-
-
-Watch = Callable[[Iterator[Finding], str, int], Iterable[Finding]]
-"""(findings, what is done, how many) -> the same findings, perhaps with a bar."""
 
 
 def validate(
@@ -160,7 +158,7 @@ def validate(
     *,
     partial: bool = False,
     workers: int = 2,
-    watch: Watch = lambda findings, words, total: findings,
+    progress: Progress = no_progress,
 ) -> Iterator[SplitReport]:
     """Check a dataset, split by split.
 
@@ -169,7 +167,7 @@ def validate(
         splits: which; all of the dataset if none is given.
         partial: a part of the dataset is enough: official counts are left out.
         workers: threads; 0 for none.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Raises:
         ConfigError: the dataset has no such split.
@@ -186,13 +184,13 @@ def validate(
             continue
         names = [source.name(index) for index in range(len(source))]
         with collected_notices() as said:
-            found = list(watch(examine(source, workers=workers), f"reading {split}", len(source)))
+            found = list(progress(examine(source, workers=workers), f"reading {split}", len(source)))
         problems = [] if partial else count_problems(label_map, source.split or split, names)
         yield tally(split, found, problems, said)
 
 
 def tally(
-    split: str, found: Sequence[Finding], problems: Sequence[str] = (), notices: Iterable[str] = ()
+    split: str, found: Sequence[SampleReport], problems: Sequence[str] = (), notices: Iterable[str] = ()
 ) -> SplitReport:
     """What was found in a split, or in its first scans or photographs.
 

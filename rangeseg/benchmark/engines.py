@@ -16,7 +16,7 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.inference.export import export
 from rangeseg.inference.run import Run
-from rangeseg.inference.segmenter import Segmenter, Thing
+from rangeseg.inference.segmenter import AnySample, Segmenter
 
 WARM_UP = 3
 
@@ -48,7 +48,7 @@ class Engine:
 
 
 def benchmark_engines(
-    path: Path, scans: Sequence[Thing], calibration: Sequence[Thing], repeats: int
+    path: Path, scans: Sequence[AnySample], calibration: Sequence[AnySample], repeats: int
 ) -> Iterator[Engine]:
     """Time a run in each engine, with as many threads as torch has.
 
@@ -80,7 +80,7 @@ def benchmark_engines(
             yield _timed(name, segmenter, scans, own, repeats)
 
 
-def _segmenter(run: Run, path: Path, scans: Sequence[Thing], options: dict[str, Any]) -> Segmenter:
+def _segmenter(run: Run, path: Path, scans: Sequence[AnySample], options: dict[str, Any]) -> Segmenter:
     if "precision" in options:
         return Segmenter(_in_precision(run, **options))
     if not path.suffix:
@@ -94,7 +94,9 @@ def _in_precision(run: Run, precision: str) -> Run:
     return replace(run, experiment=Experiment(replace(run.config, runtime=runtime)))
 
 
-def _timed(name: str, segmenter: Segmenter, scans: Sequence[Thing], own: Sequence[np.ndarray], repeats: int) -> Engine:
+def _timed(
+    name: str, segmenter: Segmenter, scans: Sequence[AnySample], own: Sequence[np.ndarray], repeats: int
+) -> Engine:
     matrix, same, count = ConfusionMatrix(segmenter.label_map.num_classes), 0, 0
     for scan, labels in zip(scans, own, strict=True):
         found = segmenter(scan, confidence=False).labels

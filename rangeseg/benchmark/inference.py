@@ -26,7 +26,7 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.precision import in_precision
 from rangeseg.inference.export import to_onnx
 from rangeseg.inference.run import Run
-from rangeseg.inference.segmenter import Segmenter, Thing
+from rangeseg.inference.segmenter import AnySample, Segmenter
 from rangeseg.networks.exported import onnx_network
 from rangeseg.vis.panels import Picture
 from rangeseg.vis.plots import Axes, plot
@@ -117,12 +117,12 @@ def benchmark_inference(
     for paths in groups.values():
         run = _load(paths[0], root, overrides, device, trust)
         source = run.experiment.open("val", labels=False)
-        things: list[Thing] = [source.item(index) for index in range(len(source))]
-        if not things:
+        samples: list[AnySample] = [source.item(index) for index in range(len(source))]
+        if not samples:
             raise ValueError(f"{root}: the validation split is empty; give a folder with scans.")
         name = _name(paths[0])
         found = _scores(sorted(scores.glob(f"{name}_seed*")) if scores else paths)
-        yield replace(_time(run, things, onnx, repeats), name=name, scores=found)
+        yield replace(_time(run, samples, onnx, repeats), name=name, scores=found)
 
 
 def draw(lines: Sequence[Inference]) -> Picture:
@@ -132,7 +132,7 @@ def draw(lines: Sequence[Inference]) -> Picture:
     }
     return plot(
         marks,
-        Axes("Accuracy against time", "milliseconds from points to labels", "mIoU %", legend="left", decades=True),
+        Axes("Accuracy against time", "milliseconds from points to labels", "mIoU %", legend="left", log_x=True),
     )
 
 
@@ -158,9 +158,9 @@ def _scores(paths: Sequence[Path]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Inference:
+def _time(run: Run, samples: Sequence[AnySample], onnx: bool, repeats: int) -> Inference:
     segmenter = Segmenter(run)
-    views = cycle([segmenter.view(segmenter.project(thing))[None].to(run.device) for thing in things])
+    views = cycle([segmenter.view(segmenter.project(sample))[None].to(run.device) for sample in samples])
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         run.network(next(views))
@@ -178,9 +178,9 @@ def _time(run: Run, things: Sequence[Thing], onnx: bool, repeats: int) -> Infere
     gflop = counter.get_total_flops() / 1e9
     best = min(timings["forward"], timings.get("onnx", np.inf))
     count = max(3, min(4 * repeats, int(ENOUGH_MS / timings["forward"])))
-    latencies = _latencies(segmenter, things, count)
+    latencies = _latencies(segmenter, samples, count)
     count += -count % segmenter.workers  # a folder's last scans, for which a thread has no other, are not its rate
-    per_s, own = _throughput(segmenter, network, things, count, views)
+    per_s, own = _throughput(segmenter, network, samples, count, views)
     return Inference(
         "", sum(weight.numel() for weight in run.network.parameters()), gflop, timings["forward"],
         timings.get("onnx", np.nan), (gflop / best) / (2e-9 * SGEMM**3 / timings["gemm"]), median(latencies),
@@ -201,12 +201,12 @@ def _waiting(result: Tensor) -> Tensor:
     return result
 
 
-def _latencies(segmenter: Segmenter, things: Sequence[Thing], count: int) -> list[float]:
+def _latencies(segmenter: Segmenter, samples: Sequence[AnySample], count: int) -> list[float]:
     """Milliseconds of each, one after the other."""
     times = []
-    for thing in islice(cycle(things), count):
+    for sample in islice(cycle(samples), count):
         start = time.perf_counter()
-        segmenter(thing, confidence=False)
+        segmenter(sample, confidence=False)
         times.append(1e3 * (time.perf_counter() - start))
     return times
 
@@ -214,7 +214,7 @@ def _latencies(segmenter: Segmenter, things: Sequence[Thing], count: int) -> lis
 def _throughput(
     segmenter: Segmenter,
     network: Callable[[Tensor], Tensor],
-    things: Sequence[Thing],
+    samples: Sequence[AnySample],
     count: int,
     views: Iterator[Tensor],
 ) -> tuple[float, float]:
@@ -224,7 +224,7 @@ def _throughput(
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(3):
         start = time.perf_counter()
-        for _ in segmenter.stream(islice(cycle(things), count), batch=batch):
+        for _ in segmenter.stream(islice(cycle(samples), count), batch=batch):
             pass
         rates[0].append(count / (time.perf_counter() - start))
         start = time.perf_counter()

@@ -21,7 +21,7 @@ from rangeseg.data.sparse import SparseLabels
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import Drive, Raw, open_drive
 from rangeseg.drive.propagate import propagate
-from rangeseg.drive.request import Asked, count, find_poses, make_task
+from rangeseg.drive.request import Request, count, find_poses, make_task
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import write_labels
@@ -42,14 +42,14 @@ class _Labelled:
         self._drive, self.label_map = drive, drive.label_map
 
     def __len__(self) -> int:
-        return len(self._drive.stops)
+        return len(self._drive.scans)
 
     def name(self, index: int) -> str:
-        return f"{self._drive.name}/{self._drive.stops[index].name}"
+        return f"{self._drive.name}/{self._drive.scans[index].name}"
 
     def scan(self, index: int) -> Scan:
-        stop = self._drive.stops[index]
-        return self._drive_scan(stop.file, _raw(self._drive, index))
+        entry = self._drive.scans[index]
+        return self._drive_scan(entry.file, _raw(self._drive, index))
 
     def _drive_scan(self, file: Path, raw: Raw) -> Scan:
         scan = self._drive.read(file)
@@ -65,7 +65,7 @@ def clicks(drive: Drive, index: int, seed: int, fraction: float = 0.002) -> np.n
 
 def strokes(drive: Drive, index: int, seed: int, many: int = 30) -> np.ndarray:
     """(N,) bool: lines of neighbouring points within one class, as a brush draws them."""
-    scan, raw = drive.read(drive.stops[index].file), _raw(drive, index) & 0xFFFF
+    scan, raw = drive.read(drive.scans[index].file), _raw(drive, index) & 0xFFFF
     rng, chosen = np.random.default_rng([seed, index]), np.zeros(len(raw), bool)
     for _ in range(many):
         here = int(rng.choice(np.flatnonzero(raw)))
@@ -82,8 +82,8 @@ def strokes(drive: Drive, index: int, seed: int, many: int = 30) -> np.ndarray:
 
 
 def _raw(drive: Drive, index: int) -> Raw:
-    raw = drive.labels_of(drive.stops[index])
-    assert raw is not None, f"{drive.stops[index].file}: has no labels"
+    raw = drive.labels_of(drive.scans[index])
+    assert raw is not None, f"{drive.scans[index].file}: has no labels"
     return raw
 
 
@@ -107,15 +107,15 @@ def measure(root: Path, kind: str, by: str, seed: int, work: Path, **rules: Any)
         home = root / "sequences" / sequence
         drive = open_drive(home)
         labels = root if kind == "whole" else work / "labels"
-        for index, stop in enumerate(drive.stops if kind != "whole" else ()):
+        for index, entry in enumerate(drive.scans if kind != "whole" else ()):
             raw = np.where(chosen[kind](drive, index, seed), _raw(drive, index), 0)
             given, scans = given + int(np.count_nonzero(raw)), scans + 1
-            write_labels(labels / stop.place, raw)
+            write_labels(labels / entry.label_path, raw)
         poses = None if by == "dataset" else work / f"poses_{sequence}"
         if poses is not None:
             write_kitti_poses(poses, find_poses(drive, by)[0])
         every = 5 if kind == "whole" else 1
-        task = make_task(Asked(home, work / "out", labels, every=every, poses=poses, rules=rules))
+        task = make_task(Request(home, work / "out", labels, every=every, poses=poses, rules=rules))
         for number in propagate(task, workers=2):
             one = count(task, number)
             total = one if total is None else total + one
@@ -131,16 +131,16 @@ def throughput(root: Path, scans: int, work: Path) -> dict[str, float]:
     for folder in ("velodyne", "labels"):
         (made / folder).mkdir(parents=True)
     for number in range(scans):
-        stop, pose = drive.stops[number % 5], real.poses[number % 5].copy()
+        entry, pose = drive.scans[number % 5], real.poses[number % 5].copy()
         pose[0, 3] += 8.0 * (number // 5)
         poses.append(pose)
-        points += stop.file.stat().st_size // 16
-        (made / "velodyne" / f"{number:06d}.bin").symlink_to(stop.file)
+        points += entry.file.stat().st_size // 16
+        (made / "velodyne" / f"{number:06d}.bin").symlink_to(entry.file)
         if number % 5 == 0:
-            (made / "labels" / f"{number:06d}.label").symlink_to(drive.root / stop.place)
+            (made / "labels" / f"{number:06d}.label").symlink_to(drive.root / entry.label_path)
     write_kitti_poses(made, Trajectory(tuple(f"{number:06d}" for number in range(scans)), np.array(poses)))
-    task = make_task(Asked(made, work / "out"))
-    list(propagate(make_task(Asked(made, work / "first", labelled=("000000",), rules={"scans": 1}))))  # compiles
+    task = make_task(Request(made, work / "out"))
+    list(propagate(make_task(Request(made, work / "first", labelled=("000000",), rules={"max_scans": 1}))))  # compiles
     start, used = time.perf_counter(), time.process_time()
     list(propagate(task, workers=2))
     wall, cpu = time.perf_counter() - start, time.process_time() - used
@@ -154,16 +154,16 @@ TRIALS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
     "whole, poses of dataset": ("whole", "dataset", 0, {}),
     "whole, poses of kiss-icp": ("whole", "kiss-icp", 0, {}),
     "whole, no test of visibility": ("whole", "dataset", 0, {"visibility": False}),
-    "whole, three nearest must agree": ("whole", "dataset", 0, {"neighbours": 3, "least": 3, "agree": 1.0}),
+    "whole, three nearest must agree": ("whole", "dataset", 0, {"min_neighbours": 3, "min_agreement": 1.0}),
     "whole, the nearest alone": ("whole", "dataset", 0, {"neighbours": 1}),
     "clicks, poses of dataset": ("clicks", "dataset", 0, {}),
     "clicks, poses of kiss-icp": ("clicks", "kiss-icp", 0, {}),
-    "clicks, all at one place count": ("clicks", "dataset", 0, {"place_deg": 0.0}),
-    "clicks, within 1 m": ("clicks", "dataset", 0, {"limit_m": 1.0}),
+    "clicks, all at one place count": ("clicks", "dataset", 0, {"merge_deg": 0.0}),
+    "clicks, within 1 m": ("clicks", "dataset", 0, {"max_distance_m": 1.0}),
     "clicks, seed 1": ("clicks", "dataset", 1, {}),
     "strokes, poses of dataset": ("strokes", "dataset", 0, {}),
     "strokes, poses of kiss-icp": ("strokes", "kiss-icp", 0, {}),
-    "strokes, once a metre": ("strokes", "dataset", 0, {"place_m": 1.0}),
+    "strokes, once a metre": ("strokes", "dataset", 0, {"merge_m": 1.0}),
 }
 """What is measured -> kind of labels, poses, seed, and rules that are other than usual."""
 

@@ -16,7 +16,9 @@ from rangeseg.inference.drive import label_drive
 from rangeseg.inference.segmenter import Segmenter
 
 
-def measure(root: Path, run: Path | None, sequences: tuple[str, ...], votes: int, limit_m: float) -> dict[str, Any]:
+def measure(
+    root: Path, run: Path | None, sequences: tuple[str, ...], votes: int, max_distance_m: float
+) -> dict[str, Any]:
     """Mean IoU and accuracy of all points of some sequences, in [0, 1], and processor time a scan.
 
     Args:
@@ -24,15 +26,17 @@ def measure(root: Path, run: Path | None, sequences: tuple[str, ...], votes: int
         run: None: the shipped network.
         sequences: which of them.
         votes: scans before and behind that help.
-        limit_m: how near their points must be.
+        max_distance_m: how near their points must be.
     """
     segmenter = Segmenter.load(run, device="cpu")
     label_map = segmenter.label_map
     confusion, scans, used = ConfusionMatrix(label_map.num_classes), 0, time.process_time()
     for sequence in sequences:
         drive = open_drive(root / "sequences" / sequence)
-        for number, _, labels in label_drive(segmenter, drive, drive.own_poses(), votes=votes, limit_m=limit_m):
-            raw = drive.labels_of(drive.stops[number])
+        for number, _, labels in label_drive(
+            segmenter, drive, drive.own_poses(), votes=votes, max_distance_m=max_distance_m
+        ):
+            raw = drive.labels_of(drive.scans[number])
             if raw is not None:
                 confusion.update(labels, label_map.to_train(raw & 0xFFFF))
                 scans += 1
@@ -46,13 +50,13 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="the folder that holds sequences/")
     parser.add_argument("run", type=Path, nargs="?", help="a run; else the shipped network")
     parser.add_argument("--votes", type=int, nargs="+", default=[0, 1, 2, 4], help="scans before and behind")
-    parser.add_argument("--limit-m", type=float, default=0.3, help="how near the points of others must be")
+    parser.add_argument("--max-distance-m", type=float, default=0.3, help="how near the points of others must be")
     arguments = parser.parse_args()
     found = {}
     for votes in arguments.votes:
         for name, sequences in (("the 35 of seven sequences", SEQUENCES), ("08", ("08",))):
             found[f"{votes} votes, {name}"] = measure(
-                arguments.root, arguments.run, sequences, votes, arguments.limit_m
+                arguments.root, arguments.run, sequences, votes, arguments.max_distance_m
             )
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     names = ("real", "seed", "scans", "overrides")
     numbers: list[Numbers] = []
-    for result in demo(arguments.out, watch=progress, **{name: getattr(arguments, name) for name in names}):
+    for result in demo(arguments.out, progress=progress, **{name: getattr(arguments, name) for name in names}):
         if isinstance(result, Numbers):
             numbers.append(result)
         else:

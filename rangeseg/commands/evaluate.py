@@ -11,7 +11,7 @@ from rangeseg.commands.console import OUT, add_trust, print_report, progress
 from rangeseg.files import write_atomically
 
 if TYPE_CHECKING:
-    from rangeseg.inference.distributed import Rank
+    from rangeseg.inference.distributed import ProcessGroup
 
 EXAMPLES = (
     "rangeseg evaluate runs/quick",
@@ -21,41 +21,43 @@ EXAMPLES = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Score a run on the points of a split, or original pixels of photographs; processes of torchrun share it."""
-    from rangeseg.inference.distributed import Rank
+    from rangeseg.inference.distributed import ProcessGroup
 
-    rank = Rank.join()
+    group = ProcessGroup.init()
     try:
-        _evaluate(arguments, rank)
+        _evaluate(arguments, group)
     finally:
-        rank.leave()
+        group.close()
 
 
-def _evaluate(arguments: argparse.Namespace, rank: Rank) -> None:
+def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     from rangeseg.evaluation.evaluate import report
+    from rangeseg.inference.domain_check import DomainCheck
     from rangeseg.inference.run import Run
-    from rangeseg.inference.run_fit import RunFit
     from rangeseg.inference.scoring import open_views, score_run
 
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
     run = Run.load(
         arguments.run,
-        device=rank.device(arguments.device),
+        device=group.device(arguments.device),
         overrides=[*half, *arguments.overrides],
         trust=arguments.trust,
     )
     split = arguments.split or run.config.evaluation.split
     kind = run.experiment.dataset
     views = open_views(run, split)
-    fit = RunFit(run)
-    scores = score_run(run, views, rank=rank, pixels=arguments.level == "pixel", watch=progress, fit=fit)
-    if rank.number:
+    domain_check = DomainCheck(run)
+    scores = score_run(
+        run, views, group=group, pixels=arguments.level == "pixel", progress=progress, domain_check=domain_check
+    )
+    if group.rank:
         return
     result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
     title = f"{split}, {len(views)} {kind.kind}s, every {kind.element}"
     print_report(result, title, official=arguments.official)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
-    for line in fit.verdict(anyway=arguments.anyway):
+    for line in domain_check.summary(anyway=arguments.anyway):
         OUT.print(line, soft_wrap=True)
 
 

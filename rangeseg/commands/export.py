@@ -11,7 +11,7 @@ from rangeseg.commands.console import OUT, add_trust, command_line, progress
 
 if TYPE_CHECKING:
     from rangeseg.inference.run import Run
-    from rangeseg.inference.segmenter import Thing
+    from rangeseg.inference.segmenter import AnySample
 
 EXAMPLES = (
     "rangeseg export runs/quick --out net.onnx",
@@ -35,15 +35,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.int8 and not arguments.calibrate:
         raise ValueError("--int8 needs real scans, others than those it is compared on: --calibrate SCANS.")
     files, kind = loaded.experiment.prediction_files, loaded.experiment.dataset
-    tasks = find_tasks(arguments.calibrate, files)[: arguments.most] if arguments.int8 else []
+    tasks = find_tasks(arguments.calibrate, files)[: arguments.max_scans] if arguments.int8 else []
     calibration = [files.read(task.file) for task in tasks] if arguments.int8 else None
-    chosen = inputs_of(loaded, arguments.inputs, arguments.most)
+    chosen = inputs_of(loaded, arguments.inputs, arguments.max_scans)
     found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)), calibration=calibration)
     scored = "" if found.mean_iou is None else " mIoU {:.2f}, of the run {:.2f}.".format(
         *(100 * one for one in reversed(found.mean_iou))
     )  # fmt: skip
     OUT.print(
-        f"{arguments.out}: on {found.things} {kind.kind}s logits differ by at most {found.largest_difference:.1e}, "
+        f"{arguments.out}: on {found.samples} {kind.kind}s logits differ by at most {found.largest_difference:.1e}, "
         f"{found.differing} of {found.elements} {kind.element}s get another label.{scored}",
         soft_wrap=True,
     )
@@ -54,19 +54,19 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def inputs_of(run: Run, paths: Sequence[Path], most: int) -> list[Thing]:
+def inputs_of(run: Run, paths: Sequence[Path], max_scans: int) -> list[AnySample]:
     """Files to compare on; or the run's evaluation split, with its labels where they are."""
     from rangeseg.inference.predict import find_tasks
 
     files = run.experiment.prediction_files
     if paths:
-        return [files.read(task.file) for task in find_tasks(paths, files)[:most]]
+        return [files.read(task.file) for task in find_tasks(paths, files)[:max_scans]]
     source = run.experiment.open(run.config.evaluation.split)
     try:
-        return [source.item(index) for index in range(min(most, len(source)))]
+        return [source.item(index) for index in range(min(max_scans, len(source)))]
     except ValueError:  # no labels there
         source = run.experiment.open(run.config.evaluation.split, labels=False)
-        return [files.read(task.file) for task in find_tasks([], files, source)[:most]]
+        return [files.read(task.file) for task in find_tasks([], files, source)[:max_scans]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +86,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--int8", action="store_true", help="for NAME.xml: quantise to int8, which is faster")
     parser.add_argument("--calibrate", nargs="+", type=Path, default=[], help="scans for the ranges of --int8")
-    parser.add_argument("--most", type=int, default=40, help="number of scans or photographs for the verification")
+    parser.add_argument("--max-scans", type=int, default=40, help="number of scans or photographs for the verification")
     parser.add_argument("--device", default="cpu", help="the device that will run NAME.pt2")
     add_trust(parser)

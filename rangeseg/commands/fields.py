@@ -17,19 +17,19 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def asked_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
+def requested_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
     """What `--fields` says.
 
     Raises:
         ValueError: a word without an equals sign.
     """
-    asked = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
-    if len(asked) < len(arguments.fields):
+    requested = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
+    if len(requested) < len(arguments.fields):
         raise ValueError("--fields takes NAME=COLUMN, e.g. remission=reflectivity/255 ring=line.")
-    return {name: column or None for name, column in asked.items()}
+    return {name: column or None for name, column in requested.items()}
 
 
 def with_fields(arguments: argparse.Namespace) -> list[str]:
     """The overrides of the command line; `--fields` is `data.dataset.fields`."""
-    fields = asked_fields(arguments)
+    fields = requested_fields(arguments)
     return [*arguments.overrides, *([f"data.dataset.fields={json.dumps(fields)}"] if fields else [])]

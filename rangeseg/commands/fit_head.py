@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides, trust=arguments.trust)
     out = arguments.out or (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "point_head.pt"
     options = {name: getattr(arguments, name) for name in ("steps", "scans", "window", "seed")}
-    fit_head(loaded, out, watch=progress, **options)
+    fit_head(loaded, out, progress=progress, **options)
     OUT.print(f"{out}: evaluation.back_projection='{{name: head, file: {out}}}' uses it.", soft_wrap=True)
 
 

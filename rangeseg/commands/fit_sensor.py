@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, table
-from rangeseg.commands.fields import add_fields, asked_fields
+from rangeseg.commands.fields import add_fields, requested_fields
 
 EXAMPLES = (
     "rangeseg fit-sensor scans/ --out my_sensor.yaml --png my_sensor.png",
-    "rangeseg fit-sensor a.bin b.bin --out my_sensor.yaml --beside hdl64e",
+    "rangeseg fit-sensor a.bin b.bin --out my_sensor.yaml --compare-with hdl64e",
 )
 
 
@@ -23,12 +23,12 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.scans,
         arguments.out,
         png=arguments.png,
-        most=arguments.most,
+        max_scans=arguments.max_scans,
         name=arguments.name,
-        fields=asked_fields(arguments),
+        fields=requested_fields(arguments),
         rows=arguments.rows,
     )
-    projections = candidates(fitted, arguments.beside)
+    projections = candidates(fitted, arguments.compare_with)
     lines = compare(projections, scans, labels)
     speed = points_per_ms({line.name: projections[line.name] for line in lines}, scans)
     rows = table("projection", "size", "filled %", "hidden %", "points/ms", "ceiling %", title=fitted.model.sensor)
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="output: the YAML of the sensor")
     add_fields(parser)
     parser.add_argument("--png", type=Path, help="draw the beams and one scan in each projection")
-    parser.add_argument("--beside", nargs="+", default=[], help="shipped sensors, or sensor YAMLs, to compare with")
+    parser.add_argument("--compare-with", nargs="+", default=[], help="shipped sensors, or YAMLs of sensors")
     parser.add_argument("--rows", type=int, help="the number of beams, where the scans leave it in doubt")
-    parser.add_argument("--most", type=int, default=8, help="maximum number of scans to read")
+    parser.add_argument("--max-scans", type=int, default=8, help="maximum number of scans to read")
     parser.add_argument("--name", help="the name of the sensor")

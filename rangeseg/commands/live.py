@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rangeseg.commands.console import OUT, add_trust
-from rangeseg.commands.fields import asked_fields
+from rangeseg.commands.fields import requested_fields
 
 if TYPE_CHECKING:
     from rangeseg.apps.live import Transport
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell starts it in the background
         signal.signal(number, lambda *_: stopped.set())
-    options: dict[str, Any] = {"fields": asked_fields(arguments), "limit_ms": arguments.limit_ms}
-    counts = run_live(segmenter, transport, labelling, going_on=lambda: not stopped.is_set(), **options)
+    options: dict[str, Any] = {"fields": requested_fields(arguments), "limit_ms": arguments.limit_ms}
+    counts = run_live(segmenter, transport, labelling, keep_running=lambda: not stopped.is_set(), **options)
     OUT.print(str(counts), soft_wrap=True)
 
 

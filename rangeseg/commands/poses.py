@@ -9,7 +9,7 @@ from rangeseg.commands.console import OUT, progress
 
 EXAMPLES = (
     "rangeseg poses /data/semantic_kitti/sequences/08 --out poses_08 --png path.png",
-    "rangeseg poses drive.mcap --topic /odom --clouds /lidar --out poses",
+    "rangeseg poses drive.mcap --topic /odom --cloud-topic /lidar --out poses",
 )
 
 
@@ -21,9 +21,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from rangeseg.apps.poses import run_poses
 
-    names = ("by", "scene", "topic", "clouds", "mounted", "png")
+    names = ("by", "scene", "topic", "cloud_topic", "extrinsics", "png")
     options = {name: getattr(arguments, name) for name in names}
-    for line in run_poses(arguments.drive, arguments.out, watch=progress, **options):
+    for line in run_poses(arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 
@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scene", help="of nuScenes, e.g. scene-0061")
     parser.add_argument("--topic", help="of a recording's odometry, where it has several")
-    parser.add_argument("--clouds", help="topic of its point clouds, where it has several")
-    parser.add_argument("--mounted", type=Path, help="the sensor in odometry's frame: `Tr:` and 12 numbers in a file")
+    parser.add_argument("--cloud-topic", help="topic of its point clouds, where it has several")
+    parser.add_argument(
+        "--extrinsics", type=Path, help="the sensor in odometry's frame: `Tr:` and 12 numbers in a file"
+    )
     parser.add_argument("--png", type=Path, help="draw the path")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, add_trust, progress
-from rangeseg.commands.fields import add_fields, asked_fields, with_fields
+from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 FIRST = (
     "No run given: using the small network that ships with rangeseg. It was trained on synthetic streets and "
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust", "format")
     options = {name: getattr(arguments, name) for name in (*names, "confidence")}
     options["overrides"] = with_fields(arguments)
-    for line in predict_inputs(run, inputs, arguments.out, watch=progress, **options):
+    for line in predict_inputs(run, inputs, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 
@@ -68,7 +68,7 @@ def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argpars
     options = {name: getattr(arguments, name) for name in ("topic", "drop_input", "overwrite", "workers")}
     lines = predict_recording(
         segmenter, inputs[0], arguments.out, Labelling(segmenter.label_map, *chosen),
-        fields=asked_fields(arguments), watch=progress, **options,
+        fields=requested_fields(arguments), progress=progress, **options,
     )  # fmt: skip
     for line in lines:
         OUT.print(line, soft_wrap=True)
@@ -83,7 +83,7 @@ def along_drive(arguments: argparse.Namespace) -> None:
         OUT.print(FIRST, soft_wrap=True)
     names = ("poses", "scene", "votes", "workers", "device", "overrides", "trust")
     options = {name: getattr(arguments, name) for name in names}
-    for line in predict_drive(run, arguments.drive, arguments.out, watch=progress, **options):
+    for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 

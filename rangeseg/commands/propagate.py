@@ -9,10 +9,13 @@ from rangeseg.commands.console import OUT, progress
 
 EXAMPLES = (
     "rangeseg propagate /data/semantic_kitti/sequences/08 --labelled 000000 --out carried --png scan.png",
-    "rangeseg propagate scans --dataset my_classes.yaml --poses poses --labels clicks --out carried --never person",
+    "rangeseg propagate scans --dataset my_classes.yaml --poses poses --labels clicks --out carried --exclude person",
 )
 
-RULES = ("neighbours", "least", "agree", "limit_m", "growth", "scans", "metres", "place_deg", "place_m")
+RULES = (
+    *("neighbours", "min_neighbours", "min_agreement", "max_distance_m", "max_distance_per_m"),
+    *("max_scans", "max_sensor_distance_m", "merge_deg", "merge_m"),
+)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -24,18 +27,18 @@ def run(arguments: argparse.Namespace) -> None:
     or for clicks, as the labels are.
     """
     from rangeseg.apps.propagate import run_propagate
-    from rangeseg.drive.request import Asked
+    from rangeseg.drive.request import Request
 
     rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
     names = ("drive", "out", "labels", "every", "poses", "scene", "dataset")
-    asked = Asked(
+    request = Request(
         **{name: getattr(arguments, name) for name in names},
         labelled=tuple(arguments.labelled),
-        never=tuple(arguments.never),
+        exclude=tuple(arguments.exclude),
         rules=rules,
     )
     options = {name: getattr(arguments, name) for name in ("overwrite", "workers", "png", "scan")}
-    for line in run_propagate(asked, json_path=arguments.json, watch=progress, **options):
+    for line in run_propagate(request, json_path=arguments.json, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 
@@ -49,16 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--poses", type=Path, help="folder that `rangeseg poses` wrote; else the dataset's own")
     parser.add_argument("--scene", help="of nuScenes, e.g. scene-0061")
     parser.add_argument("--dataset", help="whose classes: a shipped dataset or a YAML; else the layout's")
-    parser.add_argument("--never", nargs="+", default=[], help="classes that are not carried, beside what moves")
+    parser.add_argument("--exclude", nargs="+", default=[], help="classes that are not carried, beside what moves")
     parser.add_argument("--neighbours", type=int, help="how many labelled points are asked (3)")
-    parser.add_argument("--least", type=int, help="how many must be within the limit (whole scans 1, clicks 3)")
-    parser.add_argument("--agree", type=float, help="share of them that must agree (whole scans 0.6, clicks 1)")
-    parser.add_argument("--limit-m", type=float, help="metres to the labelled points (whole scans 0.5, clicks 2)")
-    parser.add_argument("--growth", type=float, help="metres more for each metre of range (0)")
-    parser.add_argument("--scans", type=int, help="so many scans ahead and back (whole scans 10, clicks 20)")
-    parser.add_argument("--metres", type=float, help="so far between the sensor's places (30)")
-    parser.add_argument("--place-deg", type=float, help="clicks of a class within this angle count once (0.5)")
-    parser.add_argument("--place-m", type=float, help="and those within so many metres (0); 1 for strokes")
+    parser.add_argument(
+        "--min-neighbours", type=int, help="how many must be within the limit (whole scans 1, clicks 3)"
+    )
+    parser.add_argument("--min-agreement", type=float, help="share of them that must agree (whole scans 0.6, clicks 1)")
+    parser.add_argument(
+        "--max-distance-m", type=float, help="metres to the labelled points (whole scans 0.5, clicks 2)"
+    )
+    parser.add_argument("--max-distance-per-m", type=float, help="metres more for each metre of range (0)")
+    parser.add_argument("--max-scans", type=int, help="so many scans ahead and back (whole scans 10, clicks 20)")
+    parser.add_argument("--max-sensor-distance-m", type=float, help="so far between the sensor's places (30)")
+    parser.add_argument("--merge-deg", type=float, help="clicks of a class within this angle count once (0.5)")
+    parser.add_argument("--merge-m", type=float, help="and those within so many metres (0); 1 for strokes")
     parser.add_argument("--no-visibility", action="store_true", help="carry onto what the labelled scan saw through")
     parser.add_argument("--workers", type=int, default=2, help="threads; the labels do not depend on them")
     parser.add_argument("--overwrite", action="store_true", help="write again what is there")

@@ -9,7 +9,7 @@ from rangeseg.commands.console import OUT, progress
 
 EXAMPLES = (
     "rangeseg pseudo-label runs/first --leave-out labelled.txt --out runs/pseudo",
-    "rangeseg pseudo-label runs/first --frames train_10pct_uniform --keep 0.7 --out runs/pseudo",
+    "rangeseg pseudo-label runs/first --subset train_10pct_uniform --keep 0.7 --out runs/pseudo",
 )
 
 
@@ -21,11 +21,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     balance = Balance(arguments.keep, arguments.annuli, arguments.width_m)
     segmenter = Segmenter.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
-    source = segmenter.run.experiment.open(arguments.split, arguments.frames, labels=False)
+    source = segmenter.run.experiment.open(arguments.split, arguments.subset, labels=False)
     if not isinstance(source, SemanticKitti):
         raise ValueError("Pseudo-labels are written in SemanticKITTI's layout; data.dataset is of another one.")
     shares = pseudo_label(
-        segmenter, source, arguments.out, balance, workers=segmenter.workers, watch=progress,
+        segmenter, source, arguments.out, balance, workers=segmenter.workers, progress=progress,
         leave_out=read_list(arguments.leave_out) if arguments.leave_out else (),
     )  # fmt: skip
     OUT.print(", ".join(f"{name} {100 * share:.2f}" for name, share in shares.items()), soft_wrap=True)
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
     parser.add_argument("--split", default="train", help="whose scans")
-    parser.add_argument("--frames", help="only these: a list file, or a shipped list's name")
+    parser.add_argument("--subset", help="only these: a list file, or a shipped list's name")
     parser.add_argument("--leave-out", type=Path, help="a list of scans that have true labels")
     parser.add_argument("--out", type=Path, required=True, help="folder of the labels")
     parser.add_argument("--keep", type=float, default=0.5, help="share of each class in each annulus")

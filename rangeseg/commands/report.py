@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     names = ("scans", "split", "title", "device", "overrides", "trust")
     options = {name: getattr(arguments, name) for name in names}
-    path = write_report(arguments.runs, arguments.out, watch=progress, **options)
+    path = write_report(arguments.runs, arguments.out, progress=progress, **options)
     OUT.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; it opens without a network connection", soft_wrap=True)
     OUT.print(f"next: {command_line('python', '-m', 'webbrowser', path.resolve().as_uri())}", soft_wrap=True)
 

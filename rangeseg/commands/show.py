@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, add_trust, progress
-from rangeseg.commands.fields import add_fields, asked_fields
+from rangeseg.commands.fields import add_fields, requested_fields
 
 if TYPE_CHECKING:
     from rangeseg.vis.explorer import Explorer
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         look(Path(first), arguments)
         return
     names = ("labels", "run", "prediction", "dataset", "png", "overrides", "trust")
-    work(Path(first), fields=asked_fields(arguments), **{name: getattr(arguments, name) for name in names})
+    work(Path(first), fields=requested_fields(arguments), **{name: getattr(arguments, name) for name in names})
     if arguments.png:
         OUT.print(f"picture: {arguments.png}", soft_wrap=True)
 
@@ -70,7 +70,7 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
     if not first_is_folder(str(path)):
         names = ("labels", "run", "prediction", "dataset")
         explorer = explore_file(
-            path, fields=asked_fields(arguments), **{name: getattr(arguments, name) for name in names}, **own
+            path, fields=requested_fields(arguments), **{name: getattr(arguments, name) for name in names}, **own
         )
     elif arguments.labels or arguments.run:
         raise ValueError(
@@ -82,7 +82,7 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
     else:
         explorer = explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **given)
     if arguments.video:
-        write_video(explorer, arguments.video, arguments.most or MOST)
+        write_video(explorer, arguments.video, arguments.max_scans or MOST)
         return
     if arguments.html or arguments.rerun:
         from_afar(explorer, arguments, path.resolve().name)
@@ -96,7 +96,7 @@ def from_afar(explorer: Explorer, arguments: argparse.Namespace, title: str) -> 
     from rangeseg.vis.rerun import write_rerun
     from rangeseg.vis.web_page import write_page
 
-    count = min(explorer.count, arguments.most or (MOST_ON_A_PAGE if arguments.html else MOST))
+    count = min(explorer.count, arguments.max_scans or (MOST_ON_A_PAGE if arguments.html else MOST))
     frames = list(progress(explorer.frames(count), "reading", count)) if arguments.html else None
     if arguments.html:
         write_page(arguments.html, frames or (), explorer.label_map, title)
@@ -146,7 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, help="write a page FILE.html with points to turn, which needs no network")
     parser.add_argument("--rerun", metavar="FILE.rrd|connect", help="write a file for Rerun, or send to its viewer")
     parser.add_argument(
-        "--most", type=int, help=f"maximum number of scans; default: {MOST_ON_A_PAGE} on a page, else {MOST}"
+        "--max-scans", type=int, help=f"maximum number of scans; default: {MOST_ON_A_PAGE} on a page, else {MOST}"
     )
     parser.add_argument("--png", type=Path, help="write a picture instead of opening a window")
     add_trust(parser)

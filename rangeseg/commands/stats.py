@@ -24,10 +24,10 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.engine.experiment import Experiment
 
     config = read_config(arguments.config, [*with_fields(arguments), "runtime.out=.", "optim.steps=1"])
-    views = plain_views(config, arguments.split, arguments.frames)
+    views = plain_views(config, arguments.split, arguments.subset)
     parts = progress(tallies(views, workers=arguments.workers), "measuring", len(views))
     words = [str(arguments.config), *with_fields(arguments), "--split", arguments.split]
-    words += ["--frames", arguments.frames] if arguments.frames else []
+    words += ["--subset", arguments.subset] if arguments.subset else []
     words += ["--of", arguments.of] if arguments.of != "elements" else []
     text = statistics_yaml(Experiment(config), reduce(add, parts), of=arguments.of, words=words)
     if arguments.out:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="the config whose views are measured; key.path=value overrides its keys")
     add_fields(parser)
     parser.add_argument("--split", default="train", help="train, val or test")
-    parser.add_argument("--frames", help="use only this list of the split: a file, or the name of a shipped list")
+    parser.add_argument("--subset", help="use only this list of the split: a file, or the name of a shipped list")
     parser.add_argument(
         "--of",
         choices=["elements", "pixels"],

@@ -18,8 +18,8 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.apps.realism import compare
     from rangeseg.data.synthesise import synthesise
 
-    if arguments.beside:
-        for path in compare(arguments.beside, arguments.out, seed=arguments.seed):
+    if arguments.compare_with:
+        for path in compare(arguments.compare_with, arguments.out, seed=arguments.seed):
             OUT.print(f"comparison with real scans: {path}", soft_wrap=True)
         return
     names = ("scans", "sensor", "seed", "scans_per_street", "spacing_m")
@@ -51,5 +51,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers; each seed gives other streets")
     parser.add_argument(
-        "--beside", type=Path, help="write nothing and compare with the scans of this SemanticKITTI folder"
+        "--compare-with", type=Path, help="write nothing and compare with the scans of this SemanticKITTI folder"
     )

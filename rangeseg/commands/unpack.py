@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
-from rangeseg.commands.fields import add_fields, asked_fields
+from rangeseg.commands.fields import add_fields, requested_fields
 
 EXAMPLES = (
     "rangeseg unpack drive.mcap --out scans",
@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the point clouds of a ROS bag, an MCAP file or a sensor capture as single scans."""
     from rangeseg.scan_formats.unpack import unpack
 
-    fields = asked_fields(arguments)
+    fields = requested_fields(arguments)
     count, written = unpack(arguments.recording, arguments.out, topic=arguments.topic, fields=fields)
     files = list(progress(written, "unpacking", count))
     OUT.print(f"{len(files)} scans in {arguments.out}", soft_wrap=True)

@@ -14,7 +14,7 @@ from rangeseg.commands.fields import add_fields, with_fields
 from rangeseg.files import write_atomically
 
 if TYPE_CHECKING:
-    from rangeseg.apps.validate import Finding, SplitReport
+    from rangeseg.apps.validate import SampleReport, SplitReport
 
 EXAMPLES = (
     "rangeseg validate semantic_kitti --root /data/semantic_kitti",
@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
     seen = _Seen()
     try:
         for one in work(
-            config, arguments.split, partial=arguments.partial, workers=arguments.workers, watch=seen.watch
+            config, arguments.split, partial=arguments.partial, workers=arguments.workers, progress=seen.progress
         ):
-            said = {what for finding in seen.found for what in finding.problems}
+            said = {what for sample in seen.found for what in sample.problems}
             _print(what for what in one.problems if what not in said)  # of the split as a whole
             reports.append(one)
             seen.found.clear()
@@ -55,13 +55,13 @@ class _Seen:
     """What was found in the split that is being read; its problems are printed as they come."""
 
     def __init__(self) -> None:
-        self.found: list[Finding] = []
+        self.found: list[SampleReport] = []
         self.words = ""
 
-    def watch(self, findings: Iterator[Finding], words: str, total: int) -> Iterator[Finding]:
-        """The same findings."""
+    def progress(self, samples: Iterable[SampleReport], words: str, total: int) -> Iterator[SampleReport]:
+        """The same samples; prints the problems of each."""
         self.words = words
-        for one in progress(findings, words, total):
+        for one in progress(samples, words, total):
             self.found.append(one)
             _print(one.problems)
             yield one
@@ -83,7 +83,7 @@ def _verdict(name: str, root: str, reports: Sequence[SplitReport], path: Path | 
     rows = table("split", "files", "elements", "no returns", "labelled %", "problems", title=name)
     for one in reports:
         share = f"{100 * one.labelled / max(one.elements, 1):.1f}"
-        counts = (f"{count:,}" for count in (one.things, one.elements, one.no_returns))
+        counts = (f"{count:,}" for count in (one.samples, one.elements, one.no_returns))
         rows.add_row(one.split, *counts, share, str(len(one.problems)))
     OUT.print(rows)
     if path:
@@ -100,5 +100,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial", action="store_true", help="accept an incomplete dataset: do not check official counts"
     )
-    parser.add_argument("--json", type=Path, help="write all findings to this file")
+    parser.add_argument("--json", type=Path, help="write all problems and counts to this file")
     parser.add_argument("--workers", type=int, default=2, help="number of threads")

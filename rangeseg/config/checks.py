@@ -34,7 +34,7 @@ def check(config: Config) -> None:
             f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "
             f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
         )
-    certain = {"pair: labelled": config.consistency.pair, "data.carried_as: answers": config.data.carried_as}
+    certain = {"pair: labelled": config.consistency.pair, "data.carried_as: targets": config.data.carried_as}
     if config.consistency.kind.startswith("logits"):
         for words, value in certain.items():
             if words.endswith(value):

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
@@ -53,10 +53,13 @@ RENAMED = {
     "runtime.pictures": "runtime.log_images",
     "teacher.together": "teacher.joint",
     "network.trunk": "network.encoder",
+    "data.dataset.frames": "data.dataset.subset",
+    "data.labelled_from.frames": "data.labelled_from.subset",
+    "data.unlabelled_from.frames": "data.unlabelled_from.subset",
 }
 """Keys of version 0.1 and what they are called now. A stored config is translated; a file of one's own is refused."""
 
-RENAMED_PERTURBATIONS = {"none": "identity", "combined": "compose", "several": "all_of"}
+RENAMED_PERTURBATIONS = {"none": "identity", "combined": "compose", "several": "all_of", "in_turn": "sequential"}
 """The same for `perturbation.name`, also within others."""
 
 
@@ -121,13 +124,21 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
         if section["name"] in RENAMED_PERTURBATIONS:
             old = section["name"]
             raise ConfigError(f"perturbation.name: {old} was renamed to {RENAMED_PERTURBATIONS[old]} in version 0.2.")
-    for old in RENAMED:
-        above, _, key = old.rpartition(".")
-        section = getattr(config, above) if above else None
-        if isinstance(section, dict) and key in section and ":" not in str(section.get("name")):
-            raise ConfigError(_unknown_key(old))  # keys of components are not in the schema
+    _refuse_renamed(config)
     check(config)
     return config
+
+
+def _refuse_renamed(config: Config) -> None:
+    """Refuse the old keys of components and of list entries, which are not in the schema."""
+    for old in RENAMED:
+        above, _, key = old.rpartition(".")
+        found: Any = config
+        for part in above.split(".") if above else ():
+            found = found[part] if isinstance(found, dict) else getattr(found, part)
+        for section in found if isinstance(found, list) else [found]:
+            if isinstance(section, dict) and key in section and ":" not in str(section.get("name")):
+                raise ConfigError(_unknown_key(old))
 
 
 def _expand(section: Any) -> None:
@@ -224,9 +235,10 @@ def _translate(layer: DictConfig) -> None:
             layer.data[key] = "all"
     for old, new in RENAMED.items():
         above, _, key = old.rpartition(".")
-        section = OmegaConf.select(layer, above) if above else layer
-        if isinstance(section, DictConfig) and key in section:
-            OmegaConf.update(layer, new, section.pop(key))
+        found = OmegaConf.select(layer, above) if above else layer
+        for section in found if isinstance(found, ListConfig) else [found]:
+            if isinstance(section, DictConfig) and key in section:
+                OmegaConf.update(section, new.removeprefix(f"{above}."), section.pop(key), merge=False)
     for perturbation in _perturbations(layer.get("perturbation")):
         perturbation["name"] = RENAMED_PERTURBATIONS.get(perturbation["name"], perturbation["name"])
 

@@ -74,7 +74,7 @@ class DataConfig:
     unlabelled: str = text("all")
     """List of unlabelled scans, as for `labelled`; none: only scans of `unlabelled_from`."""
     unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
-    """Further unlabelled scans of other datasets or sensors: {root, dataset, split, frames, projection} each; the last
+    """Further unlabelled scans of other datasets or sensors: {root, dataset, split, subset, projection} each; the last
     three default to train, the whole split, and `projection`."""
     labelled_from: list[dict[str, Any]] = field(default_factory=list)
     """Further labelled scans with the same classes, in the same form; evaluation uses only `dataset`."""
@@ -83,11 +83,11 @@ class DataConfig:
     label_seed: int = number(0, least=0)
     carried: str = text("none")
     """Folder of labels that `rangeseg propagate` wrote for scans of the training split."""
-    carried_as: str = choice("labels", "labels", "answers")
-    """labels: they are the labelled scans, in place of the dataset's labels. answers: what the teacher would be asked
-    about unlabelled scans is taken from them where they say something; the labelled scans stay the dataset's."""
+    carried_as: str = choice("labels", "labels", "targets")
+    """labels: scans with carried labels are the labelled scans, in place of the dataset's labels. targets: carried
+    labels replace the teacher's predictions on unlabelled scans; the labelled scans stay the dataset's."""
     carried_within_m: float = number(0.0, least=0)
-    """Only labels count that rest on one no farther than this, or are a person's own; 0: all."""
+    """Use a carried label only if its labelled point is at most this far away; 0: no limit."""
     projection: Component = field(
         default_factory=lambda: dict(name="spherical", height=64, width=2048, fov_up_deg=3.0, fov_down_deg=-25.0)
     )

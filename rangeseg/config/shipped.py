@@ -1,4 +1,4 @@
-"""Finding configs: the user's files, and shipped configs by name from any folder."""
+"""SampleReport configs: the user's files, and shipped configs by name from any folder."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class FilePairs(Dataset):
     Args:
         root: the dataset's folder.
         split: train, val or test.
-        frames: only these: their names, or a list file of them.
+        subset: only these: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
         label_map: the classes; those of the dataset if not given.
 
@@ -53,7 +53,7 @@ class FilePairs(Dataset):
         root: str | Path,
         split: str = "train",
         *,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
         label_map: LabelMap | None = None,
     ) -> None:
@@ -68,8 +68,8 @@ class FilePairs(Dataset):
             raise ValueError(
                 f"{root}: contains no {self.kind}s of split {split}; see datasets/{self.folder}/README.md."
             )
-        if frames is not None:
-            self._pairs = self._keep(self.read_list(frames) if isinstance(frames, str | Path) else frames)
+        if subset is not None:
+            self._pairs = self._keep(self.read_list(subset) if isinstance(subset, str | Path) else subset)
 
     @abstractmethod
     def find(self, root: Path, split: str) -> Sequence[Pair]:

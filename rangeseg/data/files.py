@@ -15,7 +15,7 @@ FileOrPair = PathLike | tuple[PathLike, PathLike]
 """A scan or photograph; or it and its labels."""
 
 
-class Files:
+class FileList:
     """A source of the files that are named, in their order.
 
     Args:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.types import Place
+from rangeseg.types import SensorPose
 
 AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 """The LiDAR's axes (ahead, left, up) -> the camera's (right, down, ahead), where calib.txt has no Tr."""
 
 
-def place_of(scan: Path) -> Place | None:
+def pose_of(scan: Path) -> SensorPose | None:
     """The place of a scan ``SEQUENCE/velodyne/NUMBER.bin``; None where its sequence has no poses of this number.
 
     Raises:
@@ -27,7 +27,7 @@ def place_of(scan: Path) -> Place | None:
     number = int(scan.stem)
     if number >= len(poses):
         return None
-    return Place(poses[number], float(times[number]) if number < len(times) else None)
+    return SensorPose(poses[number], float(times[number]) if number < len(times) else None)
 
 
 @lru_cache(maxsize=8)

@@ -48,7 +48,7 @@ class NuScenes(ScanPairs):
         split: train, val, test, mini_train or mini_val; with ``_sweeps`` behind it (``train_sweeps``), the unlabelled
             sweeps of its scenes, too. In v1.0-mini, train and val are mini_train and mini_val.
         version: the tables' folder; default: the split's, see `VERSIONS`.
-        frames: only these scans: their names, or a list file of them. The name of a scene stands for all its scans.
+        subset: only these scans: their names, or a list file of them. The name of a scene stands for all its scans.
         labels: read labels. With False, a training scan needs no label file, and none is opened.
 
     Attributes:
@@ -72,7 +72,7 @@ class NuScenes(ScanPairs):
         split: str = "train",
         *,
         version: str | None = None,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         wanted, ending = (split.removesuffix(SWEEPS), SWEEPS) if split.endswith(SWEEPS) else (split, "")
@@ -82,7 +82,7 @@ class NuScenes(ScanPairs):
         self.version = version or ""
         self._sweeps = bool(ending)
         self._tokens: dict[str, str] = {}
-        super().__init__(root, wanted, frames=frames, labels=labels)
+        super().__init__(root, wanted, subset=subset, labels=labels)
         self.split = wanted + ending
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:

@@ -80,7 +80,7 @@ class NuScenesPredictions:
         """A scan as the run reads it."""
         return self._read(file)
 
-    def write(self, target: Path, labels: NDArray[np.integer], thing: Scan, file: Path) -> None:
+    def write(self, target: Path, labels: NDArray[np.integer], sample: Scan, file: Path) -> None:
         """Write train ids + 1; a point without a label, which is no return, gets the most frequent class."""
         written = np.where(labels == IGNORE, self._of_no_return, labels + np.int64(1))
         write_atomically(target, written.astype(np.uint8).tobytes())

@@ -23,7 +23,7 @@ class Patterns:
     """Patterns for the paths of scans or photographs and of their labels.
 
     Args:
-        things: pattern of the scans' or photographs' files.
+        files: pattern of the scans' or photographs' files.
         labels: pattern of their labels' files.
         key: what a config calls the first pattern, for errors.
         example: of the two patterns, for errors.
@@ -32,21 +32,21 @@ class Patterns:
         ValueError: no star in the first, or no ``{name}`` in the second.
     """
 
-    things: str
+    files: str
     labels: str
     key: str
     example: tuple[str, str]
 
     def __post_init__(self) -> None:
-        if "*" not in self.things or "{name}" not in self.labels:
+        if "*" not in self.files or "{name}" not in self.labels:
             one, other = self.example
             raise ValueError(
-                f"{self.key} is {self.things!r} and label_{self.key} {self.labels!r}; give patterns like {one!r} and "
+                f"{self.key} is {self.files!r} and label_{self.key} {self.labels!r}; give patterns like {one!r} and "
                 f"{other!r}."
             )
 
     def find(
-        self, root: Path, split: str, splits: Mapping[str, Sequence[str]], suffixes: tuple[str, ...], thing: str
+        self, root: Path, split: str, splits: Mapping[str, Sequence[str]], suffixes: tuple[str, ...], kind: str
     ) -> list[Pair]:
         """The files of a split, in the order of their names.
 
@@ -55,26 +55,26 @@ class Patterns:
             split: which.
             splits: split -> its folders.
             suffixes: of the files that are meant, in small letters.
-            thing: what a file is, for errors: scan or photograph.
+            kind: what a file is, for errors: scan or photograph.
 
         Raises:
             ValueError: the pattern does not tell splits apart, or two files would have one name.
         """
-        if "{split}" not in self.things and len(splits) > 1:
+        if "{split}" not in self.files and len(splits) > 1:
             raise ValueError(
-                f"{self.key}: {self.things!r} is the same for splits {', '.join(splits)}, so they would share all "
-                f"{thing}s. Use {{split}} in it, or name one split in the YAML of the classes."
+                f"{self.key}: {self.files!r} is the same for splits {', '.join(splits)}, so they would share all "
+                f"{kind}s. Use {{split}} in it, or name one split in the YAML of the classes."
             )
         parts = splits[split]
         pairs = [pair for part in parts for pair in self._part(root, part, suffixes, prefixed=len(parts) > 1)]
         names = [pair.name for pair in pairs]
         if twice := sorted({name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()):
-            raise ValueError(f"{root}: several {thing}s have the name {', '.join(twice[:5])}; keep one of each.")
+            raise ValueError(f"{root}: several {kind}s have the name {', '.join(twice[:5])}; keep one of each.")
         return sorted(pairs, key=lambda pair: pair.name)
 
     def _part(self, root: Path, part: str, suffixes: tuple[str, ...], *, prefixed: bool) -> list[Pair]:
         inside(root, Path(part, "file"))
-        pattern = self.things.replace("{split}", part)
+        pattern = self.files.replace("{split}", part)
         head, tail = pattern.index("*"), len(pattern) - 1 - pattern.rindex("*")
         pairs = []
         for file in root.glob(pattern):

@@ -38,8 +38,8 @@ class PredictionFiles(Protocol):
         """A scan or a photograph, without labels."""
         ...
 
-    def write(self, target: Path, labels: NDArray[np.integer], thing: Any, file: Path) -> None:
-        """Write the prediction for `thing`, which was read from `file`: (N,) train ids."""
+    def write(self, target: Path, labels: NDArray[np.integer], sample: Any, file: Path) -> None:
+        """Write the prediction for `sample`, which was read from `file`: (N,) train ids."""
         ...
 
     def problem(self, target: Path, file: Path) -> str | None:
@@ -91,7 +91,7 @@ class ScanFiles:
         """A scan as the run reads it."""
         return self._read(file)
 
-    def write(self, target: Path, labels: NDArray[np.integer], thing: Scan, file: Path) -> None:
+    def write(self, target: Path, labels: NDArray[np.integer], sample: Scan, file: Path) -> None:
         """Write raw ids."""
         write_labels(target, self._label_map.to_raw(labels))
 

@@ -33,7 +33,7 @@ class ScanFolder(OwnClasses, ScanPairs):
         label_dtype: of labels that are bare integers, one a point. ``.label`` files are KITTI's, whatever it says, and
             ``.npy`` files tell it themselves.
         fields: what the scans' columns are, see `rangeseg.scan_formats.fields`.
-        frames: only these scans: their names, or a list file of them.
+        subset: only these scans: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
@@ -53,13 +53,13 @@ class ScanFolder(OwnClasses, ScanPairs):
         label_scans: str = "labels/{name}.label",
         label_dtype: Literal["uint8", "uint16", "uint32", "int32", "int64"] = "uint32",
         fields: Mapping[str, str | None] | None = None,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         self._classes, self._splits = classes, splits
         self._label_dtype, self._fields = label_dtype, fields
         self._patterns = Patterns(scans, label_scans, "scans", ("scans/*.pcd", "labels/{name}.label"))
-        super().__init__(root, split, frames=frames, labels=labels)
+        super().__init__(root, split, subset=subset, labels=labels)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
         """The files of a split.

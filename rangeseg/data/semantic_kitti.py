@@ -27,7 +27,7 @@ class SemanticKitti(ScanPairs):
         root: the folder that holds `sequences/`, or the one that holds `dataset/sequences/` (as the zip files unpack).
         split: train, val or test.
         sequences: only these of the split; default: those of the split that are on the disk.
-        frames: only these scans: their names, or a list file of them. Shipped lists are at
+        subset: only these scans: their names, or a list file of them. Shipped lists are at
             ``resource("datasets", "semantic_kitti", "splits", "train_10pct_uniform.txt")`` and beside it.
         labels: read labels. With False, a training scan needs no label file, and none is opened.
         labels_from: read the labels that `rangeseg predict` or `pseudo-label` wrote into this folder instead:
@@ -48,14 +48,14 @@ class SemanticKitti(ScanPairs):
         split: str = "train",
         *,
         sequences: Iterable[str | int] | None = None,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
         labels_from: str | Path | None = None,
         label_map: LabelMap | None = None,
         fields: Mapping[str, str | None] | None = None,
     ) -> None:
         self._sequences, self._fields, self._labels_from = sequences, fields, labels_from
-        super().__init__(root, split, frames=frames, labels=labels, label_map=label_map)
+        super().__init__(root, split, subset=subset, labels=labels, label_map=label_map)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
         """The files of a split, sequence by sequence.

@@ -35,7 +35,7 @@ class SyntheticStreets(ScanDataset):
     Args:
         root: unused; there are no files.
         split: train, val or test: its sequences are SemanticKITTI's, so that no two splits share a street.
-        frames: only these scans: their names, or a list file of them.
+        subset: only these scans: their names, or a list file of them.
         labels: give labels.
         sequences: only these of the split; default: all.
         scans: of each sequence.
@@ -60,7 +60,7 @@ class SyntheticStreets(ScanDataset):
         root: str | Path = "",
         split: str = "train",
         *,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
         sequences: Iterable[str | int] | None = None,
         scans: int = 100,
@@ -84,8 +84,8 @@ class SyntheticStreets(ScanDataset):
         self._lidar = None if sensor == RANDOM else Lidar(read_beams(sensor, firings), compensated=compensated)
         self._compensated = compensated
         self._names = [f"{s}/{k:06d}" for s in self._chosen(split, sequences) for k in range(scans)]
-        if frames is not None:
-            listed = read_list(frames) if isinstance(frames, str | Path) else frames
+        if subset is not None:
+            listed = read_list(subset) if isinstance(subset, str | Path) else subset
             cure = f"Sequences have {scans} scans; name some of them as SS/FFFFFF."
             self._names = keep_listed(self._names, listed, Path("synthetic"), what="scan", cure=cure)
         self._streets: OrderedDict[tuple[int, int], tuple[Street, World]] = OrderedDict()

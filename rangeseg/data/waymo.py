@@ -40,7 +40,7 @@ class Waymo(ScanDataset):
         root: the folder that holds training/, validation/ and testing/.
         split: train, val or test.
         every_frame: frames without classes, too, as unlabelled scans; always so in split test.
-        frames: only these scans: their names, or a list file of them.
+        subset: only these scans: their names, or a list file of them.
         labels: read labels.
 
     Raises:
@@ -58,7 +58,7 @@ class Waymo(ScanDataset):
         split: str = "train",
         *,
         every_frame: bool = False,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         self._label_map, self.split = self.read_label_map(), split
@@ -71,12 +71,12 @@ class Waymo(ScanDataset):
         if not files:
             raise ValueError(f"{self._home / listed}: holds no .parquet files; see datasets/waymo/README.md.")
         self._names = [f"{file.stem}/{time}" for file in files for time in _times(file)]
-        if frames is not None:
-            if isinstance(frames, str | Path):
+        if subset is not None:
+            if isinstance(subset, str | Path):
                 form = {"what": "scan", "form": "SEGMENT/TIMESTAMP", "example": self._names[0]}
-                frames = read_names(frames, pattern=r"\S+/\d+", **form)
+                subset = read_names(subset, pattern=r"\S+/\d+", **form)
             cure = f"Name scans of split {split}, e.g. {self._names[0]}."
-            self._names = keep_listed(self._names, frames, self._home, what="scan", cure=cure)
+            self._names = keep_listed(self._names, subset, self._home, what="scan", cure=cure)
 
     @property
     def label_map(self) -> LabelMap:

@@ -30,41 +30,42 @@ class Rules:
     """When a label is carried.
 
     Args:
-        neighbours: how many nearest labelled points are asked, of whatever scans.
-        least: how many must be there.
-        agree: the share of them that must agree, above 0.5.
-        limit_m: a neighbour is nearer than this, metres,
-        growth: and this more for each metre of range, as points lie farther apart there.
-        scans: labels are carried this many scans ahead and back at most.
-        metres: and this far at most, from one place of the sensor to the other.
-        visibility: a scan that saw through a point says nothing about it.
-        margin_m: by how much farther its beams must have gone, metres,
-        margin_share: and as a share of the range.
-        place_deg: clicks of one class in a scan within this angle count once,
-        place_m: and those within so many metres: a stroke is not as many labelled points as it has points.
+        neighbours: the number of nearest labelled points that vote, from any of the scans.
+        min_neighbours: the number of them that must lie within the maximum distance.
+        min_agreement: the share of them that must have the same class, above 0.5.
+        max_distance_m: maximum distance from a point to a labelled point, metres.
+        max_distance_per_m: is added to it for each metre of range, since distant points lie farther apart.
+        max_scans: labels are carried over at most this many scans, ahead and back.
+        max_sensor_distance_m: maximum distance between the sensor's positions of the two scans, metres.
+        visibility: labels of a scan whose beams passed through the point do not count.
+        margin_m: these beams must have gone farther than the point by this distance, metres,
+        margin_share: plus this share of the range.
+        merge_deg: clicks of one class in a scan within this angle count as one labelled point, degrees.
+        merge_m: clicks of one class in a scan within this distance count as one, metres; for strokes.
 
     Raises:
         ValueError: a rule is outside its range.
     """
 
     neighbours: int = 3
-    least: int = 1
-    agree: float = 0.6
-    limit_m: float = 0.5
-    growth: float = 0.0
-    scans: int = 10
-    metres: float = 30.0
+    min_neighbours: int = 1
+    min_agreement: float = 0.6
+    max_distance_m: float = 0.5
+    max_distance_per_m: float = 0.0
+    max_scans: int = 10
+    max_sensor_distance_m: float = 30.0
     visibility: bool = True
     margin_m: float = 0.3
     margin_share: float = 0.02
-    place_deg: float = 0.5
-    place_m: float = 0.0
+    merge_deg: float = 0.5
+    merge_m: float = 0.0
 
     def __post_init__(self) -> None:
         limits = {
-            "neighbours": (1, 32), "least": (1, self.neighbours), "agree": (0.5, 1), "limit_m": (1e-3, 100),
-            "growth": (0, 1), "scans": (1, 10**6), "metres": (1e-3, 10**6), "margin_m": (0, 100),
-            "margin_share": (0, 1), "place_deg": (0, 10), "place_m": (0, 10),
+            "neighbours": (1, 32), "min_neighbours": (1, self.neighbours), "min_agreement": (0.5, 1),
+            "max_distance_m": (1e-3, 100), "max_distance_per_m": (0, 1), "max_scans": (1, 10**6),
+            "max_sensor_distance_m": (1e-3, 10**6), "margin_m": (0, 100), "margin_share": (0, 1), "merge_deg": (0, 10),
+            "merge_m": (0, 10),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
@@ -72,23 +73,23 @@ class Rules:
 
     def limits(self, range_m: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N,) metres within which neighbours of points at these ranges count."""
-        return np.asarray(self.limit_m + self.growth * range_m, np.float32)
+        return np.asarray(self.max_distance_m + self.max_distance_per_m * range_m, np.float32)
 
     @property
-    def place(self) -> tuple[float, float]:
+    def merge(self) -> tuple[float, float]:
         """Degrees and metres within which clicks count once."""
-        return self.place_deg, self.place_m
+        return self.merge_deg, self.merge_m
 
     @property
     def edge_m(self) -> float:
         """Of the map's voxels, metres; measured: about the limit is fastest."""
-        return min(1.0, max(0.25, 0.8 * self.limit_m))
+        return min(1.0, max(0.25, 0.8 * self.max_distance_m))
 
 
 WHOLE_RULES = Rules()
 """For scans that are labelled in whole."""
 
-CLICK_RULES = Rules(neighbours=3, least=3, agree=1.0, limit_m=2.0, scans=20)
+CLICK_RULES = Rules(neighbours=3, min_neighbours=3, min_agreement=1.0, max_distance_m=2.0, max_scans=20)
 """For clicks and scribbles."""
 
 
@@ -100,8 +101,8 @@ def rules_for(whole: bool, **changed: Any) -> Rules:
     """
     usual = WHOLE_RULES if whole else CLICK_RULES
     given = {name: value for name, value in changed.items() if value is not None}
-    if "neighbours" in given and "least" not in given:
-        given["least"] = min(usual.least, given["neighbours"]) if whole else given["neighbours"]
+    if "neighbours" in given and "min_neighbours" not in given:
+        given["min_neighbours"] = min(usual.min_neighbours, given["neighbours"]) if whole else given["neighbours"]
     return Rules(**{one.name: getattr(usual, one.name) for one in fields(Rules)} | given)
 
 
@@ -157,7 +158,7 @@ def carry(
     else:
         through = np.zeros(index.shape, np.bool_)
     said = Vote.of(count)
-    rule = (rules.least, rules.agree, NO_CLASS)
+    rule = (rules.min_neighbours, rules.min_agreement, NO_CLASS)
     vote(index, distance, (point_map.label, point_map.source), through, rule, said.columns())
     known, carried = own != IGNORE, said.label != IGNORE
     sources = np.array([*point_map.scans, number], np.int64)

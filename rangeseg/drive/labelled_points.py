@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rangeseg.drive.layouts import Raw
 from rangeseg.kernels.neighbours import sort_into_voxels
-from rangeseg.kernels.visibility import depth_image, one_per_place
+from rangeseg.kernels.visibility import depth_image, merge_clicks
 from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
@@ -50,7 +50,7 @@ class LabelledPoints:
 
 
 def labelled_points_of(
-    scan: Scan, raw: Raw, label_map: LabelMap, *, never: Sequence[int] = (), place: tuple[float, float]
+    scan: Scan, raw: Raw, label_map: LabelMap, *, exclude: Sequence[int] = (), merge: tuple[float, float]
 ) -> LabelledPoints:
     """The labelled points of a labelled scan.
 
@@ -58,19 +58,19 @@ def labelled_points_of(
         scan: N points.
         raw: (N,) raw ids; the label map's `ignore_raw` and 0 say nothing.
         label_map: the classes.
-        never: train ids that are not carried.
-        place: clicks of one class within this angle, degrees, or within so many metres count once: the nearest point.
+        exclude: train ids that are not carried.
+        merge: clicks of one class within this angle, degrees, or within so many metres count once: the nearest point.
             Of scans that are labelled in whole all points count.
     """
     returns = is_return(scan)
-    label = classes_of(raw, label_map, never)
+    label = classes_of(raw, label_map, exclude)
     said = returns & (label != IGNORE)
     share = np.count_nonzero(said) / max(1, int(np.count_nonzero(returns)))
     index = np.flatnonzero(said)
     xyz, kept = scan.xyz[index], label[index]
-    if any(place) and share <= WHOLE and len(index):
+    if any(merge) and share <= WHOLE and len(index):
         order = np.argsort((xyz.astype(np.float64) ** 2).sum(axis=1), kind="stable")
-        free = one_per_place(xyz, kept, order, np.deg2rad(place[0]), place[1])
+        free = merge_clicks(xyz, kept, order, np.deg2rad(merge[0]), merge[1])
         xyz, kept = xyz[free], kept[free]
     rows = int(np.clip(np.count_nonzero(returns) / PER_ROW, 8, DEPTH[0]))
     depth = np.zeros(DEPTH, np.float32)
@@ -78,12 +78,12 @@ def labelled_points_of(
     return LabelledPoints(np.ascontiguousarray(xyz), kept, depth, (down, span, rows), share)
 
 
-def classes_of(raw: Raw, label_map: LabelMap, never: Sequence[int] = ()) -> NDArray[np.uint8]:
+def classes_of(raw: Raw, label_map: LabelMap, exclude: Sequence[int] = ()) -> NDArray[np.uint8]:
     """(N,) raw ids -> train ids, `NO_CLASS` for what must not be carried, IGNORE where nothing was said."""
     semantic = raw & 0xFFFF
     label = label_map.to_train(semantic)
     silent = (semantic == label_map.ignore_raw) | (semantic == 0) & (label == IGNORE)
-    label[(label == IGNORE) & ~silent | np.isin(semantic, label_map.moving) | np.isin(label, list(never))] = NO_CLASS
+    label[(label == IGNORE) & ~silent | np.isin(semantic, label_map.moving) | np.isin(label, list(exclude))] = NO_CLASS
     return label
 
 

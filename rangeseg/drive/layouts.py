@@ -33,18 +33,18 @@ Raw = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
-class Stop:
+class DriveScan:
     """One scan of a drive.
 
     Args:
         name: of its file, without the ending; of nuScenes, its time stamp.
         file: the scan.
-        place: of its labels, relative to the dataset's root.
+        label_path: of its labels, relative to the dataset's root.
     """
 
     name: str
     file: Path
-    place: Path
+    label_path: Path
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Drive:
     Args:
         name: the sequence's or the folder's.
         root: the dataset's folder, from which the places of labels count.
-        stops: its scans.
+        scans: its scans.
         label_map: the classes.
         read: a scan's file -> the scan, without labels.
         read_raw: (a file of labels, its scan) -> (N,) uint32 raw ids, instance ids above them where there are any.
@@ -64,7 +64,7 @@ class Drive:
 
     name: str
     root: Path
-    stops: tuple[Stop, ...]
+    scans: tuple[DriveScan, ...]
     label_map: LabelMap
     read: Callable[[Path], Scan]
     read_raw: Callable[[Path, Path], Raw]
@@ -74,20 +74,20 @@ class Drive:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the scans."""
-        return tuple(stop.name for stop in self.stops)
+        return tuple(entry.name for entry in self.scans)
 
-    def labels_of(self, stop: Stop, folder: Path | None = None) -> Raw | None:
+    def labels_of(self, entry: DriveScan, folder: Path | None = None) -> Raw | None:
         """A scan's raw ids, (N,); None where there is no file of them.
 
         Args:
-            stop: the scan.
+            entry: the scan.
             folder: where labels lie as in the dataset's root; default: there.
 
         Raises:
             ValueError: the file cannot be read.
         """
-        path = (folder or self.root) / stop.place
-        return self.read_raw(path, stop.file) if path.is_file() else None
+        path = (folder or self.root) / entry.label_path
+        return self.read_raw(path, entry.file) if path.is_file() else None
 
 
 def open_drive(folder: Path, *, scene: str | None = None, dataset: str | None = None) -> Drive:
@@ -113,7 +113,7 @@ def open_drive(folder: Path, *, scene: str | None = None, dataset: str | None = 
         drive = _files(folder, _classes(dataset or "semantic_kitti"))
     else:
         raise ValueError(f"{folder}: is no folder; give that of a drive: a sequence, or a folder of scans.")
-    if not drive.stops:
+    if not drive.scans:
         raise ValueError(f"{folder}: holds no scans. Give root/sequences/SS, PandaSet's root/SSS, nuScenes' root with "
                          "--scene, or a folder of scans.")  # fmt: skip
     return drive
@@ -125,26 +125,26 @@ def _classes(dataset: str) -> LabelMap:
 
 
 def _kitti(folder: Path, label_map: LabelMap) -> Drive:
-    stops = tuple(
-        Stop(file.stem, file, Path("sequences", folder.name, "labels", f"{file.stem}.label"))
+    entries = tuple(
+        DriveScan(file.stem, file, Path("sequences", folder.name, "labels", f"{file.stem}.label"))
         for file in sorted((folder / "velodyne").glob("*.bin"))
     )
-    names = tuple(stop.name for stop in stops)
+    names = tuple(entry.name for entry in entries)
     root = folder.parent.parent if folder.parent.name == "sequences" else folder
     if root == folder:
-        stops = tuple(replace(stop, place=Path(*stop.place.parts[2:])) for stop in stops)
-    return Drive(folder.name, root, stops, label_map, read_scan, _read_label, _write_label,
+        entries = tuple(replace(entry, label_path=Path(*entry.label_path.parts[2:])) for entry in entries)
+    return Drive(folder.name, root, entries, label_map, read_scan, _read_label, _write_label,
                  lambda: read_kitti_poses(folder, names))  # fmt: skip
 
 
 def _pandaset(folder: Path, label_map: LabelMap) -> Drive:
     files = sorted(folder.glob("lidar/[0-9]*.pkl.gz"))
-    stops = tuple(
-        Stop(file.name.removesuffix(".pkl.gz"), file, Path(folder.name, "annotations", "semseg", file.name))
+    entries = tuple(
+        DriveScan(file.name.removesuffix(".pkl.gz"), file, Path(folder.name, "annotations", "semseg", file.name))
         for file in files
     )
-    names = tuple(stop.name for stop in stops)
-    return Drive(folder.name, folder.parent, stops, label_map, PandaSet.read, read_classes, write_classes,
+    names = tuple(entry.name for entry in entries)
+    return Drive(folder.name, folder.parent, entries, label_map, PandaSet.read, read_classes, write_classes,
                  lambda: read_pandaset_poses(folder, names))  # fmt: skip
 
 
@@ -155,13 +155,13 @@ def _nuscenes(folder: Path, tables: Sequence[Path], scene: str | None, label_map
         few = ", ".join(scenes[:5])
         raise ValueError(f"{folder}: a drive of nuScenes is one scene; name one with --scene: {few}, ...")
     version = next(path for path, records in found.items() if any(record.scene == scene for record in records))
-    stops = tuple(
-        Stop(str(one.timestamp), folder / one.file, Path("lidarseg", version.name, f"{one.token}{ENDING}"))
+    entries = tuple(
+        DriveScan(str(one.timestamp), folder / one.file, Path("lidarseg", version.name, f"{one.token}{ENDING}"))
         for one in found[version]
         if one.scene == scene and (folder / one.file).is_file()
     )
-    names = tuple(stop.name for stop in stops)
-    return Drive(str(scene), folder, stops, label_map, read_scan, _read_uint8, _write_uint8,
+    names = tuple(entry.name for entry in entries)
+    return Drive(str(scene), folder, entries, label_map, read_scan, _read_uint8, _write_uint8,
                  lambda: read_nuscenes_poses(version, str(scene), names))  # fmt: skip
 
 
@@ -169,12 +169,12 @@ def _files(folder: Path, label_map: LabelMap) -> Drive:
     """``labels/`` in the folder or beside it, as `scan_folder` has them."""
     files = sorted(file for file in folder.iterdir() if file.name.endswith(READERS))
     root = folder.parent if folder.name == "scans" else folder
-    stops = []
+    entries = []
     for file in files:
         name = file.name.removesuffix(next(ending for ending in READERS if file.name.endswith(ending)))
-        stops.append(Stop(name, file, Path("labels", f"{name}.label")))
-    names = tuple(stop.name for stop in stops)
-    return Drive(folder.name, root, tuple(stops), label_map, read_scan, _read_label, _write_label,
+        entries.append(DriveScan(name, file, Path("labels", f"{name}.label")))
+    names = tuple(entry.name for entry in entries)
+    return Drive(folder.name, root, tuple(entries), label_map, read_scan, _read_label, _write_label,
                  lambda: read_kitti_poses(root, names))  # fmt: skip
 
 

@@ -97,15 +97,15 @@ def read_nuscenes_poses(tables: Path, scene: str, names: Sequence[str]) -> Traje
 
 
 def read_odometry(
-    path: Path, topic: str | None, clouds: str | None, mounted: NDArray[np.float64] | None = None
+    path: Path, topic: str | None, cloud_topic: str | None, extrinsics: NDArray[np.float64] | None = None
 ) -> Trajectory:
     """Poses of a recording's point clouds, by its odometry.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``.
         topic: of the odometry; needed where there are several.
-        clouds: topic of the point clouds; needed where there are several.
-        mounted: (4, 4) sensor -> the frame whose poses the odometry tells; None: the same.
+        cloud_topic: topic of the point clouds; needed where there are several.
+        extrinsics: (4, 4) sensor -> the frame whose poses the odometry tells; None: the same.
 
     Returns:
         A pose a cloud, called ``000000`` and so on, as `rangeseg unpack` calls its files. Clouds before the first and
@@ -117,7 +117,7 @@ def read_odometry(
     """
     there = topics_of_bag(path)
     odometry = _topic(path, there, tuple(ODOMETRY), topic, "odometry")
-    seen = _topic(path, there, ("sensor_msgs/msg/PointCloud2",), clouds, "point clouds")
+    seen = _topic(path, there, ("sensor_msgs/msg/PointCloud2",), cloud_topic, "point clouds")
     stamps, poses = [], []
     for kind, message in messages_of_bag(path, odometry):
         stamps.append(stamp_of(message))
@@ -130,15 +130,15 @@ def read_odometry(
         raise ValueError(f"{path}: no point cloud of {seen} lies between the first and the last message of {odometry}.")
     base = Trajectory(tuple(map(str, range(len(order)))), np.array(poses)[order], np.array(stamps)[order])
     found = base.at(times[inside], [f"{number:06d}" for number in inside])
-    return found if mounted is None else Trajectory(found.names, found.poses @ mounted, found.times)
+    return found if extrinsics is None else Trajectory(found.names, found.poses @ extrinsics, found.times)
 
 
-def _topic(path: Path, there: dict[str, str], kinds: tuple[str, ...], asked: str | None, what: str) -> str:
+def _topic(path: Path, there: dict[str, str], kinds: tuple[str, ...], topic: str | None, what: str) -> str:
     fitting = sorted(name for name, kind in there.items() if kind in kinds)
-    chosen = fitting[0] if asked is None and len(fitting) == 1 else asked
+    chosen = fitting[0] if topic is None and len(fitting) == 1 else topic
     if chosen not in fitting:
         raise ValueError(
-            f"{path}: has {f'no {what} on {asked}' if asked else f'{len(fitting)} topics of {what}'}; choose one of "
+            f"{path}: has {f'no {what} on {topic}' if topic else f'{len(fitting)} topics of {what}'}; choose one of "
             f"{', '.join(fitting) or 'another recording: this one has none'}."
         )
     return str(chosen)

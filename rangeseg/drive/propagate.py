@@ -54,7 +54,7 @@ class Task:
         labels: folder of these labels, in the dataset's layout.
         out: folder of the carried ones, in the same.
         rules: when a label is carried.
-        never: train ids that are not.
+        exclude: train ids that are not.
     """
 
     drive: Drive
@@ -63,7 +63,7 @@ class Task:
     labels: Path
     out: Path
     rules: Rules
-    never: tuple[int, ...] = ()
+    exclude: tuple[int, ...] = ()
 
     def reach(self, number: int) -> list[int]:
         """The labelled scans whose labels may be carried to a scan, itself among them."""
@@ -71,12 +71,13 @@ class Task:
         return [
             one
             for one in self.labelled
-            if abs(one - number) <= self.rules.scans and np.linalg.norm(places[one] - here) <= self.rules.metres
+            if abs(one - number) <= self.rules.max_scans
+            and np.linalg.norm(places[one] - here) <= self.rules.max_sensor_distance_m
         ]
 
     def label_file(self, number: int) -> Path:
         """Of a scan's carried labels."""
-        return self.out / self.drive.stops[number].place
+        return self.out / self.drive.scans[number].label_path
 
     def evidence_file(self, number: int) -> Path:
         """Of what they rest on."""
@@ -84,15 +85,15 @@ class Task:
 
     def raw(self, number: int) -> Raw | None:
         """The known labels of a scan; None where it is not among the labelled."""
-        stop = self.drive.stops[number]
-        return self.drive.labels_of(stop, self.labels) if number in self.labelled else None
+        entry = self.drive.scans[number]
+        return self.drive.labels_of(entry, self.labels) if number in self.labelled else None
 
     def record(self) -> dict[str, Any]:
         """What a later run must share to go on."""
         names = self.drive.names
         return {
             "rules": asdict(self.rules),
-            "never": [self.drive.label_map.names[one] for one in self.never],
+            "exclude": [self.drive.label_map.names[one] for one in self.exclude],
             "labelled": [names[one] for one in self.labelled],
         }
 
@@ -118,7 +119,7 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
     """
     _check_record(task, overwrite)
     held: dict[int, LabelledPoints] = {}
-    count = len(task.drive.stops)
+    count = len(task.drive.scans)
     for first in range(0, count, BLOCK):
         block = {number: task.reach(number) for number in range(first, min(first + BLOCK, count))}
         block = {number: sources for number, sources in block.items() if sources}
@@ -138,12 +139,12 @@ def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], wor
     """The labelled points of the scans that a block needs; those of others are let go."""
 
     def load(number: int) -> LabelledPoints:
-        stop, raw = task.drive.stops[number], task.raw(number)
-        scan = task.drive.read(stop.file)
+        entry, raw = task.drive.scans[number], task.raw(number)
+        scan = task.drive.read(entry.file)
         if raw is None or len(raw) != len(scan):
             got = "no labels" if raw is None else f"{len(raw)} labels for {len(scan)} points"
-            raise ValueError(f"{task.labels / stop.place}: {got}; give the labels of {stop.file}.")
-        return labelled_points_of(scan, raw, task.drive.label_map, never=task.never, place=task.rules.place)
+            raise ValueError(f"{task.labels / entry.label_path}: {got}; give the labels of {entry.file}.")
+        return labelled_points_of(scan, raw, task.drive.label_map, exclude=task.exclude, merge=task.rules.merge)
 
     new = [number for number in needed if number not in held]
     loaded = dict(zip(new, in_order(load, new, workers=workers), strict=True))
@@ -151,8 +152,8 @@ def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], wor
 
 
 def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, number: int) -> int:
-    stop, raw = task.drive.stops[number], task.raw(number)
-    scan = task.drive.read(stop.file)
+    entry, raw = task.drive.scans[number], task.raw(number)
+    scan = task.drive.read(entry.file)
     allowed = np.isin(point_map.scans, reach[number])
     own = None
     if raw is not None:
@@ -164,7 +165,7 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
     if raw is not None:
         written = np.where(raw & 0xFFFF != task.drive.label_map.ignore_raw, raw, written)
     write_evidence(task.evidence_file(number), carried)
-    task.drive.write_raw(task.label_file(number), written, stop.file)
+    task.drive.write_raw(task.label_file(number), written, entry.file)
     return number
 
 
@@ -202,7 +203,7 @@ def _check_record(task: Task, overwrite: bool) -> None:
     if path.is_file() and not overwrite:
         before = json.loads(path.read_text(encoding="utf-8"))
         if before != task.record():
-            other = [key for key in ("rules", "never", "labelled") if before.get(key) != task.record()[key]]
+            other = [key for key in ("rules", "exclude", "labelled") if before.get(key) != task.record()[key]]
             raise ValueError(
                 f"{path}: the labels there were carried by other {' and '.join(other)}; give --overwrite or another "
                 "--out."

@@ -1,8 +1,8 @@
-"""What is asked of a drive, made a task: its scans, their poses, which are labelled, the rules; and its count."""
+"""From the arguments of `rangeseg propagate` to a task: scans, poses, labelled scans and rules; and its counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,16 @@ from rangeseg.drive.propagate import Task, read_evidence
 from rangeseg.drive.registration import register
 from rangeseg.drive.tally import Tally, tally
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.parallel import Progress, no_progress
 from rangeseg.types import IGNORE
 
 LOOKED_AT = 5
 """Labelled scans of which it is found out whether they are labelled in whole."""
 
 
-Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""(items, word for what is done, how many) -> the same, perhaps with a bar."""
-
-
 @dataclass(frozen=True)
-class Asked:
-    """What the command was asked for.
+class Request:
+    """The arguments of `rangeseg propagate`.
 
     Args:
         drive: as `open_drive` takes it.
@@ -41,7 +38,7 @@ class Asked:
         poses: folder that `rangeseg poses` wrote; None: the dataset's own.
         scene: of nuScenes.
         dataset: whose classes.
-        never: names of classes that are not carried.
+        exclude: names of classes that are not carried.
         rules: `Rules` that are other than usual; None keeps one.
     """
 
@@ -53,30 +50,30 @@ class Asked:
     poses: Path | None = None
     scene: str | None = None
     dataset: str | None = None
-    never: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     rules: dict[str, Any] | None = None
 
 
-def make_task(asked: Asked) -> Task:
-    """Open what is asked for.
+def make_task(request: Request) -> Task:
+    """Open the drive, its labels and its poses.
 
     Raises:
         ValueError: a file, a scan or a class is not there, or a rule is outside its range.
     """
-    drive = open_drive(asked.drive, scene=asked.scene, dataset=asked.dataset)
-    labels = asked.labels or drive.root
-    labelled = _labelled(drive, labels, asked.labelled)[:: max(1, asked.every)]
+    drive = open_drive(request.drive, scene=request.scene, dataset=request.dataset)
+    labels = request.labels or drive.root
+    labelled = _labelled(drive, labels, request.labelled)[:: max(1, request.every)]
     if not labelled:
         raise ValueError(
-            f"{labels / drive.stops[0].place}: missing, like the labels of all {len(drive.stops)} scans. Label some, "
-            "or name the folder that holds labels with --labels."
+            f"{labels / drive.scans[0].label_path}: missing, like the labels of all {len(drive.scans)} scans. "
+            "Label some scans, or give the folder of the labels with --labels."
         )
     names = drive.label_map.names
-    if strange := [name for name in asked.never if name not in names]:
-        raise ValueError(f"--never {strange[0]}: is no class; choose of {', '.join(names)}.")
-    never = tuple(names.index(name) for name in asked.never)
-    rules = rules_for(_whole(drive, labels, labelled), **(asked.rules or {}))
-    return Task(drive, poses_for(drive, asked.poses), tuple(labelled), labels, asked.out, rules, never)
+    if strange := [name for name in request.exclude if name not in names]:
+        raise ValueError(f"--exclude {strange[0]}: is no class; choose of {', '.join(names)}.")
+    exclude = tuple(names.index(name) for name in request.exclude)
+    rules = rules_for(_whole(drive, labels, labelled), **(request.rules or {}))
+    return Task(drive, poses_for(drive, request.poses), tuple(labelled), labels, request.out, rules, exclude)
 
 
 def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
@@ -87,10 +84,10 @@ def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
     if absent := [name for name in ends if name not in drive.names]:
         raise ValueError(f"{drive.name}: has no scan {absent[0]}; name scans as {drive.names[0]}.")
     wanted = set(ends or drive.names)
-    found = [i for i, stop in enumerate(drive.stops) if stop.name in wanted and (labels / stop.place).is_file()]
+    found = [i for i, entry in enumerate(drive.scans) if entry.name in wanted and (labels / entry.label_path).is_file()]
     if named and len(found) < len(wanted):
-        first = next(stop for i, stop in enumerate(drive.stops) if stop.name in wanted and i not in found)
-        raise ValueError(f"{labels / first.place}: missing; scan {first.name} was named as labelled.")
+        first = next(entry for i, entry in enumerate(drive.scans) if entry.name in wanted and i not in found)
+        raise ValueError(f"{labels / first.label_path}: missing; scan {first.name} was named as labelled.")
     return found
 
 
@@ -98,7 +95,7 @@ def _whole(drive: Drive, labels: Path, labelled: Sequence[int]) -> bool:
     """Most scans that are looked at are labelled in whole."""
     shares = []
     for number in labelled[:: max(1, len(labelled) // LOOKED_AT)]:
-        raw = drive.labels_of(drive.stops[number], labels)
+        raw = drive.labels_of(drive.scans[number], labels)
         shares.append(0.0 if raw is None else np.mean(classes_of(raw, drive.label_map) != IGNORE))
     return float(np.median(shares)) > WHOLE
 
@@ -112,11 +109,11 @@ def poses_for(drive: Drive, folder: Path | None) -> Trajectory:
     return drive.own_poses() if folder is None else read_kitti_poses(folder, drive.names)
 
 
-def find_poses(drive: Drive, by: str | None, watch: Watch = lambda items, word, total: items) -> tuple[Trajectory, str]:
-    """The poses of a drive and who tells them: the dataset, or where that has none (or is not asked) kiss-icp.
+def find_poses(drive: Drive, by: str | None, progress: Progress = no_progress) -> tuple[Trajectory, str]:
+    """The poses of a drive and who tells them: the dataset, or, where it has none or `by` excludes it, kiss-icp.
 
     Raises:
-        FileNotFoundError: the dataset alone is asked, and has none.
+        FileNotFoundError: `by` is the dataset, which has none.
         ImportError: kiss-icp is not installed.
         ValueError: a file cannot be read.
     """
@@ -126,17 +123,17 @@ def find_poses(drive: Drive, by: str | None, watch: Watch = lambda items, word, 
         except FileNotFoundError:
             if by == "dataset":
                 raise
-    scans = watch((drive.read(stop.file) for stop in drive.stops), "registering", len(drive.stops))
+    scans = progress((drive.read(entry.file) for entry in drive.scans), "registering", len(drive.scans))
     return register(scans, drive.names), "kiss-icp"
 
 
 def count(task: Task, number: int) -> Tally:
     """Count the carried labels of a scan; points that its own labels were carried from are left out."""
-    stop, label_map, places = task.drive.stops[number], task.drive.label_map, task.poses.positions
-    rests, truth = read_evidence(task.evidence_file(number)), task.drive.labels_of(stop)
-    label = label_map.to_train(task.drive.read_raw(task.label_file(number), stop.file) & 0xFFFF)
+    entry, label_map, places = task.drive.scans[number], task.drive.label_map, task.poses.positions
+    rests, truth = read_evidence(task.evidence_file(number)), task.drive.labels_of(entry)
+    label = label_map.to_train(task.drive.read_raw(task.label_file(number), entry.file) & 0xFFFF)
     away = np.linalg.norm(places[number + rests["scans"].astype(np.int64)] - places[number], axis=1)
     known = None if truth is None or truth.shape != label.shape else label_map.to_train(truth & 0xFFFF)
     moving = None if known is None else np.isin(truth & 0xFFFF, label_map.moving)  # type: ignore[operator]
-    returns = is_return(task.drive.read(stop.file))
+    returns = is_return(task.drive.read(entry.file))
     return tally(label, rests, known, moving, away, label_map.num_classes, returns)

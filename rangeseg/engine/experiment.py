@@ -28,7 +28,7 @@ from rangeseg.networks.fusion import fuse_conv_bn
 from rangeseg.networks.sliding import SlidingWindow
 from rangeseg.perturbations import Channels, Perturbation
 from rangeseg.photos.dataset import PhotoDataset
-from rangeseg.registry import ConfigError, build, lookup
+from rangeseg.registry import ConfigError, accepted_kwargs, build, lookup
 from rangeseg.resources import resource
 from rangeseg.types import Sample
 
@@ -134,12 +134,17 @@ class Experiment:
             labels: read labels; False leaves label files alone.
 
         Raises:
-            ConfigError: unknown split, list or folder.
+            ConfigError: unknown split, list or folder; or the class of the dataset takes no list.
         """
         data = self.config.data
         listed = None if subset in (None, ALL) else str(self._list_file(subset))
+        if listed and not accepted_kwargs(self.dataset, {"subset": listed}):
+            raise ConfigError(
+                f"data.dataset.name: {data.dataset['name']} cannot open the list {subset}; its constructor needs the "
+                "argument subset (before version 0.2: frames)."
+            )
         made: Dataset = build(
-            DATASETS, data.dataset, "data.dataset", root=data.root, split=split, frames=listed, labels=labels
+            DATASETS, data.dataset, "data.dataset", root=data.root, split=split, subset=listed, labels=labels
         )
         return made
 

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from rangeseg.config import SupervisedConfig
-from rangeseg.perturbations import InTurn, Perturbation
+from rangeseg.perturbations import Perturbation, Sequential
 from rangeseg.teacher import Teacher
 from rangeseg.types import IGNORE, PseudoLabelled, View
 
@@ -101,4 +101,4 @@ def make_labelled_mix(
     )
     if not parts:
         return None
-    return LabelledMix(InTurn(parts), num_classes, settings.mix_with == "unlabelled", settings.mix_threshold)
+    return LabelledMix(Sequential(parts), num_classes, settings.mix_with == "unlabelled", settings.mix_threshold)

@@ -15,10 +15,11 @@ def check_launch(config: Config) -> None:
         ConfigError: torchrun or srun started another number: each would train by itself, into one folder.
     """
     launch, wanted = find_launch(), config.runtime.devices * config.runtime.num_nodes
-    if launch is not None and launch.world != wanted:
+    if launch is not None and launch.world_size != wanted:
         raise ConfigError(
-            f"runtime.devices: {launch.by} started {launch.world} processes, but runtime.devices x runtime.num_nodes "
-            f"is {wanted}. Set runtime.devices to the processes of a machine, runtime.num_nodes to the machines."
+            f"runtime.devices: {launch.by} started {launch.world_size} processes, but runtime.devices x "
+            f"runtime.num_nodes is {wanted}. Set runtime.devices to the processes of a machine, runtime.num_nodes to "
+            "the machines."
         )
 
 

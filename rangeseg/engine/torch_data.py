@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rangeseg.config import Config, read_config
-from rangeseg.data.files import FileOrPair, Files
+from rangeseg.data.files import FileList, FileOrPair
 from rangeseg.data.loading import Views
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import WholeViews
@@ -163,7 +163,7 @@ def _views(experiment: Experiment, named: dict[str, Sequence[FileOrPair] | None]
         return experiment.views(experiment.open(experiment.config.evaluation.split))
     if files is None:
         return open_views(experiment, "labelled" if kind == "labelled" else "unlabelled")
-    source: Any = Files(files, experiment.label_map, experiment.read)
+    source: Any = FileList(files, experiment.label_map, experiment.read)
     return experiment.views(source, labelled=kind != "unlabelled", augment=kind != "evaluation")
 
 

@@ -51,7 +51,7 @@ Batches = tuple[Batch, Batch | None, Batch | None]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluation:
     """The result of an evaluation during training: the score that selects `best`, and all metrics to log."""
 
     score: float
@@ -184,12 +184,12 @@ class Trainer:
             *((a, b) if self.perturbation.uses_b else (a,)),
             joint=self.config.teacher.joint,
             logits=settings.kind.startswith("logits"),
-            labels=settings.pair == "labelled" or self.config.data.carried_as == "answers",
+            labels=settings.pair == "labelled" or self.config.data.carried_as == "targets",
         )
         return labelled[0], labelled[-1]
 
     def fit(
-        self, batches: Iterator[Batches], logger: RunLogger, evaluate: Callable[[], Evaluated], request: StopRequest
+        self, batches: Iterator[Batches], logger: RunLogger, evaluate: Callable[[], Evaluation], request: StopRequest
     ) -> None:
         """Train until `optim.steps`, from wherever `step` stands.
 
@@ -272,7 +272,7 @@ class Trainer:
         except RuntimeError as error:
             raise ValueError(f"{path}: holds a different network from that of this config: {error}") from error
 
-    def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluated]) -> bool:
+    def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluation]) -> bool:
         self._guard.check(logger.last)
         result = evaluate()
         logger.scalars(self.step, result.metrics)

@@ -24,7 +24,7 @@ from rangeseg.engine.loggers import Logger
 from rangeseg.engine.preconditions import check_batches, check_launch
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import StopRequest
-from rangeseg.engine.trainer import Batches, Evaluated, Trainer
+from rangeseg.engine.trainer import Batches, Evaluation, Trainer
 from rangeseg.engine.training_data import TrainingData
 from rangeseg.evaluation.evaluate import Scores, Segmented, report, score
 from rangeseg.evaluation.metrics import ConfusionMatrix
@@ -102,7 +102,7 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers
     logger.start(config)
     reports: list[dict[str, Any]] = []
 
-    def evaluate() -> Evaluated:
+    def evaluate() -> Evaluation:
         validation = _validate(experiment, trainer, data)
         reports.append(validation.report)
         return _log_validation(logger, trainer, experiment, validation)
@@ -164,7 +164,7 @@ def _validate(experiment: Experiment, trainer: Trainer, data: TrainingData) -> V
 
 def _log_validation(
     logger: RunLogger, trainer: Trainer, experiment: Experiment, validation: Validation
-) -> Evaluated:  # fmt: skip
+) -> Evaluation:  # fmt: skip
     """Log pictures, numbers and, at the last step, points and hyperparameters."""
     step, last, label_map = trainer.step, trainer.step == trainer.config.optim.steps, experiment.label_map
     for one in validation.drawn:
@@ -178,7 +178,7 @@ def _log_validation(
     if last:
         logger.hyperparameters(asdict(experiment.config), overall)
     per_class = _known({f"iou/{name}": value for name, value in result["iou"].items()})
-    return Evaluated(overall.get("mean_iou", 0.0), overall | per_class)
+    return Evaluation(overall.get("mean_iou", 0.0), overall | per_class)
 
 
 def make_loggers(config: Config) -> list[Logger]:

@@ -26,7 +26,7 @@ NOTHING = "none"
 
 Kind = Literal["labelled", "unlabelled"]
 
-OTHER = ("root", "dataset", "split", "frames", "projection")
+OTHER = ("root", "dataset", "split", "subset", "projection")
 """Keys of an entry of `data.labelled_from` and `data.unlabelled_from`."""
 
 
@@ -132,7 +132,7 @@ def _open_other(experiment: Experiment, section: dict[str, Any], path: str, clas
     here: dict[str, Any] = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
     here["carried"] = NOTHING
     other = Experiment(replace(config, data=replace(config.data, **here)))
-    views = _views(other, section.get("split", "train"), section.get("frames"), classes)
+    views = _views(other, section.get("split", "train"), section.get("subset"), classes)
     if isinstance(experiment.input, ScanInput) and isinstance(other.input, ScanInput):
         ours, theirs = experiment.input.size, other.input.size
         if ours != theirs:

@@ -64,23 +64,23 @@ def segment(
         images = torch.stack([sample.view.image for sample in group]).to(device)
         with torch.inference_mode():
             logits = network(images)
-        check_answer(nan_answers(logits).cpu(), [sample.name for sample in group])
+        check_not_nan(contains_nan(logits).cpu(), [sample.name for sample in group])
         predictions = argmax_uint8(logits)
-        answers = answer(logits, back_projection) if back_projection.reads_logits else predictions
+        answers = network_output(logits, back_projection) if back_projection.reads_logits else predictions
         for sample, pixels, each in zip(group, predictions, answers, strict=True):
             yield Segmented(sample, pixels, back_projection(sample.raster, each, num_classes))
 
 
-def nan_answers(logits: Tensor) -> Tensor:
+def contains_nan(logits: Tensor) -> Tensor:
     """(B, K, H, W) logits -> (B,) bool on their device: there is a nan among them. A maximum is nan if one value is."""
     return logits.amax((1, 2, 3)).isnan()
 
 
-def check_answer(nan: Tensor, names: Sequence[str]) -> None:
+def check_not_nan(nan: Tensor, names: Sequence[str]) -> None:
     """Refuse answers that no label may be made of: the largest of logits with a nan among them is any class.
 
     Args:
-        nan: (B,) of `nan_answers`, on the CPU.
+        nan: (B,) of `contains_nan`, on the CPU.
         names: of the B scans or photographs.
 
     Raises:
@@ -94,7 +94,7 @@ def check_answer(nan: Tensor, names: Sequence[str]) -> None:
         )
 
 
-def answer(logits: Tensor, back_projection: BackProjection) -> np.ndarray:
+def network_output(logits: Tensor, back_projection: BackProjection) -> np.ndarray:
     """(B, K, H, W) logits as this back-projection reads them: as they are, or (B, H, W) uint8 train ids."""
     return logits.float().cpu().numpy() if back_projection.reads_logits else argmax_uint8(logits)
 
@@ -134,7 +134,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Counted:
+class SampleCounts:
     """One sample's counts.
 
     Args:
@@ -157,7 +157,7 @@ def count_sample(
     *,
     distances: bool = False,
     pixels: np.ndarray | None = None,
-) -> Counted:
+) -> SampleCounts:
     """Count what one sample's elements were called.
 
     Args:
@@ -180,15 +180,15 @@ def count_sample(
         drawn = ConfusionMatrix(num_classes)
         drawn.update(pixels, sample.view.label.numpy())
     if distance is None or not distances:
-        return Counted(sample.name, overall, pixels=drawn)
+        return SampleCounts(sample.name, overall, pixels=drawn)
     bins = {edges: ConfusionMatrix(num_classes) for edges in pairwise(DISTANCE_EDGES_M)}
     for (near, far), matrix in bins.items():
         inside = (distance >= near) & (distance < far)
         matrix.update(elements[inside], label[inside])
-    return Counted(sample.name, overall, bins, drawn)
+    return SampleCounts(sample.name, overall, bins, drawn)
 
 
-def add_up(counted: Iterable[Counted], num_classes: int, *, by_sample: bool = False) -> Scores:
+def sum_counts(counted: Iterable[SampleCounts], num_classes: int, *, by_sample: bool = False) -> Scores:
     """The sum of samples' counts.
 
     Args:
@@ -213,20 +213,20 @@ def add_up(counted: Iterable[Counted], num_classes: int, *, by_sample: bool = Fa
 def score(
     segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False, by_sample: bool = False
 ) -> Scores:
-    """Count what `segment` gives; arguments as `count_sample` and `add_up`.
+    """Count what `segment` gives; arguments as `count_sample` and `sum_counts`.
 
     Raises:
         ValueError: a sample has no labels, or none at all came.
     """
     some = False
 
-    def counted() -> Iterator[Counted]:
+    def counted() -> Iterator[SampleCounts]:
         nonlocal some
         for one in segmented:
             some = True
             yield count_sample(one.sample, one.elements, num_classes, distances=distances)
 
-    scores = add_up(counted(), num_classes, by_sample=by_sample)
+    scores = sum_counts(counted(), num_classes, by_sample=by_sample)
     if not some:
         raise ValueError("Nothing to score: the split has no samples.")
     return scores

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
-from rangeseg.launch import find_launch, meeting_place
+from rangeseg.launch import find_launch, init_method
 
 T = TypeVar("T")
 
@@ -21,59 +21,59 @@ PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Rank:
-    """One of the processes.
+class ProcessGroup:
+    """The processes that share one piece of work, as this process sees them.
 
     Args:
-        number: which, from 0.
-        world: how many there are.
-        local: which on its machine.
+        rank: the number of this process, from 0.
+        world_size: the number of processes.
+        local_rank: the number of this process on its machine.
     """
 
-    number: int = 0
-    world: int = 1
-    local: int = 0
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
 
     @staticmethod
-    def join() -> Rank:
-        """This process, as torchrun or srun started it, once all others are there; alone without one.
+    def init() -> ProcessGroup:
+        """Join the processes that torchrun or srun started, and wait for them; without one, a group of one process.
 
         Raises:
             ValueError: the environment names a rank but not all that belongs to it.
         """
         launch = find_launch()
         if launch is None:
-            return Rank()
+            return ProcessGroup()
         if not distributed.is_initialized():
             distributed.init_process_group(
-                "gloo", meeting_place(), rank=launch.number, world_size=launch.world, timeout=PATIENCE
+                "gloo", init_method(), rank=launch.rank, world_size=launch.world_size, timeout=PATIENCE
             )
-        return Rank(launch.number, launch.world, launch.local)
+        return ProcessGroup(launch.rank, launch.world_size, launch.local_rank)
 
-    def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Every world-th item, from this rank's on: together the ranks have each item once."""
-        return items[self.number :: self.world]
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
+        """Every `world_size`-th item, beginning with item `rank`: the shards of all ranks hold each item once."""
+        return items[self.rank :: self.world_size]
 
     def device(self, name: str) -> str:
-        """A torch device; auto gives each of several processes a GPU of its own."""
-        if name == "auto" and self.world > 1 and torch.cuda.is_available():
-            return f"cuda:{self.local % torch.cuda.device_count()}"
+        """The torch device of this process; auto gives each of several processes its own GPU."""
+        if name == "auto" and self.world_size > 1 and torch.cuda.is_available():
+            return f"cuda:{self.local_rank % torch.cuda.device_count()}"
         return name
 
-    def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Element by element over all ranks; every rank gets it."""
+    def all_reduce(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sum over all ranks, element by element; every rank gets it."""
         total = torch.from_numpy(values.copy())
-        if self.world > 1:
+        if self.world_size > 1:
             distributed.all_reduce(total)
         added: NDArray[np.int64] = total.numpy()
         return added
 
-    def wait(self) -> None:
-        """Return when all ranks have come here."""
-        if self.world > 1:
+    def barrier(self) -> None:
+        """Wait until all ranks have reached this call."""
+        if self.world_size > 1:
             distributed.barrier()
 
-    def leave(self) -> None:
-        """Let the others go."""
-        if self.world > 1:
+    def close(self) -> None:
+        """Leave the process group."""
+        if self.world_size > 1:
             distributed.destroy_process_group()

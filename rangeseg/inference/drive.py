@@ -32,7 +32,7 @@ BITS = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class ScanProbabilities:
     """A scan with what the network said of its visible points.
 
     Args:
@@ -60,39 +60,41 @@ class Answered:
         order, keys, start = sort_into_voxels(self.xyz, self.edge_m, BITS)
         return order, (self.xyz[order], np.zeros(len(order), np.int32), keys, start, self.edge_m, BITS)
 
-    def nearest(self, xyz: NDArray[np.float32], limit_m: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    def nearest(self, xyz: NDArray[np.float32], max_distance_m: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Of points in this sensor's frame: which have a visible point of this scan near, and which one that is."""
         order, point_map = self.point_map
         distance, index = np.empty((len(xyz), 1), np.float32), np.empty((len(xyz), 1), np.int32)
-        nearest(xyz, np.full(len(xyz), limit_m, np.float32), point_map, np.ones(1, np.bool_), (distance, index))
+        nearest(xyz, np.full(len(xyz), max_distance_m, np.float32), point_map, np.ones(1, np.bool_), (distance, index))
         near = index[:, 0] >= 0
         return near, order[index[near, 0]]
 
 
-def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> Answered:
+def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> ScanProbabilities:
     """What the network says of one scan.
 
     Args:
         segmenter: a run on scans.
         scan: the points.
         number: of the scan in the drive.
-        edge_m: see `Answered`.
+        edge_m: see `ScanProbabilities`.
     """
     image = cast(RangeImage, segmenter.project(scan))
     probability = segmenter.logits(image).float().softmax(0).flatten(1)
     pixels = np.flatnonzero(image.valid)
     said = probability[:, torch.from_numpy(pixels).to(probability.device)].T
-    return Answered(number, image, pixels, said.half().cpu().numpy(), edge_m)
+    return ScanProbabilities(number, image, pixels, said.half().cpu().numpy(), edge_m)
 
 
-def pooled(scan: Answered, others: Sequence[Answered], poses: NDArray[np.float64], limit_m: float) -> NDArray:
+def pooled(
+    scan: ScanProbabilities, others: Sequence[ScanProbabilities], poses: NDArray[np.float64], max_distance_m: float
+) -> NDArray:
     """Mean probabilities of a scan's visible points.
 
     Args:
         scan: that is labelled.
         others: whose answers count, too.
         poses: (N, 4, 4) sensor -> world of the drive's scans.
-        limit_m: points of others that are nearer than this are the same place.
+        max_distance_m: points of others that are nearer than this are the same place.
 
     Returns:
         (M, K) float32.
@@ -101,14 +103,14 @@ def pooled(scan: Answered, others: Sequence[Answered], poses: NDArray[np.float64
     for other in others:
         if other.number != scan.number:
             there = moved(scan.xyz, np.linalg.inv(poses[other.number]) @ poses[scan.number])
-            near, index = other.nearest(there, limit_m)
+            near, index = other.nearest(there, max_distance_m)
             total[near] += other.probability[index]
             count[near] += 1
     return np.asarray(total / count)
 
 
 def label_drive(
-    segmenter: Segmenter, drive: Drive, poses: Trajectory, *, votes: int, limit_m: float = 0.3, workers: int = 2
+    segmenter: Segmenter, drive: Drive, poses: Trajectory, *, votes: int, max_distance_m: float = 0.3, workers: int = 2
 ) -> Iterator[tuple[int, Scan, Labels]]:
     """Label the scans of a drive, each with the help of those around it.
 
@@ -117,7 +119,7 @@ def label_drive(
         drive: the scans.
         poses: of all of them.
         votes: so many scans before and as many behind help; 0: each is labelled alone.
-        limit_m: see `pooled`.
+        max_distance_m: see `pooled`.
         workers: threads that bring answers together while the network is at work.
 
     Yields:
@@ -126,26 +128,27 @@ def label_drive(
     Raises:
         ValueError: a scan cannot be read.
     """
-    edge_m = max(0.25, limit_m)
+    edge_m = max(0.25, max_distance_m)
 
-    def windows() -> Iterator[tuple[Answered, tuple[Answered, ...]]]:
-        held: deque[Answered] = deque()
-        for number in range(len(drive.stops)):
+    def windows() -> Iterator[tuple[ScanProbabilities, tuple[ScanProbabilities, ...]]]:
+        held: deque[ScanProbabilities] = deque()
+        for number in range(len(drive.scans)):
             while held and held[0].number < number - votes:
                 held.popleft()
             asked = held[-1].number + 1 if held else number
-            for coming in range(max(asked, number), min(number + votes + 1, len(drive.stops))):
-                held.append(ask(segmenter, drive.read(drive.stops[coming].file), coming, edge_m))
+            for coming in range(max(asked, number), min(number + votes + 1, len(drive.scans))):
+                held.append(ask(segmenter, drive.read(drive.scans[coming].file), coming, edge_m))
             yield next(one for one in held if one.number == number), tuple(held)
 
-    def label(window: tuple[Answered, tuple[Answered, ...]]) -> tuple[int, Scan, Labels]:
+    def label(window: tuple[ScanProbabilities, tuple[ScanProbabilities, ...]]) -> tuple[int, Scan, Labels]:
         scan, others = window
-        return scan.number, scan.image.scan, label_pooled(segmenter, scan, pooled(scan, others, poses.poses, limit_m))
+        probability = pooled(scan, others, poses.poses, max_distance_m)
+        return scan.number, scan.image.scan, label_pooled(segmenter, scan, probability)
 
     yield from in_order(label, windows(), workers=workers)
 
 
-def label_pooled(segmenter: Segmenter, scan: Answered, probability: NDArray) -> Labels:
+def label_pooled(segmenter: Segmenter, scan: ScanProbabilities, probability: NDArray) -> Labels:
     """(M, K) probabilities of visible points -> (N,) train ids of all points, by the run's own back-projection."""
     height, width = scan.image.point_index.shape
     logits = np.zeros((probability.shape[1], height * width), np.float32)

@@ -33,7 +33,7 @@ from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.files import write_atomically
 from rangeseg.inference.quantise import Input, as_input, to_openvino
 from rangeseg.inference.run import Run
-from rangeseg.inference.segmenter import Segmenter, Thing
+from rangeseg.inference.segmenter import AnySample, Segmenter
 from rangeseg.networks.exported import KEY, ExportedNetwork, read_exported
 from rangeseg.version import __version__
 
@@ -51,7 +51,7 @@ LEAST_AGREEMENT_INT8 = 0.9
 class Agreement:
     """The result of comparing a file with its run on real scans or photographs."""
 
-    things: int
+    samples: int
     elements: int
     differing: int
     """Elements with another label."""
@@ -64,7 +64,7 @@ class Agreement:
         """Near enough for the file to be written; of int8 only the labels are asked."""
         least, most = (LEAST_AGREEMENT_INT8, math.inf) if int8 else (LEAST_AGREEMENT, LARGEST_DIFFERENCE)
         same = self.elements - self.differing >= least * self.elements
-        return self.things > 0 and same and self.largest_difference <= most
+        return self.samples > 0 and same and self.largest_difference <= most
 
 
 class Normalising(nn.Module):
@@ -92,15 +92,17 @@ class Normalising(nn.Module):
         return logits
 
 
-def export(run: Run, path: Path, things: Iterable[Thing], *, calibration: Sequence[Thing] | None = None) -> Agreement:
+def export(
+    run: Run, path: Path, samples: Iterable[AnySample], *, calibration: Sequence[AnySample] | None = None
+) -> Agreement:
     """Write a run's network to `path`, if the file agrees with the run.
 
     Args:
         run: loaded where a package is to run; for ONNX, on the CPU.
         path: ends in ``.onnx``; in ``.xml``: OpenVINO's form, with a ``.bin`` beside it; or in ``.pt2``: machine code
             by torch's AOTInductor, for this kind of processor alone.
-        things: real scans, or photographs, that both label; with their labels, both are scored.
-        calibration: scans, others than `things`, by which OpenVINO's form is made int8; None: float32.
+        samples: real scans, or photographs, that both label; with their labels, both are scored.
+        calibration: scans, others than `samples`, by which OpenVINO's form is made int8; None: float32.
 
     Returns:
         How they agree.
@@ -123,8 +125,8 @@ def export(run: Run, path: Path, things: Iterable[Thing], *, calibration: Sequen
         exported = read_exported(draft, device="cpu" if run.device.type == "cpu" else "auto", trust=True)
         runtime = replace(run.config.runtime, precision="32-true")
         full = replace(run, experiment=Experiment(replace(run.config, runtime=runtime)))
-        agreement = compare(Segmenter(full), Segmenter(replace(full, network=exported)), things)
-        if agreement.things == 0:
+        agreement = compare(Segmenter(full), Segmenter(replace(full, network=exported)), samples)
+        if agreement.samples == 0:
             raise ValueError(
                 f"{path}: no data for the verification. Give scans or photographs, or the run's data.root."
             )
@@ -138,17 +140,17 @@ def export(run: Run, path: Path, things: Iterable[Thing], *, calibration: Sequen
 def _disagreement(path: Path, found: Agreement, *, int8: bool) -> RuntimeError:
     logits = f"its logits differ by up to {found.largest_difference:.2g} (at most {LARGEST_DIFFERENCE:g}) and "
     return RuntimeError(
-        f"{path}: not written. On {found.things} real inputs {'' if int8 else logits}{found.differing} of "
+        f"{path}: not written. On {found.samples} real inputs {'' if int8 else logits}{found.differing} of "
         f"{found.elements} labels differ (at most {1 - (LEAST_AGREEMENT_INT8 if int8 else LEAST_AGREEMENT):.2%})."
     )
 
 
-def _inputs(run: Run, things: Iterable[Thing]) -> Iterator[Input]:
+def _inputs(run: Run, samples: Iterable[AnySample]) -> Iterator[Input]:
     """What the file's graph reads of scans: channels as they were measured."""
     segmenter, data = Segmenter(run), run.config.data
     mean, std = (torch.tensor([*of]).view(-1, 1, 1) for of in (data.mean, data.std))
-    for thing in things:
-        view = segmenter.project(thing).view(tuple(data.channels), tuple(data.mean), tuple(data.std))
+    for sample in samples:
+        view = segmenter.project(sample).view(tuple(data.channels), tuple(data.mean), tuple(data.std))
         yield as_input((view.image * std + mean).numpy(), view.valid.numpy())
 
 
@@ -164,21 +166,21 @@ def write_weights(run: Run, path: Path) -> None:
     write_checkpoint(path, state, run.config)
 
 
-def compare(own: Segmenter, other: Segmenter, things: Iterable[Thing]) -> Agreement:
+def compare(own: Segmenter, other: Segmenter, samples: Iterable[AnySample]) -> Agreement:
     """Label the same with two segmenters."""
     count = elements = differing = 0
     largest = 0.0
     scores = [ConfusionMatrix(own.label_map.num_classes) for _ in range(2)]
-    for count, thing in enumerate(things, 1):  # noqa: B007 - the count is read after the loop
-        image = own.project(thing)
+    for count, sample in enumerate(samples, 1):  # noqa: B007 - the count is read after the loop
+        image = own.project(sample)
         logits, others = own.logits(image), other.logits(image)
         largest = max(largest, (logits - others).abs().max().item())
         answers = own.label(image, logits), other.label(image, others)
         differing += int((answers[0] != answers[1]).sum())
         elements += len(answers[0])
-        if thing.label is not None:
+        if sample.label is not None:
             for matrix, labels in zip(scores, answers, strict=True):
-                matrix.update(labels, thing.label.reshape(-1))
+                matrix.update(labels, sample.label.reshape(-1))
     scored = (scores[0].mean_iou(), scores[1].mean_iou()) if scores[0].state.any() else None
     return Agreement(count, elements, differing, largest, scored)
 

@@ -43,7 +43,7 @@ class LabelledScanFiles(ScanFiles):
         """As a ``.label``'s, with the other ending."""
         return super().target(file, root).with_suffix(self._ending)
 
-    def write(self, target: Path, labels: Any, thing: Scan, file: Path) -> None:
+    def write(self, target: Path, labels: Any, sample: Scan, file: Path) -> None:
         """Write points and labels."""
         labels.save(target)
 
@@ -72,11 +72,11 @@ class WithConfidence:
         """All else is as it was."""
         return getattr(self._files, name)
 
-    def write(self, target: Path, labels: Segmentation, thing: Any, file: Path) -> None:
+    def write(self, target: Path, labels: Segmentation, sample: Any, file: Path) -> None:
         """Write both."""
         arrays: dict[str, Any] = {"confidence": np.asarray(labels.confidence), "entropy": np.asarray(labels.entropy)}
         write_atomically(beside(target), lambda stream: np.savez(stream, **arrays))
-        self._files.write(target, labels.labels, thing, file)
+        self._files.write(target, labels.labels, sample, file)
 
     def problem(self, target: Path, file: Path) -> str | None:
         """The prediction's, or the other file is missing or damaged."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.files import inside, walk, write_atomically
-from rangeseg.inference.segmenter import Labels, Segmenter, Thing
+from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
 from rangeseg.parallel import in_order
 
 
@@ -100,13 +100,13 @@ def predict(
         ValueError: a scan or photograph cannot be read; what was written before stays.
     """
 
-    def read(task: Task) -> Thing | None:
+    def read(task: Task) -> AnySample | None:
         target = out / task.target
         kept = not overwrite and target.is_file() and target.stat().st_mtime_ns >= since
         return None if kept and files.problem(target, task.file) is None else files.read(task.file)
 
-    def write(task: Task, thing: Thing, labels: Labels) -> bool:
-        files.write(out / task.target, labels, thing, task.file)
+    def write(task: Task, sample: AnySample, labels: Labels) -> bool:
+        files.write(out / task.target, labels, sample, task.file)
         count(labels)
         return True
 

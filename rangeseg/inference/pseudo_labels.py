@@ -11,7 +11,7 @@ Shapes: N points, K classes, A annuli.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,15 +22,12 @@ from numpy.typing import NDArray
 
 from rangeseg.files import write_atomically
 from rangeseg.inference.segmenter import Segmenter
-from rangeseg.parallel import in_order
+from rangeseg.parallel import Progress, in_order, no_progress
 from rangeseg.scan_io import write_labels
 from rangeseg.types import IGNORE, Scan
 
 BINS = 1000
 """Confidences are counted in so many: thresholds are exact to 0.001."""
-
-Watch = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""(what is done, word for it, how many) -> the same, perhaps with a bar."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def pseudo_label(
     *,
     leave_out: Iterable[str] = (),
     workers: int = 1,
-    watch: Watch = lambda done, word, total: done,
+    progress: Progress = no_progress,
 ) -> dict[str, float]:
     """Write the balanced pseudo-labels of a source's scans, and the list of these scans.
 
@@ -99,7 +96,7 @@ def pseudo_label(
         balance: what is kept; None for the usual.
         leave_out: names of scans that need none, since they have true labels.
         workers: threads, a scan each.
-        watch: shows the progress.
+        progress: shows the progress.
 
     Returns:
         Class -> the share of all points that are given it and kept.
@@ -115,12 +112,12 @@ def pseudo_label(
     counts = np.zeros((label_map.num_classes, balance.annuli, BINS), np.int64)
     kept, points = np.zeros(label_map.num_classes, np.int64), 0
     asked = in_order(partial(_ask, segmenter, source, balance), wanted, workers=workers)
-    for index, (label, annulus, sure) in zip(wanted, watch(asked, "asking", len(wanted)), strict=True):
+    for index, (label, annulus, sure) in zip(wanted, progress(asked, "asking", len(wanted)), strict=True):
         there = label != IGNORE
         np.add.at(counts, (label[there], annulus[there], sure[there]), 1)
         _keep_answer(answers / f"{source.name(index)}.npz", label, annulus, sure)
     bins = balance.thresholds(counts)
-    for index in watch(wanted, "writing", len(wanted)):
+    for index in progress(wanted, "writing", len(wanted)):
         name = source.name(index)
         with np.load(answers / f"{name}.npz") as answer:
             label, annulus, sure = answer["label"], answer["annulus"], answer["sure"]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 
 from rangeseg.data.range_views import RangeViews
-from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, Counted, Scores, add_up, count_sample
+from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, SampleCounts, Scores, count_sample, sum_counts
 from rangeseg.evaluation.metrics import ConfusionMatrix
-from rangeseg.inference.distributed import Rank
+from rangeseg.inference.distributed import ProcessGroup
+from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.run import Run
-from rangeseg.inference.run_fit import RunFit
-from rangeseg.inference.segmenter import Labels, Segmenter, Thing
-from rangeseg.projection.checks import look_oneself
+from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
+from rangeseg.parallel import Progress, no_progress
+from rangeseg.projection.checks import disable_first_scan_check
 from rangeseg.types import Sample
-
-Watch = Callable[[Iterable[int], str, int], Iterable[int]]
-"""(indices, word for what is done, how many) -> the same indices, perhaps with a bar."""
 
 
 def open_views(run: Run, split: str | None = None) -> Any:
@@ -40,22 +38,22 @@ def score_run(
     run: Run,
     views: Any,
     *,
-    rank: Rank | None = None,
+    group: ProcessGroup | None = None,
     by_sample: bool = False,
-    fit: RunFit | None = None,
+    domain_check: DomainCheck | None = None,
     pixels: bool = False,
-    watch: Watch = lambda indices, word, total: indices,
+    progress: Progress = no_progress,
 ) -> Scores:
     """Count what the run's teacher says of every element, as `Segmenter.stream` labels: threads read, project and vote.
 
     Args:
         run: loaded.
         views: of `open_views`.
-        rank: one of the processes that share the work; the scores are of all of them.
+        group: the processes that share the work; the scores are of all of them.
         by_sample: keep each sample's own counts; of one process alone.
         pixels: also of every pixel of the range images; sample after sample, without threads.
-        watch: shows the progress, in the first process.
-        fit: looks at every scan of this process.
+        progress: shows the progress, in the first process.
+        domain_check: checks every scan of this process.
 
     Raises:
         ValueError: a sample has no labels, or there are none; or pixels of photographs are asked for, whose elements
@@ -65,34 +63,34 @@ def score_run(
         raise ValueError("Photographs are scored at their original pixels already. Leave --level out.")
     if len(views) == 0:
         raise ValueError("Nothing to score: the split has no samples.")
-    rank, classes = rank or Rank(), run.label_map.num_classes
-    mine = rank.share(range(len(views)))
+    group, classes = group or ProcessGroup(), run.label_map.num_classes
+    mine = group.shard(range(len(views)))
 
-    def write(index: int, sample: Thing, labels: Labels) -> Counted:
+    def write(index: int, sample: AnySample, labels: Labels) -> SampleCounts:
         return count_sample(cast(Sample, sample), labels, classes, distances=True)
 
-    indices = mine if rank.number else watch(mine, "evaluating", len(mine))
+    indices = mine if group.rank else progress(mine, "evaluating", len(mine))
     segmenter = Segmenter(run)
-    segmenter.fit = fit or segmenter.fit
+    segmenter.domain_check = domain_check or segmenter.domain_check
     if isinstance(views, RangeViews):
-        look_oneself(views.projection)
-    counted: Iterable[Counted]
+        disable_first_scan_check(views.projection)
+    counted: Iterable[SampleCounts]
     if pixels:
         segmented = run.experiment.segment(run.network, views, indices, run.device)
         counted = (count_sample(o.sample, o.elements, classes, distances=True, pixels=o.pixels) for o in segmented)
     else:
         counted = segmenter.stream(indices, views.sample, write, batch=run.config.evaluation.batch)
-    scores = add_up(counted, classes, by_sample=by_sample)
-    return scores if rank.world == 1 else _sum(scores, rank)
+    scores = sum_counts(counted, classes, by_sample=by_sample)
+    return scores if group.world_size == 1 else _sum(scores, group)
 
 
-def _sum(scores: Scores, rank: Rank) -> Scores:
+def _sum(scores: Scores, group: ProcessGroup) -> Scores:
     """Over all processes, some of which may have no share."""
     bins = list(pairwise(DISTANCE_EDGES_M))
     none = np.zeros_like(scores.overall.state)
     mine = [scores.overall.state, none if scores.pixels is None else scores.pixels.state]
     mine += [scores.by_distance[edges].state if edges in scores.by_distance else none for edges in bins]
-    total = rank.sum(np.stack(mine))
+    total = group.all_reduce(np.stack(mine))
     overall, pixels, *each = (ConfusionMatrix(scores.overall.num_classes, state) for state in total)
     by_distance = dict(zip(bins, each, strict=True)) if total[2:].any() else {}
     return Scores(overall, by_distance, pixels=pixels if total[1].any() else None)

@@ -41,7 +41,7 @@ class Segmentation(NDArrayOperatorsMixin):
 
     Args:
         labels: (N,) uint8 train ids, IGNORE for no returns.
-        thing: what was labelled.
+        sample: what was labelled.
         label_map: the classes.
         confidence: (N,) float32 in [0, 1], the probability that the network gives the element's label at its pixel;
             0 for no returns. None where nobody asked for it.
@@ -49,7 +49,7 @@ class Segmentation(NDArrayOperatorsMixin):
     """
 
     labels: NDArray[np.uint8]
-    thing: Scan | Photo
+    sample: Scan | Photo
     label_map: LabelMap
     confidence: NDArray[np.float32] | None = None
     entropy: NDArray[np.float32] | None = None
@@ -91,20 +91,20 @@ class Segmentation(NDArrayOperatorsMixin):
             ValueError: another ending.
         """
         path = Path(path)
-        if isinstance(self.thing, Photo):
+        if isinstance(self.sample, Photo):
             if path.suffix != ".png":
                 raise ValueError(f"{path}: the labels of a photograph end in .png, not in {path.suffix!r}.")
-            write_label_image(path, self.raw.reshape(self.thing.image.shape[:2]), None)
+            write_label_image(path, self.raw.reshape(self.sample.image.shape[:2]), None)
         elif path.suffix == ".label":
             write_labels(path, self.raw)
         elif path.suffix in LABELLED:
-            write_columns(path, labelled_columns(self.thing, self.raw, self.confidence, self.entropy), self.labels)
+            write_columns(path, labelled_columns(self.sample, self.raw, self.confidence, self.entropy), self.labels)
         else:
             endings = ", ".join((".label", *LABELLED))
             raise ValueError(f"{path}: the labels of a scan end in {endings}, not in {path.suffix!r}.")
 
     def __repr__(self) -> str:
-        elements = "points" if isinstance(self.thing, Scan) else "pixels"
+        elements = "points" if isinstance(self.sample, Scan) else "pixels"
         shares = [f"{name} {share:.1%}" for name, share in self.shares.items() if share >= FEWEST_NAMED]
         sure = (
             "" if self.confidence is None else f"; mean confidence {self.confidence[self.labels != IGNORE].mean():.2f}"

@@ -40,7 +40,7 @@ LARGEST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What trained weights are.
 
     Args:
@@ -76,7 +76,7 @@ class Card:
     format: int = field(default=FORMAT)
 
     @staticmethod
-    def read(content: bytes, place: str) -> Card:
+    def read(content: bytes, place: str) -> ModelCard:
         """A card from its JSON.
 
         Args:
@@ -87,7 +87,7 @@ class Card:
             ValueError: it is no card, or one of another format.
         """
         try:
-            card = Card(**json.loads(content))
+            card = ModelCard(**json.loads(content))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{place}: no card of weights ({error}). Take one that rangeseg weights --pack wrote."
@@ -103,7 +103,7 @@ class Card:
 class Weights:
     """A card, and where the files are."""
 
-    card: Card
+    card: ModelCard
     folder: Path
 
     def state(self) -> dict[str, Tensor]:
@@ -180,7 +180,7 @@ def pack(name: str, state: dict[str, Tensor], folder: Path, facts: dict[str, Any
         name: of both files.
         state: the network's `state_dict`.
         folder: gets the files.
-        facts: what `Card` has besides name, weights, sha256 and format.
+        facts: the keys of `ModelCard` other than name, weights, sha256 and format.
         half: store floating point in half precision.
 
     Raises:
@@ -192,7 +192,7 @@ def pack(name: str, state: dict[str, Tensor], folder: Path, facts: dict[str, Any
     }
     content = save(kept)
     try:
-        card = Card(name=name, weights=f"{name}.safetensors", sha256=sha256(content).hexdigest(), **facts)
+        card = ModelCard(name=name, weights=f"{name}.safetensors", sha256=sha256(content).hexdigest(), **facts)
     except TypeError as error:
         raise ValueError(
             f"A card of weights: {error}. Give summary, data, licence, sensors, scores, limits, made_by."
@@ -209,7 +209,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def _read(path: Path) -> Weights:
     try:
-        return Weights(Card.read(path.read_bytes(), str(path)), path.parent)
+        return Weights(ModelCard.read(path.read_bytes(), str(path)), path.parent)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
 

@@ -109,7 +109,7 @@ def _least_around(near: NDArray) -> NDArray:
 
 
 @njit(cache=True, nogil=True)
-def one_per_place(xyz: NDArray, label: NDArray, order: NDArray, radius: float, metres: float) -> NDArray:
+def merge_clicks(xyz: NDArray, label: NDArray, order: NDArray, radius: float, metres: float) -> NDArray:
     """Which of some labelled points are labelled points of their own: of one class at one place, the first in `order`.
 
     Args:

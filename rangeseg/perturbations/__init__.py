@@ -17,7 +17,7 @@ The teacher always reads unperturbed views. What is done to the student's view i
     Identity  student reads a                         target: T(a)
     Range...  RangeFormer's four: Mix a checkerboard, Union what is empty, Paste rare classes, Shift a turn
     Compose   one of these, with others before and after it; OneOf draws one at each step, AllOf applies all its parts,
-              InTurn one part to what the part before it made
+              Sequential applies each part to the result of the part before it
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -31,7 +31,7 @@ from rangeseg.perturbations.boxes import CutMix, CutOut
 from rangeseg.perturbations.channels import Channels
 from rangeseg.perturbations.classmix import ClassMix
 from rangeseg.perturbations.color import Color
-from rangeseg.perturbations.combined import AllOf, Compose, InTurn, OneOf
+from rangeseg.perturbations.combined import AllOf, Compose, OneOf, Sequential
 from rangeseg.perturbations.geometric import Geometric
 from rangeseg.perturbations.ict import ICT
 from rangeseg.perturbations.jitter import Jitter
@@ -57,7 +57,6 @@ __all__ = [
     "FrustumMix",
     "Geometric",
     "Identity",
-    "InTurn",
     "Jitter",
     "LaserMix",
     "Mixing",
@@ -68,5 +67,6 @@ __all__ = [
     "RangePaste",
     "RangeShift",
     "RangeUnion",
+    "Sequential",
     "SingleViewPerturbation",
 ]

@@ -143,10 +143,10 @@ class AllOf(_Group):
         return concat([part(generator, a, b) for part in self.parts])
 
 
-class InTurn(_Group):
+class Sequential(_Group):
     """Several perturbations, each applied to what the one before it made, all mixing with the same `b`.
 
-    In a config: ``{name: in_turn, parts: [{name: cutmix}, {name: range_union}, {name: range_shift}]}``. Whole pairs
+    In a config: ``{name: sequential, parts: [{name: cutmix}, {name: range_union}, {name: range_shift}]}``. Whole pairs
     alone can go on: of the parts only the last may return more views than it was given (`complement`).
 
     Args:
@@ -161,7 +161,7 @@ class InTurn(_Group):
         for part in self.parts[:-1]:
             if part.grows:
                 raise ValueError(
-                    f"InTurn.parts: {type(part).__name__} returns more views than it is given; put it last."
+                    f"Sequential.parts: {type(part).__name__} returns more views than it is given; put it last."
                 )
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:

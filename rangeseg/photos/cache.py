@@ -8,7 +8,7 @@ from threading import Lock
 from rangeseg.types import Photo
 
 
-class Memory:
+class PhotoCache:
     """A cache of limited size that never drops entries: in shuffled order all entries recur equally soon.
 
     Args:
@@ -20,7 +20,7 @@ class Memory:
 
     def __init__(self, megabytes: int) -> None:
         if megabytes < 0:
-            raise ValueError(f"Memory got {megabytes} megabytes; give 0 or more.")
+            raise ValueError(f"PhotoCache got {megabytes} megabytes; give 0 or more.")
         self._room = megabytes * 10**6
         self._kept: dict[int, Photo] = {}
         self._lock = Lock()

@@ -31,7 +31,7 @@ class Cityscapes(PhotoPairs):
         split: train, val or test.
         half: photographs of half the rows and columns, labels too, as the CutMix paper trains and scores them; see
             `halve_image` and `halve_label`. Predictions are written at full size all the same.
-        frames: only these photographs: their names, or a list file of them.
+        subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
@@ -46,11 +46,11 @@ class Cityscapes(PhotoPairs):
         split: str = "train",
         *,
         half: bool = False,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         self._half = half
-        super().__init__(root, split, frames=frames, labels=labels)
+        super().__init__(root, split, subset=subset, labels=labels)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
         """The files of a split.

@@ -31,7 +31,7 @@ class PhotoFolder(OwnClasses, PhotoPairs):
         splits: split -> its folders, instead of those that the YAML names.
         images: pattern of the photographs' files; see `rangeseg.data.patterns`.
         label_images: pattern of the label images' files.
-        frames: only these photographs: their names, or a list file of them.
+        subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
@@ -49,12 +49,12 @@ class PhotoFolder(OwnClasses, PhotoPairs):
         splits: Mapping[str, Sequence[str]] | None = None,
         images: str = "images/*",
         label_images: str = "labels/{name}.png",
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         self._classes, self._splits = classes, splits
         self._patterns = Patterns(images, label_images, "images", ("images/*.jpg", "labels/{name}.png"))
-        super().__init__(root, split, frames=frames, labels=labels)
+        super().__init__(root, split, subset=subset, labels=labels)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
         """The files of a split.

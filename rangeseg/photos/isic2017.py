@@ -35,7 +35,7 @@ class ISIC2017(PhotoPairs):
         split: train, val or test.
         side: photographs and masks are squashed to this many rows and columns by the mean over each pixel's area, as
             the CutMix paper does with 248; a mask is lesion from half of the area on. Default: as they are.
-        frames: only these photographs: their names, or a list file of them.
+        subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
@@ -53,13 +53,13 @@ class ISIC2017(PhotoPairs):
         split: str = "train",
         *,
         side: int | None = None,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         if side is not None and side < 1:
             raise ValueError(f"side is {side}; give at least 1 pixel, or none.")
         self._side = side
-        super().__init__(root, split, frames=frames, labels=labels)
+        super().__init__(root, split, subset=subset, labels=labels)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
         """The files of a split.

@@ -35,7 +35,7 @@ class PascalVOC(PhotoPairs):
         train_list: the list of split train: a name in one of `LISTS`, or a file. Lines may also name the two files, as
             ``/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png``. Default: `AUGMENTED` (10,582 names) where this list
             and SegmentationClassAug are there, ``train`` (1,464) where neither is.
-        frames: only these photographs: their names, or a list file of them.
+        subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
@@ -52,11 +52,11 @@ class PascalVOC(PhotoPairs):
         split: str = "train",
         *,
         train_list: str | None = None,
-        frames: str | Path | Iterable[str] | None = None,
+        subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
     ) -> None:
         self._train_list = train_list
-        super().__init__(root, split, frames=frames, labels=labels)
+        super().__init__(root, split, subset=subset, labels=labels)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
         """The files of a split; a label is SBD's where the split is SBD's and has one.

@@ -57,9 +57,9 @@ class PhotoFiles:
         """A photograph as the run reads it."""
         return self._read(file)
 
-    def write(self, target: Path, labels: NDArray[np.integer], thing: Photo, file: Path) -> None:
+    def write(self, target: Path, labels: NDArray[np.integer], sample: Photo, file: Path) -> None:
         """Write raw ids, each pixel of the file with the label of the pixel read there."""
-        raw = self._label_map.to_raw(labels.reshape(thing.image.shape[:2]))
+        raw = self._label_map.to_raw(labels.reshape(sample.image.shape[:2]))
         rows, cols = (nearest_centers(*sizes, 0) for sizes in zip(read_size(file), raw.shape, strict=True))
         write_label_image(target, raw[np.ix_(rows, cols)], self._palette)
 

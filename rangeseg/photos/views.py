@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from rangeseg.photos.augment import PhotoAugmentation
-from rangeseg.photos.cache import Memory
+from rangeseg.photos.cache import PhotoCache
 from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.photos.padded_image import PhotoPadding
 from rangeseg.photos.window import COLORS
@@ -59,7 +59,7 @@ class PhotoViews:
         self.std = tuple(std)
         self.augmentation = augmentation
         self.labelled = labelled
-        self._memory = Memory(memory_mb)
+        self._cache = PhotoCache(memory_mb)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -78,7 +78,7 @@ class PhotoViews:
         Returns:
             A view without a batch axis.
         """
-        photo = self._memory(index, self.source.photo)
+        photo = self._cache(index, self.source.photo)
         if not self.labelled:
             photo = replace(photo, label=None)
         if self.augmentation is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rangeseg.kernels.projection import GUARD_RAD, project_points
 from rangeseg.kernels.unfolding import level_points
-from rangeseg.projection.checks import FitCheck, check_size, sides_of
+from rangeseg.projection.checks import FirstScanCheck, check_size, sides_of
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import NO_GIVEN, checked_image
 from rangeseg.types import Scan
@@ -52,7 +52,7 @@ class BeamProjection:
     fov_right_deg: float = -180.0
     origin_m: Sequence[float] = (0.0, 0.0, 0.0)
     tilt_deg: Sequence[float] = (0.0, 0.0)
-    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
+    _check: FirstScanCheck = field(default_factory=FirstScanCheck, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_size(len(self.inclinations_deg), self.width)

@@ -78,7 +78,7 @@ def rows_of(rows: Sequence[int], height: int, what: str) -> np.ndarray:
     return np.asarray(rows or range(height), np.int64)
 
 
-class FitCheck:
+class FirstScanCheck:
     """Warns once if the first scan with enough points clearly does not fit its projection."""
 
     def __init__(self) -> None:
@@ -104,20 +104,20 @@ class FitCheck:
                 notify(f"{image.scan.where or 'a scan'}: {' '.join(found)}")
         return image
 
-    def leave_to_caller(self) -> None:
+    def disable(self) -> None:
         """Say nothing: whoever projects looks at every image."""
         self._done = True
 
 
-def look_oneself(projection: Any) -> None:
+def disable_first_scan_check(projection: Any) -> None:
     """Keep a projection from telling of its first scan, for those who call `misfits` of each.
 
     Args:
         projection: scan -> range image; of a user's own it may have no check.
     """
     for part in vars(projection).values():
-        if isinstance(part, FitCheck):
-            part.leave_to_caller()
+        if isinstance(part, FirstScanCheck):
+            part.disable()
 
 
 def misfits(image: RangeImage) -> list[str]:

@@ -30,7 +30,7 @@ BLIND_DEG = 30.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class ProjectionStats:
     """What a projection preserves of some scans, in total.
 
     Args:
@@ -61,7 +61,7 @@ class SensorFit:
     model: SensorModel
     inclinations_deg: NDArray[np.float64]
     columns: int
-    kept: Mapping[str, Kept]
+    kept: Mapping[str, ProjectionStats]
     words: tuple[str, ...]
 
 
@@ -96,7 +96,7 @@ def fit_sensor(
     sides = _sides(scans, surest)
     sections = _sections(found, sides)
     model = SensorModel(name, source, height, width, next(iter(sections)), sections)
-    kept = {kind: keeps(projection_of(model, projection=kind), scans) for kind in sections}
+    kept = {kind: projection_stats(projection_of(model, projection=kind), scans) for kind in sections}
     best = min(sections, key=lambda kind: (kept[kind].hidden, KINDS.index(kind)))
     words = [word for one in found for word in one.words]
     full = "a full turn" if not sides else f"azimuth {sides['fov_left_deg']} to {sides['fov_right_deg']} degrees"
@@ -105,7 +105,7 @@ def fit_sensor(
     return SensorFit(model, surest.inclinations_deg, columns, kept, tuple(words))
 
 
-def keeps(projection: Any, scans: Sequence[Scan]) -> Kept:
+def projection_stats(projection: Any, scans: Sequence[Scan]) -> ProjectionStats:
     """What a projection preserves of scans.
 
     Args:
@@ -115,7 +115,7 @@ def keeps(projection: Any, scans: Sequence[Scan]) -> Kept:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a misfit is what the figures tell
         images = [projection(scan) for scan in scans]
-    return Kept(
+    return ProjectionStats(
         returns=sum(len(image.scan) - image.no_return_count for image in images),
         hidden=sum(int(image.hidden.sum()) for image in images),
         pixels=sum(image.point_index.size for image in images),

@@ -58,19 +58,19 @@ def angles(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArra
     return np.where(np.isnan(metres), np.nan, np.degrees(np.arctan2(xyz[:, 1], xyz[:, 0]))), inclination, metres
 
 
-def find_rows(scans: Sequence[Scan], asked: int | None = None) -> list[Rows]:
+def find_rows(scans: Sequence[Scan], num_rows: int | None = None) -> list[Rows]:
     """Every method that finds the rows of all scans, the most reliable first.
 
     Args:
         scans: of one sensor.
-        asked: this number of rows, and no other.
+        num_rows: this number of rows, and no other.
 
     Raises:
         ValueError: there is none, or inclinations alone tell and leave doubts.
     """
     found = [rows for rows in (_organised(scans), _rings(scans), _turns(scans)) if rows is not None]
-    found = [rows for rows in found if asked is None or len(rows.inclinations_deg) == asked]
-    found = found or [rows for rows in (_clusters(scans, asked),) if rows is not None]
+    found = [rows for rows in found if num_rows is None or len(rows.inclinations_deg) == num_rows]
+    found = found or [rows for rows in (_clusters(scans, num_rows),) if rows is not None]
     if not found:
         raise ValueError(
             "No beams found in these scans, neither from order, rings nor inclinations. Give complete "
@@ -202,11 +202,11 @@ def _turns(scans: Sequence[Scan]) -> Rows | None:
     return None
 
 
-def _clusters(scans: Sequence[Scan], asked: int | None) -> Rows | None:
+def _clusters(scans: Sequence[Scan], num_rows: int | None) -> Rows | None:
     """Peaks of the inclinations, seen from where they are sharpest.
 
     Raises:
-        ValueError: their number is in doubt, and nobody asked for it.
+        ValueError: their number is in doubt, and `num_rows` is not given.
     """
     best = None
     for scan in _some(scans):
@@ -214,16 +214,18 @@ def _clusters(scans: Sequence[Scan], asked: int | None) -> Rows | None:
         frame = find_frame(xyz, search=False)
         frame = find_frame(xyz) if frame.sharpness < BLURRED else frame
         best = (frame, xyz) if best is None or frame.sharpness > best[0].sharpness else best
-    if best is None or (best[0].sharpness < BLURRED and asked is None):
+    if best is None or (best[0].sharpness < BLURRED and num_rows is None):
         return None
     frame, found = best[0], _beams_of(*best)
-    beams = simplest(found, asked)
+    beams = simplest(found, num_rows)
     counts = sorted({len(one.inclinations_deg) for one in found})
     if beams is None:
-        if asked is None:
+        if num_rows is None:
             return None
-        raise ValueError(f"No {asked} beams can be told apart; the inclinations may show {counts}. Give one of these.")
-    if beams.doubts and asked is None:
+        raise ValueError(
+            f"No {num_rows} beams can be told apart; the inclinations may show {counts}. Give one of these."
+        )
+    if beams.doubts and num_rows is None:
         raise ValueError(
             f"These scans leave the number of beams in doubt. {len(beams.inclinations_deg)} explain them best, "
             f"but {'; '.join(beams.doubts)}. Give whole scans of one spinning sensor in the order of measurement, "

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from rangeseg.kernels.unfolding import place_points
-from rangeseg.projection.checks import FitCheck, check_size, rows_of
+from rangeseg.projection.checks import FirstScanCheck, check_size, rows_of
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import checked_image
 from rangeseg.types import Scan
@@ -43,7 +43,7 @@ class OrganisedProjection:
     rows: tuple[int, ...] = ()
     shift: tuple[int, ...] = ()
     wrap: bool = True
-    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
+    _check: FirstScanCheck = field(default_factory=FirstScanCheck, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_size(self.height, self.width)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.projection.checks import FitCheck, check_size, rows_of, sides_of
+from rangeseg.projection.checks import FirstScanCheck, check_size, rows_of, sides_of
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import NO_BEAMS, NO_CELLS, image_of
 from rangeseg.types import Scan
@@ -39,7 +39,7 @@ class RingProjection:
     rows: tuple[int, ...] = ()
     fov_left_deg: float = 180.0
     fov_right_deg: float = -180.0
-    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
+    _check: FirstScanCheck = field(default_factory=FirstScanCheck, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_size(self.height, self.width)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.kernels.projection import project_points
-from rangeseg.projection.checks import FitCheck, check_size, sides_of
+from rangeseg.projection.checks import FirstScanCheck, check_size, sides_of
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import Scan
 
@@ -49,7 +49,7 @@ class SphericalProjection:
     fov_down_deg: float
     fov_left_deg: float = 180.0
     fov_right_deg: float = -180.0
-    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
+    _check: FirstScanCheck = field(default_factory=FirstScanCheck, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_size(self.height, self.width)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.kernels.unfolding import find_seam, unfold_rows
-from rangeseg.projection.checks import FitCheck, check_size
+from rangeseg.projection.checks import FirstScanCheck, check_size
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.ring import LEVEL
 from rangeseg.projection.spherical import NO_BEAMS, NO_CELLS, image_of
@@ -41,7 +41,7 @@ class ScanUnfolding:
 
     height: int
     width: int
-    _check: FitCheck = field(default_factory=FitCheck, init=False, repr=False, compare=False)
+    _check: FirstScanCheck = field(default_factory=FirstScanCheck, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_size(self.height, self.width)

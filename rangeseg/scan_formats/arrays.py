@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rangeseg.kernels.columns import split_columns
 from rangeseg.notices import notify
 from rangeseg.scan_formats.checks import ENOUGH_POINTS, bytes_of, checked_scan, records_of, unreadable
-from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
+from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
 from rangeseg.scan_formats.layout import USUAL, advice, check_four_columns, read_columns
 from rangeseg.scan_formats.scales import BRIGHT
 from rangeseg.types import Scan
@@ -40,7 +40,7 @@ DEFLATE_AT_MOST = 1032
 """How much longer than its compressed form a deflated text can be."""
 
 
-def read_bin(path: Path, fields: AskedFields) -> Scan:
+def read_bin(path: Path, fields: FieldNames) -> Scan:
     """KITTI's: float32 x, y, z in metres, remission.
 
     Raises:
@@ -58,7 +58,7 @@ def read_bin(path: Path, fields: AskedFields) -> Scan:
     return _scan_of_table(path, np.frombuffer(content, "<f4").reshape(-1, 4))
 
 
-def read_nuscenes(path: Path, fields: AskedFields) -> Scan:
+def read_nuscenes(path: Path, fields: FieldNames) -> Scan:
     """nuScenes' sweep: float32 x, y, z, intensity, which is divided by 255, and ring, which is counted from the top.
 
     Raises:
@@ -85,7 +85,7 @@ def read_nuscenes(path: Path, fields: AskedFields) -> Scan:
     return checked_scan(path, table[:, :3].copy(), remission, NUSCENES_RINGS - 1 - ring.astype(np.int32))
 
 
-def read_npy(path: Path, fields: AskedFields) -> Scan:
+def read_npy(path: Path, fields: FieldNames) -> Scan:
     """A floating array of (N, 4) as in a .bin, or of (N, 3) without remission, which is then 0.
 
     Raises:
@@ -131,7 +131,7 @@ def read_array(path: Path) -> NDArray:
         raise ValueError(f"{path}: not a complete NumPy array ({error}); write it again with numpy.save.") from error
 
 
-def read_npz(path: Path, fields: AskedFields) -> Scan:
+def read_npz(path: Path, fields: FieldNames) -> Scan:
     """Named arrays of N values each; `xyz`, `points` or `positions` may hold (N, 3) instead of x, y and z."""
     return scan_of_columns(path, columns_of_npz(path), fields, columns_of_npz)
 
@@ -210,7 +210,7 @@ def _scan_of_table(path: Path, table: NDArray[np.float32]) -> Scan:
     return checked_scan(path, xyz, remission)
 
 
-def _named(path: Path, fields: AskedFields, usual: str) -> Scan:
+def _named(path: Path, fields: FieldNames, usual: str) -> Scan:
     """A file of bare numbers whose columns somebody names."""
 
     def read(file: Path) -> dict[str, NDArray]:

@@ -53,7 +53,7 @@ OPTIONS = ("unit", "columns", "type")
 RISING = 0.9
 LOOKED_AT = 20_000
 
-AskedFields = Mapping[str, str | None]
+FieldNames = Mapping[str, str | None]
 """Columns by name, instead of the usual: ``{"remission": "reflectivity", "ring": None}``; None leaves one out.
 ``"reflectivity/255"`` divides by 255. ``"ring/32"`` are 32 rings counted from the lowest, ``"ring/top"`` from the top.
 ``{"unit": "mm"}`` (or cm) makes metres of x, y and z. Of files whose columns have no names (.bin, .npy),
@@ -109,26 +109,26 @@ class Fields:
         return checked_scan(where, xyz, remission, ring)
 
 
-def scan_of_columns(path: Path, columns: Columns, asked: AskedFields, read: Callable[[Path], Columns]) -> Scan:
+def scan_of_columns(path: Path, columns: Columns, requested: FieldNames, read: Callable[[Path], Columns]) -> Scan:
     """`find_fields`, and the scan.
 
     Args:
         path: the file.
         columns: (N,) of any integer or floating type each.
-        asked: see `AskedFields`.
+        requested: see `FieldNames`.
         read: another file of the folder -> its columns, where one scan cannot tell the scale of all.
 
     Raises:
         ValueError: as `find_fields` and `Fields.scan`.
     """
     scale, rings = partial(folder_scale, path, read), partial(folder_rings, path, read)
-    return find_fields(path, columns, asked, scale, rings).scan(path, columns)
+    return find_fields(path, columns, requested, scale, rings).scan(path, columns)
 
 
 def find_fields(
     where: Where,
     columns: Columns,
-    asked: AskedFields,
+    requested: FieldNames,
     scale: Callable[[str], float] | None = None,
     rings: Callable[[str], tuple[int, int]] | None = None,
 ) -> Fields:
@@ -137,20 +137,20 @@ def find_fields(
     Args:
         where: what errors name.
         columns: (N,) of any integer or floating type each.
-        asked: see `AskedFields`.
+        requested: see `FieldNames`.
         scale: a column -> its full scale, where its type does not tell; None looks at these columns alone.
         rings: a column -> the lowest and the highest ring that other scans have; None looks at these columns alone.
 
     Raises:
         ValueError: x, y, z or what was asked for is not there, or not readable as what it should be.
     """
-    if strange := [name for name in asked if name not in (*NAMES, *OPTIONS)]:
+    if strange := [name for name in requested if name not in (*NAMES, *OPTIONS)]:
         raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join((*NAMES, *OPTIONS))}.")
-    if (unit := asked.get("unit") or "m") not in UNITS:
+    if (unit := requested.get("unit") or "m") not in UNITS:
         raise ValueError(f"fields: unit is {unit}; give {', '.join(UNITS)}.")
     found, options = {}, {}
     for name in NAMES:
-        found[name], options[name] = _find(where, name, columns, asked)
+        found[name], options[name] = _find(where, name, columns, requested)
     if not (found["x"] and found["y"] and found["z"]):
         raise ValueError(f"{where}: x, y and z are needed; {_there(columns)}")
     fields = Fields(str(found["x"]), str(found["y"]), str(found["z"]), found["remission"], found["ring"])
@@ -168,10 +168,10 @@ def find_fields(
     return replace(fields, divisor=divisor, beams=beams, unit_m=UNITS[unit], clipped=clipped)
 
 
-def _find(where: Where, name: str, columns: Mapping[str, NDArray], asked: AskedFields) -> tuple[str | None, str]:
+def _find(where: Where, name: str, columns: Mapping[str, NDArray], requested: FieldNames) -> tuple[str | None, str]:
     """The column for one field, and what was said after a slash."""
-    if name in asked:
-        wanted = asked[name]
+    if name in requested:
+        wanted = requested[name]
         if wanted is None:
             return None, ""
         column, _, option = (wanted, "", "") if wanted in columns else wanted.rpartition("/")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.scan_formats.checks import bytes_of
-from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
+from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
 from rangeseg.types import Scan
 
 VLR, EVLR = 54, 60
@@ -28,7 +28,7 @@ LAYERS, LAYER_EACH_BYTE = {10: 9, 11: 1, 12: 2, 13: 1}, 14
 """How many layers LAZ makes of each item of a point of LAS 1.4: point, colours, colours and infrared, wave packet."""
 
 
-def read_las(path: Path, fields: AskedFields) -> Scan:
+def read_las(path: Path, fields: FieldNames) -> Scan:
     """Read a LAS or LAZ file.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.scan_formats.checks import PADDING, PAGES, bytes_of, check_tail
-from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
+from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
 from rangeseg.scan_formats.lzf import expand
 from rangeseg.scan_formats.text import columns_of_text
 from rangeseg.types import Scan
@@ -41,7 +41,7 @@ class Header:
     start: int
 
 
-def read_pcd(path: Path, fields: AskedFields) -> Scan:
+def read_pcd(path: Path, fields: FieldNames) -> Scan:
     """Read a PCD file. An organised cloud keeps its order, row after row, and its no returns.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.scan_formats.checks import PADDING, bytes_of, check_tail
-from rangeseg.scan_formats.fields import AskedFields, scan_of_columns
+from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
 from rangeseg.scan_formats.text import columns_of_text
 from rangeseg.types import Scan
 
@@ -52,7 +52,7 @@ class Element:
         return np.dtype([(name, kind) for name, kind, length in self.properties if not length])
 
 
-def read_ply(path: Path, fields: AskedFields) -> Scan:
+def read_ply(path: Path, fields: FieldNames) -> Scan:
     """Read the vertices of a PLY file.
 
     Raises:

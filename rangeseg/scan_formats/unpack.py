@@ -14,13 +14,13 @@ from rangeseg.files import write_atomically
 from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.checks import NoReturnsError
-from rangeseg.scan_formats.fields import NAMES, AskedFields, Fields, find_fields, plain
+from rangeseg.scan_formats.fields import NAMES, FieldNames, Fields, find_fields, plain
 from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
 from rangeseg.types import Scan
 
 
 def unpack(
-    path: Path, out: Path, *, topic: str | None = None, fields: AskedFields | None = None
+    path: Path, out: Path, *, topic: str | None = None, fields: FieldNames | None = None
 ) -> tuple[int | None, Iterator[Path]]:
     """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
 

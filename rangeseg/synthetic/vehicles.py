@@ -16,7 +16,7 @@ from rangeseg.synthetic.people import rider
 CAR, BICYCLE, BUS, MOTORCYCLE, TRUCK, OTHER_VEHICLE = 10, 11, 13, 15, 18, 20
 BICYCLIST, MOTORCYCLIST = 31, 32
 MOVING = {10: 252, 13: 257, 18: 258, 20: 259, 30: 254, 31: 253, 32: 255}
-"""Raw id of a thing that stands -> of the same thing on the move."""
+"""Raw id of a standing object -> raw id of the same object when it moves."""
 
 Maker = Callable[[np.random.Generator], Mesh]
 
@@ -229,7 +229,7 @@ def _relabelled(mesh: Mesh, raw_id: int) -> Mesh:
 
 
 def on_the_move(mesh: Mesh) -> Mesh:
-    """The same thing with the raw id of one that moves; what has none keeps its own."""
+    """The same object with the raw id of a moving one; an object without such an id keeps its own."""
     label = mesh.label.copy()
     for still, moving in MOVING.items():
         label[(mesh.label & 0xFFFF) == still] = (mesh.label[(mesh.label & 0xFFFF) == still] & 0xFFFF0000) | moving

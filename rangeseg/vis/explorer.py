@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rangeseg.labels import LabelMap
 from rangeseg.projection.range_image import RangeImage
-from rangeseg.types import IGNORE, Place
+from rangeseg.types import IGNORE, SensorPose
 from rangeseg.vis.panels import Picture, colorise, error_picture, range_picture
 
 COLORINGS = ("label", "prediction", "error", "confidence", "range", "remission")
@@ -30,14 +30,14 @@ class Frame:
         image: the projected scan, with its labels if it has any.
         prediction: (N,) train ids or IGNORE; None where nothing predicted.
         confidence: (N,) probability of the prediction's class in [0, 1]; None where the predictor told none.
-        place: where the sensor was; None where nobody told.
+        pose: where the sensor was; None where nobody told.
     """
 
     name: str
     image: RangeImage
     prediction: NDArray[np.integer] | None = None
     confidence: NDArray[np.floating] | None = None
-    place: Place | None = None
+    pose: SensorPose | None = None
 
     def has(self, coloring: str) -> bool:
         """Whether there is anything to colour by."""

@@ -40,7 +40,7 @@ class Axes:
         up: what the vertical axis counts.
         names: of the whole numbers on the horizontal axis, where they are no numbers; empty for numbers.
         legend: at the right, at the "top" or at the "bottom"; or at the bottom "left".
-        decades: what is counted across is positive, and ten times as much is always as far.
+        log_x: the horizontal axis is logarithmic; its values must be positive.
         absent: what the legend says of a line without values; empty: nothing, it is left out.
     """
 
@@ -49,7 +49,7 @@ class Axes:
     up: str
     names: tuple[str, ...] = ()
     legend: Literal["top", "bottom", "left"] = "top"
-    decades: bool = False
+    log_x: bool = False
     absent: str = ""
 
 
@@ -72,7 +72,7 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
         ValueError: there is nothing to draw.
     """
     clean = {
-        name: _finite([math.log10(x) for x in across] if axes.decades else across, up)
+        name: _finite([math.log10(x) for x in across] if axes.log_x else across, up)
         for name, (across, up) in lines.items()
     }
     clean = {name: line for name, line in clean.items() if len(line)}
@@ -116,7 +116,7 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
     return [float(step * i) for i in np.arange(first, last + 1)]
 
 
-def decades(low: float, high: float, about: int = 6) -> list[float]:
+def log_ticks(low: float, high: float, about: int = 6) -> list[float]:
     """Logarithms of 1, 2 and 5 times powers of ten, of powers alone where that would be more than `about`.
 
     Args:
@@ -140,7 +140,7 @@ class _Canvas:
     def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[int, int], points: np.ndarray, axes: Axes) -> None:
         self.draw = draw
         self.rows, self.columns = size
-        self.across = (decades if axes.decades else ticks)(points[:, 0].min(), points[:, 0].max(), 8)
+        self.across = (log_ticks if axes.log_x else ticks)(points[:, 0].min(), points[:, 0].max(), 8)
         self.up = ticks(min(points[:, 1].min(), 0.0), points[:, 1].max())
         self.font = ImageFont.load_default(size=13 * _LARGER)
         self.small = ImageFont.load_default(size=11 * _LARGER)
@@ -158,7 +158,7 @@ class _Canvas:
         for x in self.across:
             low, high = self.place(x, self.up[0]), self.place(x, self.up[-1])
             self.draw.line([low, high], GRID, _LARGER)
-            name = axes.names[round(x)] if 0 <= round(x) < len(axes.names) else f"{10**x if axes.decades else x:g}"
+            name = axes.names[round(x)] if 0 <= round(x) < len(axes.names) else f"{10**x if axes.log_x else x:g}"
             self.draw.text((low[0], low[1] + 8 * _LARGER), name, INK, self.small, anchor="ma")
         for y in self.up:
             start, end = self.place(self.across[0], y), self.place(self.across[-1], y)

@@ -73,10 +73,10 @@ class RerunLog:
         rr, stream, image = self._rerun, self._stream, frame.image
         stream.set_time("scan", sequence=self._count)
         self._count += 1
-        if frame.place is not None:
-            if frame.place.time_s is not None:
-                stream.set_time("time", duration=frame.place.time_s)
-            pose = frame.place.pose
+        if frame.pose is not None:
+            if frame.pose.time_s is not None:
+                stream.set_time("time", duration=frame.pose.time_s)
+            pose = frame.pose.matrix
             self._way.append(pose[:3, 3])
             stream.log("/world/sensor", rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
             if len(self._way) > 1:

@@ -17,7 +17,7 @@ from rangeseg.projection.range_image import RangeImage
 UNNAMED = "a scan"
 
 
-class RunFit:
+class DomainCheck:
     """Looks at range images, tells of those that do not fit, and remembers how many they were.
 
     Args:
@@ -29,7 +29,7 @@ class RunFit:
         self.fits: dict[str, bool] = {}
         """Of each scan that was looked at, by its file; scans without a file have one entry, of the last."""
 
-    def look(self, image: Any) -> None:
+    def check(self, image: Any) -> None:
         """Look at one scan. Of scans without a file, as a robot has them, the first misfit alone is told of.
 
         Args:
@@ -45,7 +45,7 @@ class RunFit:
             notify(f"{name}: does not fit this run, and its labels are probably wrong: {' '.join(reasons)}")
         self.fits[name] = not reasons and not told
 
-    def verdict(self, *, anyway: bool = False) -> Iterator[str]:
+    def summary(self, *, anyway: bool = False) -> Iterator[str]:
         """How many did not fit, in words; nothing where all did.
 
         Args:

@@ -11,8 +11,8 @@ from conftest import random_scan
 
 from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main
+from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.run import Run
-from rangeseg.inference.run_fit import RunFit
 from rangeseg.notices import Notice
 from rangeseg.projection.checks import DOUBLED, doubled, misfits
 from rangeseg.projection.spherical import SphericalProjection
@@ -96,19 +96,19 @@ def test_a_segmenter_warns_for_each_file_and_once_for_a_stream_without_files(tmp
         list(segmenter.stream([dark(street(k)) for k in range(4)], workers=0))
     assert len(told) == 1
     segmenter(street())
-    assert [*segmenter.fit.fits.values()] == [False, False, False]
+    assert [*segmenter.domain_check.fits.values()] == [False, False, False]
     with pytest.raises(ValueError, match="3 of 3 scans do not fit"):
-        list(segmenter.fit.verdict())
+        list(segmenter.domain_check.summary())
 
 
 def test_small_scans_and_runs_without_statistics_say_nothing(rng: np.random.Generator) -> None:
     run = replace(Run.load(device="cpu"), statistics=None)
-    fit = RunFit(run)
+    domain_check = DomainCheck(run)
     segmenter = Segmenter(run)
-    fit.look(segmenter.project(dark(street())))
-    fit.look(segmenter.project(dark(random_scan(rng, 3000))))
-    fit.look("a photograph")
-    assert list(fit.verdict()) == []
+    domain_check.check(segmenter.project(dark(street())))
+    domain_check.check(segmenter.project(dark(random_scan(rng, 3000))))
+    domain_check.check("a photograph")
+    assert list(domain_check.summary()) == []
 
 
 def test_real_scans_fit_or_do_not(data_root: Path) -> None:
@@ -117,7 +117,7 @@ def test_real_scans_fit_or_do_not(data_root: Path) -> None:
     kitti = sorted(data_root.glob("kitti_unlabelled/sequences/*/velodyne/*.bin"))[::13]
     for path in kitti:
         segmenter.project(read_scan(path))
-    assert all(segmenter.fit.fits.values())
+    assert all(segmenter.domain_check.fits.values())
     for place in ("pandaset/sequences/002/velodyne/*.bin", "nuscenes_fragments/raw/*", "rellis3d/sequences/00/*/*.bin"):
         path = next(data_root.glob(place))
         with pytest.warns(Notice, match="does not fit this run"):

@@ -14,9 +14,9 @@ from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.scan_formats.fields import find_fields
 from rangeseg.types import Photo, Sample, Scan
 
-Thing = Scan | Photo | Sample
-Given = Thing | str | PathLike[str] | ArrayLike
-"""A scan or a photograph, projected already or not; or its file, or an array of its points or pixels: `as_thing`."""
+AnySample = Scan | Photo | Sample
+InputLike = AnySample | str | PathLike[str] | ArrayLike
+"""A scan or a photograph, projected already or not; or its file, or an array of its points or pixels: `as_sample`."""
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class LegacyCloud(Protocol):
     points: Any
 
 
-def as_thing(given: Given, experiment: Experiment) -> Thing:
+def as_sample(given: InputLike, experiment: Experiment) -> AnySample:
     """The scan or the photograph.
 
     Args:
@@ -58,8 +58,8 @@ def as_thing(given: Given, experiment: Experiment) -> Thing:
     if isinstance(given, Scan | Photo | Sample):
         return given
     if isinstance(given, str | PathLike):
-        thing: Thing = experiment.prediction_files.read(Path(given))
-        return thing
+        sample: AnySample = experiment.prediction_files.read(Path(given))
+        return sample
     given = given.to_array() if isinstance(given, PclCloud) else given
     if (cloud := _of_cloud(given)) is not None:
         return cloud
