@@ -1,4 +1,4 @@
-"""SampleReport configs: the user's files, and shipped configs by name from any folder."""
+"""Finds configs: the user's files, and shipped configs by name from any folder."""
 
 from __future__ import annotations
 
