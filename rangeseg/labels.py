@@ -231,7 +231,10 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         raw_ids=tuple(entry["raw"] for entry in classes),
         raw_names={raw_id: entry["name"] for raw_id, entry in raw.items()},
         learning_map={raw_id: train_of_name.get(entry["class"], IGNORE) for raw_id, entry in raw.items()},
-        frequencies=_frequencies(classes),
+        # all or none: a class without one would get any weight but the right one
+        frequencies=np.array([entry["frequency"] for entry in classes], np.float64)
+        if any("frequency" in entry for entry in classes)
+        else None,
         splits={split: tuple(sequences) for split, sequences in content["splits"].items()},
         scan_counts=dict(content.get("scan_counts", {})),
         split_counts=dict(content.get("split_counts", {})),
@@ -241,13 +244,6 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         moving=tuple(content.get("moving", ())),
         raw_colors=_raw_colors(classes, raw),
     )
-
-
-def _frequencies(classes: list[dict[str, Any]]) -> NDArray[np.float64] | None:
-    """All or none: a class without one would get any weight but the right one."""
-    if not any("frequency" in entry for entry in classes):
-        return None
-    return np.array([entry["frequency"] for entry in classes], np.float64)
 
 
 def _raw_colors(classes: list[dict[str, Any]], raw: dict[int, dict[str, Any]]) -> dict[int, tuple[int, int, int]]:

@@ -252,7 +252,12 @@ def consistency_loss(
     Source:
         French et al., BMVC 2020, and the authors' code (confidence "mean", normalise "all").
     """
-    distance = _distance(student_logits, target, target_logits, kind)
+    if kind not in CONSISTENCY_KINDS:
+        raise ValueError(f"consistency_loss got kind={kind!r}; choose one of {', '.join(CONSISTENCY_KINDS)}.")
+    compared = target_logits if kind.startswith("logits_") else target
+    if compared is None:
+        raise ValueError(f"consistency_loss of kind {kind!r} needs target_logits, of pseudo_labels(logits=True).")
+    distance = CONSISTENCY_KINDS[kind](_at_least_float32(student_logits), _at_least_float32(compared.detach()))
     confident = target.detach().amax(1) >= threshold
     counted = {"valid": valid, "confident": valid & confident, "all": torch.ones_like(valid)}
     if normalise not in counted:
@@ -282,17 +287,6 @@ def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97, *, n
     among = torch.ones_like(valid) if normalise == "all" else valid
     confident = (target.detach().amax(1) >= threshold) & among
     return _divide(confident.sum().float(), among.sum())
-
-
-def _distance(logits: Tensor, target: Tensor, target_logits: Tensor | None, kind: str) -> Tensor:
-    """(B, H, W) of the wanted kind, at least in float32."""
-    if kind not in CONSISTENCY_KINDS:
-        raise ValueError(f"consistency_loss got kind={kind!r}; choose one of {', '.join(CONSISTENCY_KINDS)}.")
-    if kind.startswith("logits_"):
-        if target_logits is None:
-            raise ValueError(f"consistency_loss of kind {kind!r} needs target_logits, of pseudo_labels(logits=True).")
-        target = target_logits
-    return CONSISTENCY_KINDS[kind](_at_least_float32(logits), _at_least_float32(target.detach()))
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

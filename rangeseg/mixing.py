@@ -124,10 +124,16 @@ def where(mask: Tensor, yes: Tensor, no: Tensor, *, out: Tensor | None = None) -
     if yes.ndim == 3:
         chosen = where(mask, yes[:, None], no[:, None], out=None if out is None else out[:, None])
         return chosen[:, 0] if out is None else out
-    if not _fits(mask, yes, no, yes if out is None else out):
+    sides = (yes, no) if out is None else (yes, no, out)
+    integers = _INTEGERS.get(yes.element_size())
+    if integers is None or not all(
+        side.device.type == mask.device.type == "cpu" and side.dtype == yes.dtype and side.shape == yes.shape
+        and side.is_contiguous() and mask.is_contiguous() and not side.requires_grad for side in sides
+    ):  # fmt: skip
         return torch.where(mask[:, None], yes, no) if out is None else torch.where(mask[:, None], yes, no, out=out)
+    # torch takes twice as long with a mask that is shared by channels, and twenty times as long on bytes
     out = torch.empty_like(yes) if out is None else out
-    _where_on_cpu(mask, yes, no, out)
+    select(mask.view(torch.int8).numpy(), *(side.numpy().view(integers) for side in (yes, no, out)))
     return out
 
 
@@ -139,40 +145,3 @@ def _check_mask(mask: Tensor, *shapes: torch.Size) -> None:
             raise ValueError(
                 f"The mask has shape {tuple(mask.shape)} for views of {tuple(shape)}; give one bool for each pixel."
             )
-
-
-def _fits(mask: Tensor, *values: Tensor) -> bool:
-    """Whether `_where_on_cpu` takes these tensors: on the CPU, contiguous, of one shape and one dtype it knows.
-
-    Args:
-        mask: (B, H, W).
-        values: (B, F, H, W) each.
-    """
-    first = values[0]
-    return (
-        first.element_size() in _INTEGERS
-        and all(
-            value.device.type == "cpu"
-            and value.is_contiguous()
-            and value.dtype == first.dtype
-            and value.shape == first.shape
-            and not value.requires_grad
-            for value in values
-        )
-        and (mask.device.type == "cpu" and mask.is_contiguous())
-    )
-
-
-def _where_on_cpu(mask: Tensor, yes: Tensor, no: Tensor, out: Tensor) -> None:
-    """`yes` where the mask is True, else `no`.
-
-    `torch.where` takes twice as long with a mask that is shared by channels, and twenty times as long on bytes.
-
-    Args:
-        mask: (B, H, W) bool.
-        yes: (B, F, H, W).
-        no: (B, F, H, W).
-        out: (B, F, H, W), overwritten; may be `yes` or `no`.
-    """
-    integers = _INTEGERS[out.element_size()]
-    select(mask.view(torch.int8).numpy(), *(value.numpy().view(integers) for value in (yes, no, out)))

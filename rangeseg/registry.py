@@ -85,7 +85,7 @@ def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], p
     }
     maker = lookup(table, section.get("name"), path)
     parameters = inspect.signature(maker).parameters
-    hints = _hints(maker)
+    hints = typing.get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
     for key, value in arguments.items():
         if key not in parameters:
             raise ConfigError(f"{path}.{key}: unknown key. {did_you_mean(key, list(parameters))}")
@@ -121,9 +121,10 @@ def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Cal
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"{path}.name: {name!r} cannot be imported: {error}.") from error
         return maker
-    if name not in table:
+    found = table.get(name)
+    if found is None:
         raise ConfigError(f"{path}.name: {name!r} is unknown. {did_you_mean(name, list(table))}")
-    return table[name]
+    return found
 
 
 def named_code(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -176,10 +177,6 @@ def _build_within(table: Mapping[str, Callable[..., Any]], value: Any, path: str
     if isinstance(value, list):
         return [_build_within(table, item, f"{path}[{i}]", context) for i, item in enumerate(value)]
     return value
-
-
-def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
-    return typing.get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -7,12 +7,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 
-def _root() -> Path:
-    """The folder that holds `configs/` and `datasets/`."""
-    shipped = PACKAGE / "_data"  # made by setup.py, in wheels only
-    return shipped if shipped.is_dir() else PACKAGE.parent
-
-
 def resource(*parts: str) -> Path:
     """A shipped file or folder.
 
@@ -22,7 +16,8 @@ def resource(*parts: str) -> Path:
     Raises:
         ValueError: nothing of that name is shipped.
     """
-    path = _root().joinpath(*parts)
+    shipped = PACKAGE / "_data"  # made by setup.py, in wheels only
+    path = (shipped if shipped.is_dir() else PACKAGE.parent).joinpath(*parts)
     if path.exists():
         return path
     folder = next(parent for parent in path.parents if parent.is_dir())

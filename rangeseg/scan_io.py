@@ -48,8 +48,8 @@ READERS = (*NAMELESS, *NAMED)
 
 def read_scan(
     path: str | Path,
-    *,
     labels: str | Path | None = None,
+    *,
     label_map: LabelMap | None = None,
     label_dtype: str | None = None,
     fields: FieldNames | None = None,

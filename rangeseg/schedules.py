@@ -73,9 +73,13 @@ def one_cycle(step: float, length: float, warmup: float = 0.3, start: float = 1 
         Smith and Topin, 2018, with cosine instead of straight lines.
     """
     progress = _progress(step, length)
+    if progress >= warmup >= 1:
+        return 1.0
     if progress < warmup:
-        return _cosine(start, 1.0, progress / warmup)
-    return _cosine(1.0, end, (progress - warmup) / (1 - warmup)) if warmup < 1 else 1.0
+        first, last, share = start, 1.0, progress / warmup
+    else:
+        first, last, share = 1.0, end, (progress - warmup) / (1 - warmup)
+    return last + (first - last) * (1 + cos(pi * share)) / 2
 
 
 SCHEDULES: dict[str, Callable[..., float]] = {"constant": constant, "poly": poly_decay, "one_cycle": one_cycle}
@@ -85,7 +89,3 @@ SCHEDULES: dict[str, Callable[..., float]] = {"constant": constant, "poly": poly
 def _progress(step: float, length: float) -> float:
     """The share of `length` that is done, in [0, 1]."""
     return min(max(step / length, 0.0), 1.0) if length > 0 else 1.0
-
-
-def _cosine(first: float, last: float, progress: float) -> float:
-    return last + (first - last) * (1 + cos(pi * progress)) / 2

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -45,25 +45,15 @@ def pseudo_labels(
     Returns:
         One batch for each of the views.
     """
-    images = [view.image for view in views]
-    predicted = [_predict(teacher, image, logits) for image in ([torch.cat(images)] if joint else images)]
-    target = torch.cat([target for target, _ in predicted]) if len(predicted) > 1 else predicted[0][0]
-    targets = target.chunk(len(views))
-    if labels:
-        targets = tuple(with_labels(target, view.label) for target, view in zip(targets, views, strict=True))
-    kept = [part for _, part in predicted if part is not None]
-    parts = torch.cat(kept).chunk(len(views)) if kept else [None] * len(views)
-    return [
-        PseudoLabelled(view.image, target, part, view.valid)
-        for view, target, part in zip(views, targets, parts, strict=True)
-    ]
-
-
-def _predict(teacher: Teacher, image: Tensor, keep_logits: bool) -> tuple[Tensor, Tensor | None]:
-    if not keep_logits:
-        return teacher(image), None
-    logits = teacher.logits(image)
-    return logits.softmax(1), logits
+    if joint:
+        predicted = teacher.logits(torch.cat([view.image for view in views])).chunk(len(views))
+    else:
+        predicted = tuple(teacher.logits(view.image) for view in views)
+    answers = []
+    for view, answer in zip(views, predicted, strict=True):
+        target = with_labels(answer.softmax(1), view.label) if labels else answer.softmax(1)
+        answers.append(PseudoLabelled(view.image, target, answer if logits else None, view.valid))
+    return answers
 
 
 def with_labels(target: Tensor, label: Tensor) -> Tensor:
@@ -86,10 +76,12 @@ class NetworkTeacher:
 
     Args:
         network: (B, C, H, W) -> (B, K, H, W) logits; its mode and its statistics stay as they are.
+        own_mode: it predicts in the mode that it is in.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, own_mode: bool = False) -> None:
         self.network = network
+        self._own_mode = own_mode
 
     def __call__(self, image: Tensor) -> Tensor:
         """Predict the views.
@@ -112,12 +104,9 @@ class NetworkTeacher:
         Returns:
             (B, K, H, W), at least float32, without a gradient.
         """
-        with self._mode():
+        with nullcontext() if self._own_mode else evaluating(self.network):
             logits: Tensor = self.network(image)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-    def _mode(self) -> AbstractContextManager[None]:
-        return evaluating(self.network)
 
 
 class EmaTeacher(NetworkTeacher):
@@ -160,7 +149,7 @@ class EmaTeacher(NetworkTeacher):
         self.decay = decay
         self.warmup = warmup
         self.buffers = buffers
-        super().__init__(copy.deepcopy(student).requires_grad_(False).train(mode == "train"))
+        super().__init__(copy.deepcopy(student).requires_grad_(False).train(mode == "train"), own_mode=True)
         self._averaged, self._copied = self._split_state()
 
     @torch.no_grad()
@@ -186,9 +175,6 @@ class EmaTeacher(NetworkTeacher):
         torch._foreach_lerp_([own[key] for key in self._averaged], [other[key] for key in self._averaged], 1 - decay)
         for key in self._copied:
             own[key].copy_(other[key], non_blocking=True)
-
-    def _mode(self) -> AbstractContextManager[None]:
-        return nullcontext()  # its own, which `mode` chose
 
     def state_dict(self) -> dict[str, Tensor]:
         """The network's state, for a checkpoint."""

@@ -127,6 +127,11 @@ class View:
         """The same view on another device."""
         return View(*(t.to(device, non_blocking=True) for t in (self.image, self.valid, self.label)))
 
+    def chunk(self, parts: int) -> list[View]:
+        """A batch cut into `parts` batches, each of at most ceil(B / parts) views."""
+        fields = (self.image.chunk(parts), self.valid.chunk(parts), self.label.chunk(parts))
+        return [View(*tensors) for tensors in zip(*fields, strict=True)]
+
     def part(self, start: int, columns: int) -> View:
         """Some columns from `start` on; after the last one comes the first."""
         import torch

@@ -33,7 +33,9 @@ class Calls:
     def trace(self, frame: FrameType, event: str, argument: Any) -> None:
         """For `sys.setprofile`."""
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(str(PACKAGE)) and code.co_name != "<module>":
+        inside = event == "call" and code.co_filename.startswith(str(PACKAGE))
+        body = code.co_name == "<module>" or "__qualname__" in code.co_names  # of a module or class, run by an import
+        if inside and not body:
             self.counts[code] = self.counts.get(code, 0) + 1
 
     def summary(self, without: tuple[str, ...] = ()) -> dict[str, int]:

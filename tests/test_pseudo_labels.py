@@ -12,7 +12,6 @@ from rangeseg.cli import main
 from rangeseg.config import Config, config_from, read_config
 from rangeseg.data.scribble_kitti import ScribbleKitti
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.engine.parts import rampup_steps
 from rangeseg.engine.training import train
 from rangeseg.inference.pseudo_labels import BINS, Balance, pseudo_label
 from rangeseg.inference.segmenter import Segmenter
@@ -112,8 +111,9 @@ def test_nothing_left_to_label_is_said(tiny_config: Config, tiny_kitti: Path, tm
 
 def test_the_ramp_is_a_share_of_the_steps() -> None:
     config = read_config("mini_kitti+warm_teacher+cutmix", ["data.root=x", "optim.steps=1000"])
-    assert rampup_steps(config) == 300
+    assert config.consistency.rampup_steps(1000) == 300
     assert (config.teacher.decay, config.teacher.warmup, config.consistency.threshold) == (0.996, True, 0.95)
-    assert rampup_steps(read_config("mini_kitti", ["data.root=x"])) == 150
+    config = read_config("mini_kitti", ["data.root=x"])
+    assert config.consistency.rampup_steps(config.optim.steps) == 150
     with pytest.raises(ConfigError, match="rampup_share"):
         read_config("mini_kitti", ["data.root=x", "consistency.rampup_share=0.5"])

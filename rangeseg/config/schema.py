@@ -152,6 +152,10 @@ class ConsistencyConfig:
     """The batches a and b of the perturbation. unlabelled: two unlabelled batches; labelled: a labelled batch, whose
     labels are the targets, and an unlabelled one."""
 
+    def rampup_steps(self, steps: int) -> float:
+        """The length of the ramp-up of the weight in a training of so many steps."""
+        return self.rampup or self.rampup_share * steps
+
 
 @dataclass
 class TeacherConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -112,20 +112,7 @@ class ScanDataset(Dataset):
     predictions: ClassVar[Callable[..., PredictionFiles]] = ScanFiles
     """(classes, reader, suffixes) -> how predictions are written; ``.label`` files by default."""
 
-    @staticmethod
-    def read(
-        scan: Path,
-        label: Path | None = None,
-        *,
-        label_map: LabelMap | None = None,
-        fields: Mapping[str, str | None] | None = None,
-    ) -> Scan:
-        """A scan's file, and its labels' where given, as the dataset has them.
-
-        Raises:
-            ValueError: a file is missing, damaged, or does not fit.
-        """
-        return read_scan(scan, labels=label, label_map=label_map, fields=fields)
+    read: Callable[..., Scan] = staticmethod(read_scan)
 
     @classmethod
     def prediction_files(cls, label_map: LabelMap, options: dict[str, Any]) -> PredictionFiles:

@@ -85,9 +85,7 @@ class PandaSet(ScanPairs):
         return pairs
 
     @staticmethod
-    def read(  # type: ignore[override] # the names of its columns are known
-        scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None
-    ) -> Scan:
+    def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
         """Read a scan of the rotating sensor in its own frame, intensity divided by 255, and its labels if given.
 
         Raises:

@@ -78,15 +78,11 @@ class RangeViews:
         self.std = tuple(std)
         self.augmentation = augmentation
         self.labelled = labelled
+        self.columns = (augmentation and augmentation.columns) or projection.width  # of the views to learn from
         if self.columns > projection.width:
             raise ValueError(
                 f"Augmentation.columns is {self.columns}, wider than the range image's {projection.width} columns."
             )
-
-    @property
-    def columns(self) -> int:
-        """Width of the views to learn from."""
-        return (self.augmentation and self.augmentation.columns) or self.projection.width
 
     def __len__(self) -> int:
         return len(self.source)

@@ -144,8 +144,9 @@ class Experiment:
                 "argument subset (before version 0.2: frames)."
             )
         made: Dataset = build(
-            DATASETS, data.dataset, "data.dataset", root=data.root, split=split, subset=listed, labels=labels
-        )
+            DATASETS, data.dataset, "data.dataset",
+            root=data.root, split=split, subset=listed, labels=labels, label_map=self.label_map,
+        )  # fmt: skip
         return made
 
     def views(

@@ -37,8 +37,6 @@ def make_fabric(runtime: RuntimeConfig) -> Fabric:
 
 def average_buffers(fabric: Fabric, network: nn.Module) -> None:
     """Give all processes the mean of their BatchNorm statistics, so that their teachers stay equal."""
-    if fabric.world_size == 1:
-        return
     buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
     if buffers:
         flat = torch.cat([buffer.flatten() for buffer in buffers])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from rangeseg.files import check_writable, try_lock
+from rangeseg.files import try_lock
 from rangeseg.registry import ConfigError
 
 LOCK = ".training"
@@ -31,7 +31,6 @@ def own_folder(folder: Path, fabric: Fabric) -> Iterator[None]:
     refusal, file = "", None
     if fabric.is_global_zero:
         try:
-            check_writable(folder / LOCK)
             folder.mkdir(parents=True, exist_ok=True)
             file = (folder / LOCK).open("a+")
         except OSError as error:

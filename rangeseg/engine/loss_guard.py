@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 
@@ -18,15 +20,14 @@ class LossGuard:
     """Stores on the device the first step with a non-finite loss; it is read only where a run synchronises anyway.
 
     Args:
-        device: of the losses.
+        fabric: has the device of the losses, and the processes of which one may have a bad one.
         steps: how many steps' names are remembered, at least as many as lie between two calls of `check`.
-        reduce_max: the largest of a value over all processes.
     """
 
-    def __init__(self, device: torch.device, steps: int, reduce_max: Callable[[Tensor], Tensor]) -> None:
-        self._first_bad = torch.full((), -1, device=device)
+    def __init__(self, fabric: Fabric, steps: int) -> None:
+        self._first_bad = torch.full((), -1, device=fabric.device)
         self._names: deque[tuple[int, list[str]]] = deque(maxlen=steps)
-        self._reduce_max = reduce_max
+        self._fabric = fabric
 
     def reading(self, step: int, names: Iterable[str]) -> None:
         """Remember what a step reads."""
@@ -46,7 +47,9 @@ class LossGuard:
         Raises:
             NotFiniteError: in all processes, if it was so in one.
         """
-        bad = int(self._reduce_max(self._first_bad))
+        bad = int(self._first_bad)
+        if self._fabric.world_size > 1:
+            bad = int(cast(Tensor, self._fabric.all_reduce(self._first_bad, reduce_op="max")))
         if bad < 0:
             return
         names = next((names for step, names in self._names if step == bad), [])

@@ -64,46 +64,37 @@ def supervised_loss(
         answer: (B, K, H, W) logits; with `auxiliary`, (logits, [logits of each head]).
         label: (B, H, W) int64, IGNORE where it does not count.
         class_weights: (K,) of the cross-entropy; None for 1.
-        factor: what `range_weight` gives.
+        factor: what `range_weight` gives, or None for 1.
 
     Returns:
         Scalar.
     """
-    if not settings.auxiliary:
-        return _loss(settings, answer, label, class_weights, factor)
-    logits, heads = answer
+    logits, heads = answer if settings.auxiliary else (answer, ())
     loss = _loss(settings, logits, label, class_weights, factor)
     for head in heads:
         loss = loss + settings.auxiliary * _loss(settings, head, label, class_weights, factor)
     return loss
 
 
-def range_weight(settings: SupervisedConfig, channels: Channels, labelled: View) -> Tensor | None:
-    """(B, H, W) range / `supervised.range_weight_m`, or None if that is 0."""
-    if not settings.range_weight_m:
-        return None
+def range_weight(settings: SupervisedConfig, channels: Channels, labelled: View) -> Tensor:
+    """(B, H, W) range / `supervised.range_weight_m`."""
     return channels.read(labelled.image, "range").clamp(min=0) / settings.range_weight_m
 
 
 def _loss(
     settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None
 ) -> Tensor:
-    logits = logits.float()
-    loss = settings.cross_entropy * _cross_entropy(settings, logits, label, weights, factor)
+    if settings.ohem_ratio:
+        if factor is not None:  # a pair of networks has every label twice
+            factor = factor.repeat(len(label) // len(factor), 1, 1)
+        loss = ohem_cross_entropy(logits, label, share=settings.ohem_ratio, weight=weights, factor=factor)
+    elif settings.focal_gamma:
+        loss = focal_loss(logits, label, gamma=settings.focal_gamma, weight=weights)
+    else:
+        loss = cross_entropy(logits, label, weight=weights)
+    loss = settings.cross_entropy * loss
     if settings.lovasz:
         loss = loss + settings.lovasz * lovasz_softmax(logits, label)
     if settings.boundary:
         loss = loss + settings.boundary * boundary_loss(logits, label)
     return loss
-
-
-def _cross_entropy(
-    settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None
-) -> Tensor:
-    if settings.ohem_ratio:
-        if factor is not None:  # a pair of networks has every label twice
-            factor = factor.repeat(len(label) // len(factor), 1, 1)
-        return ohem_cross_entropy(logits, label, share=settings.ohem_ratio, weight=weights, factor=factor)
-    if settings.focal_gamma:
-        return focal_loss(logits, label, gamma=settings.focal_gamma, weight=weights)
-    return cross_entropy(logits, label, weight=weights)

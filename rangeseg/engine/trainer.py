@@ -33,7 +33,6 @@ from rangeseg.engine.labelled_mix import LabelledMix
 from rangeseg.engine.loss_guard import LossGuard
 from rangeseg.engine.methods import Method
 from rangeseg.engine.optimizer import make_optimizer, rate_multiplier
-from rangeseg.engine.parts import add_losses, chunks, rampup_steps
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import Stopped, StopRequest
 from rangeseg.engine.supervision import no_loss_of_heads, range_weight, supervised_loss
@@ -99,9 +98,10 @@ class Trainer:
         self.class_weights = None if class_weights is None else fabric.to_device(class_weights)
         data = config.data
         self.channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
+        self.rampup_steps = config.consistency.rampup_steps(config.optim.steps)
         self.step, self.best = 0, -1.0
         self.statistics: dict[str, Any] | None = None  # of the training scans
-        self._guard = LossGuard(fabric.device, config.runtime.log_every, lambda value: self._reduce(value, "max"))
+        self._guard = LossGuard(fabric, config.runtime.log_every)
 
     def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
         """One optimiser step.
@@ -113,35 +113,46 @@ class Trainer:
         Returns:
             Scalars on the device: `supervised`, and with unlabelled views `consistency`, `confidence`, `mixed`.
         """
-        torch.manual_seed(self._seed())
-        generator = torch.Generator().manual_seed(self._seed())
-        self._set_learning_rate()
+        optim, losses = self.config.optim, dict[str, Tensor]()
+        seed = zlib.crc32(f"{self.config.runtime.seed}/{self.step}/{self.fabric.global_rank}".encode())
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        rate = optim.lr * rate_multiplier(optim, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("multiplier", 1.0)  # old checkpoints have none
         self.optimizer.zero_grad()
-        parts, losses = self.config.optim.accumulate, dict[str, Tensor]()
-        pair = unlabelled or ((), ())
+        pairs = [view.chunk(optim.accumulate) for view in unlabelled or ()]
         if (mix := self.labelled_mix) and mix.unlabelled:
-            for x, u in zip(chunks(labelled, parts), chunks(pair[1], parts), strict=True):
-                add_losses(losses, self.mix_loss(generator, mix, x, u), parts, self.fabric.backward)
+            for x, u in zip(labelled.chunk(optim.accumulate), pairs[1] if pairs else (), strict=True):
+                self._backward(losses, self.mix_loss(generator, mix, x, u))
         elif mix:
             labelled = mix.among(generator, labelled)
-        for x in chunks(labelled, parts):
-            add_losses(losses, self.supervised_loss(x), parts, self.fabric.backward)
-        for a, b in zip(*(chunks(view, parts) for view in pair), strict=True):
-            add_losses(losses, self.consistency_loss(generator, a, b), parts, self.fabric.backward)
-        if (norm := self.config.optim.clip) is not None:
-            self.fabric.clip_gradients(self.student, self.optimizer, max_norm=norm, error_if_nonfinite=False)
+        for x in labelled.chunk(optim.accumulate):
+            self._backward(losses, self.supervised_loss(x))
+        for a, b in zip(*pairs, strict=True):
+            self._backward(losses, self.consistency_loss(generator, a, b))
+        if optim.clip is not None:
+            self.fabric.clip_gradients(self.student, self.optimizer, max_norm=optim.clip, error_if_nonfinite=False)
         self.optimizer.step()
-        average_buffers(self.fabric, self.network)
+        if self.fabric.world_size > 1:
+            average_buffers(self.fabric, self.network)
         self.teacher.update(self.network, self.step)
         self._guard.note(self.step, losses)
         return losses
+
+    def _backward(self, losses: dict[str, Tensor], new: dict[str, Tensor]) -> None:
+        """Back-propagate the first of the `new` losses of a part of the batch, and add them all to the step's."""
+        parts = self.config.optim.accumulate
+        self.fabric.backward(next(iter(new.values())) / parts)
+        for name, value in new.items():
+            losses[name] = losses.get(name, torch.zeros_like(value)) + value.detach() / parts
 
     def supervised_loss(self, labelled: View) -> dict[str, Tensor]:
         """The loss on labelled views, by name."""
         settings = self.config.supervised
         student = partial(self.student, auxiliary=True) if settings.auxiliary else self.student
         answer, label = self.method.supervised(student, labelled)
-        factor = range_weight(settings, self.channels, labelled)
+        factor = range_weight(settings, self.channels, labelled) if settings.range_weight_m else None
         return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
 
     def mix_loss(self, generator: torch.Generator, mix: LabelledMix, x: View, u: View) -> dict[str, Tensor]:
@@ -161,8 +172,8 @@ class Trainer:
         logits = self.student(*(views.image for views in mixed))
         target = self.method.select(concat(mixed), self.step / self.config.optim.steps)
         loss = consistency_loss(
-            logits.float(),
-            target.target.float(),
+            logits,
+            target.target,
             target.valid,
             kind=settings.kind,
             threshold=settings.threshold,
@@ -172,8 +183,8 @@ class Trainer:
         )
         if self.fabric.world_size > 1:
             loss = loss + no_loss_of_heads(self.network)
-        weight = settings.weight * sigmoid_rampup(self.step, rampup_steps(self.config))
-        rate = confidence_rate(target.target.float(), target.valid, settings.threshold, normalise=settings.normalise)
+        weight = settings.weight * sigmoid_rampup(self.step, self.rampup_steps)
+        rate = confidence_rate(target.target, target.valid, settings.threshold, normalise=settings.normalise)
         return {"consistency": weight * loss, "confidence": rate}
 
     def targets(self, teacher: Teacher, a: View, b: View) -> tuple[PseudoLabelled, PseudoLabelled]:
@@ -235,7 +246,8 @@ class Trainer:
         images = (self._on_device(batch).image for step in steps for batch in step if batch)
         with self.fabric.autocast():
             update_bn(self.teacher.network, images)
-        average_buffers(self.fabric, self.teacher.network)
+        if self.fabric.world_size > 1:
+            average_buffers(self.fabric, self.teacher.network)
 
     def save(self, path: Path) -> None:
         """Write everything a run needs to go on, atomically, from one process."""
@@ -281,19 +293,5 @@ class Trainer:
             self.save(logger.best)
         return improved
 
-    def _seed(self) -> int:
-        key = f"{self.config.runtime.seed}/{self.step}/{self.fabric.global_rank}"
-        return zlib.crc32(key.encode())
-
     def _on_device(self, batch: Batch) -> View:
         return batch.view.to(self.fabric.device)
-
-    def _set_learning_rate(self) -> None:
-        optim = self.config.optim
-        for group in self.optimizer.param_groups:
-            group["lr"] = optim.lr * rate_multiplier(optim, self.step) * group.get("multiplier", 1.0)
-
-    def _reduce(self, value: Tensor, operation: str) -> Tensor:
-        """One value for all processes."""
-        alone = self.fabric.world_size == 1
-        return value if alone else cast(Tensor, self.fabric.all_reduce(value, reduce_op=operation))

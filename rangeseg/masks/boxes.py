@@ -60,16 +60,16 @@ def box_mask(
     low, high = area_range("box_mask", area)
     if boxes < 1:
         raise ValueError(f"box_mask got boxes={boxes}; give 1 or more (area=0 draws empty masks).")
-
-    def uniform() -> Tensor:
-        return torch.rand(batch, boxes, generator=generator, dtype=torch.float64)
-
-    tall, wide = _sides(uniform(), uniform(), (low, high), by, aspect)
-    box_height = torch.round(tall * height / boxes**0.5)
-    box_width = torch.round(wide * width / boxes**0.5)
-    top = _start(uniform(), box_height, height, inside)
-    left = torch.floor(uniform() * width) if wrap else _start(uniform(), box_width, width, inside)
-    integers = torch.stack([top, box_height, left, box_width]).to(torch.int32)
+    drawn = torch.rand(4, batch, boxes, generator=generator, dtype=torch.float64)
+    length, position = torch.tensor([height, width])[:, None, None], drawn[2:]  # of rows and columns alike
+    size = torch.round(_sides(drawn[0], drawn[1], (low, high), by, aspect) * length / boxes**0.5)
+    if inside:
+        start = torch.round((length - size) * position)
+    else:
+        start = torch.round(length * position) - torch.floor(size / 2)
+    if wrap:
+        start[1] = torch.floor(width * position[1])
+    integers = torch.stack([start, size]).to(torch.int32)
     return _fill(integers.to(device, non_blocking=True), height, width, wrap)
 
 
@@ -91,32 +91,24 @@ def area_range(name: str, area: float | Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _sides(first: Tensor, second: Tensor, area: tuple[float, float], by: By, aspect: Aspect) -> tuple[Tensor, Tensor]:
-    """Boxes' heights and widths as shares of the image's, from two draws in [0, 1); an empty box has neither."""
+def _sides(first: Tensor, second: Tensor, area: tuple[float, float], by: By, aspect: Aspect) -> Tensor:
+    """(2, B, K) boxes' heights and widths as shares of the image's, from two draws in [0, 1); an empty box has none."""
     low, high = area
     share = low + (high - low) * first
     if aspect not in ("log-uniform", "fixed"):
         raise ValueError(f"box_mask got aspect={aspect!r}; choose 'log-uniform' or 'fixed'.")
     if by == "size":
-        return share, share if aspect == "fixed" else low + (high - low) * second
+        return torch.stack([share, share if aspect == "fixed" else low + (high - low) * second])
     if by != "area":
         raise ValueError(f"box_mask got by={by!r}; choose 'area' or 'size'.")
     if aspect == "fixed":
-        return share.sqrt(), share.sqrt()
-    drawn = share > 0
-    return share**second * drawn, share ** (1 - second) * drawn
-
-
-def _start(position: Tensor, size: Tensor, length: int, inside: bool) -> Tensor:
-    """First row (or column) of boxes of `size` pixels at `position` in [0, 1) along `length` pixels."""
-    if inside:
-        return torch.round((length - size) * position)
-    return torch.round(length * position) - torch.floor(size / 2)
+        return torch.stack([share.sqrt(), share.sqrt()])
+    return torch.stack([share**second, share ** (1 - second)]) * (share > 0)
 
 
 def _fill(boxes: Tensor, height: int, width: int, wrap: bool) -> Tensor:
-    """(4, B, K) top, height, left, width of boxes -> (B, H, W), True in an odd number of them: only comparisons."""
-    top, box_height, left, box_width = boxes[..., None].unbind()
+    """(2, 2, B, K) (top, left), (height, width) of boxes -> (B, H, W), True in an odd number: only comparisons."""
+    (top, left), (box_height, box_width) = boxes[..., None]
     rows = torch.arange(height, dtype=torch.int32, device=top.device) - top
     columns = torch.arange(width, dtype=torch.int32, device=top.device) - left
     if wrap:
@@ -125,6 +117,6 @@ def _fill(boxes: Tensor, height: int, width: int, wrap: bool) -> Tensor:
     in_rows = ((rows >= 0) & (rows < box_height))[..., None].view(torch.uint8)
     in_columns = ((columns >= 0) & (columns < box_width))[..., None, :].view(torch.uint8)
     mask = in_rows[:, 0] & in_columns[:, 0]
-    for box in range(1, boxes.shape[2]):
+    for box in range(1, boxes.shape[-1]):
         mask ^= in_rows[:, box] & in_columns[:, box]
     return mask.view(torch.bool)

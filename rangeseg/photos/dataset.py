@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,14 +23,7 @@ class PhotoDataset(Dataset):
     palette: ClassVar[bool] = False
     """Predictions are palette PNGs in the classes' colours; the ids in the file are the same."""
 
-    @staticmethod
-    def read(image: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Photo:
-        """A photograph's file, and its labels' where given, as the dataset has them.
-
-        Raises:
-            ValueError: a file is missing, damaged, or does not fit.
-        """
-        return read_photo(image, labels=label, label_map=label_map)
+    read: Callable[..., Photo] = staticmethod(read_photo)
 
     @staticmethod
     def prediction_name(image: Path) -> str:

@@ -63,8 +63,8 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 def read_photo(
     path: str | Path,
-    *,
     labels: str | Path | None = None,
+    *,
     label_map: LabelMap | None = None,
     read_labels: Callable[[str | Path], NDArray[np.integer]] | None = None,
     shrink: Shrink | None = None,

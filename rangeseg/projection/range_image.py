@@ -156,9 +156,9 @@ class RangeImage:
             Order of operations of RangeNet++ (Milioto et al., IROS 2019).
         """
         kind, mean32, std32 = normalisation(CHANNELS, channels, mean, std)
-        image = torch.empty((len(channels), self.height, self.width), dtype=torch.float32)
-        valid = torch.empty((self.height, self.width), dtype=torch.bool)
-        label = torch.empty((self.height, self.width), dtype=torch.int64)
+        shape = self.point_index.shape
+        image = torch.empty((len(channels), *shape), dtype=torch.float32)
+        valid, label = torch.empty(shape, dtype=torch.bool), torch.empty(shape, dtype=torch.int64)
         scan = self.scan
         sources = (
             self.range,
