@@ -30,8 +30,9 @@ class Teacher(Protocol):
 
 
 def pseudo_labels(
-    teacher: Teacher, *views: View, joint: bool = True, logits: bool = False, labels: bool = False
-) -> list[PseudoLabelled]:
+    teacher: Teacher, *views: View, joint: bool = True, logits: bool = False, labels: bool = False,
+    unsure_below: float | None = None,
+) -> list[PseudoLabelled]:  # fmt: skip
     """The views with the teacher's predictions as their targets.
 
     Args:
@@ -41,6 +42,7 @@ def pseudo_labels(
             BatchNorm's statistics from the batch (the paper's code does).
         logits: keep the logits, too, for a loss on logits.
         labels: where a view has a label, the target is the label (mixing labelled with unlabelled views).
+        unsure_below: carried labels are targets only where the teacher's largest probability is below this.
 
     Returns:
         One batch for each of the views.
@@ -51,24 +53,32 @@ def pseudo_labels(
         predicted = tuple(teacher.logits(view.image) for view in views)
     answers = []
     for view, answer in zip(views, predicted, strict=True):
-        target = with_labels(answer.softmax(1), view.label) if labels else answer.softmax(1)
+        target = with_labels(answer.softmax(1), view, unsure_below) if labels else answer.softmax(1)
         answers.append(PseudoLabelled(view.image, target, answer if logits else None, view.valid))
     return answers
 
 
-def with_labels(target: Tensor, label: Tensor) -> Tensor:
-    """The target, replaced by the label with probability 1 where there is a label.
+def with_labels(target: Tensor, view: View, unsure_below: float | None = None) -> Tensor:
+    """The target, replaced by the label with probability 1 where there is one; by a carried one as far as it counts.
 
     Args:
         target: (B, K, H, W) probabilities.
-        label: (B, H, W) int64 train ids, IGNORE where there is none.
+        view: B views; a carried label that counts w makes w of the target, which keeps 1 - w.
+        unsure_below: carried labels replace only targets whose largest probability is below this; None: all.
 
     Returns:
         (B, K, H, W).
     """
-    known = (label != IGNORE)[:, None]
-    certain = torch.zeros_like(target).scatter_(1, label[:, None].where(known, 0), 1)
-    return torch.where(known, certain, target)
+    known = view.label != IGNORE
+    share = None
+    if view.carried is not None:
+        was_carried = view.carried > 0
+        share = view.carried.where(was_carried, 1)[:, None].to(target.dtype)
+        if unsure_below is not None:
+            known = known & (~was_carried | (target.amax(1) < unsure_below))
+    known = known[:, None]
+    certain = torch.zeros_like(target).scatter_(1, view.label[:, None].where(known, 0), 1)
+    return torch.where(known, certain if share is None else share * certain + (1 - share) * target, target)
 
 
 class NetworkTeacher:

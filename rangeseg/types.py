@@ -5,7 +5,7 @@ Shapes: N points (or photo pixels), C channels, H rows (beams), W columns (azimu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +30,8 @@ class Scan:
         ring: (N,) integers, 0 is the topmost beam; None where the file does not tell.
         label: (N,) train ids 0..K-1 or IGNORE; None where the scan has no labels.
         where: the file, or a place in it, for what is said of the scan.
+        carried: (N,) float32, how much the label counts, in (0, 1], where it was carried from other scans, 0 where it
+            is the point's own; None where nobody tells them apart.
 
     Raises:
         ValueError: a field's shape does not fit `xyz`, or there are no points.
@@ -40,6 +42,7 @@ class Scan:
     ring: NDArray[np.integer] | None = None
     label: NDArray[np.integer] | None = None
     where: str = ""
+    carried: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.xyz.ndim != 2 or self.xyz.shape[1] != 3:
@@ -48,7 +51,7 @@ class Scan:
             raise ValueError("Scan.xyz holds no points; leave empty scans out.")
         if self.remission is None:
             object.__setattr__(self, "remission", np.zeros(len(self.xyz), np.float32))
-        for name in ("remission", "ring", "label"):
+        for name in ("remission", "ring", "label", "carried"):
             value = getattr(self, name)
             if value is not None and value.shape != (len(self.xyz),):
                 raise ValueError(f"Scan.{name} has shape {value.shape} for {len(self.xyz)} points; give (N,).")
@@ -108,16 +111,20 @@ class View:
         image: (C, H, W) float32, normalised, zero where not valid.
         valid: (H, W) bool, a return (or a photo's pixel) is there.
         label: (H, W) int64 train ids, IGNORE where unlabelled or not valid.
+        carried: (H, W) float32, how much the label counts, in (0, 1], where it was carried from other scans, 0 where it
+            is the pixel's own; None where no label was, or nobody tells them apart.
     """
 
     image: Tensor
     valid: Tensor
     label: Tensor
+    carried: Tensor | None = None
 
     def __post_init__(self) -> None:
         pixels = self.image.shape[:-3] + self.image.shape[-2:]
-        for name in ("valid", "label"):
-            shape = getattr(self, name).shape
+        for name in ("valid", "label", "carried"):
+            field = getattr(self, name)
+            shape = pixels if field is None else field.shape
             if shape != pixels:
                 raise ValueError(
                     f"View.{name} has shape {tuple(shape)}; image {tuple(self.image.shape)} needs {tuple(pixels)}."
@@ -125,27 +132,48 @@ class View:
 
     def to(self, device: torch.device | str) -> View:
         """The same view on another device."""
-        return View(*(t.to(device, non_blocking=True) for t in (self.image, self.valid, self.label)))
+        return self.map(lambda field: field.to(device, non_blocking=True))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> View:
+        """The view with every field changed."""
+        carried = None if self.carried is None else change(self.carried)
+        image, valid, label = (change(field) for field in (self.image, self.valid, self.label))
+        return View(image, valid, label, carried)
 
     def chunk(self, parts: int) -> list[View]:
         """A batch cut into `parts` batches, each of at most ceil(B / parts) views."""
-        fields = (self.image.chunk(parts), self.valid.chunk(parts), self.label.chunk(parts))
-        return [View(*tensors) for tensors in zip(*fields, strict=True)]
+        fields = (field for field in (self.image, self.valid, self.label, self.carried) if field is not None)
+        return [View(*tensors) for tensors in zip(*(field.chunk(parts) for field in fields), strict=True)]
 
     def part(self, start: int, columns: int) -> View:
         """Some columns from `start` on; after the last one comes the first."""
         import torch
 
         chosen = torch.arange(start, start + columns) % self.valid.shape[-1]
-        return View(*(field.index_select(-1, chosen) for field in (self.image, self.valid, self.label)))
+        return self.map(lambda field: field.index_select(-1, chosen))
 
     @staticmethod
     def stack(views: Sequence[View]) -> View:
         """B views of equal size as one batch."""
         import torch
 
-        fields = ("image", "valid", "label")
-        return View(*(torch.stack([getattr(view, name) for view in views]) for name in fields))
+        return View(*(torch.stack(field) for field in fields_of(views) if field))
+
+    @staticmethod
+    def join(views: Sequence[View]) -> View:
+        """Batches of views of equal size as one."""
+        import torch
+
+        return View(*(torch.cat(field) for field in fields_of(views) if field))
+
+
+def fields_of(views: Sequence[View]) -> list[list[Tensor]]:
+    """Each field of some views; the fourth, `carried`, is 0 where a view has none, and empty where none has."""
+    fields = [[getattr(view, name) for view in views] for name in ("image", "valid", "label")]
+    if all(view.carried is None for view in views):
+        return [*fields, []]
+    carried = [view.image.new_zeros(view.label.shape) if view.carried is None else view.carried for view in views]
+    return [*fields, carried]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ TREES = {place: ast.parse(source, place) for place, source in SOURCES.items()}
 FILE_LINES = 300
 FUNCTION_LINES = 40
 
-LONG_FILES = {"losses.py": 305}
+LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "apps/predict.py: predict_inputs": 50,
     "data/loading.py: __init__": 43,

@@ -33,7 +33,9 @@ def carried(tiny_kitti: Path, tmp_path: Path) -> Path:
         kind = np.where(raw == 0, 0, 2).astype(np.uint8)
         kind[600] = 1
         (home / "evidence").mkdir(exist_ok=True)
-        np.savez(home / "evidence" / f"{name}.npz", distance=distance, kind=kind)
+        rests = {"neighbours": np.full(1500, 3, np.uint8), "agreement": np.ones(1500, np.float16)}
+        rests["scans"] = np.full(1500, 1, np.int16)
+        np.savez(home / "evidence" / f"{name}.npz", distance=distance, kind=kind, **rests)
     return tmp_path / "carried"
 
 
@@ -69,8 +71,11 @@ def with_data(config: Config, **data: object) -> Config:
 
 
 def test_one_word_makes_them_the_labels(tiny_config: Config, carried: Path) -> None:
-    """`data.label_fraction` is for the dataset's labels; carried ones stay whole."""
-    data = TrainingData.open(Experiment(with_data(tiny_config, carried=str(carried), label_fraction=0.01)))
+    """`data.label_fraction` and `data.labelled` are for the dataset's labels; carried ones stay whole, of all scans."""
+    listed = carried / "one.txt"
+    listed.write_text("00/000001\n")
+    config = with_data(tiny_config, carried=str(carried), label_fraction=0.01, labelled=str(listed))
+    data = TrainingData.open(Experiment(config))
     assert len(data.labelled) == 2
     assert len(data.unlabelled) == 3
     view = data.labelled.view(0, np.random.default_rng(0))

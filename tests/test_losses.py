@@ -12,13 +12,13 @@ from torch import Tensor
 
 from rangeseg.losses import (
     CONSISTENCY_KINDS,
-    _divide,
-    _jaccard_slope,
     confidence_rate,
     consistency_loss,
     cross_entropy,
     lovasz_softmax,
 )
+from rangeseg.losses.lovasz import _jaccard_slope
+from rangeseg.losses.numbers import divide
 from rangeseg.types import IGNORE
 
 B, K, H, W = 2, 5, 4, 6
@@ -309,8 +309,22 @@ def test_lovasz_keeps_ignored_pixels_and_absent_classes_out_also_when_they_are_s
     slope = _jaccard_slope(error, truth, labelled)
     assert (slope[:, ~labelled] == 0).all()
     present = truth.any(1)
-    whole = _divide(((error * slope).sum(1) * present).sum(), present.sum())
+    whole = divide(((error * slope).sum(1) * present).sum(), present.sum())
     assert whole.item() == pytest.approx(lovasz_by_definition(s, label)[0], rel=1e-10)
+
+
+def test_a_pixel_of_weight_two_counts_as_two_pixels(s: Array, label: Array) -> None:
+    """The weighted losses are the plain ones of an image in which each pixel is there as often as it weighs."""
+    once, often = torch.tensor(s), torch.tensor(label)
+    weight = torch.from_numpy(np.random.default_rng(3).integers(0, 4, label.shape))
+    weight[label == IGNORE] = 1
+    flat = once.movedim(1, -1).reshape(-1, K).repeat_interleave(weight.flatten(), 0).T[None, :, None]
+    repeated = often.flatten().repeat_interleave(weight.flatten())[None, None]
+    seen = weight.double() / 4
+    for loss in (lambda x, y, w: cross_entropy(x, y, pixel=w), lovasz_softmax):
+        assert loss(once, often, seen).item() == pytest.approx(loss(flat, repeated, None).item(), rel=1e-6)
+    single = lovasz_softmax(once.float(), often, seen.float())  # by the kernel
+    assert single.item() == pytest.approx(lovasz_softmax(once, often, seen).item(), rel=1e-5)
 
 
 def test_lovasz_in_float32_agrees_with_float64(s: Array, label: Array) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,16 @@ from rangeseg.vis.propagate import before_and_after
 
 
 def run_propagate(
-    request: Request, *, overwrite: bool = False, workers: int = 2, png: Path | None = None, scan: str | None = None,
-    json_path: Path | None = None, progress: Progress = no_progress,
+    requests: Request | Sequence[Request], *, overwrite: bool = False, workers: int = 2, png: Path | None = None,
+    scan: str | None = None, json_path: Path | None = None, progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
-    """Carry labels along a drive, count and draw.
+    """Carry labels along a drive, or several, count and draw.
 
     Args:
-        request: what is carried where.
+        requests: what is carried where; of several drives, all with the same classes.
         overwrite: write again what is there.
         workers: threads.
-        png: a picture of a scan before and after.
+        png: a picture of a scan before and after, of the first drive.
         scan: its name; default: of those that nobody labelled, the middle one.
         json_path: all counts.
         progress: shows the progress.
@@ -43,30 +42,34 @@ def run_propagate(
     Raises:
         ValueError: a file cannot be read, or what is asked for does not fit.
     """
-    task = make_task(request)
-    label_map = task.drive.label_map
+    tasks = [make_task(one) for one in ([requests] if isinstance(requests, Request) else requests)]
+    label_map = tasks[0].drive.label_map
     total = Tally.empty(label_map.num_classes)
-    reached: list[int] = []
-    yield _said(task.rules, len(task.labelled))
-    done = propagate(task, overwrite=overwrite, workers=workers)
-    for number in progress(done, "carrying", len(task.drive.scans)):
-        total += count(task, number)
-        reached.append(number)
+    for task in tasks:
+        reached: list[int] = []
+        yield ("" if len(tasks) == 1 else f"{task.drive.name}: ") + _said(task.rules, len(task.labelled))
+        done = propagate(task, overwrite=overwrite, workers=workers)
+        for number in progress(done, "carrying", len(task.drive.scans)):
+            total += count(task, number)
+            reached.append(number)
+        yield f"{len(task.labelled)} labelled scans reach {len(reached)} of {len(task.drive.scans)}."
+        if png and task is tasks[0]:
+            yield _drawn(task, reached, scan, png)
     report = total.report(label_map.names)
-    yield (
-        f"{len(task.labelled)} labelled scans reach {len(reached)} of {len(task.drive.scans)}: "
-        f"{_percent(report['labelled'])} of the points have a label. Labels below {task.out}"
-    )
+    yield f"{_percent(report['labelled'])} of the points of all scans in reach have a label. Labels below {task.out}"
     yield from lines_of(report)
     if json_path:
-        record = task.record() | {"rules": asdict(task.rules), "report": report}
+        records = [task.record() | {"drive": task.drive.name} for task in tasks]
+        record = (records[0] if len(tasks) == 1 else {"drives": records}) | {"report": report}
         write_atomically(json_path, (json.dumps(record, indent=1) + "\n").encode())
         yield f"counts: {json_path}"
-    if png:
-        others = [number for number in reached if number not in task.labelled] or reached
-        chosen = task.drive.names.index(scan) if scan in task.drive.names else others[len(others) // 2]
-        draw(task, chosen, png)
-        yield f"picture of {task.drive.names[chosen]}: {png}"
+
+
+def _drawn(task: Task, reached: list[int], scan: str | None, png: Path) -> str:
+    others = [number for number in reached if number not in task.labelled] or reached
+    chosen = task.drive.names.index(scan) if scan in task.drive.names else others[len(others) // 2]
+    draw(task, chosen, png)
+    return f"picture of {task.drive.names[chosen]}: {png}"
 
 
 def draw(task: Task, number: int, png: Path) -> None:

@@ -92,7 +92,7 @@ def _draw(name: str, config: Config, loaded: Run | None, source_of_targets: str,
         network = untrained_network(a, label_map.num_classes)
         targets = [label_targets(view, label_map.num_classes) for view in (a, b)]
     if config.consistency.pair == "labelled":  # the first of the pair is labelled
-        targets[0] = replace(targets[0], target=with_labels(targets[0].target, a.label))
+        targets[0] = replace(targets[0], target=with_labels(targets[0].target, a))
     perturbation = experiment.perturbation.with_network(network)
     made = perturbation(Generator().manual_seed(seed), *targets)
     title = f"{name} (targets: {source_of_targets})"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 from rangeseg.commands.console import OUT, progress
 
 EXAMPLES = (
     "rangeseg propagate /data/semantic_kitti/sequences/08 --labelled 000000 --out carried --png scan.png",
-    "rangeseg propagate scans --dataset my_classes.yaml --poses poses --labels clicks --out carried --exclude person",
+    "rangeseg propagate --config mini_kitti/drives data.root=/data/semantic_kitti --out carried",
 )
 
 RULES = (
@@ -24,27 +25,38 @@ def run(arguments: argparse.Namespace) -> None:
     A point takes the class of the nearest labelled points of other scans, if they agree and are near; not if the
     labelled scan saw through the point, and not from what moves. Labels are written in the dataset's own layout, and
     beside them (evidence/NAME.npz) what each rests on. Rules that are not given are those for scans labelled in whole,
-    or for clicks, as the labels are.
+    or for clicks, as the labels are. With --config, the labels are those that its data.labelled, label_fraction and
+    label_seed leave.
     """
     from rangeseg.apps.propagate import run_propagate
+    from rangeseg.apps.propagate_config import requests_of
+    from rangeseg.config import read_config
     from rangeseg.drive.request import Request
 
     rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
     names = ("drive", "out", "labels", "every", "poses", "scene", "dataset")
-    request = Request(
+    requests: Request | list[Request] = Request(
         **{name: getattr(arguments, name) for name in names},
         labelled=tuple(arguments.labelled),
         exclude=tuple(arguments.exclude),
         rules=rules,
     )
+    if (arguments.drive is None) == (arguments.config is None):
+        raise ValueError("Name a drive, or a config with --config: one of the two.")
+    if arguments.config:
+        config = read_config(arguments.config, [*arguments.overrides, "runtime.out=.", "optim.steps=1"])
+        requests = requests_of(config, cast(Request, requests))
+    elif arguments.overrides:
+        raise ValueError(f"{arguments.overrides[0]}: changes a config's key; name the config with --config.")
     options = {name: getattr(arguments, name) for name in ("overwrite", "workers", "png", "scan")}
-    for line in run_propagate(request, json_path=arguments.json, progress=progress, **options):
+    for line in run_propagate(requests, json_path=arguments.json, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows the command."""
-    parser.add_argument("drive", type=Path, help="a sequence's folder, nuScenes' root, or a folder of scans")
+    parser.add_argument("drive", type=Path, nargs="?", help="a sequence's folder, nuScenes' root, or a folder of scans")
+    parser.add_argument("--config", help="instead: the labels that this config trains on, along all drives of its data")
     parser.add_argument("--out", type=Path, required=True, help="folder of the carried labels, in the dataset's layout")
     parser.add_argument("--labels", type=Path, help="folder of the labels, in that layout; else the dataset's own")
     parser.add_argument("--labelled", nargs="+", default=[], help="only these scans' labels count: names, or a list")

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rangeseg.config import Config
 
 
+AS_TARGETS, WEAK = ("targets", "both"), ("weak_head", "both")
+"""Values of `data.carried_as` by which carried labels answer in the teacher's place, and teach the weak head."""
+
+
 def check(config: Config) -> None:
     """Refuse values outside their choices and ranges, and those that contradict each other.
 
@@ -22,6 +26,7 @@ def check(config: Config) -> None:
         _check_key(path, metadata, value)
     _check_supervised(config)
     _check_mix(config)
+    _check_carried(config)
     if config.consistency.rampup and config.consistency.rampup_share:
         raise ConfigError("consistency.rampup_share: rampup gives the length in steps already. Set one of them to 0.")
     if min(config.data.batch_labelled, config.data.batch_unlabelled) < config.optim.accumulate:
@@ -34,14 +39,48 @@ def check(config: Config) -> None:
             f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "
             f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
         )
-    certain = {"pair: labelled": config.consistency.pair, "data.carried_as: targets": config.data.carried_as}
+    certain = {
+        "pair: labelled": config.consistency.pair == "labelled",
+        f"data.carried_as: {config.data.carried_as}": config.data.carried_as in AS_TARGETS,
+    }
     if config.consistency.kind.startswith("logits"):
-        for words, value in certain.items():
-            if words.endswith(value):
-                raise ConfigError(
-                    f"consistency.kind: this kind needs logits as targets, and labels have none; with {words} "
-                    "choose ce, kld, var or bce."
-                )
+        for words in (words for words, true in certain.items() if true):
+            raise ConfigError(
+                f"consistency.kind: this kind needs logits as targets, and labels have none; with {words} "
+                "choose ce, kld, var or bce."
+            )
+
+
+def _check_carried(config: Config) -> None:
+    """Keys of carried labels that would do nothing."""
+    data, settings, carried = config.data, config.supervised, config.data.carried != "none"
+    mixes = any(arguments is not None for arguments in settings.mix.values())
+    if carried and mixes and (data.carried_as in WEAK or tells_carried_apart(config)):
+        raise ConfigError(
+            "supervised.mix: a mix of labelled views does not keep what is carried apart from a person's labels. Leave "
+            "the mix out, or write data.carried_as=labels without weights of carried labels."
+        )
+    if carried and data.carried_as == "targets" and config.consistency.weight == 0:
+        raise ConfigError(
+            "data.carried_as: targets are for unlabelled views, which are not read with consistency.weight 0. Write "
+            "labels or weak_head, or give consistency.weight."
+        )
+    if data.carried_where == "unsure" and carried and data.carried_as not in AS_TARGETS:
+        raise ConfigError(
+            f"data.carried_where: unsure is for targets; data.carried_as is {data.carried_as}. Write targets or both."
+        )
+    if settings.carried_term == "own" and carried and data.carried_as != "labels":
+        raise ConfigError(
+            f"supervised.carried_term: own is for data.carried_as=labels, which is {data.carried_as}. Leave it out."
+        )
+
+
+def tells_carried_apart(config: Config) -> bool:
+    """Whether a key treats carried labels otherwise than a person's own."""
+    data, settings = config.data, config.supervised
+    plain = (data.carried_weight, data.carried_classes, data.carried_edges) == ("none", "same", "same")
+    plain = plain and (settings.carried_weight, settings.carried_term) == (1.0, "shared")
+    return not plain or data.carried_as in WEAK or data.carried_where == "unsure"
 
 
 def _check_supervised(config: Config) -> None:

@@ -83,11 +83,25 @@ class DataConfig:
     label_seed: int = number(0, least=0)
     carried: str = text("none")
     """Folder of labels that `rangeseg propagate` wrote for scans of the training split."""
-    carried_as: str = choice("labels", "labels", "targets")
-    """labels: scans with carried labels are the labelled scans, in place of the dataset's labels. targets: carried
-    labels replace the teacher's predictions on unlabelled scans; the labelled scans stay the dataset's."""
+    carried_as: str = choice("labels", "labels", "targets", "weak_head", "both")
+    """labels: the scans of the folder are the labelled ones, instead of those of `labelled`. Else these stay. targets:
+    what the teacher would be asked about unlabelled scans is taken from the folder where it says something. weak_head:
+    a second head, which is not kept, learns the folder's labels; the network's own learns the dataset's and what the
+    teacher says. both: targets and weak_head."""
     carried_within_m: float = number(0.0, least=0)
-    """Use a carried label only if its labelled point is at most this far away; 0: no limit."""
+    """Only labels count that rest on one no farther than this, or are a person's own; 0: all."""
+    carried_weight: str = choice("none", "none", "distance", "agreement", "scans", "all")
+    """How much a carried label counts, by what it rests on. distance: 2^(-d / carried_half_m); agreement: a n / (n + 1)
+    where a share a of n labelled points agrees; scans: 2^(-s / 10), s scans away; all: their product."""
+    carried_half_m: float = number(0.5, above=0)
+    """Metres to the nearest labelled point at which a carried label counts half."""
+    carried_classes: str = choice("same", "same", "balanced")
+    """balanced: a class with more carried points in a scan than the mean class counts less, by the root of how many
+    times more."""
+    carried_edges: str = choice("same", "same", "less", "more")
+    """Carried labels beside another class or a jump in range count a quarter (less), or all others do (more)."""
+    carried_where: str = choice("all", "all", "unsure")
+    """As targets. unsure: only where the teacher's largest probability is below `consistency.threshold`."""
     projection: Component = field(
         default_factory=lambda: dict(name="spherical", height=64, width=2048, fov_up_deg=3.0, fov_down_deg=-25.0)
     )
@@ -99,6 +113,8 @@ class DataConfig:
     batch_labelled: int = number(2, least=1)
     batch_unlabelled: int = number(2, least=1)
     """Views in each of the two unlabelled batches a and b."""
+    batch_carried: int = number(2, least=1)
+    """Views for the weak head, beside those of `batch_labelled`."""
     memory_mb: int = number(1000, least=0)
     """Megabytes of decoded photographs to cache, separately for labelled and unlabelled ones, in every process."""
 
@@ -125,6 +141,13 @@ class SupervisedConfig:
     """none; inverse: 1 / (f + 0.001); root: its square root, mean 1; log: ln(1 + inverse), largest 1."""
     frequencies: dict[str, float] = numbers(dict, least=0, most=1)
     """Class -> f, as written by `rangeseg stats`; default: the frequencies in the dataset's labels.yaml."""
+    carried_weight: float = number(1.0, least=0)
+    """Weight of carried labels beside a person's own; as targets they have `consistency.weight` instead."""
+    carried_term: str = choice("shared", "shared", "own")
+    """With `data.carried_as: labels`. shared: one mean over all labels. own: a loss of its own for carried labels,
+    beside that of a person's. The weak head's is its own."""
+    weak_width: int = number(128, least=1)
+    """Channels inside the weak head; 512 in PLE."""
     mix: dict[str, Any] = field(default_factory=dict)
     """Strong augmentation of labelled views: perturbations by name, each with its arguments, applied one after another:
     {range_mix: {}, range_shift: {}}. null switches one of a lower layer off."""

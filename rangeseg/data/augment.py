@@ -9,7 +9,7 @@ Shapes: N points.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +118,9 @@ class Motion:
         move(flat, self.matrix.astype(np.float32), self.shift.astype(np.float32), xyz.reshape(-1))
         remission = np.zeros_like(scan.remission) if self.dark else scan.remission
         if self.dropped == 0:
-            return Scan(xyz, remission, scan.ring, scan.label, scan.where)
+            return replace(scan, xyz=xyz, remission=remission)
         kept = np.empty(len(scan), np.intp)
         kept = kept[: drop(np.uint64(self.seed), self.dropped, xyz.reshape(-1), kept)]
         ring, label = (None if field is None else field.take(kept) for field in (scan.ring, scan.label))
-        return Scan(xyz[: len(kept)], remission.take(kept), ring, label, scan.where)
+        carried = None if scan.carried is None else scan.carried.take(kept)
+        return Scan(xyz[: len(kept)], remission.take(kept), ring, label, scan.where, carried)

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.carried_weights import OWN, CarriedWeights
 from rangeseg.data.dataset import ScanDataset
 from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
-OWN = 1
-"""What `kind` is, in the file of what labels rest on, where a person labelled the very point."""
+COLUMNS = ("distance", "neighbours", "agreement", "scans", "kind")
+"""Of a file of what labels rest on."""
 
 
 class CarriedLabels:
@@ -28,15 +29,17 @@ class CarriedLabels:
         folder: what `rangeseg propagate` wrote.
         within_m: a label counts if it rests on one no farther than this, or is a person's own; 0: all count.
         every: keep the scans for which nothing was carried, without a label; else they are left out.
+        weights: what carried labels count, for `Scan.carried`; None: nobody tells them apart from a person's own.
 
     Raises:
         ValueError: the source's labels lie in no files, or none of its scans has carried labels.
     """
 
     def __init__(
-        self, source: ScanDataset, root: str | Path, folder: str | Path, *, within_m: float = 0.0, every: bool = False
-    ) -> None:
-        self._source, self._within = source, within_m
+        self, source: ScanDataset, root: str | Path, folder: str | Path, *, within_m: float = 0.0, every: bool = False,
+        weights: CarriedWeights | None = None,
+    ) -> None:  # fmt: skip
+        self._source, self._within, self._weights = source, within_m, weights
         places = [Path(folder) / _place(source, index, Path(root)) for index in range(len(source))]
         there = [index for index, place in enumerate(places) if every or place.is_file()]
         if not any(place.is_file() for place in places):
@@ -73,22 +76,29 @@ class CarriedLabels:
             scan = self._source.scan(number)
             return replace(scan, label=np.full(len(scan), IGNORE, np.uint8))
         scan = self._source.read(self._source.scan_path(number), place, label_map=self.label_map)
-        if not self._within or scan.label is None:
+        if scan.label is None or not (self._within or self._weights is not None):
             return scan
-        return replace(scan, label=np.where(_near(place, self._within, len(scan)), scan.label, IGNORE))
+        rests, label = _evidence(place, len(scan)), scan.label
+        if self._within:
+            near = (rests["kind"] == OWN) | (rests["distance"].astype(np.float32) <= self._within)
+            label = np.where(near, label, IGNORE)
+        carried = None if self._weights is None else self._weights(rests, label)
+        return replace(scan, label=label, carried=carried)
 
 
-def _near(place: Path, within_m: float, points: int) -> NDArray[np.bool_]:
-    """(N,) bool, labels that rest on a near one or are a person's."""
+def _evidence(place: Path, points: int) -> dict[str, NDArray]:
+    """What the labels of a file rest on, (N,) each, by name."""
     path = place.parent.parent / "evidence" / f"{place.name.partition('.')[0]}.npz"
     try:
-        with np.load(path) as rests:
-            near = (rests["kind"] == OWN) | (rests["distance"].astype(np.float32) <= within_m)
+        with np.load(path) as file:
+            rests = {name: file[name] for name in file.files}
     except Exception as error:  # whatever a damaged zip or array raises
-        raise ValueError(f"{path}: cannot be read ({error}); it says how near carried labels are.") from error
-    if near.shape != (points,):
-        raise ValueError(f"{path}: tells of {near.size} points, {place} has {points}; carry the labels again.")
-    return np.asarray(near)
+        raise ValueError(f"{path}: cannot be read ({error}); it says what carried labels rest on.") from error
+    if missing := [name for name in COLUMNS if name not in rests]:
+        raise ValueError(f"{path}: has no {missing[0]}; carry the labels again.")
+    if odd := [column.size for column in rests.values() if column.shape != (points,)]:
+        raise ValueError(f"{path}: tells of {odd[0]} points, {place} has {points}; carry the labels again.")
+    return rests
 
 
 def _place(source: ScanDataset, index: int, root: Path) -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rangeseg.types import View
+from rangeseg.types import View, fields_of
 
 _ORDER, _AUGMENT = 0, 1  # what a generator is for; keeps the two kinds of draws apart
 
@@ -53,6 +53,12 @@ class Batch:
     view: View
     names: tuple[str, ...]
     position: int
+
+    def join(self, other: Batch) -> Batch:
+        """Both as one, in page-locked memory if this one is."""
+        view = View.join((self.view, other.view))
+        pinned = view.map(torch.Tensor.pin_memory) if self.view.image.is_pinned() else view
+        return Batch(pinned, self.names + other.names, self.position)
 
 
 class LoadingError(ValueError):
@@ -184,14 +190,9 @@ def _stack(views: Sequence[View], pin: bool) -> View:
 
     Torch's own copies start a team of OpenMP threads in every worker, which then fight for the cores.
     """
-    first = views[0]
-    batch = View(
-        *(
-            torch.empty((len(views), *field.shape), dtype=field.dtype, pin_memory=pin)
-            for field in (first.image, first.valid, first.label)
-        )
-    )
-    for row, view in enumerate(views):
-        for name in ("image", "valid", "label"):
-            np.copyto(getattr(batch, name).numpy()[row], getattr(view, name).numpy())
-    return batch
+    fields = [field for field in fields_of(views) if field]
+    made = [torch.empty((len(views), *field[0].shape), dtype=field[0].dtype, pin_memory=pin) for field in fields]
+    for batch, field in zip(made, fields, strict=True):
+        for row, one in enumerate(field):
+            np.copyto(batch.numpy()[row], one.numpy())
+    return View(*made)

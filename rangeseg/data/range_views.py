@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+import torch
 
 from rangeseg.data.augment import Augmentation
+from rangeseg.data.carried_weights import weigh_edges
 from rangeseg.data.dataset import ScanSource
 from rangeseg.projection.beam import BeamProjection
 from rangeseg.projection.range_image import CHANNELS, RangeImage, normalisation
 from rangeseg.scan_formats.checks import guarded
 from rangeseg.types import Sample, Scan, View
+
+Edges = Literal["same", "less", "more"]
 
 
 class Projection(Protocol):
@@ -53,6 +57,7 @@ class RangeViews:
         std: (C,) by which each channel is then divided.
         augmentation: what `view` does to a scan before projecting it; None for nothing.
         labelled: False hides the labels: every label of every `view` is IGNORE. `sample` keeps them, for evaluation.
+        edges: whether carried labels at edges count less, or more, see `weigh_edges`.
 
     Raises:
         ValueError: an unknown channel, `mean` or `std` does not fit `channels`, a std is not positive and finite, or
@@ -69,6 +74,7 @@ class RangeViews:
         channels: Sequence[str] = CHANNELS,
         augmentation: Augmentation | None = None,
         labelled: bool = True,
+        edges: Edges = "same",
     ) -> None:
         normalisation(CHANNELS, channels, mean, std)
         self.source = source
@@ -79,6 +85,7 @@ class RangeViews:
         self.augmentation = augmentation
         self.labelled = labelled
         self.columns = (augmentation and augmentation.columns) or projection.width  # of the views to learn from
+        self.edges = edges
         if self.columns > projection.width:
             raise ValueError(
                 f"Augmentation.columns is {self.columns}, wider than the range image's {projection.width} columns."
@@ -103,18 +110,27 @@ class RangeViews:
         """
         scan = guarded(self.source.scan(index))
         if not self.labelled:
-            scan = replace(scan, label=None)
+            scan = replace(scan, label=None, carried=None)
         projection = self.projection
         if self.augmentation is not None:
             if isinstance(projection, BeamProjection):  # turns and flips are about the sensor, wherever it stands
                 scan, projection = projection.level(scan), projection.centred
             scan = self.augmentation(scan, rng)
-        view = projection(scan).view(self.channels, self.mean, self.std)
+        view = self._weighed(projection(scan))
         if self.columns == projection.width:
             return view
         return view.part(
             int(rng.integers(projection.width - (0 if projection.wrap else self.columns - 1))), self.columns
         )
+
+    def _weighed(self, image: RangeImage) -> View:
+        """The view of a range image; carried labels at edges count as `edges` says."""
+        view = image.view(self.channels, self.mean, self.std)
+        if view.carried is None or self.edges == "same":
+            return view
+        weight, label, metres = view.carried.numpy(), view.label.numpy(), image.gather(image.range)
+        weight = weigh_edges(weight, label, metres, more=self.edges == "more", wrap=self.projection.wrap)
+        return replace(view, carried=torch.from_numpy(weight))
 
     def sample(self, index: int) -> Sample:
         """Scan `index` for evaluation: not augmented, with the way back to its points and their labels."""

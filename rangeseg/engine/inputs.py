@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from rangeseg.catalog import PROJECTIONS
 from rangeseg.config import Config
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.dataset import ScanSource
 from rangeseg.data.loading import Views
-from rangeseg.data.range_views import Projection, RangeViews
+from rangeseg.data.range_views import Edges, Projection, RangeViews
 from rangeseg.evaluation.backprojection import NEED_RANGES
 from rangeseg.photos.augment import PhotoAugmentation
 from rangeseg.photos.dataset import PhotoDataset
@@ -90,6 +90,7 @@ class ScanInput:
         return RangeViews(
             source, self.projection, channels=tuple(data.channels), mean=tuple(data.mean), std=tuple(data.std),
             augmentation=_augmentation(Augmentation, data.augmentation) if augment else None, labelled=labelled,
+            edges=cast(Edges, data.carried_edges),
         )  # fmt: skip
 
 

@@ -98,6 +98,11 @@ class Pair(Network):
         """The auxiliary heads of both."""
         return [*self.first.auxiliary_heads(), *self.second.auxiliary_heads()]
 
+    def add_weak_head(self, width: int) -> None:
+        """To both."""
+        self.first.add_weak_head(width)
+        self.second.add_weak_head(width)
+
     def forward(self, image: Tensor, other: Tensor | None = None, auxiliary: bool = False) -> Any:
         """The first network's logits of `image`; with `other`, followed by the second network's of `other`.
 

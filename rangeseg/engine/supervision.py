@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from rangeseg.config import SupervisedConfig
+from rangeseg.config import Config, SupervisedConfig
+from rangeseg.config.checks import WEAK
 from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, lovasz_softmax, ohem_cross_entropy
 from rangeseg.networks.base import Network
 from rangeseg.perturbations import Channels
@@ -44,9 +46,24 @@ def prepare_heads(network: Network, weight: float) -> None:
         head.requires_grad_(weight > 0)  # else several processes would wait for a gradient of it
 
 
+def add_weak_heads(network: Network, config: Config) -> Network:
+    """The network, with a weak head where `data.carried_as` asks for one.
+
+    Raises:
+        ConfigError: the network cannot have one.
+    """
+    if config.data.carried != "none" and config.data.carried_as in WEAK:
+        torch.manual_seed(config.runtime.seed)
+        try:
+            network.add_weak_head(config.supervised.weak_width)
+        except ValueError as error:
+            raise ConfigError(f"data.carried_as: {error}") from error
+    return network
+
+
 def no_loss_of_heads(network: Network) -> Tensor | int:
-    """0, with a gradient of 0 for the auxiliary heads: of several processes each waits until every weight has one."""
-    heads = network.auxiliary_heads()
+    """0, with a gradient of 0 for heads that a loss leaves out: of several processes each waits for all gradients."""
+    heads = [*network.auxiliary_heads(), *network.weak_heads()]
     return 0 * sum((weight.sum() for head in heads for weight in head.parameters() if weight.requires_grad), start=0)
 
 
@@ -56,6 +73,7 @@ def supervised_loss(
     label: Tensor,
     class_weights: Tensor | None = None,
     factor: Tensor | None = None,
+    pixel: Tensor | None = None,
 ) -> Tensor:
     """The supervised loss of a network's output.
 
@@ -65,14 +83,15 @@ def supervised_loss(
         label: (B, H, W) int64, IGNORE where it does not count.
         class_weights: (K,) of the cross-entropy; None for 1.
         factor: what `range_weight` gives, or None for 1.
+        pixel: (B, H, W) how much each label counts in the cross-entropy and the Lovász loss; None for 1.
 
     Returns:
         Scalar.
     """
     logits, heads = answer if settings.auxiliary else (answer, ())
-    loss = _loss(settings, logits, label, class_weights, factor)
+    loss = _loss(settings, logits, label, class_weights, factor, pixel)
     for head in heads:
-        loss = loss + settings.auxiliary * _loss(settings, head, label, class_weights, factor)
+        loss = loss + settings.auxiliary * _loss(settings, head, label, class_weights, factor, pixel)
     return loss
 
 
@@ -82,19 +101,21 @@ def range_weight(settings: SupervisedConfig, channels: Channels, labelled: View)
 
 
 def _loss(
-    settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None
-) -> Tensor:
+    settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None,
+    pixel: Tensor | None,
+) -> Tensor:  # fmt: skip
     if settings.ohem_ratio:
         if factor is not None:  # a pair of networks has every label twice
             factor = factor.repeat(len(label) // len(factor), 1, 1)
+        factor = pixel if factor is None else factor if pixel is None else factor * pixel
         loss = ohem_cross_entropy(logits, label, share=settings.ohem_ratio, weight=weights, factor=factor)
     elif settings.focal_gamma:
-        loss = focal_loss(logits, label, gamma=settings.focal_gamma, weight=weights)
+        loss = focal_loss(logits, label, gamma=settings.focal_gamma, weight=weights, pixel=pixel)
     else:
-        loss = cross_entropy(logits, label, weight=weights)
+        loss = cross_entropy(logits, label, weight=weights, pixel=pixel)
     loss = settings.cross_entropy * loss
     if settings.lovasz:
-        loss = loss + settings.lovasz * lovasz_softmax(logits, label)
+        loss = loss + settings.lovasz * lovasz_softmax(logits, label, pixel)
     if settings.boundary:
         loss = loss + settings.boundary * boundary_loss(logits, label)
     return loss

@@ -16,7 +16,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +25,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from rangeseg.config import Config
+from rangeseg.config.checks import AS_TARGETS
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from rangeseg.engine.fabric import average_buffers
@@ -35,7 +35,8 @@ from rangeseg.engine.methods import Method
 from rangeseg.engine.optimizer import make_optimizer, rate_multiplier
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import Stopped, StopRequest
-from rangeseg.engine.supervision import no_loss_of_heads, range_weight, supervised_loss
+from rangeseg.engine.supervised_step import SupervisedLoss
+from rangeseg.engine.supervision import add_weak_heads, no_loss_of_heads
 from rangeseg.engine.update_bn import update_bn
 from rangeseg.losses import confidence_rate, consistency_loss
 from rangeseg.mixing import concat
@@ -89,6 +90,7 @@ class Trainer:
         self.network = cast(Network, fabric.to_device(network))
         ema = config.teacher
         self.teacher = EmaTeacher(self.network, ema.decay, warmup=ema.warmup, buffers=ema.buffers, mode=ema.mode)
+        self.network = cast(Network, fabric.to_device(add_weak_heads(self.network, config)))  # the teacher has none
         if config.runtime.compile:
             self.network.compile()
             self.teacher.network.compile()
@@ -99,6 +101,9 @@ class Trainer:
         data = config.data
         self.channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
         self.rampup_steps = config.consistency.rampup_steps(config.optim.steps)
+        weak, weights = self.network.weak_heads(), self.class_weights
+        settings = config.supervised
+        self.supervised_loss = SupervisedLoss(self.student, self.method, settings, self.channels, weights, weak)
         self.step, self.best = 0, -1.0
         self.statistics: dict[str, Any] | None = None  # of the training scans
         self._guard = LossGuard(fabric, config.runtime.log_every)
@@ -147,14 +152,6 @@ class Trainer:
         for name, value in new.items():
             losses[name] = losses.get(name, torch.zeros_like(value)) + value.detach() / parts
 
-    def supervised_loss(self, labelled: View) -> dict[str, Tensor]:
-        """The loss on labelled views, by name."""
-        settings = self.config.supervised
-        student = partial(self.student, auxiliary=True) if settings.auxiliary else self.student
-        answer, label = self.method.supervised(student, labelled)
-        factor = range_weight(settings, self.channels, labelled) if settings.range_weight_m else None
-        return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
-
     def mix_loss(self, generator: torch.Generator, mix: LabelledMix, x: View, u: View) -> dict[str, Tensor]:
         """The supervised loss on mixes of labelled views `x` with unlabelled ones `u` that the teacher labels."""
         with self.fabric.autocast():
@@ -195,7 +192,8 @@ class Trainer:
             *((a, b) if self.perturbation.uses_b else (a,)),
             joint=self.config.teacher.joint,
             logits=settings.kind.startswith("logits"),
-            labels=settings.pair == "labelled" or self.config.data.carried_as == "targets",
+            labels=settings.pair == "labelled" or self.config.data.carried_as in AS_TARGETS,
+            unsure_below=settings.threshold if self.config.data.carried_where == "unsure" else None,
         )
         return labelled[0], labelled[-1]
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from lightning_fabric import Fabric
 
 from rangeseg.catalog import LOGGERS
 from rangeseg.config import Config
-from rangeseg.data.loading import Stream, Views
+from rangeseg.data.loading import Batch, Stream, Views
 from rangeseg.engine.drawing import colored_points, draw
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.fabric import make_fabric
@@ -33,7 +34,7 @@ from rangeseg.networks.modes import evaluating
 from rangeseg.registry import ConfigError, build
 from rangeseg.vis.confusion import confusion_picture
 
-LABELLED, UNLABELLED_A, UNLABELLED_B = 0, 1, 2  # stream ids: which shuffling each loader draws
+LABELLED, UNLABELLED_A, UNLABELLED_B, CARRIED = 0, 1, 2, 3  # stream ids: which shuffling each loader draws
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,20 @@ def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingDat
         return stack.enter_context(made)
 
     labelled = stream(data.labelled, config.data.batch_labelled, LABELLED)
+    carried: Iterator[Batch | None] = repeat(None)
+    if data.carried is not None:
+        carried = stream(data.carried, config.data.batch_carried, CARRIED)
+
+    def learnt(batch: Batch, other: Batch | None) -> Batch:
+        return batch if other is None else batch.join(other)
+
     if config.consistency.weight == 0:
-        return ((batch, None, None) for batch in labelled)
+        return ((learnt(x, c), None, None) for x, c in zip(labelled, carried, strict=True))
     b = stream(data.unlabelled, config.data.batch_unlabelled, UNLABELLED_B)
     if config.consistency.pair == "labelled":
-        return ((batch, batch, other) for batch, other in zip(labelled, b, strict=True))
+        return ((learnt(x, c), x, other) for x, c, other in zip(labelled, carried, b, strict=True))
     a = stream(data.unlabelled, config.data.batch_unlabelled, UNLABELLED_A)
-    return zip(labelled, a, b, strict=True)
+    return ((learnt(x, c), one, other) for x, c, one, other in zip(labelled, carried, a, b, strict=True))
 
 
 def _validate(experiment: Experiment, trainer: Trainer, data: TrainingData) -> Validation:

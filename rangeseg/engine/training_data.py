@@ -8,9 +8,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from rangeseg.config.checks import AS_TARGETS, WEAK, tells_carried_apart
 from rangeseg.data.carried import CarriedLabels
+from rangeseg.data.carried_weights import CarriedWeights
 from rangeseg.data.concat import ConcatViews
-from rangeseg.data.dataset import Dataset
+from rangeseg.data.dataset import Dataset, ScanDataset
 from rangeseg.data.loading import Views
 from rangeseg.data.scan_statistics import MOST_SCANS, measure
 from rangeseg.data.sparse import SparseLabels
@@ -39,6 +41,8 @@ class TrainingData:
     validation: Dataset
     statistics: dict[str, Any] | None
     """Of the scans, see `rangeseg.data.scan_statistics`; None for photographs."""
+    carried: Views | None = None
+    """Views whose carried labels the weak head learns; None where there is no weak head."""
 
     @staticmethod
     def open(experiment: Experiment) -> TrainingData:
@@ -47,11 +51,21 @@ class TrainingData:
         Raises:
             ConfigError: a part of it is missing, does not fit the others, or has no labelled element.
         """
+        data, carried = experiment.config.data, None
+        if data.carried == NOTHING and data.carried_as != "labels":
+            raise ConfigError(
+                f"data.carried_as: {data.carried_as} needs carried labels; name their folder in data.carried "
+                "(rangeseg propagate --out writes it), or leave carried_as out."
+            )
         labelled, unlabelled = open_views(experiment, "labelled"), open_views(experiment, "unlabelled")
         validation = experiment.open(experiment.config.evaluation.split)
         _refuse_without_labels("data.labelled", [part.source for part in _parts(labelled)])
         _refuse_without_labels("evaluation.split", [validation])
-        return TrainingData(labelled, unlabelled, validation, _measured(experiment, labelled, unlabelled))
+        if data.carried != NOTHING and data.carried_as in WEAK:
+            carried = experiment.views(_carried(experiment, "train", None, every=False), augment=True)
+            _refuse_without_labels("data.carried", [carried.source])
+        statistics = _measured(experiment, labelled, unlabelled)
+        return TrainingData(labelled, unlabelled, validation, statistics, carried)
 
 
 def _parts(views: Any) -> Sequence[Any]:
@@ -105,11 +119,13 @@ def open_views(experiment: Experiment, kind: Kind) -> Views:
 def _views(experiment: Experiment, split: str, subset: str | None, classes: LabelMap | None) -> WholeViews:
     """Augmented views, labelled where there are classes, or where carried labels answer in the teacher's place."""
     data = experiment.config.data
-    as_labels = data.carried_as == "labels"
-    carried = data.carried != NOTHING and as_labels == (classes is not None)
-    source: Any = experiment.open(split, subset, labels=classes is not None and not carried)
-    if carried:
-        source = CarriedLabels(source, data.root, data.carried, within_m=data.carried_within_m, every=not as_labels)
+    there = data.carried_as in AS_TARGETS if classes is None else data.carried_as == "labels"
+    carried = data.carried != NOTHING and there
+    source: Any = (
+        _carried(experiment, split, None if classes else subset, every=classes is None)
+        if carried
+        else experiment.open(split, subset, labels=classes is not None)
+    )
     if classes is None:
         return experiment.views(source, labelled=carried, augment=True)
     if source.label_map.names != classes.names:
@@ -120,6 +136,18 @@ def _views(experiment: Experiment, split: str, subset: str | None, classes: Labe
     if data.label_fraction < 1 and not carried and isinstance(experiment.input, ScanInput):
         source = SparseLabels(source, experiment.input.projection, data.label_fraction, data.label_seed)
     return experiment.views(source, augment=True)
+
+
+def _carried(experiment: Experiment, split: str, subset: str | None, *, every: bool) -> CarriedLabels:
+    """Scans with carried labels, and what these count where a key asks for it."""
+    data = experiment.config.data
+    told_apart = tells_carried_apart(experiment.config)
+    return CarriedLabels(
+        cast(ScanDataset, experiment.open(split, subset, labels=False)), data.root, data.carried,
+        within_m=data.carried_within_m, every=every,
+        weights=CarriedWeights(data.carried_weight, data.carried_half_m, data.carried_classes == "balanced")
+        if told_apart else None,
+    )  # fmt: skip
 
 
 def _open_other(experiment: Experiment, section: dict[str, Any], path: str, classes: LabelMap | None) -> WholeViews:

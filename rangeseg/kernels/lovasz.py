@@ -15,13 +15,13 @@ _PASSES = 3
 
 
 @njit(cache=True, nogil=True)
-def lovasz_grad(error: NDArray[np.float32], truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> NDArray:
+def lovasz_grad(error: NDArray[np.float32], truth: NDArray[np.bool_], weight: NDArray) -> NDArray:
     """How much 1 - IoU grows as each pixel joins the mistakes, in the order of falling error.
 
     Args:
         error: (K, P) float32, not negative.
-        truth: (K, P) bool, the label is this class; only where `counted`.
-        counted: (P,) bool, the pixel has a label.
+        truth: (K, P) bool, the label is this class; only where there is a weight.
+        weight: (P,) bool or whole numbers in any type, how often the pixel's label counts.
 
     Returns:
         (K, P) float32.
@@ -34,22 +34,22 @@ def lovasz_grad(error: NDArray[np.float32], truth: NDArray[np.bool_], counted: N
     for k in range(classes):
         # Floats that are not negative order as their bits do; the complement falls. Equal ones keep their order.
         bits = error[k].view(np.uint32)
-        size = 0
+        size = 0.0
         for p in range(pixels):
             keys[p] = ~bits[p]
             order[p] = p
-            size += truth[k, p]
+            size += truth[k, p] * weight[p]
         _count(keys, starts)
         for turn in range(_PASSES):
             _scatter(keys, order, other_keys, other_order, starts[turn], np.uint32(turn * _BITS))
             keys, other_keys = other_keys, keys
             order, other_order = other_order, order
-        missed = invented = 0
+        missed = invented = 0.0
         before = np.float32(0)
         for place in range(pixels):
             p = order[place]
-            missed += truth[k, p]
-            invented += counted[p] and not truth[k, p]
+            missed += truth[k, p] * weight[p]
+            invented += (not truth[k, p]) * weight[p]
             now = np.float32(1) - np.float32(size - missed) / np.float32(max(size + invented, 1))
             slope[k, p] = now - before
             before = now

@@ -84,6 +84,10 @@ class CENet(Network):
         """One for every stage after the first, unless the network was made without them."""
         return list(self.auxiliary)
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.classify
+
     def forward(self, image: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """(B, C, H, W) -> (B, K, H, W) logits; with `auxiliary`, and as many of each head."""
         check_input(image, self.in_channels, self.stride)

@@ -19,6 +19,18 @@ RATES_V2 = (6, 12, 18, 24)
 RATES_V3 = (12, 24, 36)
 
 
+class Branches(nn.ModuleList):
+    """Convolutions of the same features, added."""
+
+    used = 0
+    """So many of them are."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F, h, w) -> (B, K, h, w)."""
+        logits: Tensor = sum(branch(features) for branch in list(self)[: self.used])
+        return logits
+
+
 class DeepLabV2(WithEncoder):
     """Atrous convolutions at four rates, summed, on a ResNet of output stride 8.
 
@@ -56,8 +68,9 @@ class DeepLabV2(WithEncoder):
         if not 1 <= branches <= len(RATES_V2):
             raise ValueError(f"DeepLabV2 got branches={branches}; give 1 to {len(RATES_V2)}.")
         channels = self.backbone.channels[-1]
-        self.head = nn.ModuleList(nn.Conv2d(channels, num_classes, 3, 1, rate, rate) for rate in RATES_V2)
-        self.branches = branches
+        convolutions = (nn.Conv2d(channels, num_classes, 3, 1, rate, rate) for rate in RATES_V2)
+        self.head = Branches(convolutions)
+        self.head.used = branches
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0, 0.01)
@@ -66,12 +79,15 @@ class DeepLabV2(WithEncoder):
         load_encoder(self.backbone, weights, layers)
         self.freeze()
 
+    def classifier(self) -> nn.Module:
+        """The branches, of which the logits are the sum."""
+        return self.head
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
         check_input(image, self.backbone.in_channels, self.stride)
         features = self.backbone(image)[-1]
-        logits: Tensor = sum(branch(features) for branch in list(self.head)[: self.branches])
-        return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=True)
+        return F.interpolate(self.head(features), size=image.shape[-2:], mode="bilinear", align_corners=True)
 
 
 class DeepLabV3Plus(WithEncoder):
@@ -127,6 +143,10 @@ class DeepLabV3Plus(WithEncoder):
                 nn.init.kaiming_normal_(module.weight)
         load_encoder(self.backbone, weights, layers)
         self.freeze()
+
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.decoder[-1]
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits, of any size."""

@@ -196,6 +196,10 @@ class FIDNet(Network):
         read = (*scales, *(branch.norm.num_features for branch in branches))
         self.head = Head(read, (hidden, width), num_classes, wrap=wrap)
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.head.classify
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits."""
         check_input(image, self.in_channels, self.stride)

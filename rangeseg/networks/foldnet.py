@@ -75,6 +75,10 @@ class FoldNet(Network):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.head = Head(channels, (hidden[0], hidden[1]), num_classes * fold, wrap=wrap)
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.head.classify
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits."""
         check_input(image, self.in_channels, self.stride)

@@ -60,6 +60,10 @@ class PSPNet(WithEncoder):
         self.classify = nn.Conv2d(inner, num_classes, 1)
         self.freeze()
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.classify
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
         check_input(image, self.backbone.in_channels, self.stride)

@@ -214,6 +214,10 @@ class RangeViT(Network):
             "head": [parameter for parameter in trained if id(parameter) not in inside],
         }
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.classify
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits."""
         check_input(image, self.in_channels, self.stride)

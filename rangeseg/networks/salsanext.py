@@ -65,6 +65,10 @@ class SalsaNext(Network):
         self.classify = nn.Conv2d(w, num_classes, 1)
         self.drop = nn.Dropout2d(dropout)
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.classify
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits."""
         check_input(image, self.in_channels, self.stride)

@@ -165,6 +165,10 @@ class SqueezeSegV2(Network):
         self.classify = Conv3x3(w, num_classes, bias=True, wrap=wrap)
         self.drop = nn.Dropout2d(dropout)
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.classify
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits."""
         check_input(image, self.in_channels, self.stride)

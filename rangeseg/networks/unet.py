@@ -62,6 +62,10 @@ class UNet(WithEncoder):
         self.classify = nn.Conv2d(width, num_classes, 1)
         self.freeze()
 
+    def classifier(self) -> nn.Module:
+        """The last convolution."""
+        return self.classify
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) logits."""
         check_input(image, self.backbone.in_channels, self.stride)

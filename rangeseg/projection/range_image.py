@@ -169,7 +169,8 @@ class RangeImage:
         fill_view(
             self.point_index, sources, (kind, mean32, std32), (image.numpy(), valid.numpy(), label.numpy()), IGNORE
         )
-        return View(image, valid, label)
+        carried = None if scan.carried is None else torch.from_numpy(self.gather(scan.carried))
+        return View(image, valid, label, carried)
 
 
 def _fill_of(dtype: np.dtype, fill: float | int | None) -> float | int:

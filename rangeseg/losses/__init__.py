@@ -15,17 +15,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rangeseg.kernels.lovasz import lovasz_grad
+from rangeseg.losses.lovasz import lovasz_softmax
+from rangeseg.losses.numbers import at_least_float32, divide
 from rangeseg.types import IGNORE
 
+__all__ = [
+    "CONSISTENCY_KINDS",
+    "boundary_loss",
+    "confidence_rate",
+    "consistency_loss",
+    "cross_entropy",
+    "focal_loss",
+    "lovasz_softmax",
+    "ohem_cross_entropy",
+]
 
-def cross_entropy(logits: Tensor, label: Tensor, *, weight: Tensor | None = None) -> Tensor:
+
+def cross_entropy(
+    logits: Tensor, label: Tensor, *, weight: Tensor | None = None, pixel: Tensor | None = None
+) -> Tensor:
     """Mean of -w_y ln P_y over the labelled pixels, divided by the sum of their w_y; 0 where no pixel is labelled.
 
     Args:
         logits: (B, K, H, W).
         label: (B, H, W) int64, IGNORE where it does not count.
         weight: (K,) class weights, or None for 1 each.
+        pixel: (B, H, W) by which w_y is multiplied, at least 0; None for 1.
 
     Returns:
         Scalar.
@@ -33,14 +48,17 @@ def cross_entropy(logits: Tensor, label: Tensor, *, weight: Tensor | None = None
     Source:
         Milioto et al., RangeNet++, IROS 2019.
     """
-    logits = _at_least_float32(logits)
-    total = F.cross_entropy(logits, label, weight, ignore_index=IGNORE, reduction="sum")
-    labelled = label != IGNORE
+    logits, labelled = at_least_float32(logits), label != IGNORE
     share = labelled if weight is None else weight[label.where(labelled, 0)] * labelled
-    return _divide(total, share.sum())
+    if pixel is None:
+        return divide(F.cross_entropy(logits, label, weight, ignore_index=IGNORE, reduction="sum"), share.sum())
+    each = F.cross_entropy(logits, label, weight, ignore_index=IGNORE, reduction="none")
+    return divide((each * pixel).sum(), (share * pixel).sum())
 
 
-def focal_loss(logits: Tensor, label: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
+def focal_loss(
+    logits: Tensor, label: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None, pixel: Tensor | None = None
+) -> Tensor:
     """Mean of -w_y (1 - P_y)^gamma ln P_y over the labelled pixels, divided by the sum of their w_y; 0 without any.
 
     Args:
@@ -48,6 +66,7 @@ def focal_loss(logits: Tensor, label: Tensor, *, gamma: float = 2.0, weight: Ten
         label: (B, H, W) int64, IGNORE where it does not count.
         gamma: how much less a pixel counts of which the network is already sure; 0 is `cross_entropy`.
         weight: (K,) class weights, or None for 1 each.
+        pixel: (B, H, W) by which w_y is multiplied, at least 0; None for 1.
 
     Returns:
         Scalar.
@@ -57,11 +76,12 @@ def focal_loss(logits: Tensor, label: Tensor, *, gamma: float = 2.0, weight: Ten
     """
     labelled = label != IGNORE
     known = label.where(labelled, 0)
-    log_probability = _at_least_float32(logits).log_softmax(1).gather(1, known[:, None])[:, 0]
+    log_probability = at_least_float32(logits).log_softmax(1).gather(1, known[:, None])[:, 0]
     # From the logarithm, as 1 - P has no digits left near 1; and not 0, whose power may have no slope.
     doubt = (-torch.expm1(log_probability)).clamp(min=torch.finfo(log_probability.dtype).tiny)
     share = labelled if weight is None else weight[known] * labelled
-    return _divide((share * doubt**gamma * -log_probability).sum(), share.sum())
+    share = share if pixel is None else share * pixel
+    return divide((share * doubt**gamma * -log_probability).sum(), share.sum())
 
 
 def ohem_cross_entropy(
@@ -82,13 +102,13 @@ def ohem_cross_entropy(
     Source:
         Zhao et al., FIDNet, 2021, and its code: share 0.15 (of all pixels there), f the range in units of 100 m.
     """
-    each = F.cross_entropy(_at_least_float32(logits), label, weight, ignore_index=IGNORE, reduction="none")
+    each = F.cross_entropy(at_least_float32(logits), label, weight, ignore_index=IGNORE, reduction="none")
     if factor is not None:
         each = each * factor
     labelled = label != IGNORE
     ranked = each.where(labelled, 0).flatten().sort(descending=True).values
     count = (share * labelled.sum().double()).ceil()
-    return _divide((ranked * (torch.arange(len(ranked), device=label.device) < count)).sum(), count.to(ranked.dtype))
+    return divide((ranked * (torch.arange(len(ranked), device=label.device) < count)).sum(), count.to(ranked.dtype))
 
 
 def boundary_loss(logits: Tensor, label: Tensor) -> Tensor:
@@ -109,7 +129,7 @@ def boundary_loss(logits: Tensor, label: Tensor) -> Tensor:
         Bokhovkin and Burnaev, Boundary Loss for Remote Sensing Imagery Semantic Segmentation, ISNN 2019, equations 1 to
         5; CENet (Cheng et al., ICME 2022) and its code, with windows of 3 pixels for both the edges and their match.
     """
-    probability = _at_least_float32(logits).softmax(1)
+    probability = at_least_float32(logits).softmax(1)
     labelled = (label != IGNORE)[:, None]
     classes = torch.arange(logits.shape[1], device=label.device)[:, None, None]
     predicted = _edges(probability, labelled)
@@ -118,67 +138,13 @@ def boundary_loss(logits: Tensor, label: Tensor) -> Tensor:
     precision, recall = (hit / (edges.sum((2, 3)) + epsilon) for edges in (predicted, true))
     score = 2 * precision * recall / (precision + recall + epsilon)
     present = labelled.flatten(1).any(1)
-    return _divide(((1 - score).mean(1) * present).sum(), present.sum())
+    return divide(((1 - score).mean(1) * present).sum(), present.sum())
 
 
 def _edges(values: Tensor, labelled: Tensor) -> Tensor:
     """(B, K, H, W) in [0, 1] -> how far each labelled pixel is above the least of its labelled neighbours; else 0."""
     inverse = (1 - values) * labelled
     return (F.max_pool2d(inverse, 3, stride=1, padding=1) - inverse) * labelled
-
-
-def lovasz_softmax(logits: Tensor, label: Tensor) -> Tensor:
-    """The Lovász extension of the Jaccard loss 1 - IoU, averaged over the classes present in the batch's labels.
-
-    Args:
-        logits: (B, K, H, W).
-        label: (B, H, W) int64, IGNORE where it does not count.
-
-    Returns:
-        Scalar; 0 where no pixel is labelled.
-
-    Source:
-        Berman et al., CVPR 2018.
-    """
-    probability = _at_least_float32(logits).softmax(1).transpose(0, 1).flatten(1)
-    label = label.flatten()
-    classes = torch.arange(len(probability), device=label.device)
-    if logits.device.type == "cpu":
-        # Fewer pixels and classes to sort; on a GPU their numbers would have to be read back first.
-        labelled = label != IGNORE
-        label = label[labelled]
-        classes = label.unique()
-        # Not by brackets: their backward pass puts values one by one.
-        probability = probability.index_select(0, classes).index_select(1, labelled.nonzero()[:, 0])
-    truth = label == classes[:, None]
-    error = torch.where(truth, 1 - probability, probability) * (label != IGNORE)
-    loss = (error * _jaccard_slope(error.detach(), truth, label != IGNORE)).sum(1)
-    present = truth.any(1)
-    return _divide((loss * present).sum(), present.sum())
-
-
-@torch.no_grad()
-def _jaccard_slope(error: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
-    """(K, P) how much 1 - IoU grows as each pixel joins the mistakes, in the order of falling error.
-
-    Args:
-        error: (K, P), 0 where not labelled.
-        truth: (K, P) bool, the label is this class.
-        labelled: (P,) bool.
-
-    Returns:
-        (K, P); 0 where not labelled.
-    """
-    if error.device.type == "cpu" and error.dtype == torch.float32:
-        return torch.from_numpy(lovasz_grad(error.numpy(), truth.numpy(), labelled.numpy()))  # the same bits, sooner
-    order = error.argsort(dim=1, descending=True, stable=True)
-    # Counts in integers: exact beyond 2^24 pixels, and deterministic on every device.
-    size = truth.sum(1, keepdim=True)
-    missed = truth.gather(1, order).cumsum(1)
-    invented = (~truth & labelled).gather(1, order).cumsum(1)
-    jaccard = 1 - (size - missed).to(error.dtype) / (size + invented).clamp_(min=1)
-    jaccard[:, 1:] -= jaccard[:, :-1].clone()
-    return torch.empty_like(error).scatter_(1, order, jaccard)
 
 
 def _var(logits: Tensor, target: Tensor) -> Tensor:
@@ -257,19 +223,19 @@ def consistency_loss(
     compared = target_logits if kind.startswith("logits_") else target
     if compared is None:
         raise ValueError(f"consistency_loss of kind {kind!r} needs target_logits, of pseudo_labels(logits=True).")
-    distance = CONSISTENCY_KINDS[kind](_at_least_float32(student_logits), _at_least_float32(compared.detach()))
+    distance = CONSISTENCY_KINDS[kind](at_least_float32(student_logits), at_least_float32(compared.detach()))
     confident = target.detach().amax(1) >= threshold
     counted = {"valid": valid, "confident": valid & confident, "all": torch.ones_like(valid)}
     if normalise not in counted:
         raise ValueError(f"consistency_loss got normalise={normalise!r}; choose one of {', '.join(counted)}.")
     if confidence == "mean":
         among = counted["all"] if normalise == "all" else valid
-        weight = valid * _divide((confident & among).sum().to(distance.dtype), among.sum())
+        weight = valid * divide((confident & among).sum().to(distance.dtype), among.sum())
     elif confidence == "pixel":
         weight = (valid & confident).to(distance.dtype)
     else:
         raise ValueError(f"consistency_loss got confidence={confidence!r}; choose 'mean' or 'pixel'.")
-    return _divide((weight * distance).sum(), counted[normalise].sum())
+    return divide((weight * distance).sum(), counted[normalise].sum())
 
 
 def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97, *, normalise: str = "valid") -> Tensor:
@@ -286,13 +252,4 @@ def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97, *, n
     """
     among = torch.ones_like(valid) if normalise == "all" else valid
     confident = (target.detach().amax(1) >= threshold) & among
-    return _divide(confident.sum().float(), among.sum())
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _divide(total: Tensor, count: Tensor) -> Tensor:
-    """total / count, and 0 (with a gradient of 0) where the count, and so the total, is 0."""
-    return total / torch.where(count > 0, count, 1)
+    return divide(confident.sum().float(), among.sum())

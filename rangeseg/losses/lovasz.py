@@ -1,0 +1,73 @@
+"""The Lovász-softmax loss, plain and weighted by pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rangeseg.kernels.lovasz import lovasz_grad
+from rangeseg.losses.numbers import at_least_float32, divide
+from rangeseg.types import IGNORE
+
+WHOLE = 1024
+"""What a pixel of weight 1 counts in the weighted Lovász loss, whose counts are integers."""
+
+
+def lovasz_softmax(logits: Tensor, label: Tensor, pixel: Tensor | None = None) -> Tensor:
+    """The Lovász extension of the Jaccard loss 1 - IoU, averaged over the classes present in the batch's labels.
+
+    Args:
+        logits: (B, K, H, W).
+        label: (B, H, W) int64, IGNORE where it does not count.
+        pixel: (B, H, W) how much each label counts in intersection and union, at least 0, rounded up to 1 / `WHOLE`;
+            None for 1.
+
+    Returns:
+        Scalar; 0 where no pixel is labelled.
+
+    Source:
+        Berman et al., CVPR 2018.
+    """
+    probability = at_least_float32(logits).softmax(1).transpose(0, 1).flatten(1)
+    label = label.flatten()
+    weight = None if pixel is None else (pixel.flatten() * WHOLE).ceil()
+    classes = torch.arange(len(probability), device=label.device)
+    if logits.device.type == "cpu":
+        # Fewer pixels and classes to sort; on a GPU their numbers would have to be read back first.
+        labelled = label != IGNORE
+        label, weight = label[labelled], None if weight is None else weight[labelled]
+        classes = label.unique()
+        # Not by brackets: their backward pass puts values one by one.
+        probability = probability.index_select(0, classes).index_select(1, labelled.nonzero()[:, 0])
+    truth = label == classes[:, None]
+    labelled = label != IGNORE
+    error = torch.where(truth, 1 - probability, probability) * labelled
+    counted = labelled if weight is None else weight * labelled
+    loss = (error * _jaccard_slope(error.detach(), truth, counted)).sum(1)
+    present = (truth & (counted > 0)).any(1)
+    return divide((loss * present).sum(), present.sum())
+
+
+@torch.no_grad()
+def _jaccard_slope(error: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """(K, P) how much 1 - IoU grows as each pixel joins the mistakes, in the order of falling error.
+
+    Args:
+        error: (K, P), 0 where not labelled.
+        truth: (K, P) bool, the label is this class.
+        counted: (P,) bool, labelled; or whole numbers, how often each pixel counts.
+
+    Returns:
+        (K, P); 0 where not counted.
+    """
+    if error.device.type == "cpu" and error.dtype == torch.float32:
+        return torch.from_numpy(lovasz_grad(error.numpy(), truth.numpy(), counted.numpy()))  # the same bits, sooner
+    order = error.argsort(dim=1, descending=True, stable=True)
+    # Counts in integers: exact beyond 2^24 pixels, and deterministic on every device.
+    counts = counted if counted.dtype == torch.bool else counted.long()
+    size = (truth * counts).sum(1, keepdim=True)
+    missed = (truth * counts).gather(1, order).cumsum(1)
+    invented = (~truth * counts).gather(1, order).cumsum(1)
+    jaccard = 1 - (size - missed).to(error.dtype) / (size + invented).clamp_(min=1)
+    jaccard[:, 1:] -= jaccard[:, :-1].clone()
+    return torch.empty_like(error).scatter_(1, order, jaccard)
