@@ -112,9 +112,9 @@ def test_the_command_draws_names_and_configs_of_scans_and_photographs(
         paths[name] = tmp_path / f"{name}.yaml"
         paths[name].write_text(write_config(config))
     for name, path in paths.items():
-        words = ["show", "perturbation", "cutmix", "jitter", str(path), "--config", str(path)]
+        words = ["show", "perturbation", "cutmix", "jitter", "lasermix_complement", str(path), "--config", str(path)]
         assert main([*words, "--png", str(tmp_path / name)]) == 0
-        for drawn in ("cutmix", "jitter", name):
+        for drawn in ("cutmix", "jitter", "lasermix_complement", name):
             with Image.open(tmp_path / name / f"{drawn}.png") as picture:
                 assert min(picture.size) > 30
     assert "scans.png" in capsys.readouterr().out

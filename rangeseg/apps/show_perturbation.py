@@ -12,6 +12,7 @@ from torch import Generator, nn
 
 from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config, read_config
+from rangeseg.config.shipped import shipped_configs
 from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.run import Run
 from rangeseg.registry import ConfigError, Trust, did_you_mean
@@ -37,7 +38,8 @@ def show_perturbations(
     """Draw perturbations.
 
     Args:
-        names: keys of `PERTURBATIONS`, ``module:Class``, or config files: their `perturbation` on their own data.
+        names: keys of `PERTURBATIONS`; ``module:Class``; names of shipped configs (``lasermix_grid``), on top of
+            `config`; or config files, with their own data.
         png: the picture; with several names, the folder that holds one for each.
         config: whose data names are drawn on; the small SemanticKITTI's if not given.
         run: a run whose network's predictions are the targets; the labels are the targets if not given.
@@ -72,6 +74,8 @@ def _configs(names: Sequence[str], config: str | Path, overrides: Sequence[str])
             yield name, read_config(config, [f"perturbation.name={name}", "runtime.out=.", *overrides])
         elif Path(name).is_file():
             yield Path(name).stem, read_config(name, ["runtime.out=.", *overrides])
+        elif any(shipped.endswith(f"/{name}") for shipped in shipped_configs()):
+            yield name, read_config(f"{config}+{name}", ["runtime.out=.", *overrides])
         else:
             raise ConfigError(
                 f"{name!r} is neither a perturbation nor a config. {did_you_mean(name, list(PERTURBATIONS))}"

@@ -116,14 +116,14 @@ def _strips(
     a: View, b: View, made: PseudoLabelled, channels: Channels, label_map: LabelMap, title: str
 ) -> list[tuple[str, Picture]]:
     strips = [
-        (f"{title}: a", view_picture(a.image[0], a.valid[0], channels)),
-        ("b", view_picture(b.image[0], b.valid[0], channels)),
+        (f"{title}: input a", view_picture(a.image[0], a.valid[0], channels)),
+        ("input b", view_picture(b.image[0], b.valid[0], channels)),
     ]
     for number, (image, target, valid) in enumerate(zip(made.image, made.target, made.valid, strict=True)):
         which = "" if len(made.valid) == 1 else f", view {number + 1}"
         strips += [
-            (f"from a (blue), b (orange), neither{which}", source_picture(image, valid, a.image[0], b.image[0])),
-            (f"what the student reads{which}", view_picture(image, valid, channels)),
-            (f"the target where the loss is active{which}", target_picture(target, valid, label_map)),
+            (f"source: a blue, b orange, other purple{which}", source_picture(image, valid, a.image[0], b.image[0])),
+            (f"student input{which}", view_picture(image, valid, channels)),
+            (f"target, black without loss{which}", target_picture(target, valid, label_map)),
         ]
     return strips
