@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs: help, version and mistakes answ
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -125,7 +126,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, command in COMMANDS.items():
-        said = command.run.__doc__
+        said = inspect.cleandoc(command.run.__doc__)
         examples = "\n".join(["examples:", *(f"  {example}" for example in command.EXAMPLES)])
         added = commands.add_parser(
             name, help=said.splitlines()[0], description=said, epilog=examples, formatter_class=_Help

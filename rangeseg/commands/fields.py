@@ -7,18 +7,18 @@ import json
 
 
 def add_fields(parser: argparse.ArgumentParser) -> None:
-    """`--fields`, as `rangeseg.scan_formats.fields` has them."""
+    """Declare `--fields`; see `rangeseg.scan_formats.fields.FieldNames`."""
     parser.add_argument(
         "--fields",
         nargs="+",
         default=[],
         metavar="NAME=COLUMN",
-        help='what the columns are, e.g. remission=intensity/255 ring= unit=mm, or "columns=x y z intensity ring"',
+        help="columns of the scans, e.g. remission=intensity/255 ring= unit=mm, or 'columns=x y z intensity ring'",
     )
 
 
 def requested_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
-    """What `--fields` says.
+    """The value of `--fields`.
 
     Raises:
         ValueError: a word without an equals sign.

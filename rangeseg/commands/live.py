@@ -1,4 +1,4 @@
-"""Labels for a sensor that is running."""
+"""`rangeseg live`: labels for a running sensor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rangeseg.commands.console import OUT, add_trust
-from rangeseg.commands.fields import requested_fields
+from rangeseg.commands.fields import add_fields, requested_fields
 
 if TYPE_CHECKING:
     from rangeseg.apps.live import Transport
@@ -21,7 +21,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Label the clouds of a ROS 2 topic as they come, without a ROS installation; a late scan is dropped."""
+    """Label the point clouds of a ROS 2 topic in real time, without a ROS installation; drop late scans."""
     from rangeseg.apps.live import run_live
     from rangeseg.apps.predict_recording import Labelling
     from rangeseg.inference.segmenter import Segmenter
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         from rangeseg.apps.dds import Dds
 
         transport = Dds(*names, reliable=arguments.reliable, domain=arguments.domain)
-    OUT.print(f"{arguments.input} -> {arguments.output}; Ctrl-C ends it.", soft_wrap=True)
+    OUT.print(f"{arguments.input} -> {arguments.output}; stop with Ctrl-C", soft_wrap=True)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell starts it in the background
         signal.signal(number, lambda *_: stopped.set())
@@ -49,16 +49,23 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("run", type=Path, help="run folder, checkpoint or exported file")
-    parser.add_argument("--input", default="/points", help="topic of the clouds, sensor_msgs/PointCloud2")
-    parser.add_argument("--output", default="/points_labelled", help="topic of the labels")
-    parser.add_argument("--layout", choices=("autoware", "fields"), default="autoware", help="as of predict")
-    parser.add_argument("--class-ids", choices=("autoware", "train"), default="autoware", help="as of predict")
-    parser.add_argument("--fields", nargs="+", default=[], help="e.g. remission=reflectivity/255, ring=")
-    parser.add_argument("--reliable", action="store_true", help="ask for lost parts again; else as sensor data")
+    parser.add_argument("--input", default="/points", help="topic of the point clouds (sensor_msgs/PointCloud2)")
+    parser.add_argument("--output", default="/points_labelled", help="topic of the labelled clouds")
+    parser.add_argument(
+        "--layout", choices=("autoware", "fields"), default="autoware", help="fields of the labelled cloud; see predict"
+    )
+    parser.add_argument("--class-ids", choices=("autoware", "train"), default="autoware", help="see predict")
+    add_fields(parser)
+    parser.add_argument("--reliable", action="store_true", help="use reliable QoS; default: best effort")
     parser.add_argument("--domain", type=int, default=0, help="ROS_DOMAIN_ID")
-    parser.add_argument("--transport", choices=("dds", "rclpy"), default="dds", help="rclpy where ROS 2 is installed")
-    parser.add_argument("--limit-ms", type=float, default=100.0, help="of the 99th percentile, for /diagnostics")
+    parser.add_argument("--transport", choices=("dds", "rclpy"), default="dds", help="rclpy needs a ROS 2 installation")
+    parser.add_argument(
+        "--limit-ms",
+        type=float,
+        default=100.0,
+        help="warn on /diagnostics if the 99th percentile of the latency is higher",
+    )
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
     add_trust(parser)

@@ -1,4 +1,4 @@
-"""Poses of a drive."""
+"""`rangeseg poses`: the poses of a drive."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Find from where each scan of a drive was taken, and write it in KITTI's form.
+    """Find the sensor pose of each scan of a drive, and write the poses in KITTI's format.
 
-    From the dataset where it has poses (KITTI, PandaSet, nuScenes), from the odometry of a ROS recording, else from the
-    scans alone by kiss-icp.
+    The poses come from the dataset (KITTI, PandaSet, nuScenes) or from the odometry of a ROS recording. Without either,
+    kiss-icp registers the scans.
     """
     from rangeseg.apps.poses import run_poses
 
@@ -28,18 +28,22 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument(
         "drive", type=Path, help="a sequence's folder, nuScenes' root, a folder of scans, or a ROS recording"
     )
-    parser.add_argument("--out", type=Path, default=Path("poses"), help="folder of poses.txt, calib.txt and times.txt")
     parser.add_argument(
-        "--by", choices=["dataset", "kiss-icp", "odometry"], help="if not given: the dataset's, else kiss-icp"
+        "--out", type=Path, default=Path("poses"), help="output folder for poses.txt, calib.txt and times.txt"
     )
-    parser.add_argument("--scene", help="of nuScenes, e.g. scene-0061")
-    parser.add_argument("--topic", help="of a recording's odometry, where it has several")
-    parser.add_argument("--cloud-topic", help="topic of its point clouds, where it has several")
     parser.add_argument(
-        "--extrinsics", type=Path, help="the sensor in odometry's frame: `Tr:` and 12 numbers in a file"
+        "--by",
+        choices=["dataset", "kiss-icp", "odometry"],
+        help="source of the poses; default: the dataset, or kiss-icp if it has none",
     )
-    parser.add_argument("--png", type=Path, help="draw the path")
+    parser.add_argument("--scene", help="scene of nuScenes, for example scene-0061")
+    parser.add_argument("--topic", help="topic of the odometry, if the recording has several")
+    parser.add_argument("--cloud-topic", help="topic of the point clouds, if the recording has several")
+    parser.add_argument(
+        "--extrinsics", type=Path, help="file with the pose of the sensor in the odometry frame: `Tr:` and 12 numbers"
+    )
+    parser.add_argument("--png", type=Path, help="draw the path of the sensor")

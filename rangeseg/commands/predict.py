@@ -16,10 +16,10 @@ FIRST = (
 """The message if no run is named."""
 
 CAPTURES = (".pcap", ".osf")
-"""Endings of what only `rangeseg unpack` reads."""
+"""Suffixes of captures, which only `rangeseg unpack` reads."""
 
 OF_RECORDINGS = ("topic", "layout", "class_ids", "filter", "drop_input")
-"""Options that nothing else has."""
+"""Options for recordings only."""
 
 EXAMPLES = (
     "rangeseg predict scans --run runs/quick --out labels",
@@ -28,7 +28,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write labels for files, folders, a split or a recording in the dataset's own format; torchrun shares them."""
+    """Label files, folders, a split, a drive or a recording; the processes of torchrun share the work."""
     if arguments.drive:
         along_drive(arguments)
         return
@@ -41,12 +41,14 @@ def run(arguments: argparse.Namespace) -> None:
     elif run is None and inputs:
         OUT.print(FIRST, soft_wrap=True)
     elif run is None:
-        raise ValueError("There is nothing to predict. Give scans or a folder of them, with --run RUN in front.")
+        raise ValueError("There is nothing to predict. Give scan files or a folder of scans, after --run RUN.")
     if any(is_recording(path) for path in inputs):
         label_recording(run, inputs, arguments)
         return
     if given := [f"--{name.replace('_', '-')}" for name in OF_RECORDINGS if getattr(arguments, name)]:
-        raise ValueError(f"{' and '.join(given)}: of recordings (.bag, .mcap, .db3, a ROS 2 bag's folder) only.")
+        raise ValueError(
+            f"{' and '.join(given)}: only for recordings (.bag, .mcap, .db3, or the folder of a ROS 2 bag)."
+        )
     names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust", "format")
     options = {name: getattr(arguments, name) for name in (*names, "confidence")}
     options["overrides"] = with_fields(arguments)
@@ -55,12 +57,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argparse.Namespace) -> None:
-    """Put the labels of a recording's clouds into a copy of it."""
+    """Write a copy of a recording with labelled clouds."""
     from rangeseg.apps.predict_recording import Labelling, predict_recording
     from rangeseg.inference.segmenter import Segmenter
 
     if len(inputs) > 1 or arguments.split or arguments.zip or arguments.format != "label":
-        raise ValueError("A recording is labelled alone: give one, and no --split, --zip or --format.")
+        raise ValueError(
+            "predict labels one recording at a time. Give one recording, without --split, --zip and --format."
+        )
     segmenter = Segmenter.load(
         run, device=arguments.device, overrides=arguments.overrides, compile=arguments.compile, trust=arguments.trust
     )
@@ -75,7 +79,7 @@ def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argpars
 
 
 def along_drive(arguments: argparse.Namespace) -> None:
-    """Label a drive; without a run, with the network that ships with rangeseg."""
+    """Label the scans of a drive; without a run, the shipped network labels them."""
     from rangeseg.apps.predict_drive import predict_drive
 
     run = arguments.run or next(iter(arguments.inputs), None)
@@ -100,14 +104,16 @@ def _is_scans(path: Path) -> bool:
     if is_recording(path):
         return True
     if path.suffix in CAPTURES:
-        raise ValueError(f"{path}: is a capture; make scans of it first: rangeseg unpack {path} --out scans")
+        raise ValueError(f"{path}: is a capture. Convert it to scans first: rangeseg unpack {path} --out scans")
     if path.is_dir() and (path / "last.pt").is_file():
         return False
     names = [file.name.lower() for file in path.rglob("*")] if path.is_dir() else [path.name.lower()]
     if any(name.endswith(READERS) for name in names):
         return True
     if any(name.endswith(IMAGE_SUFFIXES) for name in names):
-        raise ValueError(f"{path}: photographs need a run that has learnt from such; give it first, or as --run RUN.")
+        raise ValueError(
+            f"{path}: photographs need a run that was trained on photographs. Give it first, or with --run RUN."
+        )
     if path.is_dir():
         raise ValueError(
             f"{path}: is neither a run (there is no last.pt) nor a folder of scans ({', '.join(READERS)}). "
@@ -128,9 +134,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, help="run folder, checkpoint or exported file")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="output folder for the labels")
     add_fields(parser)
-    parser.add_argument("--drive", type=Path, help="label the scans of this drive, with votes of the scans around each")
-    parser.add_argument("--votes", type=int, default=2, help="with --drive: scans before and behind that vote")
-    parser.add_argument("--poses", type=Path, help="with --drive: folder that `rangeseg poses` wrote")
+    parser.add_argument(
+        "--drive", type=Path, help="label the scans of a drive, each with the votes of the scans around it"
+    )
+    parser.add_argument(
+        "--votes", type=int, default=2, help="with --drive: number of voting scans before and after each scan"
+    )
+    parser.add_argument("--poses", type=Path, help="with --drive: folder written by `rangeseg poses`")
     parser.add_argument("--scene", help="with --drive: scene of nuScenes")
     parser.add_argument("--split", help="label all scans or photographs of this split")
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
@@ -151,19 +161,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     parser.add_argument(
         "--format", choices=("label", "pcd", "ply", "las", "npz"), default="label",
-        help="label: the dataset's own form; others: points with label, confidence and entropy",
+        help="label: the format of the dataset; others: points with label, confidence and entropy",
     )  # fmt: skip
-    parser.add_argument("--confidence", action="store_true", help="NAME_confidence.npz beside each file of labels")
+    parser.add_argument("--confidence", action="store_true", help="also write NAME_confidence.npz for each label file")
     add_of_recordings(parser.add_argument_group("for recordings"))
 
 
 def add_of_recordings(group: argparse._ArgumentGroup) -> None:
     """Declare the options that only recordings have."""
-    group.add_argument("--topic", help="of the point clouds, where there are several")
+    group.add_argument("--topic", help="topic of the point clouds, if there are several")
     group.add_argument(
         "--layout", choices=("autoware", "fields"),
         help="autoware: x, y, z, class_id, probability, entropy; fields: the cloud's own, label, confidence, entropy",
     )  # fmt: skip
-    group.add_argument("--class-ids", choices=("autoware", "train"), help="autoware: by its table; train: 0 to K-1")
-    group.add_argument("--filter", nargs="+", default=[], help="classes to leave out of a further cloud")
-    group.add_argument("--drop-input", action="store_true", help="do not copy the clouds themselves")
+    group.add_argument(
+        "--class-ids", choices=("autoware", "train"), help="autoware: classes of Autoware; train: train ids, 0 to K-1"
+    )
+    group.add_argument("--filter", nargs="+", default=[], help="also write the clouds without points of these classes")
+    group.add_argument("--drop-input", action="store_true", help="do not copy the input clouds")

@@ -1,4 +1,4 @@
-"""Labels carried along a drive."""
+"""`rangeseg propagate`: labels of some scans of a drive, carried to its other scans."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ RULES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Carry the labels of some scans of a drive to all scans in reach, by poses.
+    """Carry the labels of some scans of a drive to its other scans, using the poses.
 
-    A point takes the class of the nearest labelled points of other scans, if they agree and are near; not if the
-    labelled scan saw through the point, and not from what moves. Labels are written in the dataset's own layout, and
-    beside them (evidence/NAME.npz) what each rests on. Rules that are not given are those for scans labelled in whole,
-    or for clicks, as the labels are. With --config, the labels are those that its data.labelled, label_fraction and
-    label_seed leave.
+    A point takes the class of the nearest labelled points of other scans if they are near and agree. A label is not
+    carried if the labelled scan saw through the point, or if its class moves. The command writes labels in the layout
+    of the dataset, and evidence/NAME.npz with the distance, votes and source of each label. The defaults of the rules
+    depend on the labels: whole scans or clicks. With --config, the command carries the labels that the config trains on
+    along all drives of its data.
     """
     from rangeseg.apps.propagate import run_propagate
     from rangeseg.apps.propagate_config import requests_of
@@ -54,33 +54,56 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("drive", type=Path, nargs="?", help="a sequence's folder, nuScenes' root, or a folder of scans")
-    parser.add_argument("--config", help="instead: the labels that this config trains on, along all drives of its data")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the carried labels, in the dataset's layout")
-    parser.add_argument("--labels", type=Path, help="folder of the labels, in that layout; else the dataset's own")
-    parser.add_argument("--labelled", nargs="+", default=[], help="only these scans' labels count: names, or a list")
-    parser.add_argument("--every", type=int, default=1, help="of these the first of so many: what would fewer give?")
-    parser.add_argument("--poses", type=Path, help="folder that `rangeseg poses` wrote; else the dataset's own")
-    parser.add_argument("--scene", help="of nuScenes, e.g. scene-0061")
-    parser.add_argument("--dataset", help="whose classes: a shipped dataset or a YAML; else the layout's")
-    parser.add_argument("--exclude", nargs="+", default=[], help="classes that are not carried, beside what moves")
-    parser.add_argument("--neighbours", type=int, help="how many labelled points are asked (3)")
     parser.add_argument(
-        "--min-neighbours", type=int, help="how many must be within the limit (whole scans 1, clicks 3)"
+        "--config", help="config whose training labels are carried along all its drives; replaces DRIVE"
     )
-    parser.add_argument("--min-agreement", type=float, help="share of them that must agree (whole scans 0.6, clicks 1)")
+    parser.add_argument("--out", type=Path, required=True, help="output folder for the carried labels")
+    parser.add_argument("--labels", type=Path, help="folder of the labels; default: the labels of the dataset")
     parser.add_argument(
-        "--max-distance-m", type=float, help="metres to the labelled points (whole scans 0.5, clicks 2)"
+        "--labelled",
+        nargs="+",
+        default=[],
+        help="names of the labelled scans, or a list file; default: all scans with a label file",
     )
-    parser.add_argument("--max-distance-per-m", type=float, help="metres more for each metre of range (0)")
-    parser.add_argument("--max-scans", type=int, help="so many scans ahead and back (whole scans 10, clicks 20)")
-    parser.add_argument("--max-sensor-distance-m", type=float, help="so far between the sensor's places (30)")
-    parser.add_argument("--merge-deg", type=float, help="clicks of a class within this angle count once (0.5)")
-    parser.add_argument("--merge-m", type=float, help="and those within so many metres (0); 1 for strokes")
-    parser.add_argument("--no-visibility", action="store_true", help="carry onto what the labelled scan saw through")
-    parser.add_argument("--workers", type=int, default=2, help="threads; the labels do not depend on them")
-    parser.add_argument("--overwrite", action="store_true", help="write again what is there")
+    parser.add_argument("--every", type=int, default=1, help="use only every n-th labelled scan")
+    parser.add_argument(
+        "--poses", type=Path, help="folder written by `rangeseg poses`; default: the poses of the dataset"
+    )
+    parser.add_argument("--scene", help="scene of nuScenes, for example scene-0061")
+    parser.add_argument("--dataset", help="dataset or YAML with the classes; default: found from the layout")
+    parser.add_argument(
+        "--exclude", nargs="+", default=[], help="classes that are not carried, in addition to moving ones"
+    )
+    parser.add_argument("--neighbours", type=int, help="number of nearest labelled points that vote (default: 3)")
+    parser.add_argument(
+        "--min-neighbours", type=int, help="least number of them within the maximum distance (default: 1; clicks: 3)"
+    )
+    parser.add_argument("--min-agreement", type=float, help="least share with one class (default: 0.6; clicks: 1)")
+    parser.add_argument(
+        "--max-distance-m", type=float, help="maximum distance to labelled points (default: 0.5; clicks: 2)"
+    )
+    parser.add_argument(
+        "--max-distance-per-m", type=float, help="increase of this distance per metre of range (default: 0)"
+    )
+    parser.add_argument(
+        "--max-scans", type=int, help="maximum number of scans between the two (default: 10; clicks: 20)"
+    )
+    parser.add_argument(
+        "--max-sensor-distance-m", type=float, help="maximum distance between the sensor positions (default: 30)"
+    )
+    parser.add_argument(
+        "--merge-deg", type=float, help="count clicks of one class within this angle once (default: 0.5)"
+    )
+    parser.add_argument(
+        "--merge-m", type=float, help="count clicks of one class within this distance once (default: 0); strokes: 1"
+    )
+    parser.add_argument(
+        "--no-visibility", action="store_true", help="also carry labels to points that the labelled scan saw through"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="number of threads; the labels do not depend on it")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite existing labels")
     parser.add_argument("--png", type=Path, help="draw a scan before and after")
-    parser.add_argument("--scan", help="which one; else the middle one of those that nobody labelled")
-    parser.add_argument("--json", type=Path, help="write all counts here")
+    parser.add_argument("--scan", help="the scan for --png; default: the middle one of the unlabelled scans")
+    parser.add_argument("--json", type=Path, help="write all counts to this file")

@@ -1,4 +1,4 @@
-"""Trained networks that have a name."""
+"""`rangeseg weights`: trained networks by name."""
 
 from __future__ import annotations
 
@@ -58,10 +58,14 @@ def _pack(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("weights", nargs="?", help="show this card: a name, folder, URL or hub:OWNER/REPOSITORY")
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "weights", nargs="?", help="show the card of these weights: a name, folder, URL or hub:OWNER/REPOSITORY"
+    )
     parser.add_argument("--pack", type=Path, metavar="RUN", help="write the weights of a run folder or checkpoint")
-    parser.add_argument("--name", help="of the packed weights")
-    parser.add_argument("--facts", type=Path, help="JSON: summary, data, licence, sensors, scores, limits, made_by")
-    parser.add_argument("--out", type=Path, help="folder of the packed weights")
-    parser.add_argument("--single", action="store_true", help="single precision instead of half")
+    parser.add_argument("--name", help="name of the packed weights")
+    parser.add_argument(
+        "--facts", type=Path, help="JSON file with summary, data, licence, sensors, scores, limits and made_by"
+    )
+    parser.add_argument("--out", type=Path, help="output folder for the packed weights")
+    parser.add_argument("--single", action="store_true", help="write float32 weights instead of float16")
