@@ -245,7 +245,7 @@ def test_a_page_runs_as_written(page: str, tiny_kitti: Path, folder: Path) -> No
 def check_python(left: dict, root: Path) -> None:
     assert (np.fromfile("000000.label", "<u4") == left["classes"].to_raw(left["labels"])).all()
     assert sum(left["shares"].values()) == pytest.approx(1)
-    assert left["sureness"].max() <= 1
+    assert left["confidence"].max() <= 1
     distance = np.linalg.norm(
         np.fromfile(root / "sequences/08/velodyne/000000.bin", "<f4").reshape(-1, 4)[:, :3], axis=1
     )
