@@ -177,7 +177,7 @@ def test_results_of_other_settings_or_streets_are_not_mixed(tmp_path: Path) -> N
         collect(tmp_path, path, nothing())
     with pytest.raises(ValueError, match="streets of version 0"):
         collect(tmp_path, path, Results(0, shared_settings(["optim.steps=4000"])))
-    with pytest.raises(ValueError, match="belongs to the methods"):
+    with pytest.raises(ValueError, match="compares the methods as shipped"):
         shared_settings(["consistency.weight=2"])
 
 

@@ -151,7 +151,7 @@ def test_taking_waits_for_no_longer_than_asked() -> None:
     assert newest.take(0.1) is None
     assert time.monotonic() - start < 5
     newest.stop()
-    assert str(counts) == "0 scans labelled, 0 dropped; latency not known"
+    assert str(counts) == "0 scans labelled, 0 dropped; latency unknown"
 
 
 @pytest.mark.slow

@@ -295,10 +295,10 @@ def test_a_stopped_run_goes_on_and_other_rules_are_refused(tmp_path: Path) -> No
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name for name in after if after[name] != before[name]} == {"000002.label"}
     other = Request(home, tmp_path / "out", rules={"max_distance_m": 0.2})
-    with pytest.raises(ValueError, match="carried by other rules; give --overwrite or another --out"):
+    with pytest.raises(ValueError, match=r"carried with other rules\. Give --overwrite or another --out"):
         list(propagate(make_task(other)))
     list(propagate(make_task(other), overwrite=True))
-    with pytest.raises(ValueError, match="holds the labels that are carried; write to another folder"):
+    with pytest.raises(ValueError, match=r"contains the input labels\. Choose another output folder"):
         list(propagate(make_task(Request(home, tmp_path / "k"))))
 
 
@@ -346,9 +346,9 @@ class TestCommand:
             assert main(["propagate", str(home), *words, "--out", str(tmp_path / "o")]) == 1
             return " ".join(capsys.readouterr().err.split())
 
-        assert "has no scan 000009; name scans as 000000" in error("--labelled", "000009")
-        assert "scan 000001 was named as labelled" in error("--labelled", "000000", "000001")
-        assert "--exclude tree: is no class; choose of car," in error("--exclude", "tree")
+        assert "has no scan 000009. Names of scans look like 000000" in error("--labelled", "000009")
+        assert "--labelled names scan 000001" in error("--labelled", "000000", "000001")
+        assert "--exclude tree: no such class. The classes are car," in error("--exclude", "tree")
         assert "missing, like the labels of all 3 scans" in error("--labels", str(tmp_path / "none"))
         assert "has no poses.txt" in error("--poses", str(tmp_path))
         (home / "labels" / "000000.label").write_bytes(np.full(7, CAR, "<u4").tobytes())

@@ -80,7 +80,9 @@ def cells(
     """
     for what, words, known in (("method", methods, METHODS), ("share of labels", shares, SHARES)):
         if unknown := [word for word in words if word not in known]:
-            raise ValueError(f"{unknown[0]!r} is no {what} of this benchmark. {did_you_mean(unknown[0], list(known))}")
+            raise ValueError(
+                f"{unknown[0]!r} is not a {what} of this benchmark. {did_you_mean(unknown[0], list(known))}"
+            )
     found = [
         Cell(method, share, seed)
         for share in shares or SHARES
@@ -103,7 +105,7 @@ def parse_cells(words: Sequence[str]) -> tuple[Cell, ...]:
     for word in filter(None, ",".join(words).split(",")):
         method, share, seed = (*word.split(":"), "", "")[:3]
         if word.count(":") != 2 or not seed.isdecimal():
-            raise ValueError(f"{word!r} is no cell. Write METHOD:SHARE:SEED, for example cutmix:1:0.")
+            raise ValueError(f"{word!r} is not a cell. Write METHOD:SHARE:SEED, for example cutmix:1:0.")
         found |= dict.fromkeys(cells([method], [f"{share.removesuffix('%')}%"], [int(seed)]))
     return tuple(found)
 
@@ -120,7 +122,7 @@ def shared_settings(overrides: Sequence[str]) -> dict[str, Any]:
     for word in overrides:
         if word.split(".")[0] not in (*SHARED, "runtime"):
             raise ValueError(
-                f"{word}: this belongs to the methods, which the benchmark compares as they are shipped. Keys of "
+                f"{word}: the benchmark compares the methods as shipped, so this key may not change. Only keys of "
                 f"{', '.join(SHARED)} and runtime may change."
             )
     return settings_of(read_config("benchmark_ssl", [*overrides, "data.root=STREETS"]))

@@ -69,9 +69,7 @@ class Counts:
     def __str__(self) -> str:
         times = ", ".join(f"{name} {value:.1f} ms" for name, value in self.percentiles().items())
         refused = f", {self.refused} refused ({self.reason})" if self.refused else ""
-        return (
-            f"{len(self.latencies_ms)} scans labelled, {self.dropped} dropped{refused}; latency {times or 'not known'}"
-        )
+        return f"{len(self.latencies_ms)} scans labelled, {self.dropped} dropped{refused}; latency {times or 'unknown'}"
 
 
 class LatestCloud:

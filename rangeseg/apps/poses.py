@@ -52,10 +52,12 @@ def run_poses(
     recording = drive.suffix in (".bag", ".mcap", ".db3") or (drive / "metadata.yaml").is_file()
     if recording and by not in (None, "odometry"):
         raise ValueError(
-            f"{drive}: is a recording. Unpack its scans for --by {by}: rangeseg unpack {drive} --out scans"
+            f"{drive}: is a recording. Unpack its scans first, for --by {by}: rangeseg unpack {drive} --out scans"
         )
     if by == "odometry" and not recording:
-        raise ValueError(f"{drive}: is no recording with odometry (.bag, .mcap, .db3, a ROS 2 bag's folder).")
+        raise ValueError(
+            f"{drive}: is not a recording with odometry (.bag, .mcap, .db3, or the folder of a ROS 2 bag)."
+        )
     if recording:
         mounting = None if extrinsics is None else read_tr(extrinsics)
         name, found = drive.stem, read_odometry(drive, topic, cloud_topic, mounting)

@@ -42,7 +42,7 @@ def predict_drive(
     segmenter = Segmenter.load(run, device=device, overrides=overrides, trust=trust)
     experiment = segmenter.run.experiment
     if experiment.dataset.kind != "scan":
-        raise ValueError(f"{run}: labels {experiment.dataset.kind}s; a drive is made of scans.")
+        raise ValueError(f"{run}: labels {experiment.dataset.kind}s, but a drive consists of scans.")
     drive = open_drive(folder, scene=scene)
     trajectory, files = poses_for(drive, poses), experiment.prediction_files
     workers = segmenter.workers if workers is None else workers
@@ -50,4 +50,4 @@ def predict_drive(
     for number, scan, labels in progress(done, "predicting", len(drive.scans)):
         file = drive.scans[number].file
         files.write(out / files.target(file, file.parent), labels, scan, file)
-    yield f"{len(drive.scans)} scans labelled below {out}, each with the votes of {votes} before and {votes} behind."
+    yield f"{len(drive.scans)} scans labelled below {out}, each with votes of {votes} scans before and {votes} after."

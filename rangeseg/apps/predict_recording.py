@@ -190,6 +190,6 @@ def predict_recording(
                 writer.add(message, f"{recording.topic}/{FILTERED}", labelling.filtered(message.points, labels))
         if read < recording.count:
             raise ValueError(
-                f"{path}: declares {recording.count} clouds and holds {read}: it is cut off; copy it again."
+                f"{path}: declares {recording.count} clouds but holds {read}, so it is incomplete. Copy it again."
             )
-    yield f"{read} clouds of {recording.topic} labelled in {out}, on {recording.topic}/{SEGMENTATION}"
+    yield f"{read} clouds of {recording.topic} labelled in {out}, on topic {recording.topic}/{SEGMENTATION}"

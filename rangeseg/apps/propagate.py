@@ -56,7 +56,7 @@ def run_propagate(
         if png and task is tasks[0]:
             yield _drawn(task, reached, scan, png)
     report = total.report(label_map.names)
-    yield f"{_percent(report['labelled'])} of the points of all scans in reach have a label. Labels below {task.out}"
+    yield f"{_percent(report['labelled'])} of the points of all scans in reach have a label. Labels: {task.out}"
     yield from lines_of(report)
     if json_path:
         records = [task.record() | {"drive": task.drive.name} for task in tasks]
@@ -100,7 +100,7 @@ def lines_of(report: dict[str, Any]) -> list[str]:
     for key, word in (("by_metres_to_the_nearest_label", "m to the nearest label"), ("by_scans", "scans away"),
                       ("by_metres_between_sensors", "m away")):  # fmt: skip
         bins = (f"{name}: {_percent(one['accuracy'])} of {one['points']:,}" for name, one in report[key].items())
-        lines.append(f"right, by {word}: {'; '.join(bins)}")
+        lines.append(f"accuracy by {word}: {'; '.join(bins)}")
     moving = report["moving"]
     if moving["points"]:
         lines.append(f"of {moving['points']:,} points of what moves, {_percent(moving['coverage'])} got a label")

@@ -43,24 +43,24 @@ QUANTILES = (0.1, 0.5, 0.9)
 SHOWN = 8
 """Which of the counted streets is drawn: houses, hedges and side streets."""
 
-HEAD = """# Synthetic streets beside real scans
+HEAD = """# Synthetic streets and real scans
 
-Streets of `rangeseg.synthetic`, ray-cast through the beams of `datasets/sensors/hdl64e.yaml`, one scan of each street,
-beside all scans of SemanticKITTI that were there: those are few and lie close together, so that *all*, the published
-shares of the whole training split, is the better aim for classes. Pixels are those of scan unfolding, 64 x 2040.
-The picture is `docs/pictures/synthetic.png`.
+This page compares streets of `rangeseg.synthetic`, ray-cast with the beams of `datasets/sensors/hdl64e.yaml`, one scan
+per street, with all available scans of SemanticKITTI. The real scans are few and lie close together. For classes, the
+column *all*, the published shares of the whole training split, is therefore the better reference. Pixels are those of
+scan unfolding, 64 x 2040. The picture is `docs/pictures/synthetic.png`.
 
 ```bash
 rangeseg synthesise --out OUT --compare-with DATA/semantickitti
 ```
 
-What differs on purpose: people and two-wheelers are more frequent, so that there is something to learn; labels do not
-end at 50 m. What differs because it is not built: squares, turns at a junction, water, bridges, rails; signs have no
-printing; every beam leaves from one vertical line.
+Two differences are intended: people and two-wheelers are more frequent, so that a network can learn them, and labels do
+not end at 50 m. Other differences are simplifications: there are no squares, turns at junctions, water, bridges and
+rails, signs have no printing, and all beams start from one vertical line.
 
 ## Time
 
-Processor time of one thread. A street is built once and then driven along.
+The times are processor times of one thread. A street is built once and serves many scans.
 """
 
 
@@ -153,9 +153,9 @@ def table(real: Counts, made: Counts, label_map: LabelMap) -> str:
     rows = [f"{first}-{first + 7}" for first in range(0, len(real.filled), 8)]
     sectors = [f"{360 * k // SECTORS}" for k in range(SECTORS)]
     by_row = [[counts.filled.reshape(-1, 8).mean(1) for counts in (real, made)]]
-    lines += _beside("Ranges, per cent of points", bands, real.by_range, made.by_range)
-    lines += _beside("Filled pixels by row, per cent", rows, *by_row[0])
-    lines += _beside(
+    lines += _compare("Ranges, per cent of points", bands, real.by_range, made.by_range)
+    lines += _compare("Filled pixels by row, per cent", rows, *by_row[0])
+    lines += _compare(
         "Filled pixels by azimuth (degrees to the left of straight ahead), per cent",
         sectors,
         real.by_sector,
@@ -164,7 +164,7 @@ def table(real: Counts, made: Counts, label_map: LabelMap) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _beside(title: str, heads: list[str], real: NDArray[np.float64], made: NDArray[np.float64]) -> list[str]:
+def _compare(title: str, heads: list[str], real: NDArray[np.float64], made: NDArray[np.float64]) -> list[str]:
     rows = [
         f"| {name} | " + " | ".join(f"{100 * value:.1f}" for value in values) + " |"
         for name, values in (("real", real), ("synthetic", made))

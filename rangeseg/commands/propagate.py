@@ -76,6 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exclude", nargs="+", default=[], help="classes that are not carried, in addition to moving ones"
     )
+    _add_rules(parser)
+    parser.add_argument("--workers", type=int, default=2, help="number of threads; the labels do not depend on it")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite existing labels")
+    parser.add_argument("--png", type=Path, help="draw a scan before and after")
+    parser.add_argument("--scan", help="the scan for --png; default: the middle one of the unlabelled scans")
+    parser.add_argument("--json", type=Path, help="write all counts to this file")
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neighbours", type=int, help="number of nearest labelled points that vote (default: 3)")
     parser.add_argument(
         "--min-neighbours", type=int, help="least number of them within the maximum distance (default: 1; clicks: 3)"
@@ -102,8 +111,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-visibility", action="store_true", help="also carry labels to points that the labelled scan saw through"
     )
-    parser.add_argument("--workers", type=int, default=2, help="number of threads; the labels do not depend on it")
-    parser.add_argument("--overwrite", action="store_true", help="overwrite existing labels")
-    parser.add_argument("--png", type=Path, help="draw a scan before and after")
-    parser.add_argument("--scan", help="the scan for --png; default: the middle one of the unlabelled scans")
-    parser.add_argument("--json", type=Path, help="write all counts to this file")

@@ -55,7 +55,7 @@ def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
         ValueError: a file is none of KITTI's, or scans have no row.
     """
     if not (folder / "poses.txt").is_file():
-        raise FileNotFoundError(f"{folder}: has no poses.txt. Make one: rangeseg poses DRIVE --by kiss-icp")
+        raise FileNotFoundError(f"{folder}: has no poses.txt. Write one with: rangeseg poses DRIVE --by kiss-icp")
     rows = _table(folder / "poses.txt", 12)
     to_camera = read_tr(folder / "calib.txt")
     index = _rows_of(names, len(rows), folder / "poses.txt")
@@ -64,7 +64,7 @@ def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
     poses[:, 3] = (0, 0, 0, 1)
     times = _table(folder / "times.txt", 1)[:, 0] if (folder / "times.txt").is_file() else None
     if times is not None and len(times) < len(rows):
-        raise ValueError(f"{folder / 'times.txt'}: {len(times)} rows beside {len(rows)} poses; copy it again.")
+        raise ValueError(f"{folder / 'times.txt'}: {len(times)} rows for {len(rows)} poses. Copy the file again.")
     try:
         return Trajectory(tuple(names), poses, None if times is None else times[index])
     except ValueError as error:
@@ -90,8 +90,8 @@ def read_tr(path: Path) -> NDArray[np.float64]:
         return np.asarray(_matrices(np.array(values, np.float64).reshape(1, 12))[0])
     except (ValueError, KeyError, IndexError, StopIteration) as error:
         raise ValueError(
-            f"{path}: has neither a line Tr of 12 numbers nor a P0 of KITTI's; add `Tr:` and the sensor's place in "
-            "the frame of the poses (1 0 0 0 0 1 0 0 0 0 1 0 where the poses are the sensor's own)."
+            f"{path}: has neither a line Tr with 12 numbers nor a P0 of KITTI. Add `Tr:` and the pose of the sensor in "
+            "the frame of the poses (1 0 0 0 0 1 0 0 0 0 1 0 if the poses are those of the sensor itself)."
         ) from error
 
 
@@ -140,8 +140,8 @@ def _rows_of(names: Sequence[str], rows: int, path: Path) -> NDArray[np.int64]:
         return numbers
     last = names[-1] if names else "none"
     raise ValueError(
-        f"{path}: has {rows} rows, no fit for {len(names)} scans up to {last}; give a row a scan, or one for each "
-        "number from 0 to the last scan's."
+        f"{path}: has {rows} rows, but there are {len(names)} scans up to {last}. Give one row per scan, or one "
+        "row per number from 0 to the last scan's."
     )
 
 
@@ -166,9 +166,9 @@ def _table(path: Path, columns: int) -> NDArray[np.float64]:
     try:
         table = np.array(rows, np.float64).reshape(len(rows), -1)
     except ValueError as error:
-        raise ValueError(f"{path}: is no table of numbers ({error}); copy it again.") from error
+        raise ValueError(f"{path}: is not a table of numbers ({error}). Copy the file again.") from error
     if table.shape[1] != columns or not np.isfinite(table).all():
-        raise ValueError(f"{path}: has rows of {table.shape[1]} numbers; give {columns} finite ones a scan.")
+        raise ValueError(f"{path}: has rows of {table.shape[1]} numbers. Give {columns} finite numbers per scan.")
     return table
 
 
@@ -176,7 +176,7 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); copy it again.") from error
+        raise ValueError(f"{path}: cannot be read ({error}). Copy the file again.") from error
     if not lines:
-        raise ValueError(f"{path}: is empty; copy it again.")
+        raise ValueError(f"{path}: is empty. Copy the file again.")
     return lines

@@ -112,9 +112,9 @@ def open_drive(folder: Path, *, scene: str | None = None, dataset: str | None = 
     elif folder.is_dir():
         drive = _files(folder, _classes(dataset or "semantic_kitti"))
     else:
-        raise ValueError(f"{folder}: is no folder; give that of a drive: a sequence, or a folder of scans.")
+        raise ValueError(f"{folder}: is not a folder. Give the folder of a sequence, or a folder of scans.")
     if not drive.scans:
-        raise ValueError(f"{folder}: holds no scans. Give root/sequences/SS, PandaSet's root/SSS, nuScenes' root with "
+        raise ValueError(f"{folder}: has no scans. Give root/sequences/SS, PandaSet's root/SSS, nuScenes' root with "
                          "--scene, or a folder of scans.")  # fmt: skip
     return drive
 
@@ -153,7 +153,7 @@ def _nuscenes(folder: Path, tables: Sequence[Path], scene: str | None, label_map
     scenes = sorted({record.scene for records in found.values() for record in records})
     if scene not in scenes:
         few = ", ".join(scenes[:5])
-        raise ValueError(f"{folder}: a drive of nuScenes is one scene; name one with --scene: {few}, ...")
+        raise ValueError(f"{folder}: a drive of nuScenes is one scene. Name it with --scene: {few}, ...")
     version = next(path for path, records in found.items() if any(record.scene == scene for record in records))
     entries = tuple(
         DriveScan(str(one.timestamp), folder / one.file, Path("lidarseg", version.name, f"{one.token}{ENDING}"))

@@ -48,11 +48,11 @@ def read_pandaset_poses(sequence: Path, names: Sequence[str]) -> Trajectory:
     path = sequence / "lidar" / "poses.json"
     rows, index = _json(path), [int(name.rpartition("/")[2]) for name in names]
     if index and max(index) >= len(rows):
-        raise ValueError(f"{path}: has {len(rows)} poses, none for scan {max(index)}; copy it again.")
+        raise ValueError(f"{path}: has {len(rows)} poses, but none for scan {max(index)}. Copy the file again.")
     stamps = sequence / "lidar" / "timestamps.json"
     times = np.array(_json(stamps), np.float64) if stamps.is_file() else None
     if times is not None and len(times) < len(rows):
-        raise ValueError(f"{stamps}: {len(times)} time stamps beside {len(rows)} poses; copy it again.")
+        raise ValueError(f"{stamps}: {len(times)} time stamps for {len(rows)} poses. Copy the file again.")
 
     def pose(row: dict[str, Any]) -> NDArray[np.float64]:
         heading, position = row["heading"], row["position"]
@@ -77,7 +77,9 @@ def read_nuscenes_poses(tables: Path, scene: str, names: Sequence[str]) -> Traje
     path = tables / "sample_data.json"
     rows = {int(row["timestamp"]): row for row in read_rows(path, LIDAR) if int(row["timestamp"]) in wanted}
     if missing := sorted(wanted - rows.keys()):
-        raise ValueError(f"{path}: has no LiDAR scan of {scene} at {missing[0]}; name scans of the tables.")
+        raise ValueError(
+            f"{path}: has no LiDAR scan of {scene} at {missing[0]}. Use names of scans that are in the tables."
+        )
     sensors = {row["token"]: row for row in _json(tables / "calibrated_sensor.json")}
     egos = _rows_by_token(tables / "ego_pose.json", {row["ego_pose_token"] for row in rows.values()})
     poses, times = np.empty((len(names), 4, 4)), np.empty(len(names))
@@ -90,7 +92,7 @@ def read_nuscenes_poses(tables: Path, scene: str, names: Sequence[str]) -> Traje
         sensor, ego = sensors.get(row["calibrated_sensor_token"]), egos.get(row["ego_pose_token"])
         if sensor is None or ego is None:
             lacking = "calibrated_sensor" if sensor is None else "ego_pose"
-            raise ValueError(f"{tables / lacking}.json: has no row for scan {name}; unpack the metadata again.")
+            raise ValueError(f"{tables / lacking}.json: has no row for scan {name}. Unpack the metadata again.")
         poses[number] = _of(tables / "ego_pose.json", ego, pose) @ _of(tables / "calibrated_sensor.json", sensor, pose)
         times[number] = row["timestamp"] / 1e6
     return Trajectory(tuple(names), poses, times)
@@ -153,16 +155,16 @@ def _of(path: Path, row: Any, take: Callable[[Any], T]) -> T:
     try:
         return take(row)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: a pose cannot be read ({error!r}); copy it again.") from error
+        raise ValueError(f"{path}: a pose cannot be read ({error!r}). Copy the file again.") from error
 
 
 def _json(path: Path) -> list[Any]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); copy it again.") from error
+        raise ValueError(f"{path}: cannot be read ({error}). Copy the file again.") from error
     if not isinstance(rows, list):
-        raise ValueError(f"{path}: holds no list; copy it again.")
+        raise ValueError(f"{path}: is not a list. Copy the file again.")
     return rows
 
 
@@ -177,5 +179,5 @@ def _rows_by_token(path: Path, tokens: set[str]) -> dict[str, Any]:
                     start, end = content.rfind(b"{", 0, match.start()), content.find(b"}", match.end()) + 1
                     found[token] = json.loads(content[start:end])
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); unpack nuScenes' metadata again.") from error
+        raise ValueError(f"{path}: cannot be read ({error}). Unpack the metadata of nuScenes again.") from error
     return found

@@ -143,7 +143,7 @@ def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], wor
         scan = task.drive.read(entry.file)
         if raw is None or len(raw) != len(scan):
             got = "no labels" if raw is None else f"{len(raw)} labels for {len(scan)} points"
-            raise ValueError(f"{task.labels / entry.label_path}: {got}; give the labels of {entry.file}.")
+            raise ValueError(f"{task.labels / entry.label_path}: {got}. Give the labels of {entry.file}.")
         return labelled_points_of(scan, raw, task.drive.label_map, exclude=task.exclude, merge=task.rules.merge)
 
     new = [number for number in needed if number not in held]
@@ -187,7 +187,7 @@ def read_evidence(path: Path) -> dict[str, NDArray]:
             return {name: file[name] for name in Carried.EVIDENCE}
     except Exception as error:  # whatever a damaged zip or array raises
         raise ValueError(
-            f"{path}: cannot be read ({error}); write it again: rangeseg propagate --overwrite."
+            f"{path}: cannot be read ({error}). Run rangeseg propagate --overwrite to write it again."
         ) from error
 
 
@@ -199,13 +199,13 @@ def _is_whole(task: Task, number: int) -> bool:
 def _check_record(task: Task, overwrite: bool) -> None:
     path = task.label_file(0).parent.parent / RECORD
     if task.out.resolve() == task.labels.resolve() or task.out.resolve() == task.drive.root.resolve():
-        raise ValueError(f"{task.out}: holds the labels that are carried; write to another folder.")
+        raise ValueError(f"{task.out}: contains the input labels. Choose another output folder.")
     if path.is_file() and not overwrite:
         before = json.loads(path.read_text(encoding="utf-8"))
         if before != task.record():
             other = [key for key in ("rules", "exclude", "labelled") if before.get(key) != task.record()[key]]
             raise ValueError(
-                f"{path}: the labels there were carried by other {' and '.join(other)}; give --overwrite or another "
-                "--out."
+                f"{path}: the existing labels were carried with other {' and '.join(other)}. Give --overwrite or "
+                "another --out."
             )
     write_atomically(path, (json.dumps(task.record(), indent=1) + "\n").encode())

@@ -70,7 +70,7 @@ def make_task(request: Request) -> Task:
         )
     names = drive.label_map.names
     if strange := [name for name in request.exclude if name not in names]:
-        raise ValueError(f"--exclude {strange[0]}: is no class; choose of {', '.join(names)}.")
+        raise ValueError(f"--exclude {strange[0]}: no such class. The classes are {', '.join(names)}.")
     exclude = tuple(names.index(name) for name in request.exclude)
     rules = rules_for(_whole(drive, labels, labelled), **(request.rules or {}))
     return Task(drive, poses_for(drive, request.poses), tuple(labelled), labels, request.out, rules, exclude)
@@ -82,12 +82,12 @@ def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
         named = read_names(named[0], pattern=r"\S+", what="scan", form="NAME", example=drive.names[0])
     ends = [name.rpartition("/")[2] for name in named]
     if absent := [name for name in ends if name not in drive.names]:
-        raise ValueError(f"{drive.name}: has no scan {absent[0]}; name scans as {drive.names[0]}.")
+        raise ValueError(f"{drive.name}: has no scan {absent[0]}. Names of scans look like {drive.names[0]}.")
     wanted = set(ends or drive.names)
     found = [i for i, entry in enumerate(drive.scans) if entry.name in wanted and (labels / entry.label_path).is_file()]
     if named and len(found) < len(wanted):
         first = next(entry for i, entry in enumerate(drive.scans) if entry.name in wanted and i not in found)
-        raise ValueError(f"{labels / first.label_path}: missing; scan {first.name} was named as labelled.")
+        raise ValueError(f"{labels / first.label_path}: missing, but --labelled names scan {first.name}.")
     return found
 
 

@@ -39,16 +39,18 @@ class Trajectory:
         if self.times is not None and self.times.shape != (count,):
             raise ValueError(f"{count} scans have time stamps of shape {self.times.shape}; give ({count},).")
         if len(set(self.names)) != count:
-            raise ValueError("Two scans of a trajectory have one name; give each its own.")
+            raise ValueError("Two scans of a trajectory have the same name. Give each scan its own name.")
         turn = self.poses[:, :3, :3]
         right = np.isfinite(self.poses).all(axis=(1, 2)) & (self.poses[:, 3] == (0, 0, 0, 1)).all(axis=1)
         with np.errstate(invalid="ignore", over="ignore"):
             right &= (np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)) < ROTATION_TOLERANCE).all(axis=(1, 2))
             right &= np.linalg.det(np.where(right[:, None, None], turn, 0)) > 0
         if not right.all():
-            raise ValueError(f"The pose of scan {self.names[int(right.argmin())]} is no rigid motion; repair its file.")
+            raise ValueError(
+                f"The pose of scan {self.names[int(right.argmin())]} is not a rigid motion. Repair its file."
+            )
         if self.times is not None and not (np.diff(self.times) >= 0).all():
-            raise ValueError("The time stamps of a trajectory fall, or are not finite; give them in the order of time.")
+            raise ValueError("The time stamps of a trajectory decrease or are not finite. Sort them by time.")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -72,8 +74,8 @@ class Trajectory:
         place, wanted = {name: index for index, name in enumerate(self.names)}, tuple(names)
         if missing := [name for name in wanted if name not in place]:
             raise ValueError(
-                f"{len(missing)} of {len(wanted)} scans have no pose, the first is {missing[0]}; there are poses of "
-                f"{len(self)} scans, {_ends(self.names)}. Make poses of this drive with `rangeseg poses`."
+                f"{len(missing)} of {len(wanted)} scans have no pose; the first is {missing[0]}. There are poses "
+                f"of {len(self)} scans, {_ends(self.names)}. Run `rangeseg poses` on this drive."
             )
         index = [place[name] for name in wanted]
         return Trajectory(wanted, self.poses[index], None if self.times is None else self.times[index])
@@ -93,11 +95,11 @@ class Trajectory:
         """
         wanted = np.asarray(times, np.float64)
         if self.times is None or not len(self):
-            raise ValueError("A trajectory without time stamps has no poses between its own.")
+            raise ValueError("A trajectory without time stamps cannot be interpolated.")
         if outside := int(((wanted < self.times[0]) | (wanted > self.times[-1])).sum()):
             raise ValueError(
                 f"{outside} of {len(wanted)} scans were taken before the first pose ({self.times[0]:.3f} s) or after "
-                f"the last ({self.times[-1]:.3f} s); leave them out."
+                f"the last ({self.times[-1]:.3f} s). Leave them out."
             )
         after = np.clip(np.searchsorted(self.times, wanted), 1, max(1, len(self) - 1))
         before, after = np.minimum(after - 1, len(self) - 1), np.minimum(after, len(self) - 1)
@@ -143,7 +145,7 @@ def rigid(quaternion: Sequence[float], position: Sequence[float]) -> NDArray[np.
     """
     length = float(np.linalg.norm(quaternion))
     if not 0 < length < np.inf:
-        raise ValueError(f"the quaternion {list(quaternion)} is no rotation")
+        raise ValueError(f"the quaternion {list(quaternion)} is not a rotation")
     w, x, y, z = np.asarray(quaternion, np.float64) / length
     pose = np.eye(4)
     pose[:3, :3] = [
