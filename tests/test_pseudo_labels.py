@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_predict_drive import tiny_drive  # noqa: F401 # a fixture
 
 from rangeseg.cli import main
 from rangeseg.config import Config, config_from, read_config
 from rangeseg.data.scribble_kitti import ScribbleKitti
 from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.training import train
+from rangeseg.inference.drive import ScanProbabilities, ask, label_pooled, pool_drive, pooled
 from rangeseg.inference.pseudo_labels import BINS, Balance, pseudo_label
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.registry import ConfigError
@@ -95,6 +99,68 @@ def test_a_run_labels_scans_and_the_next_run_learns_from_them(
     source = SemanticKitti(tiny_kitti, "train", labels_from=out)
     with pytest.raises(ValueError, match=r"00/predictions/000001.label: the labels of .* are missing.*scans.txt"):
         source.scan(1)
+
+
+def test_votes_along_the_drive_are_the_teacher(
+    tiny_config: Config,
+    tiny_drive: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """The oracle: the pooled probabilities of every scan of the drive, and one long sort."""
+    train(tiny_config)
+    first, root, out = Path(tiny_config.runtime.out), tiny_drive.parent.parent, tmp_path / "pseudo"
+    (tmp_path / "labelled.txt").write_text("00/000001\n")
+    words = ["pseudo-label", str(first), f"data.root={root}", "--leave-out", str(tmp_path / "labelled.txt")]
+    words += ["--out", str(out), "--keep", "0.4", "--annuli", "1", "--votes", "1"]
+    assert main(words) == 0
+    drive, segmenter = open_drive(tiny_drive), Segmenter.load(first, device="cpu")
+    poses, read = drive.own_poses(), [drive.read(scan.file) for scan in drive.scans]
+    asked = [ask(segmenter, scan, number, 0.3) for number, scan in enumerate(read)]
+    label, sure, kept = [], [], []
+    for number in (0, 2):  # the scan that is left out votes
+        near = [one for one in asked if abs(one.number - number) <= 1]
+        mean = pooled(asked[number], near, poses.poses, 0.3)
+        label.append(label_pooled(segmenter, asked[number], mean))
+        pixels = np.zeros((19, 16 * 64), np.float32)
+        pixels[:, asked[number].pixels] = mean.T
+        image = asked[number].image
+        points = pixels[:, np.maximum(image.row * 64 + image.col, 0)]
+        sure.append(points[np.minimum(label[-1], 18), np.arange(len(read[number]))])
+        place = out / f"sequences/00/predictions/00000{number}.label"
+        kept.append(segmenter.label_map.to_train(read_labels(place)[0]))
+    labels, confidence, written = (np.concatenate(each) for each in (label, sure, kept))
+    assert (written == labels)[written != IGNORE].all()
+    for train_id in np.unique(labels[labels != IGNORE]):
+        bins = np.floor(confidence[labels == train_id] * BINS)
+        least = np.sort(bins)[::-1][int(np.ceil(0.4 * len(bins))) - 1]
+        assert ((written[labels == train_id] != IGNORE) == (bins >= least)).all()
+    words[words.index(str(out))] = str(tmp_path / "alone")
+    assert main(words[:-2]) == 0
+    alone = (tmp_path / "alone/sequences/00/predictions/000000.label").read_bytes()
+    assert alone != (out / "sequences/00/predictions/000000.label").read_bytes()
+
+
+def test_votes_hold_a_window_of_the_drive(tiny_drive: Path) -> None:  # noqa: F811
+    """Each scan in reach is asked once, those out of reach never."""
+    drive, segmenter = open_drive(tiny_drive), Segmenter.load(device="cpu")
+    read: list[str] = []
+    seen = replace(drive, read=lambda file: (read.append(file.stem), drive.read(file))[1])
+    many = replace(seen, scans=seen.scans * 4)
+    poses = Trajectory(tuple(map(str, range(12))), np.tile(np.eye(4), (12, 1, 1)))
+    sizes: list[int] = []
+
+    def use(scan: ScanProbabilities, probability: np.ndarray) -> int:
+        sizes.append(len(probability))
+        return scan.number
+
+    assert list(pool_drive(segmenter, many, poses, [0, 1, 8], use, 1, workers=0)) == [0, 1, 8]
+    assert len(read) == 3 + 3  # 0, 1, 2 and 7, 8, 9
+
+
+@pytest.mark.parametrize("words", [["--votes", "-1"], ["--poses", "here"]])
+def test_votes_of_no_scans_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pseudo-label", "run", "--out", "out", *words]) == 1
+    assert "give the number of scans before and behind, 1 or more" in " ".join(capsys.readouterr().err.split())
 
 
 def test_pseudo_labels_stand_in_for_scribbles_too(tiny_kitti: Path) -> None:

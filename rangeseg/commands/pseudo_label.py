@@ -16,9 +16,12 @@ EXAMPLES = (
 def run(arguments: argparse.Namespace) -> None:
     """Label scans where a run is sure, the surest share of each class at each distance, to train on (SemanticKITTI)."""
     from rangeseg.data.semantic_kitti import SemanticKitti, read_list
-    from rangeseg.inference.pseudo_labels import Balance, pseudo_label
+    from rangeseg.inference.pseudo_labels import Balance, Votes, pseudo_label
     from rangeseg.inference.segmenter import Segmenter
 
+    if arguments.votes < 0 or (arguments.poses and not arguments.votes):
+        raise ValueError(f"--votes {arguments.votes}: give the number of scans before and behind, 1 or more.")
+    votes = Votes(arguments.votes, arguments.poses) if arguments.votes else None
     balance = Balance(arguments.keep, arguments.annuli, arguments.width_m)
     segmenter = Segmenter.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
     source = segmenter.run.experiment.open(arguments.split, arguments.subset, labels=False)
@@ -26,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError("Pseudo-labels are written in SemanticKITTI's layout; data.dataset is of another one.")
     shares = pseudo_label(
         segmenter, source, arguments.out, balance, workers=segmenter.workers, progress=progress,
-        leave_out=read_list(arguments.leave_out) if arguments.leave_out else (),
+        leave_out=read_list(arguments.leave_out) if arguments.leave_out else (), votes=votes,
     )  # fmt: skip
     OUT.print(", ".join(f"{name} {100 * share:.2f}" for name, share in shares.items()), soft_wrap=True)
     said = f"{100 * sum(shares.values()):.1f} % of the points are labelled below {arguments.out}"
@@ -43,4 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", type=float, default=0.5, help="share of each class in each annulus")
     parser.add_argument("--annuli", type=int, default=10, help="rings about the sensor")
     parser.add_argument("--width-m", type=float, default=5.0, help="width of a ring, metres")
+    parser.add_argument("--votes", type=int, default=0, help="pool probabilities with so many scans before and behind")
+    parser.add_argument("--poses", type=Path, help="folder of `rangeseg poses`, or of such folders by sequence")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

@@ -9,10 +9,10 @@ Shapes: M visible points of a scan, K classes; H, W rows and columns.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from rangeseg.kernels.neighbours import nearest, sort_into_voxels
 from rangeseg.parallel import in_order
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import Scan
+
+T = TypeVar("T")
 
 BITS = 16
 """Of the hash of a scan's visible points."""
@@ -128,29 +130,67 @@ def label_drive(
     Raises:
         ValueError: a scan cannot be read.
     """
+
+    def label(scan: ScanProbabilities, probability: NDArray) -> tuple[int, Scan, Labels]:
+        return scan.number, scan.image.scan, label_pooled(segmenter, scan, probability)
+
+    numbers = range(len(drive.scans))
+    yield from pool_drive(
+        segmenter, drive, poses, numbers, label, votes, max_distance_m=max_distance_m, workers=workers
+    )
+
+
+def pool_drive(
+    segmenter: Segmenter, drive: Drive, poses: Trajectory, numbers: Sequence[int],
+    use: Callable[[ScanProbabilities, NDArray], T], votes: int, *, max_distance_m: float = 0.3, workers: int = 2,
+) -> Iterator[T]:  # fmt: skip
+    """Do something with some scans of a drive and the mean probabilities of their visible points.
+
+    Only the scans of a window are in memory, and each scan within reach is read and asked once.
+
+    Args:
+        segmenter: a run on scans.
+        drive: the scans.
+        poses: of all of them.
+        numbers: of these scans, rising.
+        use: (scan, (M, K) mean probabilities) -> what is yielded; runs in threads.
+        votes: so many scans before and as many behind help.
+        max_distance_m: see `pooled`.
+        workers: threads.
+
+    Yields:
+        What `use` returns, in the order of the numbers.
+
+    Raises:
+        ValueError: a scan cannot be read.
+    """
     edge_m = max(0.25, max_distance_m)
 
     def windows() -> Iterator[tuple[ScanProbabilities, tuple[ScanProbabilities, ...]]]:
         held: deque[ScanProbabilities] = deque()
-        for number in range(len(drive.scans)):
+        for number in numbers:
             while held and held[0].number < number - votes:
                 held.popleft()
-            asked = held[-1].number + 1 if held else number
-            for coming in range(max(asked, number), min(number + votes + 1, len(drive.scans))):
+            start = held[-1].number + 1 if held else max(0, number - votes)
+            for coming in range(start, min(number + votes + 1, len(drive.scans))):
                 held.append(ask(segmenter, drive.read(drive.scans[coming].file), coming, edge_m))
             yield next(one for one in held if one.number == number), tuple(held)
 
-    def label(window: tuple[ScanProbabilities, tuple[ScanProbabilities, ...]]) -> tuple[int, Scan, Labels]:
+    def work(window: tuple[ScanProbabilities, tuple[ScanProbabilities, ...]]) -> T:
         scan, others = window
-        probability = pooled(scan, others, poses.poses, max_distance_m)
-        return scan.number, scan.image.scan, label_pooled(segmenter, scan, probability)
+        return use(scan, pooled(scan, others, poses.poses, max_distance_m))
 
-    yield from in_order(label, windows(), workers=workers)
+    yield from in_order(work, windows(), workers=workers)
 
 
 def label_pooled(segmenter: Segmenter, scan: ScanProbabilities, probability: NDArray) -> Labels:
     """(M, K) probabilities of visible points -> (N,) train ids of all points, by the run's own back-projection."""
+    return segmenter.label(scan.image, torch.from_numpy(on_pixels(scan, np.log(np.maximum(probability, 1e-7)))))
+
+
+def on_pixels(scan: ScanProbabilities, values: NDArray) -> NDArray[np.float32]:
+    """(M, K) values of visible points -> (K, H, W), 0 where no point is."""
     height, width = scan.image.point_index.shape
-    logits = np.zeros((probability.shape[1], height * width), np.float32)
-    logits[:, scan.pixels] = np.log(np.maximum(probability, 1e-7)).T
-    return segmenter.label(scan.image, torch.from_numpy(logits.reshape(-1, height, width)))
+    image = np.zeros((values.shape[1], height * width), np.float32)
+    image[:, scan.pixels] = values.T
+    return image.reshape(-1, height, width)

@@ -11,20 +11,27 @@ Shapes: N points, K classes, A annuli.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.dataset import ScanDataset
+from rangeseg.drive.layouts import Drive, open_drive
+from rangeseg.drive.request import poses_for
+from rangeseg.drive.trajectory import Trajectory
 from rangeseg.files import write_atomically
+from rangeseg.inference.drive import ScanProbabilities, label_pooled, on_pixels, pool_drive
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, in_order, no_progress
+from rangeseg.projection.range_image import RangeImage
 from rangeseg.scan_io import write_labels
-from rangeseg.types import IGNORE, Scan
+from rangeseg.types import IGNORE
 
 BINS = 1000
 """Confidences are counted in so many: thresholds are exact to 0.001."""
@@ -74,6 +81,33 @@ class Balance:
         return np.where(total[..., 0] > 0, bins, BINS)
 
 
+@dataclass(frozen=True)
+class Votes:
+    """Mean probabilities along a drive in place of a scan's own.
+
+    Args:
+        count: so many scans before and as many behind help.
+        poses: folder that `rangeseg poses` wrote, or one with such a folder for each drive, by its name; None: the
+            dataset's own.
+    """
+
+    count: int
+    poses: Path | None = None
+
+    def poses_of(self, drive: Drive) -> Trajectory:
+        """Of all scans of a drive.
+
+        Raises:
+            ValueError: there are none, or scans have none.
+        """
+        own = self.poses / drive.name if self.poses else None
+        return poses_for(drive, own if own and own.is_dir() else self.poses)
+
+
+Answer = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]
+"""(N,) train ids, annuli, and bins of confidence."""
+
+
 def pseudo_label(
     segmenter: Segmenter,
     source: Any,
@@ -81,6 +115,7 @@ def pseudo_label(
     balance: Balance | None = None,
     *,
     leave_out: Iterable[str] = (),
+    votes: Votes | None = None,
     workers: int = 1,
     progress: Progress = no_progress,
 ) -> dict[str, float]:
@@ -95,6 +130,7 @@ def pseudo_label(
         out: the folder.
         balance: what is kept; None for the usual.
         leave_out: names of scans that need none, since they have true labels.
+        votes: of the scans around each; None: each scan is asked alone.
         workers: threads, a scan each.
         progress: shows the progress.
 
@@ -111,7 +147,10 @@ def pseudo_label(
     label_map, answers = segmenter.label_map, out / "answers"
     counts = np.zeros((label_map.num_classes, balance.annuli, BINS), np.int64)
     kept, points = np.zeros(label_map.num_classes, np.int64), 0
-    asked = in_order(partial(_ask, segmenter, source, balance), wanted, workers=workers)
+    if votes is None:
+        asked = in_order(partial(_ask, segmenter, source, balance), wanted, workers=workers)
+    else:
+        asked = _ask_along(segmenter, source, balance, wanted, votes, workers)
     for index, (label, annulus, sure) in zip(wanted, progress(asked, "asking", len(wanted)), strict=True):
         there = label != IGNORE
         np.add.at(counts, (label[there], annulus[there], sure[there]), 1)
@@ -133,20 +172,37 @@ def pseudo_label(
     return {name: float(count / points) for name, count in zip(label_map.names, kept, strict=True)}
 
 
-def _ask(
-    segmenter: Segmenter, source: Any, balance: Balance, index: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]:
-    """Each point's label, annulus, and the bin of its label's probability at its pixel."""
-    scan: Scan = source.scan(index)
-    image = segmenter.project(scan)
+def _ask(segmenter: Segmenter, source: Any, balance: Balance, index: int) -> Answer:
+    """What a scan alone is given."""
+    image = cast(RangeImage, segmenter.project(source.scan(index)))
     logits = segmenter.logits(image)
-    label = segmenter.label(image, logits)
-    probability = image.back_project(logits.softmax(0).float().cpu().numpy())
+    return _answer(balance, image, segmenter.label(image, logits), logits.softmax(0).float().cpu().numpy())
+
+
+def _ask_along(
+    segmenter: Segmenter, source: ScanDataset, balance: Balance, wanted: Sequence[int], votes: Votes, workers: int
+) -> Iterator[Answer]:
+    """What scans are given with the votes of those around them, drive after drive."""
+
+    def use(scan: ScanProbabilities, probability: NDArray) -> Answer:
+        return _answer(balance, scan.image, label_pooled(segmenter, scan, probability), on_pixels(scan, probability))
+
+    files = [source.scan_path(index) for index in wanted]
+    for folder, together in groupby(files, lambda file: file.parent.parent):
+        drive = open_drive(folder)
+        place = {scan.file: number for number, scan in enumerate(drive.scans)}
+        numbers = [place[file] for file in together]
+        yield from pool_drive(segmenter, drive, votes.poses_of(drive), numbers, use, votes.count, workers=workers)
+
+
+def _answer(balance: Balance, image: RangeImage, label: NDArray[np.uint8], pixels: NDArray[np.float32]) -> Answer:
+    """Each point's label, annulus, and the bin of its label's probability at its pixel."""
+    probability = image.back_project(pixels)
     known = label != IGNORE
     sure = np.zeros(len(label), np.uint16)
     chosen = probability[label[known], np.flatnonzero(known)]
     sure[known] = np.minimum(chosen * BINS, BINS - 1).astype(np.uint16)
-    return label, balance.annulus(scan.xyz), sure
+    return label, balance.annulus(image.scan.xyz), sure
 
 
 def _keep_answer(path: Path, label: NDArray[Any], annulus: NDArray[Any], sure: NDArray[Any]) -> None:
