@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rangeseg.config import Config, config_from
+from rangeseg.config import Config, config_from, read_config
 from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.engine.experiment import Experiment
@@ -121,3 +121,11 @@ def test_labels_have_no_logits() -> None:
               "optim": {"steps": 1}, "runtime": {"out": "x"}}]  # fmt: skip
     with pytest.raises(ConfigError, match=r"this kind needs logits .* with data\.carried_as: targets"):
         config_from(words)
+
+
+def test_each_way_has_a_run_folder_of_its_own() -> None:
+    base = ["data.root=x", "data.carried=y"]
+    words = ["supervised", "cutmix+carried_weak_head", "cutmix+carried_targets", "cutmix+carried_both", "cutmix"]
+    folders = {read_config(f"mini_kitti/drives+{word}", base).runtime.out for word in words}
+    assert len(folders | {read_config("mini_kitti/drives+supervised", base[:1]).runtime.out}) == 6
+    assert "runs/mini_kitti/drives/foldnet_cutmix_mini_scenes_carried_both" in folders

@@ -11,6 +11,7 @@ def default_folder(config: Any, place: str | None = None) -> str:
 
     The method is `supervised`, the name of `method`, or for a mean teacher that of its perturbation; the labels are
     `all`, `none` or the name of the list without its `train_`, with the share of labelled pixels where that is below 1.
+    At the end stands how carried labels are learnt, if there are any.
 
     Args:
         config: a `Config`, or what is to become one.
@@ -24,6 +25,8 @@ def default_folder(config: Any, place: str | None = None) -> str:
     labels = Path(str(config.data.labelled)).stem.removeprefix("train_")
     if config.data.label_fraction < 1:
         labels += f"_{config.data.label_fraction:g}"
+    if config.data.carried != "none":
+        labels += f"_carried_{config.data.carried_as}"
     seed = f"_seed{config.runtime.seed}" if config.runtime.seed else ""
     place = place or str(config.data.dataset.get("name"))
     return f"runs/{place}/{config.network.get('name')}_{method}_{labels}{seed}".replace(":", ".")
