@@ -146,7 +146,6 @@ def pseudo_label(
         raise ValueError("There is nothing to label: every scan is left out.")
     label_map, answers = segmenter.label_map, out / "answers"
     counts = np.zeros((label_map.num_classes, balance.annuli, BINS), np.int64)
-    kept, points = np.zeros(label_map.num_classes, np.int64), 0
     if votes is None:
         asked = in_order(partial(_ask, segmenter, source, balance), wanted, workers=workers)
     else:
@@ -155,9 +154,18 @@ def pseudo_label(
         there = label != IGNORE
         np.add.at(counts, (label[there], annulus[there], sure[there]), 1)
         _keep_answer(answers / f"{source.name(index)}.npz", label, annulus, sure)
-    bins = balance.thresholds(counts)
-    for index in progress(wanted, "writing", len(wanted)):
-        name = source.name(index)
+    names = [source.name(index) for index in wanted]
+    kept, points = _write(segmenter, out, names, balance.thresholds(counts), progress)
+    return {name: float(count / points) for name, count in zip(label_map.names, kept, strict=True)}
+
+
+def _write(
+    segmenter: Segmenter, out: Path, names: Sequence[str], bins: NDArray[np.int64], progress: Progress
+) -> tuple[NDArray[np.int64], int]:
+    """Write the labels that reach their bin, and the list of scans; (K,) points that are kept, and all points."""
+    label_map, answers = segmenter.label_map, out / "answers"
+    kept, points = np.zeros(label_map.num_classes, np.int64), 0
+    for name in progress(names, "writing", len(names)):
         with np.load(answers / f"{name}.npz") as answer:
             label, annulus, sure = answer["label"], answer["annulus"], answer["sure"]
         known = label != IGNORE
@@ -167,9 +175,9 @@ def pseudo_label(
         points += len(label)
         sequence, _, frame = name.rpartition("/")
         write_labels(out / "sequences" / sequence / "predictions" / f"{frame}.label", label_map.to_raw(label))
-    write_atomically(out / "scans.txt", "".join(f"{source.name(index)}\n" for index in wanted).encode())
+    write_atomically(out / "scans.txt", "".join(f"{name}\n" for name in names).encode())
     shutil.rmtree(answers)
-    return {name: float(count / points) for name, count in zip(label_map.names, kept, strict=True)}
+    return kept, points
 
 
 def _ask(segmenter: Segmenter, source: Any, balance: Balance, index: int) -> Answer:
