@@ -34,12 +34,12 @@ def changed(config: Config, **sections: dict) -> Config:
 
 @pytest.fixture
 def cityscapes(data_root: Path, tmp_path: Path) -> Path:
-    """The real photographs as split train, and two of them again as split val."""
+    """The real photographs as split train, and one of them again as split val."""
     for kind in ("leftImg8bit", "gtFine"):
         real = (data_root / "cityscapes" / kind / "train").resolve()
         (tmp_path / "cs" / kind / "val" / "aachen").mkdir(parents=True)
         (tmp_path / "cs" / kind / "train").symlink_to(real)
-        for path in sorted((real / "aachen").glob("aachen_00000[14]*")):
+        for path in sorted((real / "aachen").glob("aachen_000001*")):
             (tmp_path / "cs" / kind / "val" / "aachen" / path.name).symlink_to(path)
     return tmp_path / "cs"
 
@@ -146,7 +146,7 @@ def test_cityscapes_predictions_score_the_same_when_read_by_others(
     run = train_small(config, tmp_path, "optim.lr=1e-2", "teacher.decay=0.5", "data.batch_labelled=2", steps=8)
     out = tmp_path / "out"
     assert main(["predict", run, "--split", "val", "--out", str(out), "--device", "cpu"]) == 0
-    names = [f"aachen_00000{number}_000019_pred_labelIds.png" for number in (1, 4)]
+    names = ["aachen_000001_000019_pred_labelIds.png"]
     assert sorted(path.name for path in out.glob("*.png")) == names
     assert all(read_size(out / name) == (1024, 2048) for name in names)
     mine = score(out, config)
