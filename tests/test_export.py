@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import make_tiny_config
 from torch import nn
 
 pytest.importorskip("onnxruntime", reason="the extra export is not installed")
@@ -56,6 +58,12 @@ def make_run(config: Config, name: str) -> Run:
                 module.running_mean.uniform_(-0.1, 0.1)
                 module.running_var.uniform_(0.5, 2)
     return Run(experiment, network, torch.device("cpu"))
+
+
+@cache
+def exported_fidnet() -> bytes:
+    """The ONNX file of the small FIDNet; to write one takes seconds."""
+    return to_onnx(make_run(make_tiny_config(Path("no_data"), Path("no_run")), "fidnet"))
 
 
 @pytest.mark.slow
@@ -123,7 +131,7 @@ def test_a_file_that_disagrees_is_not_written(
 ) -> None:
     run = make_run(tiny_config, "fidnet")
     scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
-    content = to_onnx(make_run(tiny_config, "fidnet"))
+    content = exported_fidnet()
     with torch.no_grad():
         run.network.head.classify.bias.add_(torch.arange(run.label_map.num_classes))  # type: ignore[union-attr, operator]
     monkeypatch.setitem(exporting.FORMATS, ".onnx", lambda run: content)
@@ -149,7 +157,7 @@ def test_what_agrees_is_written_down(agreement: Agreement, good: bool) -> None:
     assert agreement.good() == good
 
 
-def test_other_files_and_devices_are_refused(tmp_path: Path, tiny_config: Config) -> None:
+def test_other_files_and_devices_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"no ONNX")
     with pytest.raises(ValueError, match=r"a\.onnx: not a complete ONNX file"):
         read_onnx(tmp_path / "a.onnx")
@@ -169,7 +177,7 @@ def test_other_files_and_devices_are_refused(tmp_path: Path, tiny_config: Config
     onnx.save(model, str(tmp_path / "foreign.onnx"))
     with pytest.raises(ValueError, match=r"rangeseg export did not write"):
         read_onnx(tmp_path / "foreign.onnx")
-    content = to_onnx(make_run(tiny_config, "fidnet"))
+    content = exported_fidnet()
     with pytest.raises(ValueError, match=r"no device 'npu' here; use auto or .*cpu"):
         onnx_network(content, "it.onnx", device="npu")
     with pytest.raises(ValueError, match=r"not a complete ONNX file"):
@@ -187,7 +195,7 @@ def test_weights_alone_are_a_small_checkpoint_with_the_same_labels(
     assert file.stat().st_size < (run / "last.pt").stat().st_size / 2
     scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
     np.testing.assert_array_equal(Segmenter.load(file)(scan), Segmenter.load(run)(scan))
-    exported = onnx_network(to_onnx(Run.load(run, device="cpu")), "it.onnx", device="cpu")
+    exported = onnx_network(exported_fidnet(), "it.onnx", device="cpu")
     with pytest.raises(ValueError, match="has no weights to write"):
         write_weights(replace(Run.load(run), network=exported), tmp_path / "none.pt")
 
