@@ -68,7 +68,10 @@ NOT_RUN = {
     "docs/semantic_kitti.md": {"rangeseg repeat": "starts six trainings; tests/test_repeat.py does"},
 }
 """Page -> first line of a block, or beginning of a command, that no test runs -> why."""
-ELSEWHERE = {"docs/your_own_sensor.md": "tests/test_your_own_sensor.py"}
+ELSEWHERE = {
+    "docs/your_own_sensor.md": "tests/test_your_own_sensor.py",
+    "docs/label_a_drive.md": "tests/test_label_a_drive.py",
+}
 """Page -> the test that does what it says."""
 
 

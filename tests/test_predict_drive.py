@@ -83,6 +83,8 @@ def test_the_command_writes_labels(tiny_drive: Path, tmp_path: Path, capsys: pyt
         raw, instance = read_labels(tmp_path / "out" / "sequences/00/predictions" / f"{number:06d}.label")
         assert len(raw) == 1500
         assert not instance.any()
+    assert main(["predict", "--drive", str(tiny_drive), "--votes", "-1"]) == 1
+    assert "--votes is -1; give 0 or more" in " ".join(capsys.readouterr().err.split())
     (tiny_drive / "poses.txt").unlink()
     assert main(["predict", "--drive", str(tiny_drive), "--out", str(tmp_path / "out")]) == 1
     assert "has no poses.txt" in " ".join(capsys.readouterr().err.split())

@@ -320,6 +320,21 @@ def test_the_limit_grows_with_range() -> None:
     assert WHOLE_RULES.limits(np.array([50.0])) == np.float32(0.5)
 
 
+def test_labels_that_were_corrected_are_carried_again(tmp_path: Path) -> None:
+    """What is there rests on the labels as they were: going on would leave it so in silence."""
+    home = write_street(tmp_path / "k", scans=3, labelled=(0,))
+    request = Request(home, tmp_path / "out")
+    list(propagate(make_task(request)))
+    write_labels(home / "labels" / "000000.label", np.where(truth_of(home, 0) == CAR, ROAD, BUILDING).astype(np.uint32))
+    with pytest.raises(ValueError, match=r"carried with other contents of these scans' labels\. Give"):
+        list(propagate(make_task(request)))
+    list(propagate(make_task(request), overwrite=True))
+    assert set(labels_at(tmp_path / "out", 1)) <= {0, ROAD, BUILDING}
+    (tmp_path / "out" / "sequences" / "05" / "propagate.json").write_text("{")
+    with pytest.raises(ValueError, match=r"propagate\.json: cannot be read"):
+        list(propagate(make_task(request)))
+
+
 class TestCommand:
     def test_one_labelled_scan_of_five_on_real_scans(self, kitti_root: Path, tmp_path: Path) -> None:
         """Most points of the other four, nearly all right, and hardly any of what moves."""
@@ -351,6 +366,7 @@ class TestCommand:
         assert "--exclude tree: no such class. The classes are car," in error("--exclude", "tree")
         assert "missing, like the labels of all 3 scans" in error("--labels", str(tmp_path / "none"))
         assert "has no poses.txt" in error("--poses", str(tmp_path))
+        assert "has no scan 7 to draw; name scans as 000000" in error("--png", str(tmp_path / "p.png"), "--scan", "7")
         (home / "labels" / "000000.label").write_bytes(np.full(7, CAR, "<u4").tobytes())
         assert "7 labels for 1500 points" in error()
 

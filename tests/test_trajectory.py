@@ -226,6 +226,19 @@ class TestCommand:
         assert "is not a recording with odometry" in error(str(tmp_path), "--by", "odometry")
         assert "is a recording" in error(str(tmp_path / "a.mcap"), "--by", "kiss-icp")
 
+    def test_a_datasets_own_calibration_is_not_lost(
+        self, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        home = tmp_path / "sequences" / "00"
+        home.mkdir(parents=True)
+        (home / "velodyne").symlink_to(tiny_kitti / "sequences" / "00" / "velodyne")
+        (home / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n" * 3)
+        (home / "calib.txt").write_text("P0: 718.856\nTr: 0 -1 0 0 0 0 -1 0 1 0 0 0\n")
+        before = (home / "calib.txt").read_text()
+        assert main(["poses", str(home), "--out", str(home)]) == 1
+        assert "own calib.txt, which would be lost" in " ".join(capsys.readouterr().err.split())
+        assert (home / "calib.txt").read_text() == before
+
 
 def write_bag(path: Path) -> Path:
     """Odometry at 1, 2 and 3 s, a metre ahead each; clouds at 0.5, 1.5 and 2.5 s."""

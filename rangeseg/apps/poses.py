@@ -65,6 +65,8 @@ def run_poses(
     else:
         opened = open_drive(drive, scene=scene)
         name, (found, origin) = opened.name, find_poses(opened, by, progress)
+    if out.resolve() == drive.resolve() and (out / "calib.txt").is_file():
+        raise ValueError(f"{out}: holds the dataset's own calib.txt, which would be lost; write to another folder.")
     metres = found.travelled()[-1] if len(found) else 0.0
     yield f"{name}: {len(found)} poses by {origin}, {metres:.1f} m travelled"
     for path in write_kitti_poses(out, found):

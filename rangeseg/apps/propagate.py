@@ -43,6 +43,9 @@ def run_propagate(
         ValueError: a file cannot be read, or what is asked for does not fit.
     """
     tasks = [make_task(one) for one in ([requests] if isinstance(requests, Request) else requests)]
+    if scan is not None and scan not in tasks[0].drive.names:
+        drive = tasks[0].drive
+        raise ValueError(f"{drive.name}: has no scan {scan} to draw; name scans as {drive.names[0]}.")
     label_map = tasks[0].drive.label_map
     total = Tally.empty(label_map.num_classes)
     for task in tasks:
@@ -67,7 +70,7 @@ def run_propagate(
 
 def _drawn(task: Task, reached: list[int], scan: str | None, png: Path) -> str:
     others = [number for number in reached if number not in task.labelled] or reached
-    chosen = task.drive.names.index(scan) if scan in task.drive.names else others[len(others) // 2]
+    chosen = others[len(others) // 2] if scan is None else task.drive.names.index(scan)
     draw(task, chosen, png)
     return f"picture of {task.drive.names[chosen]}: {png}"
 

@@ -179,6 +179,15 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_deskew(parser: argparse.ArgumentParser) -> None:
+    """`--deskew`, of every command that reads the scans of a drive by their poses."""
+    parser.add_argument(
+        "--deskew",
+        choices=("start", "middle", "end"),
+        help="straighten scans by each point's own time; at this moment of a sweep the poses are",
+    )
+
+
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     """Per class, by distance, and the means."""
     pixels = result.get("pixels")

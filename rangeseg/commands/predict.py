@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_trust, progress
+from rangeseg.commands.console import OUT, add_deskew, add_trust, progress
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 FIRST = (
@@ -85,7 +85,7 @@ def along_drive(arguments: argparse.Namespace) -> None:
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
         OUT.print(FIRST, soft_wrap=True)
-    names = ("poses", "scene", "votes", "workers", "device", "overrides", "trust")
+    names = ("poses", "scene", "deskew", "votes", "workers", "device", "overrides", "trust")
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -142,6 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--poses", type=Path, help="with --drive: folder written by `rangeseg poses`")
     parser.add_argument("--scene", help="with --drive: scene of nuScenes")
+    add_deskew(parser)
     parser.add_argument("--split", help="label all scans or photographs of this split")
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")
     parser.add_argument("--partial", action="store_true", help="pack an incomplete split")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import cast
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, add_deskew, progress
 
 EXAMPLES = (
     "rangeseg propagate /data/semantic_kitti/sequences/08 --labelled 000000 --out carried --png scan.png",
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.drive.request import Request
 
     rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
-    names = ("drive", "out", "labels", "every", "poses", "scene", "dataset")
+    names = ("drive", "out", "labels", "every", "poses", "scene", "dataset", "deskew")
     requests: Request | list[Request] = Request(
         **{name: getattr(arguments, name) for name in names},
         labelled=tuple(arguments.labelled),
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--poses", type=Path, help="folder written by `rangeseg poses`; default: the poses of the dataset"
     )
     parser.add_argument("--scene", help="scene of nuScenes, for example scene-0061")
+    add_deskew(parser)
     parser.add_argument("--dataset", help="dataset or YAML with the classes; default: found from the layout")
     parser.add_argument(
         "--exclude", nargs="+", default=[], help="classes that are not carried, in addition to moving ones"

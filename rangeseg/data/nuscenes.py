@@ -112,6 +112,17 @@ class NuScenes(ScanPairs):
             for one in records
         ]
 
+    def label_path(self, index: int) -> Path:
+        """The file of scan `index`'s labels; of a sweep, which nuScenes does not label, where carried ones belong.
+
+        Raises:
+            ValueError: the split has no labels.
+        """
+        hidden = self.split in (HIDDEN_SPLIT, HIDDEN_SPLIT + SWEEPS)
+        if self.pair(index).label is None and not hidden:
+            return inside(self._root / "lidarseg" / self.version, f"{self.token(index)}{ENDING}")
+        return super().label_path(index)
+
     def token(self, index: int) -> str:
         """The token of scan `index` in sample_data.json."""
         return self._tokens[self.name(index)]

@@ -95,17 +95,22 @@ def read_tr(path: Path) -> NDArray[np.float64]:
         ) from error
 
 
-def write_kitti_poses(folder: Path, trajectory: Trajectory) -> list[Path]:
+def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool = False) -> list[Path]:
     """Write poses.txt, calib.txt and, where times are known, times.txt.
 
     Row i is scan number i; scans that the numbers skip get the pose between. Names that are no such numbers: a row a
     scan, in order.
 
+    Args:
+        folder: gets the files.
+        trajectory: the poses.
+        a_row_each: a row a scan, whatever their names.
+
     Returns:
         The files.
     """
     poses, times = trajectory.poses, trajectory.times
-    numbers = _numbers(trajectory.names)
+    numbers = None if a_row_each else _numbers(trajectory.names)
     if numbers is not None and len(numbers) and numbers[-1] < SPREAD * len(numbers):
         poses, times = _filled(numbers, poses, times)
     texts = {

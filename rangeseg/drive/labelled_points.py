@@ -72,10 +72,21 @@ def labelled_points_of(
         order = np.argsort((xyz.astype(np.float64) ** 2).sum(axis=1), kind="stable")
         free = merge_clicks(xyz, kept, order, np.deg2rad(merge[0]), merge[1])
         xyz, kept = xyz[free], kept[free]
-    rows = int(np.clip(np.count_nonzero(returns) / PER_ROW, 8, DEPTH[0]))
+    return LabelledPoints(np.ascontiguousarray(xyz), kept, *_depth_of(np.ascontiguousarray(scan.xyz[returns])), share)
+
+
+def as_if_labelled(scan: Scan) -> LabelledPoints:
+    """What a scan would say if each of its returns had a label: `label` is 0."""
+    xyz = np.ascontiguousarray(scan.xyz[is_return(scan)])
+    return LabelledPoints(xyz, np.zeros(len(xyz), np.uint8), *_depth_of(xyz), 1.0)
+
+
+def _depth_of(xyz: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
+    """What `LabelledPoints` has of a scan's returns as `depth` and `view`."""
+    rows = int(np.clip(len(xyz) / PER_ROW, 8, DEPTH[0]))
     depth = np.zeros(DEPTH, np.float32)
-    depth[:rows], down, span = depth_image(np.ascontiguousarray(scan.xyz[returns]), (rows, DEPTH[1]))
-    return LabelledPoints(np.ascontiguousarray(xyz), kept, depth, (down, span, rows), share)
+    depth[:rows], down, span = depth_image(xyz, (rows, DEPTH[1]))
+    return depth, (down, span, rows)
 
 
 def classes_of(raw: Raw, label_map: LabelMap, exclude: Sequence[int] = ()) -> NDArray[np.uint8]:

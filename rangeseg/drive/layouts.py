@@ -60,6 +60,9 @@ class Drive:
         read_raw: (a file of labels, its scan) -> (N,) uint32 raw ids, instance ids above them where there are any.
         write_raw: (a file of labels, (N,) raw ids, its scan) writes them in the dataset's own form.
         own_poses: gives the poses that the dataset has.
+        shares_folder: the labels of other drives lie in the same folder.
+        straight: motion within a sweep has been undone by the dataset's makers.
+        deskewed: the moment of each sweep at which `read` sees its scan, see `rangeseg.drive.sweep`.
     """
 
     name: str
@@ -70,6 +73,9 @@ class Drive:
     read_raw: Callable[[Path, Path], Raw]
     write_raw: Callable[[Path, Raw, Path], None]
     own_poses: Callable[[], Trajectory]
+    shares_folder: bool = False
+    straight: bool = False
+    deskewed: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,7 +140,7 @@ def _kitti(folder: Path, label_map: LabelMap) -> Drive:
     if root == folder:
         entries = tuple(replace(entry, label_path=Path(*entry.label_path.parts[2:])) for entry in entries)
     return Drive(folder.name, root, entries, label_map, read_scan, _read_label, _write_label,
-                 lambda: read_kitti_poses(folder, names))  # fmt: skip
+                 lambda: read_kitti_poses(folder, names), straight=True)  # fmt: skip
 
 
 def _pandaset(folder: Path, label_map: LabelMap) -> Drive:
@@ -145,7 +151,7 @@ def _pandaset(folder: Path, label_map: LabelMap) -> Drive:
     )
     names = tuple(entry.name for entry in entries)
     return Drive(folder.name, folder.parent, entries, label_map, PandaSet.read, read_classes, write_classes,
-                 lambda: read_pandaset_poses(folder, names))  # fmt: skip
+                 lambda: read_pandaset_poses(folder, names), straight=True)  # fmt: skip
 
 
 def _nuscenes(folder: Path, tables: Sequence[Path], scene: str | None, label_map: LabelMap) -> Drive:
@@ -162,7 +168,8 @@ def _nuscenes(folder: Path, tables: Sequence[Path], scene: str | None, label_map
     )
     names = tuple(entry.name for entry in entries)
     return Drive(str(scene), folder, entries, label_map, read_scan, _read_uint8, _write_uint8,
-                 lambda: read_nuscenes_poses(version, str(scene), names))  # fmt: skip
+                 lambda: read_nuscenes_poses(version, str(scene), names), shares_folder=True,
+                 straight=True)  # fmt: skip
 
 
 def _files(folder: Path, label_map: LabelMap) -> Drive:

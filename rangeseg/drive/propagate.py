@@ -8,11 +8,12 @@ Shapes: N scans of the drive.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,8 @@ EVIDENCE = "evidence"
 """Folder of what labels rest on, beside the labels' folder."""
 
 RECORD = "propagate.json"
-"""File beside both that says by which rules and from which scans labels were carried."""
+"""File beside both that says by which rules and from which scans labels were carried. Drives that share a folder of
+labels, as nuScenes' scenes do, have a file each: ``propagate_SCENE.json``."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,15 @@ class Task:
             "rules": asdict(self.rules),
             "exclude": [self.drive.label_map.names[one] for one in self.exclude],
             "labelled": [names[one] for one in self.labelled],
-        }
+            "contents": _crc32(self.labels / self.drive.scans[one].label_path for one in self.labelled),
+        } | ({"deskew": self.drive.deskewed} if self.drive.deskewed else {})
+
+
+def record_file(task: Task) -> Path:
+    """Where it is written down by which rules and from which scans labels were carried."""
+    drive = task.drive
+    name = f"propagate_{drive.name}.json" if drive.shares_folder else RECORD
+    return task.label_file(0).parent.parent / name
 
 
 def evidence_file(label: Path) -> Path:
@@ -118,21 +128,45 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
         ValueError: a file cannot be read, or the folder holds labels by other rules.
     """
     _check_record(task, overwrite)
+    count = len(task.drive.scans)
+    there = set() if overwrite else {number for number in range(count) if _is_whole(task, number)}
+    for block, point_map in blocks(task, there, workers):
+        yield from (number for number in block if number in there)
+        if point_map is not None:
+            todo = [number for number in block if number not in there]
+            yield from in_order(partial(_write, task, block, point_map), todo, workers=workers)
+
+
+def blocks(
+    task: Task, left_out: Collection[int] = (), workers: int = 2
+) -> Iterator[tuple[dict[int, list[int]], PointMap | None]]:
+    """The drive in parts of up to `BLOCK` scans, with the map of the labelled points within reach of each part.
+
+    Args:
+        task: what is carried where.
+        left_out: scans that need no map.
+        workers: threads.
+
+    Yields:
+        Scan -> the labelled scans within its reach, of scans that have some; the map, None where all are left out.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
     held: dict[int, LabelledPoints] = {}
     count = len(task.drive.scans)
     for first in range(0, count, BLOCK):
-        block = {number: task.reach(number) for number in range(first, min(first + BLOCK, count))}
-        block = {number: sources for number, sources in block.items() if sources}
-        todo = [number for number in block if overwrite or not _is_whole(task, number)]
+        reach = {number: task.reach(number) for number in range(first, min(first + BLOCK, count))}
+        block = {number: sources for number, sources in reach.items() if sources}
+        todo = [number for number in block if number not in left_out]
         needed = sorted({source for number in todo for source in block[number]})
         held = _load(task, held, needed, workers)
-        yield from (number for number in block if number not in todo)
-        if todo:
-            frame = task.poses.poses[todo[len(todo) // 2]]
-            parts = {one: held[one] for one in needed}
-            point_map = make_point_map(parts, task.poses.poses, frame, task.rules.edge_m)
-            write = partial(_write, task, block, point_map)
-            yield from in_order(write, todo, workers=workers)
+        if not todo:
+            yield block, None
+            continue
+        frame = task.poses.poses[todo[len(todo) // 2]]
+        parts = {one: held[one] for one in needed}
+        yield block, make_point_map(parts, task.poses.poses, frame, task.rules.edge_m)
 
 
 def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], workers: int) -> dict[int, LabelledPoints]:
@@ -196,16 +230,33 @@ def _is_whole(task: Task, number: int) -> bool:
     return task.evidence_file(number).is_file() and task.label_file(number).is_file()
 
 
+def _crc32(files: Iterable[Path]) -> str:
+    """Of the contents of some files, one after the other; of those that are there."""
+    value = 0
+    for file in files:
+        value = crc32(file.read_bytes() if file.is_file() else b"", value)
+    return f"{value:08x}"
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); give --overwrite or another --out.") from error
+
+
 def _check_record(task: Task, overwrite: bool) -> None:
-    path = task.label_file(0).parent.parent / RECORD
+    path, record = record_file(task), task.record()
     if task.out.resolve() == task.labels.resolve() or task.out.resolve() == task.drive.root.resolve():
         raise ValueError(f"{task.out}: contains the input labels. Choose another output folder.")
     if path.is_file() and not overwrite:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before != task.record():
-            other = [key for key in ("rules", "exclude", "labelled") if before.get(key) != task.record()[key]]
+        before = _read_record(path)
+        if before != record:
+            keys = {"rules": "rules", "exclude": "excluded classes", "labelled": "labelled scans",
+                    "contents": "contents of these scans' labels", "deskew": "--deskew"}  # fmt: skip
+            other = [word for key, word in keys.items() if before.get(key) != record.get(key)]
             raise ValueError(
                 f"{path}: the existing labels were carried with other {' and '.join(other)}. Give --overwrite or "
                 "another --out."
             )
-    write_atomically(path, (json.dumps(task.record(), indent=1) + "\n").encode())
+    write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())

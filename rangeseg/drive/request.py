@@ -16,6 +16,7 @@ from rangeseg.drive.labelled_points import WHOLE, classes_of, is_return
 from rangeseg.drive.layouts import Drive, open_drive
 from rangeseg.drive.propagate import Task, read_evidence
 from rangeseg.drive.registration import register
+from rangeseg.drive.sweep import straightened
 from rangeseg.drive.tally import Tally, tally
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.parallel import Progress, no_progress
@@ -40,6 +41,8 @@ class Request:
         dataset: whose classes.
         exclude: names of classes that are not carried.
         rules: `Rules` that are other than usual; None keeps one.
+        deskew: the moment of a sweep at which the poses are, see `rangeseg.drive.sweep`; None: scans are taken as they
+            are.
     """
 
     drive: Path
@@ -52,10 +55,15 @@ class Request:
     dataset: str | None = None
     exclude: tuple[str, ...] = ()
     rules: dict[str, Any] | None = None
+    deskew: str | None = None
 
 
-def make_task(request: Request) -> Task:
+def make_task(request: Request, *, needs_labels: bool = True) -> Task:
     """Open the drive, its labels and its poses.
+
+    Args:
+        request: of the command.
+        needs_labels: refuse a drive without a labelled scan.
 
     Raises:
         ValueError: a file, a scan or a class is not there, or a rule is outside its range.
@@ -63,7 +71,7 @@ def make_task(request: Request) -> Task:
     drive = open_drive(request.drive, scene=request.scene, dataset=request.dataset)
     labels = request.labels or drive.root
     labelled = _labelled(drive, labels, request.labelled)[:: max(1, request.every)]
-    if not labelled:
+    if not labelled and needs_labels:
         raise ValueError(
             f"{labels / drive.scans[0].label_path}: missing, like the labels of all {len(drive.scans)} scans. "
             "Label some scans, or give the folder of the labels with --labels."
@@ -73,7 +81,9 @@ def make_task(request: Request) -> Task:
         raise ValueError(f"--exclude {strange[0]}: no such class. The classes are {', '.join(names)}.")
     exclude = tuple(names.index(name) for name in request.exclude)
     rules = rules_for(_whole(drive, labels, labelled), **(request.rules or {}))
-    return Task(drive, poses_for(drive, request.poses), tuple(labelled), labels, request.out, rules, exclude)
+    poses = poses_for(drive, request.poses)
+    read = straightened(drive, poses, request.deskew)
+    return Task(read, poses, tuple(labelled), labels, request.out, rules, exclude)
 
 
 def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
@@ -92,8 +102,8 @@ def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
 
 
 def _whole(drive: Drive, labels: Path, labelled: Sequence[int]) -> bool:
-    """Most scans that are looked at are labelled in whole."""
-    shares = []
+    """Most scans that are looked at are labelled in whole, or there are none."""
+    shares = [] if labelled else [1.0]
     for number in labelled[:: max(1, len(labelled) // LOOKED_AT)]:
         raw = drive.labels_of(drive.scans[number], labels)
         shares.append(0.0 if raw is None else np.mean(classes_of(raw, drive.label_map) != IGNORE))

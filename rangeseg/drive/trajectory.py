@@ -80,12 +80,14 @@ class Trajectory:
         index = [place[name] for name in wanted]
         return Trajectory(wanted, self.poses[index], None if self.times is None else self.times[index])
 
-    def at(self, times: ArrayLike, names: Sequence[str]) -> Trajectory:
+    def at(self, times: ArrayLike, names: Sequence[str], *, beyond_s: float = 0.0) -> Trajectory:
         """Poses between those of this trajectory: positions along straight lines, rotations along the shortest turn.
 
         Args:
             times: (M,) seconds, as `self.times` counts them.
             names: M names.
+            beyond_s: up to so many seconds before the first pose and after the last, the sensor is taken to move on as
+                between these and the next.
 
         Returns:
             M poses.
@@ -96,7 +98,8 @@ class Trajectory:
         wanted = np.asarray(times, np.float64)
         if self.times is None or not len(self):
             raise ValueError("A trajectory without time stamps cannot be interpolated.")
-        if outside := int(((wanted < self.times[0]) | (wanted > self.times[-1])).sum()):
+        first, last = self.times[0] - beyond_s, self.times[-1] + beyond_s
+        if outside := int(((wanted < first) | (wanted > last)).sum()):
             raise ValueError(
                 f"{outside} of {len(wanted)} scans were taken before the first pose ({self.times[0]:.3f} s) or after "
                 f"the last ({self.times[-1]:.3f} s). Leave them out."

@@ -28,7 +28,7 @@ NOTHING = "none"
 
 Kind = Literal["labelled", "unlabelled"]
 
-OTHER = ("root", "dataset", "split", "subset", "projection")
+OTHER = ("root", "dataset", "split", "subset", "projection", "carried")
 """Keys of an entry of `data.labelled_from` and `data.unlabelled_from`."""
 
 
@@ -158,7 +158,7 @@ def _open_other(experiment: Experiment, section: dict[str, Any], path: str, clas
         raise ConfigError(f"{path}.{missing[0]}: missing. Write root and dataset.")
     config = experiment.config
     here: dict[str, Any] = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
-    here["carried"] = NOTHING
+    here["carried"] = str(section.get("carried", NOTHING))
     other = Experiment(replace(config, data=replace(config.data, **here)))
     views = _views(other, section.get("split", "train"), section.get("subset"), classes)
     if isinstance(experiment.input, ScanInput) and isinstance(other.input, ScanInput):

@@ -1,0 +1,42 @@
+"""`rangeseg corrected`: what people corrected becomes labels that count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rangeseg.drive.corrections import read_corrected, read_done, write_true
+from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.prelabels import read_record
+
+
+def run_corrected(folder: Path, out: Path, *, done: Sequence[str] = (), drive: Path | None = None) -> Iterator[str]:
+    """Read corrected pre-labels, and write those that count in the dataset's layout.
+
+    Args:
+        folder: that `rangeseg suggest --prelabel` wrote.
+        out: folder of labels, which may be the dataset's own; what it has from before stays where nothing new was
+            said.
+        done: names of scans that were checked as a whole, or all; beside those in the folder's done.txt.
+        drive: where the drive is now; None: where it was.
+
+    Yields:
+        What was read and written, in words.
+
+    Raises:
+        ValueError: a file cannot be read, or does not fit.
+    """
+    record = read_record(folder)
+    place = Path(drive or str(record.get("drive")))
+    opened = open_drive(place, scene=record.get("scene"), dataset=record.get("dataset"))
+    if out.resolve() == folder.resolve():
+        raise ValueError(f"{out}: is the folder of the pre-labels; write to another folder.")
+    finished, scans, points = read_done(folder, done), 0, 0
+    for one in read_corrected(folder, opened, finished):
+        known = write_true(opened, out, one)
+        scans, points = scans + (known > 0), points + known
+        kind = "checked as a whole" if one.done else "only changed points count"
+        yield f"{one.entry.name}: {one.changed:,} points changed, {kind}; {known:,} of {len(one.label):,} have a label"
+    yield f"{scans} scans have labels below {out}, {points:,} points"
+    if not scans:
+        yield f"Nothing was changed, and no scan is named in {folder / 'done.txt'} or with --done."

@@ -1,0 +1,240 @@
+"""`rangeseg suggest`: the scans of a drive that are worth labelling next, and a start for who labels them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.drive.carry import OWN, rules_for
+from rangeseg.drive.layouts import Raw
+from rangeseg.drive.prelabels import Start, write_prelabels
+from rangeseg.drive.propagate import Task, evidence_file, read_evidence
+from rangeseg.drive.request import Request, make_task
+from rangeseg.drive.suggest import (
+    Chosen,
+    Looked,
+    choose,
+    coverage,
+    labelled_in_whole,
+    look_along,
+    reached_already,
+    reached_by,
+    weights_of,
+)
+from rangeseg.files import write_atomically
+from rangeseg.inference.segmentation import Segmentation
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.inference.uncertainty import ask_along
+from rangeseg.labels import RARE, LabelMap
+from rangeseg.parallel import Progress, in_order, no_progress
+from rangeseg.types import IGNORE
+
+NOTABLE = 0.2
+"""Share of a rare class's points, from which on a scan is said to cover it."""
+
+Said = tuple[NDArray[np.floating], NDArray[np.integer]]
+"""Entropy (nats) and label of each looked-at point of a scan."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A scan that is worth labelling.
+
+    Args:
+        scan: its name.
+        gain: points of the drive that its labels cover and neither those before it nor the labels that are there do.
+        coverage: share of the drive's returns covered by it, those before it and the labels that are there.
+        entropy: mean of its points, nats; None without a network.
+        rare: classes of less than a hundredth of the drive, as the network sees them, of whose points it newly covers
+            a fifth or more, the rarest first.
+    """
+
+    scan: str
+    gain: int
+    coverage: float
+    entropy: float | None
+    rare: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """What `suggest` found.
+
+    Args:
+        task: the drive.
+        before: share of the returns that labels cover already.
+        scans: the suggestions, the best first.
+        numbers: of these scans in the drive.
+        points: returns of the drive.
+    """
+
+    task: Task
+    before: float
+    scans: tuple[Suggestion, ...]
+    numbers: tuple[int, ...]
+    points: int
+
+
+def suggest(
+    request: Request, count: int, *, segmenter: Segmenter | None = None, workers: int = 2,
+    progress: Progress = no_progress,
+) -> Suggested:  # fmt: skip
+    """Name the scans that are worth labelling next.
+
+    Args:
+        request: the drive, its poses and labels; `out` is not used.
+        count: how many.
+        segmenter: a run whose uncertainty counts, and which sees what is rare; None: coverage alone.
+        workers: threads.
+        progress: shows the progress.
+
+    Raises:
+        ValueError: a file cannot be read, or what is asked for does not fit.
+    """
+    if count < 1:
+        raise ValueError(f"--count is {count}; ask for one scan or more.")
+    task = make_task(request, needs_labels=False)
+    rules, total = rules_for(True, **(request.rules or {})), len(task.drive.scans)
+    looked = look_along(task, workers)
+    covered = reached_already(task, looked, workers)
+    search = in_order(partial(_reach, task, looked, rules), range(total), workers=workers)
+    reach = list(progress(search, "finding what labels would reach", total))
+    said, weights = None, None
+    if segmenter is not None:
+        answers = ask_along(segmenter, task.drive, range(total), partial(_of_looked, looked))
+        said = list(progress(answers, "asking the network", total))
+        weights = weights_of([one[0] for one in said], [one[1] for one in said], segmenter.label_map.num_classes)
+    chosen = list(
+        choose(reach, looked, count, covered=covered, weights=weights, leave_out=labelled_in_whole(task, looked))
+    )
+    names = segmenter.label_map.names if segmenter is not None else ()
+    shares = _shares(said, looked, len(names)) if said is not None else np.empty(0)
+    rows = tuple(_row(task, one, looked, said, (names, shares)) for one in chosen)
+    points = round(sum(one.stands_for * len(one.index) for one in looked))
+    return Suggested(task, coverage(covered, looked), rows, tuple(one.number for one in chosen), points)
+
+
+def _reach(task: Task, looked: Sequence[Looked], rules: Any, number: int) -> dict[int, NDArray[np.bool_]]:
+    return reached_by(task, number, looked, rules)
+
+
+def _of_looked(looked: Sequence[Looked], number: int, said: Segmentation) -> Said:
+    assert said.entropy is not None
+    index = looked[number].index
+    return said.entropy[index], said.labels[index]
+
+
+def _shares(said: Sequence[Said], looked: Sequence[Looked], classes: int) -> NDArray[np.float64]:
+    """(K,) share of each class among the drive's points, as the network sees them."""
+    counts = np.zeros(classes)
+    for (_, label), one in zip(said, looked, strict=True):
+        counts += one.stands_for * np.bincount(label[label != IGNORE], minlength=classes)
+    return counts / max(1.0, counts.sum())
+
+
+def _row(
+    task: Task, one: Chosen, looked: Sequence[Looked], said: Sequence[Said] | None,
+    classes: tuple[Sequence[str], NDArray[np.float64]],
+) -> Suggestion:  # fmt: skip
+    name = task.drive.names[one.number]
+    if said is None:
+        return Suggestion(name, round(one.gain), one.coverage, None, ())
+    names, shares = classes
+    counts = np.zeros(len(names))
+    for at, there in one.new.items():
+        label = said[at][1][there]
+        counts += looked[at].stands_for * np.bincount(label[label != IGNORE], minlength=len(names))
+    whole = shares * sum(one.stands_for * len(one.index) for one in looked)
+    rare = [k for k in np.argsort(shares) if 0 < shares[k] < RARE and counts[k] >= NOTABLE * whole[k]]
+    return Suggestion(name, round(one.gain), one.coverage, float(said[one.number][0].mean()),
+                      tuple(names[k] for k in rare))  # fmt: skip
+
+
+def write_report(path: Path, found: Suggested) -> None:
+    """Write what was found as JSON."""
+    record = {"drive": found.task.drive.name, "scans": len(found.task.drive.scans), "points": found.points,
+              "covered_before": found.before, "suggestions": [asdict(one) for one in found.scans]}  # fmt: skip
+    write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def prelabel(
+    request: Request, found: Suggested, folder: Path, form: str, *, segmenter: Segmenter | None = None,
+    carried: Path | None = None, progress: Progress = no_progress,
+) -> Iterator[str]:  # fmt: skip
+    """Write a start for people: carried labels where there are some, a network's elsewhere.
+
+    Args:
+        request: what the suggestions were asked for.
+        found: the suggestions.
+        folder: a new one.
+        form: one of `rangeseg.drive.prelabels.FORMS`.
+        segmenter: whose labels are a start; None: none.
+        carried: folder that `rangeseg propagate` wrote.
+        progress: shows the progress.
+
+    Yields:
+        What was written, in words.
+
+    Raises:
+        ValueError: the network has other classes than the drive, or the folder is in use.
+    """
+    task, numbers = found.task, sorted(found.numbers)
+    if segmenter is not None and segmenter.label_map.names != task.drive.label_map.names:
+        raise ValueError(
+            f"The network's classes are those of {segmenter.label_map.dataset}, the drive's those of "
+            f"{task.drive.label_map.dataset}; pre-labels need the same. Name them with --dataset, or take another run."
+        )
+    own = Path(request.dataset).resolve() if request.dataset and Path(request.dataset).is_file() else request.dataset
+    origin = {"drive": str(Path(request.drive).resolve()), "scene": request.scene, "dataset": own and str(own)}
+    starts = ((number, _start(task, number, segmenter, carried)) for number in numbers)
+    written = write_prelabels(folder, form, task.drive, task.poses, starts, origin)
+    for entry in progress(written, "writing pre-labels", len(numbers)):
+        yield f"pre-labels of {entry.name}"
+    yield f"Correct them below {folder}, and name scans that are checked as a whole in {folder / 'done.txt'}."
+
+
+def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path | None) -> Start:
+    entry, label_map = task.drive.scans[number], task.drive.label_map
+    known: list[Start] = []
+    mine = task.raw(number)
+    if mine is not None:
+        there = (mine & 0xFFFF) != label_map.ignore_raw
+        known.append(Start(mine, there.astype(np.float32), there))
+    if carried is not None and (carried / entry.label_path).is_file():
+        known.append(
+            _of_carried(
+                label_map, task.drive.read_raw(carried / entry.label_path, entry.file), carried / entry.label_path
+            )
+        )
+    if segmenter is not None:
+        said = segmenter(task.drive.read(entry.file))
+        assert said.confidence is not None
+        known.append(Start(said.raw, said.confidence, np.zeros(len(said), np.bool_)))
+    count = len(task.drive.read(entry.file))
+    start = Start(np.full(count, label_map.ignore_raw, np.uint32), np.zeros(count, np.float32), np.zeros(count, bool))
+    for one in known:
+        if len(one.label) != count:
+            raise ValueError(f"{entry.label_path}: {len(one.label)} labels for {count} points of {entry.file}.")
+        free = (start.label & 0xFFFF) == label_map.ignore_raw
+        start = Start(
+            np.where(free, one.label, start.label).astype(np.uint32),
+            np.where(free, one.confidence, start.confidence), np.where(free, one.own, start.own),
+        )  # fmt: skip
+    return start
+
+
+def _of_carried(label_map: LabelMap, raw: Raw, place: Path) -> Start:
+    """Carried labels, as sure as their neighbours agree; without evidence each counts as half sure."""
+    there = (raw & 0xFFFF) != label_map.ignore_raw
+    if not evidence_file(place).is_file():
+        return Start(raw, np.where(there, 0.5, 0), np.zeros(len(raw), np.bool_))
+    rests = read_evidence(evidence_file(place))
+    own = rests["kind"] == OWN
+    return Start(raw, np.where(there, np.where(own, 1, rests["agreement"]), 0), own & there)

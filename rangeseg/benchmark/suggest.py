@@ -1,0 +1,173 @@
+"""What `rangeseg suggest` gains beside scans taken by chance and evenly: `python -m` this module.
+
+Labelled drives: every choice of one and of two scans of each is labelled with the truth, carried, and compared with the
+truth. Unlabelled ones: what the labels would reach. No network is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.drive.carry import carry, rules_for
+from rangeseg.drive.layouts import Drive
+from rangeseg.drive.propagate import Task, blocks
+from rangeseg.drive.request import Request, make_task
+from rangeseg.drive.suggest import Looked, choose, coverage, look_along, reached_by, together, weights_of
+from rangeseg.inference.segmentation import Segmentation
+from rangeseg.inference.segmenter import Segmenter
+from rangeseg.inference.uncertainty import ask_along
+from rangeseg.labels import RARE
+from rangeseg.types import IGNORE
+
+DRAWS = 1000
+"""Random choices of the unlabelled drives."""
+
+Truth = list[NDArray[np.uint8]]
+Said = list[tuple[NDArray[np.floating], NDArray[np.integer]]]
+
+
+def evenly(scans: int, count: int) -> tuple[int, ...]:
+    """Scans in the middle of as many equal parts of a drive."""
+    return tuple(int((part + 0.5) * scans / count) for part in range(count))
+
+
+def prepared(home: Path, poses: Path | None) -> tuple[Task, list[Looked], list[dict[int, NDArray[np.bool_]]]]:
+    """A drive as if nobody had labelled it, its looked-at points, and what each scan's labels would reach."""
+    task = replace(make_task(Request(home, Path(), poses=poses), needs_labels=False), labelled=())
+    looked, rules = look_along(task), rules_for(True)
+    return task, looked, [reached_by(task, number, looked, rules) for number in range(len(looked))]
+
+
+def answers(segmenter: Segmenter, drive: Drive, looked: Sequence[Looked]) -> Said:
+    """Entropy and label of the looked-at points."""
+
+    def take(number: int, said: Segmentation) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+        assert said.entropy is not None
+        index = looked[number].index
+        return said.entropy[index], said.labels[index]
+
+    return list(ask_along(segmenter, drive, range(len(looked)), take))
+
+
+def ways(
+    reach: list[Any], looked: list[Looked], said: Said | None, classes: int
+) -> dict[str, Callable[[int], tuple[int, ...]]]:
+    """How so many scans are chosen: coverage alone, and with a network's word; and evenly."""
+    weights: dict[str, Any] = {"coverage": None}
+    if said is not None:
+        entropy, label = [one[0] for one in said], [one[1] for one in said]
+        full = weights_of(entropy, label, classes)
+        weights |= {"coverage x entropy": [one + 1e-6 for one in entropy], "coverage x entropy x rarity": full}
+
+    def greedy(name: str, count: int) -> tuple[int, ...]:
+        return tuple(one.number for one in choose(reach, looked, count, weights=weights[name]))
+
+    found: dict[str, Callable[[int], tuple[int, ...]]] = {name: partial(greedy, name) for name in weights}
+    return found | {"evenly": partial(evenly, len(looked))}
+
+
+def score(task: Task, labelled: Sequence[int], looked: Sequence[Looked], truth: Truth, wrong: Truth) -> dict[str, int]:
+    """Label scans with the truth, carry, and count looked-at points of known class.
+
+    Args:
+        task: the drive.
+        labelled: the scans that are labelled.
+        looked: the points.
+        truth: (M,) train ids of each scan.
+        wrong: (M,) 1 where the network is wrong.
+
+    Returns:
+        right: points with the right label, be it their own or carried; points: all; wrong_right and wrong: of those
+        that the network has wrong; rare_right and rare: of rare classes (below 1 % of the dataset).
+    """
+    labelled_task = replace(task, labelled=tuple(sorted(labelled)))
+    given = {number: np.full(len(one), IGNORE, np.uint8) for number, one in enumerate(truth)}
+    for block, point_map in blocks(labelled_task):
+        if point_map is None:
+            continue
+        for number, sources in block.items():
+            pose, allowed = task.poses.poses[number], np.isin(point_map.scans, sources)
+            given[number] = carry(looked[number].scan, number, pose, point_map, allowed, labelled_task.rules).label
+    frequencies = task.drive.label_map.frequencies
+    rare = np.flatnonzero(frequencies < RARE) if frequencies is not None else np.empty(0)
+    counts = dict.fromkeys(("right", "points", "wrong_right", "wrong", "rare_right", "rare"), 0)
+    for number, true in enumerate(truth):
+        known = true != IGNORE
+        right = known & ((given[number] == true) | (number in labelled))
+        groups = {"": known, "wrong_": known & (wrong[number] == 1), "rare_": known & np.isin(true, rare)}
+        for name, group in groups.items():
+            counts[f"{name}right"] += int(np.count_nonzero(right & group))
+            counts[name.removesuffix("_") or "points"] += int(np.count_nonzero(group))
+    return counts
+
+
+def labelled_drive(home: Path, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
+    """Scores of every choice of so many scans of a labelled drive, and which one each way takes."""
+    task, looked, reach = prepared(home, None)
+    said = answers(segmenter, task.drive, looked)
+    raw = [task.drive.labels_of(entry) for entry in task.drive.scans]
+    truth = [task.drive.label_map.to_train(one[look.index] & 0xFFFF)  # type: ignore[index] # every scan has labels
+             for one, look in zip(raw, looked, strict=True)]  # fmt: skip
+    wrong = [(answer[1] != true).astype(np.uint8) for answer, true in zip(said, truth, strict=True)]
+    result: dict[str, Any] = {}
+    chosen = ways(reach, looked, said, segmenter.label_map.num_classes)
+    for count in counts:
+        scores = {",".join(map(str, pick)): score(task, pick, looked, truth, wrong)
+                  | {"coverage": coverage(together(reach, pick), looked)}
+                  for pick in combinations(range(len(looked)), count)}  # fmt: skip
+        picks = {name: ",".join(map(str, sorted(way(count)))) for name, way in chosen.items()}
+        result[str(count)] = {"choices": scores, "picks": picks}
+    return result
+
+
+def unlabelled_drive(home: Path, poses: Path | None, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
+    """What the labels of so many scans would reach, by each way and by chance."""
+    task, looked, reach = prepared(home, poses)
+    said = answers(segmenter, task.drive, looked)
+    chosen, rng = ways(reach, looked, said, segmenter.label_map.num_classes), np.random.default_rng(0)
+    result: dict[str, Any] = {}
+    for count in counts:
+        if count < len(looked):
+            drawn = [
+                coverage(together(reach, rng.permutation(len(looked))[:count].tolist()), looked) for _ in range(DRAWS)
+            ]
+            result[str(count)] = {
+                "chance": {"mean": np.mean(drawn), "sd": np.std(drawn), "least": min(drawn), "most": max(drawn)}
+            } | {name: coverage(together(reach, way(count)), looked) for name, way in chosen.items()}
+    return result
+
+
+def main() -> None:
+    """Measure, and write JSON to standard output."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("drives", nargs="+", type=Path, help="folders of drives")
+    parser.add_argument("--poses", type=Path, help="of unlabelled drives: NAME/poses.txt below it")
+    parser.add_argument("--run", type=Path, default=Path("first-answer"), help="whose uncertainty counts")
+    parser.add_argument("--counts", nargs="+", type=int, default=[1, 2], help="how many scans are chosen")
+    arguments = parser.parse_args()
+    segmenter = Segmenter.load(arguments.run, device="cpu")
+
+    def measure() -> Iterator[tuple[str, dict[str, Any]]]:
+        for home in arguments.drives:
+            if (home / "labels").is_dir():
+                yield home.name, labelled_drive(home, arguments.counts, segmenter)
+            else:
+                poses = arguments.poses / home.name if arguments.poses else None
+                yield home.name, unlabelled_drive(home, poses, arguments.counts, segmenter)
+
+    json.dump(dict(measure()), sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    main()

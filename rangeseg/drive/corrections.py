@@ -1,0 +1,161 @@
+"""What people corrected of pre-labels, and which of it counts as true.
+
+What counts as true: all labels of a scan that is done; of the others the labels that a person changed, and those that
+were a person's before. An unchanged label of another scan says nothing: nobody may have looked at it.
+
+Shapes: N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.data.lists import read_names
+from rangeseg.drive.layouts import Drive, DriveScan, Raw
+from rangeseg.drive.prelabels import DONE, Start, read_record, start_file
+from rangeseg.scan_formats.fields import plain
+from rangeseg.scan_formats.pcd import columns_of_pcd
+from rangeseg.scan_formats.ply import columns_of_ply
+from rangeseg.scan_io import read_labels
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What a person said of a scan.
+
+    Args:
+        entry: the scan.
+        label: (N,) uint32 raw ids.
+        true: (N,) bool, where they count.
+        done: the scan was checked as a whole.
+        changed: how many points differ from what was written.
+    """
+
+    entry: DriveScan
+    label: Raw
+    true: NDArray[np.bool_]
+    done: bool
+    changed: int
+
+
+def read_done(folder: Path, named: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of the scans that are checked as a whole: those that are named, ``all``, and those in done.txt.
+
+    Raises:
+        ValueError: a name that is not among the scans.
+    """
+    scans = read_record(folder)["scans"]
+    lines = (folder / DONE).read_text(encoding="utf-8").splitlines() if (folder / DONE).is_file() else []
+    if any(line.strip() and not line.strip().startswith("#") for line in lines):
+        found = read_names(folder / DONE, pattern=r"\S+", what="scan", form="NAME", example=scans[0])
+        named = (*named, *found)
+    if "all" in named:
+        return tuple(scans)
+    if strange := [name for name in named if name not in scans]:
+        raise ValueError(f"{folder}: has no scan {strange[0]}, which was named as done; there are {', '.join(scans)}.")
+    return tuple(dict.fromkeys(named))
+
+
+def read_corrected(folder: Path, drive: Drive, done: Collection[str]) -> Iterator[Corrected]:
+    """What people said of the scans of a folder.
+
+    Args:
+        folder: that `write_prelabels` wrote.
+        drive: the scans.
+        done: names of those that were checked as a whole.
+
+    Raises:
+        ValueError: a file is missing, damaged, of another scan, or holds ids that the dataset does not know.
+    """
+    record = read_record(folder)
+    entries = {entry.name: entry for entry in drive.scans}
+    if missing := [name for name in record["scans"] if name not in entries]:
+        raise ValueError(f"{folder}: has scan {missing[0]}, which {drive.name} has not; name its drive with --drive.")
+    for name in record["scans"]:
+        entry = entries[name]
+        start = _read_start(start_file(folder, entry))
+        label, there = _read_label(folder, record["form"], entry, len(start.label))
+        try:
+            drive.label_map.to_train(label & 0xFFFF)
+        except ValueError as error:
+            raise ValueError(f"{folder}: scan {name}: {error}") from error
+        keep = 0xFFFFFFFF if record["form"] == "point_labeler" else 0xFFFF
+        changed = there & (label & keep != start.label & keep)
+        label = np.where(changed, label, start.label).astype(np.uint32)  # keeps instances that the form has not
+        true = there if name in done else changed | (start.own & there)
+        yield Corrected(entry, label, true, name in done, int(np.count_nonzero(changed)))
+
+
+def _read_start(path: Path) -> Start:
+    try:
+        with np.load(path) as file:
+            return Start(file["label"].astype(np.uint32), file["confidence"], file["own"].astype(np.bool_))
+    except Exception as error:  # whatever a damaged zip or array raises
+        raise ValueError(f"{path}: cannot be read ({error}); it says what was changed. Write the pre-labels again.") \
+            from error  # fmt: skip
+
+
+def _read_label(folder: Path, form: str, entry: DriveScan, points: int) -> tuple[Raw, NDArray[np.bool_]]:
+    """(N,) raw ids as the file has them now, and (N,) bool, for which points it has some."""
+    if form == "point_labeler":
+        path = folder / "labels" / f"{entry.name}.label"
+        semantic, instance = read_labels(path)
+        if len(semantic) != points:
+            raise ValueError(f"{path}: {len(semantic)} labels for {points} points of {entry.file}; copy it again.")
+        return semantic + (instance.astype(np.uint32) << 16), np.ones(points, np.bool_)
+    path = folder / f"{entry.name}.{form}"
+    columns = (columns_of_ply if form == "ply" else columns_of_pcd)(path)
+    named = {plain(name): column for name, column in columns.items()}
+    if "label" not in named:
+        raise ValueError(f"{path}: has no scalar field label; it has {', '.join(named)}. Save it with its fields.")
+    values = _whole_numbers(path, "label", named["label"], 0xFFFF)
+    if "point" in named:  # the program may leave points out and change their order
+        place = _whole_numbers(path, "point", named["point"], points - 1)
+    elif len(values) == points:
+        place = np.arange(points)
+    else:
+        raise ValueError(f"{path}: {len(values)} of {points} points and no scalar field point, which says which.")
+    if len(np.unique(place)) != len(place):
+        raise ValueError(f"{path}: has points twice; delete what was cut out and kept beside its copy.")
+    label, there = np.zeros(points, np.uint32), np.zeros(points, np.bool_)
+    label[place], there[place] = values, True
+    return label, there
+
+
+def _whole_numbers(path: Path, name: str, column: NDArray, most: int) -> NDArray[np.int64]:
+    values = column.astype(np.float64)
+    if not (np.isfinite(values) & (values == np.rint(values)) & (values >= 0) & (values <= most)).all():
+        raise ValueError(f"{path}: its scalar field {name} has values that are no whole numbers from 0 to {most}.")
+    return values.astype(np.int64)
+
+
+def write_true(drive: Drive, out: Path, corrected: Corrected) -> int:
+    """Write the labels of a scan that count, beside those that were written there before.
+
+    Args:
+        drive: the scans.
+        out: folder of labels in the dataset's layout.
+        corrected: what a person said.
+
+    Returns:
+        Points that have a label now.
+
+    Raises:
+        ValueError: what is there is of another scan.
+    """
+    nothing = drive.label_map.ignore_raw
+    before = drive.labels_of(corrected.entry, out)
+    if before is None:
+        before = np.full(len(corrected.label), nothing, np.uint32)
+    if before.shape != corrected.label.shape:
+        raise ValueError(f"{out / corrected.entry.label_path}: {len(before)} labels for {len(corrected.label)} points.")
+    label = np.where(corrected.true, corrected.label, before)
+    known = int(np.count_nonzero((label & 0xFFFF) != nothing))
+    if known:
+        drive.write_raw(out / corrected.entry.label_path, label, corrected.entry.file)
+    return known
