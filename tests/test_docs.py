@@ -65,6 +65,10 @@ NOT_RUN = {
         "rangeseg export runs/my_network": "the same",
         "from rangeseg import Segmenter": "the same",
     },
+    "docs/recipe.md": {
+        "rangeseg recipe": "trains for a day; tests/test_recipe.py does at tiny widths",
+        "rangeseg reproduce": "trains for days; tests/test_reproduce.py does at tiny widths",
+    },
     "docs/semantic_kitti.md": {"rangeseg repeat": "starts six trainings; tests/test_repeat.py does"},
 }
 """Page -> first line of a block, or beginning of a command, that no test runs -> why."""

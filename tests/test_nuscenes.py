@@ -124,6 +124,22 @@ def mini(tmp_path: Path) -> Path:
     return write_nuscenes(tmp_path / "nuscenes", "v1.0-mini", MINI)
 
 
+def test_lists_of_tokens_are_read_as_they_are(tree: Path, tmp_path: Path) -> None:
+    names = NuScenes(tree, "train").names
+    path = tmp_path / "labelled_list.txt"
+    for tokens in (
+        [token("scene-0001", 2), token("scene-0002", 0)],  # of sample.json
+        [token("LIDAR_TOP", name.split("/")[1]) for name in (names[2], names[3])],  # of sample_data.json
+        [names[3], token("scene-0001", 2)],
+    ):
+        path.write_text("".join(f"{one}\n" for one in tokens))
+        for split in ("train", "train_sweeps"):
+            assert NuScenes(tree, split, subset=path).names == (names[2], names[3])
+    path.write_text(token("scene-0003", 0))  # of val
+    with pytest.raises(ValueError, match=r"1 of 1 listed scans do not exist: [0-9a-f]{32}"):
+        NuScenes(tree, "train", subset=path)
+
+
 @pytest.mark.parametrize(
     ("split", "version", "scenes"),
     [

@@ -17,7 +17,7 @@ from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
 from rangeseg.types import IGNORE
 
-ROWS = {"semantic_kitti": (8, 45000), "scribble_kitti": (8, 45000), "nuscenes": (16, 60000)}
+ROWS = {"semantic_kitti": (8, 45000, 1000), "scribble_kitti": (8, 45000, 1000), "nuscenes": (16, 60000, 1200)}
 
 
 def test_pixels_are_scored_as_the_labels_of_the_points_they_show(
@@ -91,7 +91,9 @@ def test_all_weights_decay_or_those_of_more_than_one_dimension(tiny_config: Conf
 @pytest.mark.parametrize("dataset", ROWS)
 def test_rows_have_the_released_loops_numbers(dataset: str, method: str) -> None:
     config = read_config(f"{dataset}/published+{method}", ["data.root=x"])
-    batch, steps = ROWS[dataset]
+    batch, steps, every = ROWS[dataset]
+    assert config.evaluation.every == every  # the best of these is kept
+    assert (config.optim.lr, config.optim.clip, config.teacher.decay) == (1e-3, 10, 0.99)
     assert (config.data.batch_labelled, config.data.batch_unlabelled, config.optim.steps) == (batch, batch, steps)
     assert config.data.augmentation["rotate_deg"] == 45
     assert (config.optim.one_cycle_end, config.optim.decay_all, config.optim.weight_decay) == (4e-6, True, 0.01)

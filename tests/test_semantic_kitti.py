@@ -94,11 +94,26 @@ def test_frames_that_are_not_there(root: Path) -> None:
         SemanticKitti(root, subset="none.txt")
 
 
-@pytest.mark.parametrize("line", ["00-000001", "000001", "00/000001/2", "a/b", "00/000001.bin"])
+@pytest.mark.parametrize("line", ["00-000001", "000001", "00/000001/2", "a/b", "00/000001.bin", "00/poses/000001.bin"])
 def test_lists_of_something_else(tmp_path: Path, line: str) -> None:
     (tmp_path / "list.txt").write_text(f"00/000000\n{line}\n")
     with pytest.raises(ValueError, match=rf"list\.txt, line 2: '{line}' is not a scan; write SS/FFFFFF"):
         read_list(tmp_path / "list.txt")
+
+
+def test_published_lists_are_read_as_they_are(root: Path, tmp_path: Path) -> None:
+    names = SemanticKitti(root).names
+    lines = {
+        "it2.txt": [*names[:2], names[0]],
+        "lim3d.txt": [f"data_odometry_velodyne/dataset/sequences/{n[:2]}/velodyne/{n[3:]}.bin" for n in names[:2]],
+        "labels.txt": [f"{n[:2]}/labels/{n[3:]}.label" for n in names[:2]],
+    }
+    for file, written in lines.items():
+        (tmp_path / file).write_bytes("\r\n".join([*written, ""]).encode())
+        assert SemanticKitti(root, subset=tmp_path / file).names == names[:2], file
+    (tmp_path / "list.txt").write_text("sequences/00/velodyne/999999.bin\n")
+    with pytest.raises(ValueError, match=r"1 of 1 listed scans do not exist: 00/999999"):
+        SemanticKitti(root, subset=tmp_path / "list.txt")
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"\xff\xfe"])

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rangeseg import ConfigError, read_config, train
-from rangeseg.apps.repeat import ChildProcesses
+from rangeseg.apps.steps import ChildProcesses
 from rangeseg.cli import main, parse
 from rangeseg.config import Config, config_from_yaml, write_config
 from rangeseg.engine.checkpoint import read_checkpoint

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from rangeseg.apps.predict import predict_inputs
-from rangeseg.apps.repeat import ChildProcesses, Job, make_jobs, run_jobs
+from rangeseg.apps.repeat import Job, make_jobs, run_jobs
 from rangeseg.apps.report import write_report
 from rangeseg.apps.show import show
+from rangeseg.apps.steps import ChildProcesses
 from rangeseg.config import read_config
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.synthesise import synthesise

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
-from types import FrameType
-from typing import IO, Any
+from typing import Any
 
+from rangeseg.apps.steps import ChildProcesses, Step, run_chains
 from rangeseg.config.shipped import experiment_name
 from rangeseg.engine.run_logger import read_metrics
-from rangeseg.engine.stopping import SIGNALS, Stopped
 
 
 @dataclass(frozen=True)
@@ -37,46 +28,21 @@ class Job:
         """What `rangeseg train` leaves when it is through."""
         return self.folder / "evaluation.json"
 
+    def step(self, overrides: Sequence[str] = ()) -> Step:
+        """Its training as a step, which goes on where it was.
+
+        Args:
+            overrides: further `key.path=value`.
+        """
+        keys = (f"runtime.seed={self.seed}", f"runtime.out={self.folder}", *self.overrides, *overrides)
+        words = ("train", str(self.config), *keys, "--resume", "auto")
+        log = Path(f"{self.folder}.log")
+        return Step(f"{self.config} with seed {self.seed}", words, self.report, log, marked=False)
+
 
 def make_jobs(configs: Sequence[str | Path], seeds: Sequence[int], out: Path) -> list[Job]:
     """Every config with every seed, seed by seed, so that a half-done table compares like with like."""
     return [Job(config, seed, out / f"{experiment_name(config)}_seed{seed}") for seed in seeds for config in configs]
-
-
-class ChildProcesses:
-    """Processes that are started here, and that SIGINT and SIGTERM to this process reach within a `with` block."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen] = set()
-        self._before: dict[int, Any] = {}
-        self._number = 0
-
-    def __enter__(self) -> ChildProcesses:
-        if threading.current_thread() is threading.main_thread():  # signals reach no other
-            self._before = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-
-    def run(self, command: Sequence[str], log: IO[str]) -> int:
-        """Run a command to its end, on any thread; its exit code. After a signal none is started."""
-        if self._number:
-            return 128 + self._number
-        with subprocess.Popen(command, stdout=log, stderr=log, env=os.environ) as child:
-            self._running.add(child)
-            if self._number:  # it came in between
-                child.send_signal(self._number)
-            code = child.wait()
-            self._running.discard(child)
-        return code
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self._number = number
-        for child in [*self._running]:
-            child.send_signal(number)
-        raise Stopped("stopped; what is trained stays, and the same command goes on", number)
 
 
 def run_jobs(
@@ -97,25 +63,9 @@ def run_jobs(
         RuntimeError: a training failed; its log is named, and what is done stays.
         Stopped: by a signal, once all trainings have written their checkpoints.
     """
-    with ExitStack() as stack:
-        if children is None:
-            children = stack.enter_context(ChildProcesses())
-        train, pool = partial(_train, overrides, children), ThreadPoolExecutor(parallel)
-        stack.callback(pool.shutdown, cancel_futures=True)
-        for job, code in zip(jobs, pool.map(train, jobs), strict=True):
-            if code:
-                raise RuntimeError(f"{job.config} with seed {job.seed} failed; see {job.folder}.log")
-            yield job
-
-
-def _train(overrides: Sequence[str], children: ChildProcesses, job: Job) -> int:
-    if job.report.is_file():
-        return 0
-    keys = [f"runtime.seed={job.seed}", f"runtime.out={job.folder}", *job.overrides, *overrides]
-    command = [sys.executable, "-m", "rangeseg.cli", "train", str(job.config), *keys, "--resume", "auto"]
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{job.folder}.log").open("a") as log:
-        return children.run(command, log)
+    chains = [[job.step(overrides)] for job in jobs]
+    for job, _ in zip(jobs, run_chains(chains, parallel=parallel, children=children), strict=True):
+        yield job
 
 
 def table(jobs: Sequence[Job]) -> str:

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
         for path in compare(arguments.compare_with, arguments.out, seed=arguments.seed):
             OUT.print(f"comparison with real scans: {path}", soft_wrap=True)
         return
-    names = ("scans", "sensor", "seed", "scans_per_street", "spacing_m")
+    names = ("scans", "sensor", "seed", "scans_per_street", "spacing_m", "keep")
     written = synthesise(arguments.out, arguments.sequences, **{name: getattr(arguments, name) for name in names})
     total = len(set(arguments.sequences)) * arguments.scans
     for _ in progress(written, "driving", total):
@@ -53,3 +53,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare-with", type=Path, help="write nothing and compare with the scans of this SemanticKITTI folder"
     )
+    parser.add_argument("--keep", action="store_true", help="leave scans that are there as they are")

@@ -48,7 +48,8 @@ class NuScenes(ScanPairs):
         split: train, val, test, mini_train or mini_val; with ``_sweeps`` behind it (``train_sweeps``), the unlabelled
             sweeps of its scenes, too. In v1.0-mini, train and val are mini_train and mini_val.
         version: the tables' folder; default: the split's, see `VERSIONS`.
-        subset: only these scans: their names, or a list file of them. The name of a scene stands for all its scans.
+        subset: only these scans: their names, or a list file of them or of tokens. The name of a scene stands for all
+            its scans.
         labels: read labels. With False, a training scan needs no label file, and none is opened.
 
     Attributes:
@@ -82,6 +83,7 @@ class NuScenes(ScanPairs):
         self.version = version or ""
         self._sweeps = bool(ending)
         self._tokens: dict[str, str] = {}
+        self._named: dict[str, str] = {}
         super().__init__(root, wanted, subset=subset, labels=labels)
         self.split = wanted + ending
 
@@ -102,6 +104,8 @@ class NuScenes(ScanPairs):
             )
         records = _on_disk(root, records)
         self._tokens = {record.name: record.token for record in records}
+        self._named = {record.token: record.name for record in records}
+        self._named |= {record.sample: record.name for record in records if record.keyframe}
         labels = root / "lidarseg" / self.version if split != HIDDEN_SPLIT else None
         return [
             Pair(
@@ -122,6 +126,14 @@ class NuScenes(ScanPairs):
         if self.pair(index).label is None and not hidden:
             return inside(self._root / "lidarseg" / self.version, f"{self.token(index)}{ENDING}")
         return super().label_path(index)
+
+    def read_list(self, path: str | Path) -> tuple[str, ...]:
+        """Read a list of scans, one a line: names, or tokens of sample_data.json or, as IT2's lists, of sample.json.
+
+        Raises:
+            ValueError: the file cannot be read or lists none.
+        """
+        return tuple(self._named.get(name, name) for name in super().read_list(path))
 
     def token(self, index: int) -> str:
         """The token of scan `index` in sample_data.json."""

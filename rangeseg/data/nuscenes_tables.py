@@ -31,6 +31,7 @@ class Record:
         token: of its row in sample_data; label files and predictions are called after it.
         file: its path below the dataset's root.
         keyframe: it is one of two a second that were labelled; the others are sweeps.
+        sample: token of its row in sample; of a sweep, that of the keyframe next to it.
     """
 
     scene: str
@@ -38,6 +39,7 @@ class Record:
     token: str
     file: str
     keyframe: bool
+    sample: str
 
     @property
     def name(self) -> str:
@@ -88,7 +90,8 @@ def _read_records(folder: Path, changed: tuple[int, ...], sweeps: bool) -> tuple
         scene, file = scene_of[row["sample_token"]], row["filename"]
         for name in (scene, file, row["token"]):
             inside("the dataset's folder", name)
-        return Record(scene, int(row["timestamp"]), row["token"], file, bool(row["is_key_frame"]))
+        key, sample = bool(row["is_key_frame"]), row["sample_token"]
+        return Record(scene, int(row["timestamp"]), row["token"], file, key, sample)
 
     records = (_of_row(path, row, record) for row in read_rows(path, LIDAR))
     return tuple(sorted((one for one in records if sweeps or one.keyframe), key=lambda one: (one.scene, one.timestamp)))

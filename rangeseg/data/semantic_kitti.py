@@ -8,6 +8,7 @@ A scan is called ``SS/FFFFFF`` everywhere: in lists, reports and predictions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,9 @@ from rangeseg.labels import LabelMap
 
 HIDDEN_SPLIT = "test"
 """The split whose labels are the benchmark's secret."""
+
+FILE = r"(?:.*/)?(\d\d)/(?:velodyne|labels|scribbles)/(\d+)\.(?:bin|label)"
+"""The path of a scan, or of its labels, wherever the dataset is."""
 
 
 class SemanticKitti(ScanPairs):
@@ -116,12 +120,16 @@ class SemanticKitti(ScanPairs):
 
 
 def read_list(path: str | Path) -> tuple[str, ...]:
-    """Read a list of scans: one ``SS/FFFFFF`` a line, or ``SS`` for all of a sequence; ``#`` begins a comment.
+    """Read a list of scans: one a line, ``#`` begins a comment.
+
+    A scan is ``SS/FFFFFF`` (the form of IT2's lists, too), or the path of its file, ``.../SS/velodyne/FFFFFF.bin`` (the
+    form of LiM3D's); ``SS`` is all of a sequence.
 
     Raises:
         ValueError: the file cannot be read, is empty, or a line is no name of a scan.
     """
-    return read_names(path, pattern=r"\d+/\d+|\d\d", what="scan", form="SS/FFFFFF", example="08/000123")
+    names = read_names(path, pattern=rf"\d+/\d+|\d\d|{FILE}", what="scan", form="SS/FFFFFF", example="08/000123")
+    return tuple(re.sub(FILE, r"\1/\2", name) for name in names)
 
 
 def _sequences_folder(root: Path) -> Path:

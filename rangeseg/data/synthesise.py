@@ -13,7 +13,14 @@ from rangeseg.scan_io import write_labels
 
 
 def synthesise(
-    out: str | Path, sequences: Iterable[str], *, scans: int, sensor: str = "hdl64e", seed: int = 0, **options: object
+    out: str | Path,
+    sequences: Iterable[str],
+    *,
+    scans: int,
+    sensor: str = "hdl64e",
+    seed: int = 0,
+    keep: bool = False,
+    **options: object,
 ) -> Iterator[Path]:
     """Write scans and labels; files of these names are replaced.
 
@@ -23,6 +30,7 @@ def synthesise(
         scans: of each.
         sensor: a shipped sensor's name, or a YAML file.
         seed: another seed gives other streets.
+        keep: leave scans that are there as they are.
         options: what else `SyntheticStreets` takes.
 
     Yields:
@@ -45,7 +53,9 @@ def synthesise(
                 seed=seed,
                 **options,  # type: ignore[arg-type]
             )
-            yield from (write_scan(Path(out), source, index) for index in range(len(source)))
+            for index in range(len(source)):
+                there = _scan_file(Path(out), source.name(index))
+                yield there if keep and there.is_file() else write_scan(Path(out), source, index)
 
 
 def write_scan(out: Path, source: SyntheticStreets, index: int) -> Path:
@@ -64,6 +74,11 @@ def write_scan(out: Path, source: SyntheticStreets, index: int) -> Path:
     returns = source.returns(index)
     points = np.concatenate([returns.xyz, returns.remission[:, None]], axis=1).astype("<f4")
     write_labels(folder / "labels" / f"{frame}.label", returns.raw)
-    path = folder / "velodyne" / f"{frame}.bin"
+    path = _scan_file(out, source.name(index))
     write_atomically(path, points.tobytes())
     return path
+
+
+def _scan_file(out: Path, name: str) -> Path:
+    sequence, frame = name.split("/")
+    return out / "sequences" / sequence / "velodyne" / f"{frame}.bin"

@@ -110,7 +110,7 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers
 
     with ExitStack() as stack:
         stack.callback(logger.close)
-        batches = _batches(stack, config, fabric, data, trainer.step)
+        batches = read_batches(stack, config, fabric, data, trainer.step)
         trainer.fit(batches, logger, evaluate, stack.enter_context(StopRequest()))
     return reports[-1] if reports else _validate(experiment, trainer, data).report
 
@@ -120,7 +120,19 @@ def _known(values: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _batches(stack: ExitStack, config: Config, fabric: Fabric, data: TrainingData, position: int) -> Iterator[Batches]:
+def read_batches(
+    stack: ExitStack, config: Config, fabric: Fabric, data: TrainingData, position: int
+) -> Iterator[Batches]:
+    """What each step reads, from a position on.
+
+    Args:
+        stack: closes the loaders.
+        config: of the training.
+        fabric: gives rank and device.
+        data: labelled and unlabelled views.
+        position: steps done.
+    """
+
     def stream(views: Views, batch: int, number: int) -> Stream:
         pin = fabric.device.type == "cuda"
         made = Stream(

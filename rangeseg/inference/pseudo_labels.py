@@ -129,8 +129,8 @@ def pseudo_label(
         source: scans named ``SS/FFFFFF``; labels are not read.
         out: the folder.
         balance: what is kept; None for the usual.
-        leave_out: names of scans that need none, since they have true labels.
-        votes: of the scans around each; None: each scan is asked alone.
+        leave_out: names of scans, or of whole sequences, that need none, since they have true labels.
+        votes: parameters of the votes; None: each scan is predicted alone.
         workers: threads, a scan each.
         progress: shows the progress.
 
@@ -141,7 +141,8 @@ def pseudo_label(
         ValueError: nothing is left to label.
     """
     balance, left_out = balance or Balance(), set(leave_out)
-    wanted = [index for index in range(len(source)) if source.name(index) not in left_out]
+    names = [source.name(index) for index in range(len(source))]
+    wanted = [i for i, name in enumerate(names) if not {name, name.rpartition("/")[0]} & left_out]
     if not wanted:
         raise ValueError("There is nothing to label: every scan is left out.")
     label_map, answers = segmenter.label_map, out / "answers"

@@ -1,0 +1,176 @@
+"""`rangeseg reproduce ROW`: from a dataset on the disk to a published row's number, beside the published one.
+
+OUT/lists/                           drawn lists of labelled scans or photographs
+OUT/TABLE_METHOD_LABELS_seed0/       run folders, and scores.json in each
+OUT/done/NAME.json, OUT/logs/        what is done, and what it printed
+OUT/table.md                         the numbers
+OUT/speed.json                       measured seconds of a step
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from rangeseg.apps.published import Row
+from rangeseg.apps.speed import run_folder_bytes, seconds_per_step
+from rangeseg.apps.steps import Step
+from rangeseg.config import Config, read_config
+from rangeseg.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What is to be done.
+
+    Args:
+        rows: which.
+        root: of the dataset.
+        out: everything goes here.
+        seeds: None for those of the published mean.
+        order: the published permutation of Pascal VOC's names.
+        overrides: further `key.path=value` for every training.
+    """
+
+    rows: Sequence[Row]
+    root: Path
+    out: Path
+    seeds: Sequence[int] | None = None
+    order: Path | None = None
+    overrides: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if len({row.table.config.partition("/")[0] for row in self.rows}) > 1:
+            raise ValueError("These rows are of several datasets, but --root is one folder. Give rows of one dataset.")
+        if any("{order}" in row.table.draw and row.labels in row.table.drawn for row in self.rows) and not self.order:
+            raise ValueError(
+                "The labelled photographs of these rows are the first of a published permutation: give its file with "
+                "--order. datasets/pascal_voc/README.md says where it is."
+            )
+
+    def seeds_of(self, row: Row) -> Sequence[int]:
+        """The seeds of a row."""
+        return self.seeds or row.table.seeds
+
+    def lists(self) -> list[Step]:
+        """The steps that draw lists, each once."""
+        steps = {}
+        for row in self.rows:
+            for seed in self.seeds_of(row) if row.labels in row.table.drawn else ():
+                words = [word.format(root=self.root, order=self.order, seed=seed) for word in row.table.draw.split()]
+                words = _joined(words)
+                name = f"lists_{row.table.config.replace('/', '_')}" + (f"_seed{seed}" * ("{seed}" in row.table.draw))
+                steps[name] = self._step(name, ("split", "--out", str(self.out / "lists"), *words))
+        return list(steps.values())
+
+    def trainings(self) -> list[list[Step]]:
+        """For each row and seed: the training and its score."""
+        return [[self.train(row, seed), self.scoring(row, seed)] for row in self.rows for seed in self.seeds_of(row)]
+
+    def config(self, row: Row, seed: int) -> Config:
+        """What a row is trained by."""
+        words, *overrides = self.train(row, seed).words[1:-2]
+        return read_config(words, overrides)
+
+    def score(self, row: Row, seed: int) -> float | None:
+        """The number in %, if it is there."""
+        if not (path := self._run(row, seed) / "scores.json").is_file():
+            return None
+        value = json.loads(path.read_text())
+        for key in row.table.score:
+            value = value[key]
+        return 100 * float(value)
+
+    def _run(self, row: Row, seed: int) -> Path:
+        return self.out / f"{row.name.replace('/', '_')}_seed{seed}"
+
+    def train(self, row: Row, seed: int) -> Step:
+        """The training of a row with a seed."""
+        listed = row.table.labels[row.labels].format(
+            lists=self.out / "lists", seed=seed, stem=self.order.stem if self.order else ""
+        )
+        run = self._run(row, seed)
+        keys = (f"data.root={self.root}", f"data.labelled={listed}", *row.table.further.get(row.method, ()))
+        seeded = (f"runtime.seed={seed}", f"runtime.out={run}")
+        words = ("train", row.words, *keys, *seeded, *self.overrides, "--resume", "auto")
+        return self._step(f"train_{run.name}", words)
+
+    def scoring(self, row: Row, seed: int) -> Step:
+        """Its score, at the row's own level."""
+        run = self._run(row, seed)
+        level = ("--level", "pixel") if row.table.score[0] == "pixels" else ()
+        checkpoint = run / "best.pt" if row.table.best else run
+        words = ("evaluate", str(checkpoint), *level, "--json", str(run / "scores.json"), f"data.root={self.root}")
+        return self._step(f"score_{run.name}", words)
+
+    def _step(self, name: str, words: tuple[str, ...]) -> Step:
+        return Step(name, words, self.out / "done" / f"{name}.json", self.out / "logs" / f"{name}.log")
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """``--root X`` as one word, which may change when the data moves."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] == "--root":
+            found[-1] = f"--root={word}"
+        else:
+            found.append(word)
+    return found
+
+
+def table(plan: Reproduction) -> str:
+    """Every row beside what is published, as Markdown."""
+    lines = ["| row | published % | here % | spread | seeds | level |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in plan.rows:
+        found = {seed: plan.score(row, seed) for seed in plan.seeds_of(row)}
+        scores = [score for score in found.values() if score is not None]
+        here = f"{mean(scores):.2f}" if scores else "not yet"
+        spread = f"± {stdev(scores):.2f}" if len(scores) > 1 else ""
+        single = ", ".join(f"{seed}: {'-' if score is None else f'{score:.2f}'}" for seed, score in found.items())
+        published = row.published.replace("±", " ± ") or "-"
+        lines.append(f"| {row.name} | {published} | {here} | {spread} | {single} | {row.table.level} |")
+    sources = "; ".join(dict.fromkeys(row.table.source for row in plan.rows))
+    return "\n".join([*lines, "", f"Published by {sources}. Spreads are sample standard deviations over seeds."]) + "\n"
+
+
+def measure(plan: Reproduction) -> None:
+    """Time some steps of each row's config on this machine and keep the seconds."""
+    known = speeds(plan)
+    for row in plan.rows:
+        if row.name not in known:
+            known[row.name] = seconds_per_step(plan.config(row, plan.seeds_of(row)[0]))
+            write_atomically(plan.out / "speed.json", json.dumps(known, indent=1).encode())
+
+
+def speeds(plan: Reproduction) -> dict[str, float]:
+    """Row -> measured seconds of a step."""
+    path = plan.out / "speed.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def estimate(plan: Reproduction) -> list[str]:
+    """What is left: commands, disk and hours, a line each."""
+    known, disk, hours, unknown = speeds(plan), 0.0, 0.0, 0
+    lines = [step.command for step in plan.lists() if not step.is_done()]
+    sizes: dict[str, int] = {}
+    for row in plan.rows:
+        for seed in plan.seeds_of(row):
+            train, score = plan.train(row, seed), plan.scoring(row, seed)
+            lines += [step.command for step in (train, score) if not step.is_done()]
+            if train.is_done():
+                continue
+            config = plan.config(row, seed)
+            sizes.setdefault(row.table.config, 0)
+            sizes[row.table.config] = sizes[row.table.config] or run_folder_bytes(config)
+            disk += sizes[row.table.config]
+            hours += config.optim.steps * known.get(row.name, 0) / 3600
+            unknown += row.name not in known
+    said = f"expected: {hours:.1f} hours of training, from measured steps, without evaluations" if known else ""
+    lines.append(f"disk: about {disk / 1e9:.2f} GB for run folders")
+    lines += [said] if said else []
+    if unknown:
+        lines.append(f"hours: unknown for {unknown} trainings; --measure times steps of their configs on this machine")
+    return lines
