@@ -148,3 +148,24 @@ def test_accuracy_is_drawn_against_time_for_networks_with_a_score() -> None:
     assert picture.shape[-1] == 3
     with pytest.raises(ValueError, match="no finite values"):
         draw([Inference("b", 1, 1.0, 1.0, 1.0, 1.0, 3000.0, 31.0, 30.0, 1.0)])
+
+
+@pytest.mark.slow
+def test_engines_heed_what_is_asked_and_name_what_is_missing(
+    tiny_kitti: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["benchmark", str(tiny_kitti), "--repeats", "1", "--only", "torch float32", "torch bfloat16", "no engine"]
+    for asked in (["kitti", "data.projection.width=256"], ["mini_kitti+networks/foldnet", "data.projection.width=128"]):
+        assert main([*words, "--engines", *asked]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        rows = {
+            line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
+            for line in lines
+            if "│" in line
+        }
+        assert rows["torch float32"][-1] == "100.00"
+        assert 50 < float(rows["torch bfloat16"][-1]) <= 100
+        assert "There is no engine 'no engine'" in rows["no engine"][0]
+        least, middle = (float(rows["torch float32"][place]) for place in (2, 3))
+        assert 0 < least <= middle

@@ -11,6 +11,7 @@ from conftest import random_scan
 
 from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main
+from rangeseg.inference import domain_check
 from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.run import Run
 from rangeseg.notices import Notice
@@ -152,3 +153,19 @@ def test_one_return_a_beam_is_not(data_root: Path) -> None:
             scan = read_scan(path)
             assert doubled(scan) < 0.01
             assert doubled(both_returns(scan)) > 3 * DOUBLED
+
+
+def test_of_a_stream_the_first_scans_and_then_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scans without a file come of one sensor; of files each is looked at."""
+    run = Run.load(device="cpu")
+    looked: list[str] = []
+    monkeypatch.setattr(domain_check, "misfits", lambda image: looked.append(image.scan.where) or [])
+    image = SphericalProjection(64, 512, 3.0, -25.0)(street())
+    check = DomainCheck(run)
+    for _ in range(60):
+        check.check(image)
+    assert len(looked) == domain_check.SURE_AFTER + 60 // domain_check.EVERY
+    named = replace(image, scan=replace(image.scan, where="a.bin"))
+    for _ in range(10):
+        check.check(named)
+    assert looked.count("a.bin") == 10

@@ -9,6 +9,7 @@ import pytest
 from conftest import random_scan
 from numpy.typing import NDArray
 from recordings import CLOUD, POSE, Cdr, messages_of_mcap, stamp, write_recording
+from robot import check
 
 from rangeseg import LabelMap, Segmenter, read_scan
 from rangeseg.cli import main
@@ -158,7 +159,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path, capsys: pytes
     assert "no class 'raod' to filter. Did you mean 'road'?" in error("--filter", "raod")
     assert "ROS 1 and ROS 2 do not mix" in error("--out", str(tmp_path / "out.bag"))
     assert "has no range for remission" in error("--fields", "remission=range")
-    assert "A recording is labelled alone" in error("--split", "val")
+    assert "predict labels one recording at a time" in error("--split", "val")
     (tmp_path / "out").mkdir()
     left = ["drive_mcap", "out"]
     assert "is there already" in error()
@@ -170,7 +171,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path, capsys: pytes
     scan = tmp_path / "a.npy"
     np.save(scan, np.ones((10, 4)))
     assert main(["predict", str(scan), "--filter", "car"]) == 1
-    assert "--filter: of recordings" in capsys.readouterr().err
+    assert "--filter: only for recordings" in capsys.readouterr().err
 
 
 def test_overwrite_replaces_a_recording_but_no_other_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,3 +211,11 @@ def test_unpack_keeps_stamps_frames_and_all_fields(tmp_path: Path) -> None:
             assert "ring" in arrays
         np.testing.assert_array_equal(read_scan(path).xyz, as_run(rows).xyz)
         np.testing.assert_array_equal(read_scan(path).remission, rows["intensity"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ros1", [False, True])
+def test_a_drive_comes_back_from_either_ros_as_it_went_in(ros1: bool, data_root: Path, tmp_path: Path) -> None:
+    """Three real scans; `python tests/robot.py DRIVE FOLDER` does whole drives."""
+    told = check(data_root / "kitti_unlabelled/sequences/33", tmp_path, ros1=ros1, most=3)
+    assert "3 scans" in told

@@ -122,7 +122,7 @@ def test_votes_along_the_drive_are_the_teacher(
         mean = pooled(asked[number], near, poses.poses, 0.3)
         label.append(label_pooled(segmenter, asked[number], mean))
         pixels = np.zeros((19, 16 * 64), np.float32)
-        pixels[:, asked[number].pixels] = mean.T
+        pixels[:, asked[number].pixels] = (mean / mean.sum(1, keepdims=True)).T  # of half precision
         image = asked[number].image
         points = pixels[:, np.maximum(image.row * 64 + image.col, 0)]
         sure.append(points[np.minimum(label[-1], 18), np.arange(len(read[number]))])

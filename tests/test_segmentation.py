@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rangeseg import IGNORE, Photo, Segmenter, read_scan
 from rangeseg.cli import main
 from rangeseg.engine.training import train
 from rangeseg.inference.segmentation import Segmentation
+from rangeseg.scan_formats.labelled import read_labelled
 from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
 
@@ -252,3 +254,24 @@ def test_what_is_no_scan_is_refused(segmenter: Segmenter, tmp_path: Path) -> Non
         segmenter(np.zeros(3, [("x", "f4"), ("y", "f4"), ("z", "f4")]))
     with pytest.raises(ValueError, match=r"nowhere\.bin: cannot be read"):
         segmenter(tmp_path / "nowhere.bin")
+
+
+@pytest.mark.parametrize("ending", ["pcd", "ply", "las", "npz"])
+def test_the_command_that_predict_names_next_shows_labelled_points(
+    ending: str, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ending == "las":
+        pytest.importorskip("laspy", reason="the extra las is not installed")
+    path = tiny_kitti / "sequences/08/velodyne/000000.bin"
+    assert main(["predict", str(path), "--out", str(tmp_path), "--device", "cpu", "--format", ending]) == 0
+    told = capsys.readouterr().out.replace("\n", " ").rpartition("next: rangeseg ")[2]
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(told), "--dataset", "semantic_kitti"]) == 0
+    assert (tmp_path / "picture.png").stat().st_size > 1000
+    assert read_labelled(tmp_path / f"sequences/08/predictions/000000.{ending}").dtype.kind in "iu"
+
+
+def test_points_without_labels_are_no_prediction(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "a.npz", xyz=random_scan(rng, 20).xyz, label=np.zeros(20))
+    with pytest.raises(ValueError, match="no whole numbers called label"):
+        read_labelled(tmp_path / "a.npz")

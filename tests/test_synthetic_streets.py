@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from rangeseg.apps.realism import RANGES_M, compare, count, table
 from rangeseg.catalog import DATASETS, PROJECTIONS
@@ -16,6 +17,7 @@ from rangeseg.config import Config
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.data.synthesise import synthesise
 from rangeseg.data.synthetic import SyntheticStreets
+from rangeseg.drive.layouts import open_drive
 from rangeseg.engine.experiment import Experiment
 from rangeseg.projection.unfolding import ScanUnfolding
 from rangeseg.scan_io import read_labels
@@ -195,6 +197,27 @@ def test_the_disk_holds_what_the_dataset_gives(tmp_path: Path) -> None:
     raw, instance = read_labels(written.label_path(0))
     np.testing.assert_array_equal(raw | instance.astype(np.uint32) << 16, made.returns(0).raw)
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_the_poses_put_what_stands_still_in_one_place(tmp_path: Path) -> None:
+    """Poles and trunks of two scans 6 m apart meet in the world, and do not in the sensor's frame."""
+    words = f"synthesise --out {tmp_path} --sequences 00 --scans 3 --scans-per-street 2 --spacing-m 6 --sensor hdl64e"
+    assert main(words.split()) == 0
+    drive = open_drive(tmp_path / "sequences" / "00")
+    poses, source = drive.own_poses().poses, SemanticKitti(tmp_path, "train")
+    assert np.linalg.norm(poses[2, :3, 3] - poses[0, :3, 3]) > 5000  # of another street
+    placed, frames = [], []
+    for index in range(2):
+        scan = source.scan(index)
+        assert scan.label is not None
+        names = source.label_map.names
+        still = scan.xyz[np.isin(scan.label, [names.index("trunk"), names.index("pole")])].astype(float)
+        frames.append(still)
+        placed.append(still @ poses[index, :3, :3].T + poses[index, :3, 3])
+    apart = [np.median(cKDTree(some[0]).query(some[1])[0]) for some in (placed, frames)]
+    assert apart[0] < 0.15
+    assert apart[1] > 3 * apart[0]
 
 
 @pytest.mark.parametrize(

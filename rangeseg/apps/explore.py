@@ -23,6 +23,7 @@ from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.registry import Trust, accepted_kwargs, build
 from rangeseg.resources import resource
+from rangeseg.scan_formats.labelled import LABELLED, read_labelled
 from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
 from rangeseg.vis.explorer import Explorer, Frame
@@ -124,17 +125,21 @@ def read_shown(
 
 
 def read_prediction(path: Path, label_map: LabelMap, points: Scan, scan: Path) -> NDArray[np.integer]:
-    """(N,) train ids of a file of raw ids: ``.label``, or nuScenes' ``_lidarseg.bin`` of 1 to 16.
+    """(N,) train ids of a file of raw ids: ``.label``, nuScenes' ``_lidarseg.bin`` of 1 to 16, or labelled points.
 
     Raises:
         ValueError: it cannot be read, or is of another number of points.
     """
-    found = read_predictions(path) if path.name.endswith(ENDING) else label_map.to_train(read_labels(path)[0])
+    found = read_predictions(path) if path.name.endswith(ENDING) else label_map.to_train(_raw_of(path))
     if len(found) != len(points):
         raise ValueError(
             f"{path}: {len(found)} labels for the {len(points)} points of {scan}. Give the labels of this scan."
         )
     return found
+
+
+def _raw_of(path: Path) -> NDArray[np.integer]:
+    return read_labelled(path) if path.suffix in LABELLED else read_labels(path)[0]
 
 
 def with_fields(read: Callable[..., Scan], fields: Mapping[str, str | None] | None) -> Callable[..., Scan]:
@@ -200,7 +205,7 @@ def make_frame(
     segmenter: Segmenter | None = None,
     prediction: NDArray[np.integer] | None = None,
 ) -> Frame:
-    """A scan with its prediction: the one given, or else the segmenter's, with the probability of each pixel's class.
+    """A scan with its prediction: the one given, or else the segmenter's, with the confidence of each label.
 
     Raises:
         ValueError: the prediction is of another number of points.
@@ -210,10 +215,8 @@ def make_frame(
     image = project(scan)
     if prediction is not None or segmenter is None:
         return Frame(name, image, prediction)
-    logits = segmenter.logits(image)
-    pixels = logits.float().softmax(0).amax(0).cpu().numpy()
-    confidence = np.where(image.no_return, 0, pixels[image.row, image.col])
-    return Frame(name, image, segmenter.label(image, logits), confidence)
+    found = segmenter.segmentation(image, segmenter.logits(image))
+    return Frame(name, image, found.labels, found.confidence)
 
 
 def find_prediction(folder: Path, name: str, label_map: LabelMap) -> NDArray[np.integer]:
@@ -224,11 +227,11 @@ def find_prediction(folder: Path, name: str, label_map: LabelMap) -> NDArray[np.
     """
     sequence, _, frame = name.rpartition("/")
     tried = [
-        inside(folder, Path("sequences", sequence, "predictions", f"{frame}.label")),
-        inside(folder, Path(sequence, f"{frame}.label")),
-        inside(folder, f"{frame}.label"),
+        inside(folder, Path(*place, f"{frame}{ending}"))
+        for ending in (".label", *LABELLED)
+        for place in (("sequences", sequence, "predictions"), (sequence,), ())
     ]
     found = next((path for path in tried if path.is_file()), None)
     if found is None:
-        raise ValueError(f"No prediction for {name}; looked for {', '.join(map(str, tried))}.")
-    return label_map.to_train(read_labels(found)[0])
+        raise ValueError(f"No prediction for {name}; looked for {', '.join(map(str, tried[:3]))}, and labelled points.")
+    return label_map.to_train(_raw_of(found))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -30,6 +31,9 @@ from rangeseg.types import IGNORE
 MOST_SHARES = 6
 """Classes whose shares are told."""
 
+FEWEST_UNLABELLED = 0.0005
+"""A smaller share without a label is not told."""
+
 
 def predict_inputs(
     run: Path | None,
@@ -46,6 +50,7 @@ def predict_inputs(
     compile: bool = False,
     format: str = "label",
     confidence: bool = False,
+    unsure: Sequence[str] = (),
     overrides: Sequence[str] = (),
     trust: Trust = False,
     progress: Progress = no_progress,
@@ -66,6 +71,7 @@ def predict_inputs(
         compile: see `Segmenter`.
         format: of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
         confidence: write how sure each label is, too.
+        unsure: labels that are less sure are left out, see `rangeseg.inference.labelled_files.least_sure`.
         overrides: `key.path=value` above the run's config.
         trust: of the run, see `Run.load`.
         progress: shows the progress.
@@ -82,16 +88,16 @@ def predict_inputs(
         segmenter = Segmenter.load(run, device=group.device(device), overrides=overrides, compile=compile, trust=trust)
         workers = segmenter.workers if workers is None else workers
         experiment = segmenter.run.experiment
-        files, samples = chosen_files(experiment, format, confidence), f"{experiment.dataset.kind}s"
-        source = _open(experiment, split, None if partial else zip)
+        files, least = chosen_files(experiment, format, confidence, unsure)
+        source, samples = _open(experiment, split, None if partial else zip), f"{experiment.dataset.kind}s"
         if not inputs and source is None:
             raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
-        targets, origin = [task.target for task in tasks], origin_of(run, segmenter.run.config)
+        targets, origin = [task.target for task in tasks], origin_of(run, segmenter.run.config, unsure)
         since = claim(out, origin, targets, overwrite=overwrite, write=group.rank == 0)
         share, seen = group.shard(tasks), ClassShares(segmenter.label_map.names)
         options: dict[str, Any] = {"overwrite": overwrite, "since": since, "count": seen.count, "workers": workers}
-        options["confidence"] = confidence or format != "label"
+        options |= {"confidence": confidence or format != "label", "unsure": least}
         done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, **options)
         written = sum(new for _, new in (done if group.rank else progress(done, "predicting", len(share))))
         group.barrier()
@@ -100,8 +106,7 @@ def predict_inputs(
         beside = _finish(files, source, tasks, out, workers, samples)
         by = f" by the first of {group.world_size} processes" if group.world_size > 1 else ""
         yield f"{len(tasks)} {samples} labelled in {out} ({written} now{by}); counts and values checked."
-        yield from seen.words()
-        yield from segmenter.domain_check.summary(anyway=anyway)
+        yield from chain(seen.words(), segmenter.domain_check.summary(anyway=anyway))
         if zip:
             write_zip(out, tasks, zip, _checking(zip, tasks, files, beside, workers), beside=beside)
             yield f"submission: {zip}, packed and read again"
@@ -134,13 +139,14 @@ class ClassShares:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names, self._lock = names, Lock()
-        self._counts = np.zeros(len(names), np.int64)
+        self._counts, self._elements = np.zeros(len(names), np.int64), 0
 
     def count(self, labels: Labels) -> None:
         """Add a scan's or photograph's train ids; from any thread."""
         counts = np.bincount(labels[labels != IGNORE], minlength=len(self._names))
         with self._lock:
             self._counts += counts
+            self._elements += len(labels)
 
     def words(self) -> Iterator[str]:
         """One line, the largest first; none where nothing was labelled."""
@@ -148,7 +154,9 @@ class ClassShares:
             order = np.argsort(-self._counts, kind="stable")[: np.count_nonzero(self._counts)]
             told = [f"{self._names[index]} {self._counts[index] / total:.1%}" for index in order[:MOST_SHARES]]
             more = f" and {len(order) - MOST_SHARES} more classes" if len(order) > MOST_SHARES else ""
-            yield f"class shares: {', '.join(told)}{more}"
+            left = 1 - total / self._elements
+            without = f"; {left:.1%} of all have no label" if left >= FEWEST_UNLABELLED else ""
+            yield f"class shares: {', '.join(told)}{more}{without}"
 
 
 def _next(run: Path | None, task: Task, out: Path, trust: Trust) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.request import poses_for
 from rangeseg.drive.sweep import straightened
 from rangeseg.inference.drive import label_drive
+from rangeseg.inference.labelled_files import chosen_files
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust
@@ -16,8 +18,9 @@ from rangeseg.registry import Trust
 
 def predict_drive(
     run: Path | None, folder: Path, out: Path, *, poses: Path | None = None, scene: str | None = None, votes: int = 2,
-    deskew: str | None = None, workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (),
-    trust: Trust = False, progress: Progress = no_progress,
+    deskew: str | None = None, format: str = "label", confidence: bool = False, unsure: Sequence[str] = (),
+    workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (), trust: Trust = False,
+    progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
     """Label the scans of a drive and write the labels in the dataset's own form.
 
@@ -29,6 +32,9 @@ def predict_drive(
         scene: of nuScenes.
         deskew: the moment of a sweep at which the poses are; None: scans are taken as they are.
         votes: so many scans before and behind help.
+        format: of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
+        confidence: write how sure each label is, too.
+        unsure: labels that are less sure are left out, see `rangeseg.inference.labelled_files.least_sure`.
         workers: threads beside the network; None: as suits the device.
         device: a torch device, or auto.
         overrides: `key.path=value` above the run's config.
@@ -48,11 +54,13 @@ def predict_drive(
     if experiment.dataset.kind != "scan":
         raise ValueError(f"{run}: labels {experiment.dataset.kind}s, but a drive consists of scans.")
     drive = open_drive(folder, scene=scene)
-    trajectory, files = poses_for(drive, poses), experiment.prediction_files
+    trajectory, (files, least) = poses_for(drive, poses), chosen_files(experiment, format, confidence, unsure)
     drive = straightened(drive, trajectory, deskew)
     workers = segmenter.workers if workers is None else workers
     done = label_drive(segmenter, drive, trajectory, votes=votes, workers=workers)
-    for number, scan, labels in progress(done, "predicting", len(drive.scans)):
+    for number, scan, found in progress(done, "predicting", len(drive.scans)):
         file = drive.scans[number].file
+        kept = found if least is None else found.sure(least)
+        labels: Any = kept if confidence or format != "label" else kept.labels
         files.write(out / files.target(file, file.parent), labels, scan, file)
     yield f"{len(drive.scans)} scans labelled below {out}, each with votes of {votes} scans before and {votes} after."

@@ -39,6 +39,7 @@ class Labelling:
             fields, then `label` (raw id), `confidence` and `entropy`.
         class_ids: of the Autoware layout: autoware, its table of classes, or train, the train ids.
         without: names of classes; the cloud without their points is made, too.
+        unsure: (K,) the confidence that a label of each class needs; others are left out. None: all stay.
 
     Raises:
         ValueError: an unknown layout or class, or a class that Autoware's table lacks.
@@ -48,6 +49,7 @@ class Labelling:
     layout: str = "autoware"
     class_ids: str = "autoware"
     without: Sequence[str] = ()
+    unsure: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS or self.class_ids not in CLASS_IDS:
@@ -68,7 +70,7 @@ class Labelling:
             points: N of a message.
             found: their labels.
         """
-        count = len(points.data)
+        count, found = len(points.data), self._kept(found)
         labels = np.full(count, IGNORE, np.uint8) if found is None else found.labels
         zeros = np.zeros(count, np.float32)
         confidence = zeros if found is None or found.confidence is None else found.confidence
@@ -84,10 +86,13 @@ class Labelling:
 
     def filtered(self, points: Points, found: Segmentation | None) -> Points:
         """The points that are of none of the classes to leave out, as they were."""
-        if found is None:
+        if (found := self._kept(found)) is None:
             return points
         out = [self.label_map.names.index(name) for name in self.without]
         return points.chosen(~np.isin(found.labels, out))
+
+    def _kept(self, found: Segmentation | None) -> Segmentation | None:
+        return found if found is None or self.unsure is None else found.sure(self.unsure)
 
     def _ids(self) -> NDArray[np.uint8]:
         return autoware_ids(self.label_map) if self.class_ids == "autoware" else np.arange(IGNORE + 1, dtype=np.uint8)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rangeseg.apps.report_reliability import reliability
 from rangeseg.config import write_config
 from rangeseg.engine.drawing import draw
 from rangeseg.engine.run_logger import flatten, read_metrics
@@ -89,6 +90,7 @@ def write_report(
         *_comparison(groups),
         *_curves(reports),
         *_classes(groups),
+        *reliability({one.name: (one.scores.reliability, one.run.temperature) for one in reports}),
         *_scans(drawn, firsts[-1]),
         *_configs(reports),
     ]

@@ -8,17 +8,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from rangeseg.engine.experiment import Experiment
 from rangeseg.evaluation.metrics import ConfusionMatrix
-from rangeseg.inference.export import export
+from rangeseg.inference.export import convert
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import AnySample, Segmenter
 
 WARM_UP = 3
+
+ENGINES = {
+    "torch float32": None, "torch bfloat16": None, "torch compiled": None,
+    "ONNX Runtime": ".onnx", "OpenVINO": ".xml", "OpenVINO int8": ".xml",
+}  # fmt: skip
+"""Name -> ending of what is exported for it; None where nothing is."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,11 @@ class Engine:
     """One engine's line.
 
     Args:
-        name: torch float32, torch bfloat16, ONNX Runtime, OpenVINO, OpenVINO int8.
+        name: torch float32, torch bfloat16, torch compiled, ONNX Runtime, OpenVINO, OpenVINO int8.
         cpu_ms: processor time of the network alone, of all threads, the least of all calls: other work on the machine
             does not count.
         forward_ms: median of the network alone.
+        latency_least_ms: the least from points to labels, of all calls.
         latency_ms: median from points to labels.
         latency_99_ms: the 99th percentile of it.
         mean_iou: in [0, 1]; nan where the scans have no labels.
@@ -40,6 +46,7 @@ class Engine:
     name: str
     cpu_ms: float = np.nan
     forward_ms: float = np.nan
+    latency_least_ms: float = np.nan
     latency_ms: float = np.nan
     latency_99_ms: float = np.nan
     mean_iou: float = np.nan
@@ -48,44 +55,44 @@ class Engine:
 
 
 def benchmark_engines(
-    path: Path, scans: Sequence[AnySample], calibration: Sequence[AnySample], repeats: int
+    run: Run, scans: Sequence[AnySample], calibration: Sequence[AnySample], repeats: int, only: Sequence[str] = ()
 ) -> Iterator[Engine]:
     """Time a run in each engine, with as many threads as torch has.
 
     Args:
-        path: the run.
+        run: on the CPU.
         scans: that are labelled, again and again; with their labels, they are scored.
         calibration: others, for int8.
         repeats: of each figure.
+        only: names of `ENGINES`; none for all.
 
     Yields:
         A line for each engine, when it has been timed.
     """
-    run = Run.load(path, device="cpu")
     run = _in_precision(run, "32-true")
     own = [Segmenter(run)(scan, confidence=False).labels for scan in scans]
     with tempfile.TemporaryDirectory() as folder:
-        for name, ending, options in (
-            ("torch float32", "", {}),
-            ("torch bfloat16", "", {"precision": "bf16-mixed"}),
-            ("ONNX Runtime", ".onnx", {}),
-            ("OpenVINO", ".xml", {}),
-            ("OpenVINO int8", ".xml", {"calibration": calibration}),
-        ):
+        for name in only or ENGINES:
             try:
-                segmenter = _segmenter(run, Path(folder) / f"{name.replace(' ', '_')}{ending}", scans, options)
+                segmenter = _segmenter(run, name, Path(folder), calibration)
+                yield _timed(name, segmenter, scans, own, repeats)
             except (ValueError, RuntimeError) as error:
-                yield Engine(name, problem=str(error))
-                continue
-            yield _timed(name, segmenter, scans, own, repeats)
+                yield Engine(name, problem=next(iter(str(error).splitlines()), type(error).__name__))
 
 
-def _segmenter(run: Run, path: Path, scans: Sequence[AnySample], options: dict[str, Any]) -> Segmenter:
-    if "precision" in options:
-        return Segmenter(_in_precision(run, **options))
-    if not path.suffix:
-        return Segmenter(run)
-    export(run, path, scans, **options)
+def _segmenter(run: Run, name: str, folder: Path, calibration: Sequence[AnySample]) -> Segmenter:
+    """The run in an engine, whether its labels are the run's or not.
+
+    Raises:
+        ValueError: the engine is unknown or not installed.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"There is no engine {name!r}; there are {', '.join(ENGINES)}.")
+    if (ending := ENGINES[name]) is None:
+        precise = _in_precision(run, "bf16-mixed") if name == "torch bfloat16" else run
+        return Segmenter(precise, compile=name == "torch compiled")
+    path = folder / f"{name.replace(' ', '_')}{ending}"
+    convert(run, path, calibration=calibration if name.endswith("int8") else None)
     return Segmenter.load(path, device="cpu")
 
 
@@ -115,4 +122,6 @@ def _timed(
         whole.append(1e3 * (time.perf_counter() - middle))
     forward, whole = forward[WARM_UP:], whole[WARM_UP:]
     slow = float(np.percentile(whole, 99))
-    return Engine(name, min(busy), median(forward), median(whole), slow, matrix.mean_iou(), same / max(1, count))
+    return Engine(
+        name, min(busy), median(forward), min(whole), median(whole), slow, matrix.mean_iou(), same / max(1, count)
+    )

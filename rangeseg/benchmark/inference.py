@@ -27,6 +27,7 @@ from rangeseg.engine.precision import in_precision
 from rangeseg.inference.export import to_onnx
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import AnySample, Segmenter
+from rangeseg.inference.weights import find_weights
 from rangeseg.networks.exported import onnx_network
 from rangeseg.vis.panels import Picture
 from rangeseg.vis.plots import Axes, plot
@@ -112,10 +113,10 @@ def benchmark_inference(
     """
     groups: dict[str, list[Path]] = {}
     for path in subjects:
-        config = _load(path, root, overrides, device, trust).config
+        config = load_run(path, root, overrides, device, trust).config
         groups.setdefault(json.dumps([config.network, config.data.projection], sort_keys=True), []).append(path)
     for paths in groups.values():
-        run = _load(paths[0], root, overrides, device, trust)
+        run = load_run(paths[0], root, overrides, device, trust)
         source = run.experiment.open("val", labels=False)
         samples: list[AnySample] = [source.item(index) for index in range(len(source))]
         if not samples:
@@ -140,10 +141,21 @@ def _name(path: Path) -> str:
     return path.stem if path.suffix else path.name.removesuffix("_seed0")
 
 
-def _load(path: Path, root: Path, overrides: Sequence[str], device: str, trust: bool) -> Run:
-    """A run, or the untrained network of a config."""
+def load_run(path: Path, root: Path, overrides: Sequence[str], device: str, trust: bool) -> Run:
+    """A run, or the untrained network of a config.
+
+    Args:
+        path: run folder, checkpoint, exported file, weights, or a config as `read_config` takes it.
+        root: the dataset's folder.
+        overrides: `key.path=value` above the config.
+        device: a torch device.
+        trust: of the run, see `Run.load`.
+
+    Raises:
+        ConfigError: there is neither a run nor a config of that name.
+    """
     overrides = [*overrides, f"data.root={root}"]
-    if path.exists() and path.suffix not in (".yaml", ".yml"):
+    if (path.exists() or find_weights(path)) and path.suffix not in (".yaml", ".yml"):
         return Run.load(path, device=device, overrides=overrides, trust=trust)
     config = read_config(path, overrides)
     experiment = Experiment(config)

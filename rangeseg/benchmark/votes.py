@@ -33,12 +33,11 @@ def measure(
     confusion, scans, used = ConfusionMatrix(label_map.num_classes), 0, time.process_time()
     for sequence in sequences:
         drive = open_drive(root / "sequences" / sequence)
-        for number, _, labels in label_drive(
-            segmenter, drive, drive.own_poses(), votes=votes, max_distance_m=max_distance_m
-        ):
+        poses = drive.own_poses()
+        for number, _, found in label_drive(segmenter, drive, poses, votes=votes, max_distance_m=max_distance_m):
             raw = drive.labels_of(drive.scans[number])
             if raw is not None:
-                confusion.update(labels, label_map.to_train(raw & 0xFFFF))
+                confusion.update(found.labels, label_map.to_train(raw & 0xFFFF))
                 scans += 1
     spent = (time.process_time() - used) / max(1, scans)
     return {"mean_iou": confusion.mean_iou(), "accuracy": confusion.accuracy(), "cpu_s_a_scan": spent, "scans": scans}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from rangeseg.evaluation.reliability import Reliability
+
 
 SECONDS_A_LINE = 20.0
 """How often a line says how far something is where there is no terminal."""
@@ -188,6 +190,14 @@ def add_deskew(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_unsure(parser: argparse.ArgumentParser) -> None:
+    """`--unsure`, of every command that writes labels."""
+    parser.add_argument(
+        "--unsure", action="append", default=[], metavar="LEAST",
+        help="leave labels out that are less sure: 0.6, or by class, 0.6,car=0.5",
+    )  # fmt: skip
+
+
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     """Per class, by distance, and the means."""
     pixels = result.get("pixels")
@@ -205,6 +215,19 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     if pixels:
         numbers = f"mIoU {_percent(pixels['mean_iou'])}, accuracy {_percent(pixels['accuracy'])}"
         OUT.print(f"pixel level: {numbers}; before back-projection, only points that a pixel shows")
+
+
+def print_reliability(found: Reliability, temperature: float) -> None:
+    """How often labels are right that are so sure."""
+    rows = table("confidence", "share %", "mean %", "right %")
+    for low, high, *values in found.curve(2):
+        rows.add_row(f"{low:.1f} to {high:.1f}", *map(_percent, values))
+    OUT.print(rows)
+    sure, right = found.means()
+    means = f"mean confidence {_percent(sure)}, right {_percent(right)}"
+    OUT.print(
+        f"calibration error (ECE) {_percent(found.error())}; {means}; temperature {temperature:.3g}", soft_wrap=True
+    )
 
 
 def _percent(share: float | None, none: str = "none") -> str:

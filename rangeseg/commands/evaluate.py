@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, add_trust, print_report, progress
+from rangeseg.commands.console import OUT, add_trust, print_reliability, print_report, progress
 from rangeseg.files import write_atomically
 
 if TYPE_CHECKING:
     from rangeseg.inference.distributed import ProcessGroup
 
 EXAMPLES = (
-    "rangeseg evaluate runs/quick",
+    "rangeseg evaluate runs/quick --calibrate",
     "rangeseg evaluate runs/quick --split val --official --json val.json",
 )
 
@@ -32,10 +32,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     from rangeseg.evaluation.evaluate import report
+    from rangeseg.inference.calibrate import calibrated, checkpoint_to_write, write_temperature
     from rangeseg.inference.domain_check import DomainCheck
     from rangeseg.inference.run import Run
     from rangeseg.inference.scoring import open_views, score_run
 
+    file = checkpoint_to_write(arguments.run) if arguments.calibrate else None
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
     run = Run.load(
         arguments.run,
@@ -47,14 +49,23 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     kind = run.experiment.dataset
     views = open_views(run, split)
     domain_check = DomainCheck(run)
+    if file is not None:
+        run = calibrated(run, views, progress=progress)
     scores = score_run(
         run, views, group=group, pixels=arguments.level == "pixel", progress=progress, domain_check=domain_check
     )
     if group.rank:
         return
     result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
+    if scores.reliability is not None:
+        result["reliability"] = scores.reliability.report(run.label_map.names, run.temperature)
     title = f"{split}, {len(views)} {kind.kind}s, every {kind.element}"
     print_report(result, title, official=arguments.official)
+    if scores.reliability is not None:
+        print_reliability(scores.reliability, run.temperature)
+    if file is not None:
+        write_temperature(file, run.temperature)
+        OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on these very {kind.kind}s", soft_wrap=True)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
     for line in domain_check.summary(anyway=arguments.anyway):
@@ -77,6 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"
     )
+    parser.add_argument(
+        "--calibrate", action="store_true",
+        help="fit a temperature on the split and write it into the checkpoint: confidence changes, labels do not",
+    )  # fmt: skip
     parser.add_argument("--anyway", action="store_true", help="exit with 0 even if most scans do not fit the run")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

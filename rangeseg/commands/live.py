@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rangeseg.commands.console import OUT, add_trust
+from rangeseg.commands.console import OUT, add_trust, add_unsure
 from rangeseg.commands.fields import add_fields, requested_fields
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Label the point clouds of a ROS 2 topic in real time, without a ROS installation; drop late scans."""
     from rangeseg.apps.live import run_live
     from rangeseg.apps.predict_recording import Labelling
+    from rangeseg.inference.labelled_files import least_sure
     from rangeseg.inference.segmenter import Segmenter
 
     segmenter = Segmenter.load(
         arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust
     )
-    labelling = Labelling(segmenter.label_map, arguments.layout, arguments.class_ids)
+    least = least_sure(arguments.unsure, segmenter.label_map)
+    labelling = Labelling(segmenter.label_map, arguments.layout, arguments.class_ids, unsure=least)
     names = (arguments.input, arguments.output)
     if arguments.transport == "rclpy":
         from rangeseg.apps.rclpy_node import Rclpy
@@ -68,4 +70,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="warn on /diagnostics if the 99th percentile of the latency is higher",
     )
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
+    add_unsure(parser)
     add_trust(parser)

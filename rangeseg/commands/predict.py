@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_deskew, add_trust, progress
+from rangeseg.commands.console import OUT, add_deskew, add_trust, add_unsure, progress
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 FIRST = (
@@ -50,7 +50,9 @@ def run(arguments: argparse.Namespace) -> None:
             f"{' and '.join(given)}: only for recordings (.bag, .mcap, .db3, or the folder of a ROS 2 bag)."
         )
     names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust", "format")
-    options = {name: getattr(arguments, name) for name in (*names, "confidence")}
+    if arguments.unsure and arguments.zip:
+        raise ValueError("--unsure leaves labels out, and a submission (--zip) needs all of them. Drop one of them.")
+    options = {name: getattr(arguments, name) for name in (*names, "confidence", "unsure")}
     options["overrides"] = with_fields(arguments)
     for line in predict_inputs(run, inputs, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -59,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argparse.Namespace) -> None:
     """Write a copy of a recording with labelled clouds."""
     from rangeseg.apps.predict_recording import Labelling, predict_recording
+    from rangeseg.inference.labelled_files import least_sure
     from rangeseg.inference.segmenter import Segmenter
 
     if len(inputs) > 1 or arguments.split or arguments.zip or arguments.format != "label":
@@ -69,9 +72,10 @@ def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argpars
         run, device=arguments.device, overrides=arguments.overrides, compile=arguments.compile, trust=arguments.trust
     )
     chosen = (arguments.layout or "autoware", arguments.class_ids or "autoware", arguments.filter)
+    least = least_sure(arguments.unsure, segmenter.label_map)
     options = {name: getattr(arguments, name) for name in ("topic", "drop_input", "overwrite", "workers")}
     lines = predict_recording(
-        segmenter, inputs[0], arguments.out, Labelling(segmenter.label_map, *chosen),
+        segmenter, inputs[0], arguments.out, Labelling(segmenter.label_map, *chosen, least),
         fields=requested_fields(arguments), progress=progress, **options,
     )  # fmt: skip
     for line in lines:
@@ -82,10 +86,15 @@ def along_drive(arguments: argparse.Namespace) -> None:
     """Label the scans of a drive; without a run, the shipped network labels them."""
     from rangeseg.apps.predict_drive import predict_drive
 
+    given = [name for name in (*OF_RECORDINGS, "split", "zip", "partial", "compile") if getattr(arguments, name)]
+    if words := [f"--{name.replace('_', '-')}" for name in given]:
+        raise ValueError(f"{' and '.join(words)}: not with --drive; leave it out.")
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
         OUT.print(FIRST, soft_wrap=True)
-    names = ("poses", "scene", "deskew", "votes", "workers", "device", "overrides", "trust")
+    names = (
+        "poses", "scene", "deskew", "votes", "format", "confidence", "unsure", "workers", "device", "overrides", "trust"
+    )  # fmt: skip
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -156,12 +165,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="use torch.compile, which takes half a minute and pays off for many scans",
     )
     add_trust(parser)
+    add_forms(parser)
+    add_of_recordings(parser.add_argument_group("for recordings"))
+
+
+def add_forms(parser: argparse.ArgumentParser) -> None:
+    """Declare what is written of each point."""
     parser.add_argument(
         "--format", choices=("label", "pcd", "ply", "las", "npz"), default="label",
         help="label: the format of the dataset; others: points with label, confidence and entropy",
     )  # fmt: skip
     parser.add_argument("--confidence", action="store_true", help="also write NAME_confidence.npz for each label file")
-    add_of_recordings(parser.add_argument_group("for recordings"))
+    add_unsure(parser)
 
 
 def add_of_recordings(group: argparse._ArgumentGroup) -> None:

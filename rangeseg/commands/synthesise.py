@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument(
-        "--out", type=Path, required=True, help="output folder; it gets sequences/SS/velodyne and labels"
+        "--out", type=Path, required=True, help="output folder; it gets sequences/SS/velodyne, labels and poses.txt"
     )
     parser.add_argument(
         "--sequences", nargs="+", default=["00", "08"], help="names of the sequences, from SemanticKITTI's 00 to 21"

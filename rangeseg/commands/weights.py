@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from rangeseg.commands.console import OUT, table
 
@@ -52,7 +53,8 @@ def _pack(arguments: argparse.Namespace) -> None:
     here = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
     here += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
     run = Run.load(arguments.pack, device="cpu", overrides=[*here, *arguments.overrides])  # no folder of this machine
-    known = {"config": write_config(run.config), "classes": list(run.label_map.names), "statistics": run.statistics}
+    known: dict[str, Any] = {"config": write_config(run.config), "classes": list(run.label_map.names)}
+    known |= {"statistics": run.statistics, "temperature": run.temperature}
     made = pack(arguments.name, run.network.state_dict(), arguments.out, known | facts, half=not arguments.single)
     OUT.print(f"{made.card.name}: {made.folder / made.card.weights} and its card", soft_wrap=True)
 

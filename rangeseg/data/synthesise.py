@@ -11,6 +11,9 @@ from rangeseg.data.synthetic import SyntheticStreets
 from rangeseg.files import write_atomically
 from rangeseg.scan_io import write_labels
 
+CALIBRATION = b"Tr: 1 0 0 0 0 1 0 0 0 0 1 0\n"
+"""The camera, whose poses poses.txt holds in KITTI's layout, is where the sensor is."""
+
 
 def synthesise(
     out: str | Path,
@@ -22,7 +25,7 @@ def synthesise(
     keep: bool = False,
     **options: object,
 ) -> Iterator[Path]:
-    """Write scans and labels; files of these names are replaced.
+    """Write scans, labels and, once a sequence is whole, its poses.txt; files of these names are replaced.
 
     Args:
         out: the folder that gets `sequences/`.
@@ -53,9 +56,16 @@ def synthesise(
                 seed=seed,
                 **options,  # type: ignore[arg-type]
             )
-            for index in range(len(source)):
-                there = _scan_file(Path(out), source.name(index))
-                yield there if keep and there.is_file() else write_scan(Path(out), source, index)
+            for sequence in chosen:
+                mine = [index for index in range(len(source)) if source.name(index).startswith(f"{sequence}/")]
+                rows = []
+                for index in mine:
+                    there = _scan_file(Path(out), source.name(index))
+                    yield there if keep and there.is_file() else write_scan(Path(out), source, index)
+                    rows.append(" ".join(f"{value:.9g}" for value in source.pose(index)[:3].ravel()))
+                folder = Path(out) / "sequences" / sequence
+                write_atomically(folder / "poses.txt", "".join(f"{row}\n" for row in rows).encode())
+                write_atomically(folder / "calib.txt", CALIBRATION)
 
 
 def write_scan(out: Path, source: SyntheticStreets, index: int) -> Path:

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.lists import keep_listed
@@ -21,9 +22,12 @@ from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.labels import LabelMap
 from rangeseg.synthetic.beams import read_beams
 from rangeseg.synthetic.random_sensor import RANDOM, RandomSensor, draw_sensor
-from rangeseg.synthetic.raycast import Lidar, Returns, World
+from rangeseg.synthetic.raycast import Lidar, Poses, Returns, World
 from rangeseg.synthetic.street import Street, build_street, check_drive
 from rangeseg.types import Scan
+
+APART_M = 10_000.0
+"""Between the streets of a sequence, in the world of its poses."""
 
 _SENSOR = 1
 """Tells the draw of a scan's sensor from that of the scan."""
@@ -117,19 +121,39 @@ class SyntheticStreets(ScanDataset):
 
     def returns(self, index: int) -> Returns:
         """Scan `index` with raw ids and instances, as files hold them."""
-        sequence, number = (int(part) for part in self._names[index].split("/"))
-        street, world = self._street(sequence, number // self._per_street)
-        travelled = number % self._per_street * self._spacing
-        rng = np.random.default_rng((self._seed, sequence, number))
+        street, world, travelled = self._place(index)
+        poses, rng = self._poses(index)
         moving = street.moving(travelled)
         movers = None if moving is None else World(moving)
         if self._lidar is not None:
-            poses = street.poses(travelled, self._lidar.beams.firings, rng)
             return self._lidar.scan(world, poses, rng, movers)
         sensor = self.sensor(index)
         lidar = Lidar(sensor.beams, ego=sensor.ego, compensated=self._compensated)
-        poses = sensor.mounted(street.poses(travelled, sensor.beams.firings, rng))
         return sensor.received(lidar.scan(world, poses, rng, movers), rng)
+
+    def pose(self, index: int) -> NDArray[np.float64]:
+        """(4, 4) sensor of scan `index` -> world, metres; streets are `APART_M` from each other."""
+        poses, _ = self._poses(index)
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = poses.turn[poses.still], poses.origin[poses.still]
+        pose[0, 3] += int(self._names[index].split("/")[1]) // self._per_street * APART_M
+        return pose
+
+    def _place(self, index: int) -> tuple[Street, World, float]:
+        """Where scan `index` is: the street, and the metres travelled on it."""
+        sequence, number = (int(part) for part in self._names[index].split("/"))
+        street, world = self._street(sequence, number // self._per_street)
+        return street, world, number % self._per_street * self._spacing
+
+    def _poses(self, index: int) -> tuple[Poses, np.random.Generator]:
+        """Of the sensor over the turn, and the generator that the scan goes on with."""
+        sequence, number = (int(part) for part in self._names[index].split("/"))
+        rng = np.random.default_rng((self._seed, sequence, number))
+        street, _, travelled = self._place(index)
+        if self._lidar is not None:
+            return street.poses(travelled, self._lidar.beams.firings, rng), rng
+        sensor = self.sensor(index)
+        return sensor.mounted(street.poses(travelled, sensor.beams.firings, rng)), rng
 
     def sensor(self, index: int) -> RandomSensor:
         """The sensor that scan `index` is of where they are drawn; it depends on the seed and the scan's name alone."""

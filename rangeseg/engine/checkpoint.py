@@ -25,6 +25,16 @@ def write_checkpoint(path: Path, state: dict[str, Any], config: Config) -> None:
     write_atomically(path, lambda file: torch.save(whole, file))
 
 
+def amend_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint anew with further state; all else in it stays.
+
+    Raises:
+        ValueError: as `read_checkpoint`.
+    """
+    whole = read_checkpoint(path) | state
+    write_atomically(path, lambda file: torch.save(whole, file))
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; runs no code of the file.
 

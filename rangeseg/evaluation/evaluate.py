@@ -17,6 +17,7 @@ from torch import Tensor
 from rangeseg.evaluation.argmax import argmax_uint8
 from rangeseg.evaluation.backprojection import BackProjection
 from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.evaluation.reliability import Reliability
 from rangeseg.parallel import in_groups
 from rangeseg.types import Sample
 
@@ -131,6 +132,8 @@ class Scores:
     """In the order in which samples came; empty where it was not asked for."""
     pixels: ConfusionMatrix | None = None
     """Of the pixels of range images, each with the label of the point that it shows; None if not asked for."""
+    reliability: Reliability | None = None
+    """How often labels are right, by confidence; None if not asked for."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +145,14 @@ class SampleCounts:
         overall: of all its elements.
         by_distance: of each bin; None where it has no distances, or none are asked for.
         pixels: of the range image's pixels; None where it was not asked for.
+        reliability: of its labels; None where their confidence was not told.
     """
 
     name: str
     overall: ConfusionMatrix
     by_distance: Mapping[tuple[float, float], ConfusionMatrix] | None = None
     pixels: ConfusionMatrix | None = None
+    reliability: Reliability | None = None
 
 
 def count_sample(
@@ -157,6 +162,7 @@ def count_sample(
     *,
     distances: bool = False,
     pixels: np.ndarray | None = None,
+    confidence: np.ndarray | None = None,
 ) -> SampleCounts:
     """Count what one sample's elements were called.
 
@@ -166,6 +172,7 @@ def count_sample(
         num_classes: K.
         distances: by distance too, where the sample has them.
         pixels: (H, W) train ids, the network's own answers before any back-projection; counted too if given.
+        confidence: (N,) probabilities of `elements`; counted too if given.
 
     Raises:
         ValueError: the sample has no labels.
@@ -175,17 +182,20 @@ def count_sample(
         raise ValueError(f"{sample.name} has no labels to score against. Choose a labelled split, or use predict.")
     overall = ConfusionMatrix(num_classes)
     overall.update(elements, label)
-    drawn = None
+    drawn = sure = None
+    if confidence is not None:
+        sure = Reliability(num_classes)
+        sure.update(elements, label, confidence)
     if pixels is not None:
         drawn = ConfusionMatrix(num_classes)
         drawn.update(pixels, sample.view.label.numpy())
     if distance is None or not distances:
-        return SampleCounts(sample.name, overall, pixels=drawn)
+        return SampleCounts(sample.name, overall, pixels=drawn, reliability=sure)
     bins = {edges: ConfusionMatrix(num_classes) for edges in pairwise(DISTANCE_EDGES_M)}
     for (near, far), matrix in bins.items():
         inside = (distance >= near) & (distance < far)
         matrix.update(elements[inside], label[inside])
-    return SampleCounts(sample.name, overall, bins, drawn)
+    return SampleCounts(sample.name, overall, bins, drawn, sure)
 
 
 def sum_counts(counted: Iterable[SampleCounts], num_classes: int, *, by_sample: bool = False) -> Scores:
@@ -199,15 +209,18 @@ def sum_counts(counted: Iterable[SampleCounts], num_classes: int, *, by_sample: 
     overall, kept = ConfusionMatrix(num_classes), {}
     by_distance: dict[tuple[float, float], ConfusionMatrix] = {}
     pixels: ConfusionMatrix | None = None
+    sure: Reliability | None = None
     for one in counted:
         overall += one.overall
         if one.pixels is not None:
             pixels = one.pixels if pixels is None else pixels + one.pixels
+        if one.reliability is not None:
+            sure = one.reliability if sure is None else sure + one.reliability
         if by_sample:
             kept[one.name] = one.overall
         for edges, matrix in (one.by_distance or {}).items():
             by_distance[edges] = by_distance[edges] + matrix if edges in by_distance else matrix
-    return Scores(overall, by_distance, kept, pixels)
+    return Scores(overall, by_distance, kept, pixels, sure)
 
 
 def score(

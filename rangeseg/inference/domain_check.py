@@ -16,6 +16,9 @@ from rangeseg.projection.range_image import RangeImage
 
 UNNAMED = "a scan"
 
+SURE_AFTER, EVERY = 5, 20
+"""Of scans without a file, so many are looked at, and from then on one of so many: they come of one sensor."""
+
 
 class DomainCheck:
     """Looks at range images, tells of those that do not fit, and remembers how many they were.
@@ -26,6 +29,7 @@ class DomainCheck:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._unnamed = 0
         self.fits: dict[str, bool] = {}
         """Of each scan that was looked at, by its file; scans without a file have one entry, of the last."""
 
@@ -37,7 +41,12 @@ class DomainCheck:
         """
         if not isinstance(image, RangeImage) or len(image.scan) - image.no_return_count < ENOUGH_RETURNS:
             return
-        name, reasons = image.scan.where or UNNAMED, misfits(image)
+        name = image.scan.where or UNNAMED
+        if name == UNNAMED:
+            self._unnamed += 1
+            if self._unnamed > SURE_AFTER and self._unnamed % EVERY:
+                return
+        reasons = misfits(image)
         if self._run.statistics:
             reasons += unlike(image.scan, self._run.statistics, self._run.config.data.channels)
         told = name == UNNAMED and self.fits.get(UNNAMED) is False

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from rangeseg.drive.labelled_points import moved
 from rangeseg.drive.layouts import Drive
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.inference.segmenter import Labels, Segmenter
+from rangeseg.inference.segmentation import Segmentation
+from rangeseg.inference.segmenter import Segmenter
 from rangeseg.kernels.neighbours import nearest, sort_into_voxels
 from rangeseg.parallel import in_order
 from rangeseg.projection.range_image import RangeImage
@@ -113,7 +114,7 @@ def pooled(
 
 def label_drive(
     segmenter: Segmenter, drive: Drive, poses: Trajectory, *, votes: int, max_distance_m: float = 0.3, workers: int = 2
-) -> Iterator[tuple[int, Scan, Labels]]:
+) -> Iterator[tuple[int, Scan, Segmentation]]:
     """Label the scans of a drive, each with the help of those around it.
 
     Args:
@@ -125,13 +126,13 @@ def label_drive(
         workers: threads that bring answers together while the network is at work.
 
     Yields:
-        The number of each scan, its points and their train ids, in the order of the drive.
+        The number of each scan, its points and their labels, in the order of the drive.
 
     Raises:
         ValueError: a scan cannot be read.
     """
 
-    def label(scan: ScanProbabilities, probability: NDArray) -> tuple[int, Scan, Labels]:
+    def label(scan: ScanProbabilities, probability: NDArray) -> tuple[int, Scan, Segmentation]:
         return scan.number, scan.image.scan, label_pooled(segmenter, scan, probability)
 
     numbers = range(len(drive.scans))
@@ -183,9 +184,12 @@ def pool_drive(
     yield from in_order(work, windows(), workers=workers)
 
 
-def label_pooled(segmenter: Segmenter, scan: ScanProbabilities, probability: NDArray) -> Labels:
-    """(M, K) probabilities of visible points -> (N,) train ids of all points, by the run's own back-projection."""
-    return segmenter.label(scan.image, torch.from_numpy(on_pixels(scan, np.log(np.maximum(probability, 1e-7)))))
+def label_pooled(segmenter: Segmenter, scan: ScanProbabilities, probability: NDArray) -> Segmentation:
+    """(M, K) probabilities of visible points -> the labels of all points, by the run's own back-projection.
+
+    The temperature is that of the pooled answer: it changes how sure the labels are, and no label.
+    """
+    return segmenter.segmentation(scan.image, torch.from_numpy(on_pixels(scan, np.log(np.maximum(probability, 1e-7)))))
 
 
 def on_pixels(scan: ScanProbabilities, values: NDArray) -> NDArray[np.float32]:

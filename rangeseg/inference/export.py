@@ -111,17 +111,9 @@ def export(
         ValueError: another ending, what the format needs is missing, or there is nothing to compare on.
         RuntimeError: the file would not agree with the run; nothing is written.
     """
-    if path.suffix not in (*FORMATS, OPENVINO):
-        raise ValueError(f"{path}: the file's name ends in {' or '.join((*FORMATS, OPENVINO))}.")
-    if calibration is not None and path.suffix != OPENVINO:
-        raise ValueError(f"{path}: int8 is made of OpenVINO's form; name it NAME.xml.")
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
-        if path.suffix == OPENVINO:
-            inputs = None if calibration is None else _inputs(run, calibration)
-            to_openvino(to_onnx(run), describe(run), draft, inputs)
-        else:
-            draft.write_bytes(FORMATS[path.suffix](run))
+        convert(run, draft, calibration=calibration)
         exported = read_exported(draft, device="cpu" if run.device.type == "cpu" else "auto", trust=True)
         runtime = replace(run.config.runtime, precision="32-true")
         full = replace(run, experiment=Experiment(replace(run.config, runtime=runtime)))
@@ -135,6 +127,18 @@ def export(
         for made in sorted(Path(folder).iterdir()):  # an .xml comes behind its .bin
             write_atomically(path.with_name(made.name), made.read_bytes())
     return agreement
+
+
+def convert(run: Run, path: Path, *, calibration: Sequence[AnySample] | None = None) -> None:
+    """Write a run's network to `path`, whether it agrees with the run or not; arguments and errors as `export`."""
+    if path.suffix not in (*FORMATS, OPENVINO):
+        raise ValueError(f"{path}: the file's name ends in {' or '.join((*FORMATS, OPENVINO))}.")
+    if path.suffix == OPENVINO:
+        to_openvino(to_onnx(run), describe(run), path, None if calibration is None else _inputs(run, calibration))
+    elif calibration is not None:
+        raise ValueError(f"{path}: int8 is made of OpenVINO's form; name it NAME.xml.")
+    else:
+        path.write_bytes(FORMATS[path.suffix](run))
 
 
 def _disagreement(path: Path, found: Agreement, *, int8: bool) -> RuntimeError:
@@ -162,7 +166,7 @@ def write_weights(run: Run, path: Path) -> None:
     """
     if isinstance(run.network, ExportedNetwork):
         raise ValueError(f"{path}: an exported file has no weights to write; give the run that it was made from.")
-    state = {"teacher": run.network.state_dict()} | ({"statistics": run.statistics} if run.statistics else {})
+    state = {"teacher": run.network.state_dict(), "temperature": run.temperature, "statistics": run.statistics}
     write_checkpoint(path, state, run.config)
 
 
@@ -271,6 +275,7 @@ def describe(run: Run) -> dict[str, Any]:
         "projection": dict(config.data.projection) if isinstance(run.experiment.input, ScanInput) else None,
         "config": write_config(config),
         "statistics": run.statistics,
+        "temperature": run.temperature,
     }
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rangeseg.data.prediction_files import PredictionFiles, ScanFiles
 from rangeseg.engine.experiment import Experiment
 from rangeseg.files import write_atomically
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.labels import LabelMap
+from rangeseg.registry import did_you_mean
 from rangeseg.scan_formats.arrays import read_arrays
 from rangeseg.scan_formats.labelled import LABELLED
 from rangeseg.scan_io import read_scan
@@ -94,20 +96,52 @@ def beside(target: Path) -> Path:
     return target.with_name(f"{target.stem}_confidence.npz")
 
 
-def chosen_files(experiment: Experiment, kind: str, confidence: bool) -> PredictionFiles:
-    """The files that are written.
+def least_sure(words: Sequence[str], label_map: LabelMap) -> NDArray[np.float32] | None:
+    """(K,) the confidence that a label of each class needs; None where nothing is asked.
+
+    Args:
+        words: ``0.6``, of all classes, or ``car=0.5``, of one; several in one word are divided by commas.
+        label_map: the classes.
+
+    Raises:
+        ValueError: an unknown class, or no number in [0, 1].
+    """
+    wanted = [part.strip() for word in words for part in word.split(",") if part.strip()]
+    least = np.zeros(label_map.num_classes, np.float32)
+    for part in sorted(wanted, key=lambda part: "=" in part):  # that of all classes first
+        name, _, number = part.rpartition("=")
+        if name and name not in label_map.names:
+            raise ValueError(f"{label_map.dataset} has no class {name!r}. {did_you_mean(name, list(label_map.names))}")
+        try:
+            value = float(number)
+        except ValueError:
+            value = np.nan
+        if not 0 <= value <= 1:
+            raise ValueError(f"The confidence {part!r} is no number in [0, 1]; give 0.6, or CLASS=0.5.")
+        least[label_map.names.index(name) if name else slice(None)] = value
+    return least if wanted else None
+
+
+def chosen_files(
+    experiment: Experiment, kind: str, confidence: bool, unsure: Sequence[str] = ()
+) -> tuple[PredictionFiles, NDArray[np.float32] | None]:
+    """The files that are written, and (K,) the confidence that their labels need, of `least_sure`.
 
     Args:
         experiment: of the run.
         kind: one of `FORMATS`; label: what the run's dataset writes.
         confidence: of each label, too.
+        unsure: words of `least_sure`.
 
     Raises:
-        ValueError: points are asked for where there are photographs.
+        ValueError: points are asked for where there are photographs, each element needs a label, or as `least_sure`.
     """
-    files = experiment.prediction_files
+    files, least = experiment.prediction_files, least_sure(unsure, experiment.label_map)
+    if least is not None and kind == "label" and not isinstance(files, ScanFiles):
+        hint = "; write points instead: --format ply" if experiment.dataset.kind == "scan" else ""
+        raise ValueError(f"{experiment.label_map.dataset}'s predictions label everything: --unsure cannot be{hint}.")
     if kind != "label":
         if experiment.dataset.kind != "scan":
             raise ValueError(f"--format {kind} writes points; photographs have none. Leave it out.")
-        return LabelledScanFiles(experiment.label_map, files.read, files.suffixes, ending=f".{kind}")
-    return files if not confidence else WithConfidence(files)  # type: ignore[return-value] # by __getattr__
+        return LabelledScanFiles(experiment.label_map, files.read, files.suffixes, ending=f".{kind}"), least
+    return (WithConfidence(files) if confidence else files), least  # type: ignore[return-value] # by __getattr__

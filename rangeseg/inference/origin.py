@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ KEYS = (
 """Of a config: what changes labels. Where files are, and how fast, does not."""
 
 
-def origin_of(path: Path | None, config: Config) -> dict[str, Any]:
+def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> dict[str, Any]:
     """What `claim` compares: the checkpoint's digest, and `KEYS`.
 
     Args:
         path: as `Run.load` takes it.
         config: of the run, with the user's overrides.
+        unsure: what leaves labels out, see `rangeseg.inference.labelled_files.least_sure`.
     """
     file = checkpoint_of(path)
     with file.open("rb") as content:
@@ -41,6 +42,7 @@ def origin_of(path: Path | None, config: Config) -> dict[str, Any]:
         for part in key.split("."):
             value = value[part]
         told[key] = value
+    told["unsure"] = sorted(unsure) or None
     plain: dict[str, Any] = json.loads(json.dumps(told))  # as it is read back
     return plain
 

@@ -14,8 +14,12 @@ from itertools import tee
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.files import inside, walk, write_atomically
+from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
 from rangeseg.parallel import in_order
 
@@ -78,6 +82,7 @@ def predict(
     count: Callable[[Labels], object] = lambda labels: None,
     workers: int = 1,
     confidence: bool = False,
+    unsure: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[Task, bool]]:
     """Write the labels of each task, as raw ids; a file that is there already, and whole, is left alone.
 
@@ -91,7 +96,7 @@ def predict(
         count: is given the train ids of what is written, on several threads.
         workers: threads, as `Segmenter.stream` uses them; 0 works on one after the other.
         confidence: `files` write it, too: they are given a `Segmentation`.
-        confidence: `files` write it, too: they are given a `Segmentation`.
+        unsure: (K,) the confidence that a label of each class needs; others become IGNORE. None: all stay.
 
     Yields:
         Each task when it is done, and whether it was written now.
@@ -105,14 +110,17 @@ def predict(
         kept = not overwrite and target.is_file() and target.stat().st_mtime_ns >= since
         return None if kept and files.problem(target, task.file) is None else files.read(task.file)
 
-    def write(task: Task, sample: AnySample, labels: Labels) -> bool:
-        files.write(out / task.target, labels, sample, task.file)
-        count(labels)
+    def write(task: Task, thing: AnySample, labels: Any) -> bool:
+        found = labels if unsure is None else labels.sure(unsure)
+        plain = found.labels if isinstance(found, Segmentation) else found
+        files.write(out / task.target, found if confidence else plain, thing, task.file)
+        count(plain)
         return True
 
     tasks, asked = tee(tasks)
     batch = segmenter.run.config.evaluation.batch
-    written = segmenter.stream(tasks, read, write, batch=batch, workers=workers, confidence=confidence)
+    asks = confidence or unsure is not None
+    written = segmenter.stream(tasks, read, write, batch=batch, workers=workers, confidence=asks)
     yield from zip(asked, map(bool, written), strict=True)
 
 

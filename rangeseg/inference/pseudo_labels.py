@@ -5,6 +5,8 @@ given class c in annulus r, over all scans, the surest share is kept:
 
     k(c, r) = what the surest `keep` of the points with label c in annulus r reach     kept: confidence >= k(c, r)
 
+Thresholds of each class may be given, too, or instead: k(c, r) is not below t(c).
+
 Shapes: N points, K classes, A annuli.
 """
 
@@ -19,19 +21,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rangeseg.data.dataset import ScanDataset
 from rangeseg.drive.layouts import Drive, open_drive
 from rangeseg.drive.request import poses_for
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.files import write_atomically
-from rangeseg.inference.drive import ScanProbabilities, label_pooled, on_pixels, pool_drive
+from rangeseg.inference.drive import ScanProbabilities, label_pooled, pool_drive
+from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, in_order, no_progress
-from rangeseg.projection.range_image import RangeImage
 from rangeseg.scan_io import write_labels
-from rangeseg.types import IGNORE
+from rangeseg.types import IGNORE, Scan
 
 BINS = 1000
 """Confidences are counted in so many: thresholds are exact to 0.001."""
@@ -114,6 +116,7 @@ def pseudo_label(
     out: Path,
     balance: Balance | None = None,
     *,
+    least: ArrayLike = 0.0,
     leave_out: Iterable[str] = (),
     votes: Votes | None = None,
     workers: int = 1,
@@ -129,6 +132,7 @@ def pseudo_label(
         source: scans named ``SS/FFFFFF``; labels are not read.
         out: the folder.
         balance: what is kept; None for the usual.
+        least: the confidence that a kept label needs, or (K,) one of each class; exact to 1 / `BINS`.
         leave_out: names of scans, or of whole sequences, that need none, since they have true labels.
         votes: parameters of the votes; None: each scan is predicted alone.
         workers: threads, a scan each.
@@ -155,8 +159,10 @@ def pseudo_label(
         there = label != IGNORE
         np.add.at(counts, (label[there], annulus[there], sure[there]), 1)
         _keep_answer(answers / f"{source.name(index)}.npz", label, annulus, sure)
+    needed = np.ceil(np.broadcast_to(np.asarray(least, np.float64), len(counts)) * BINS - 1e-4)
+    bins = np.maximum(balance.thresholds(counts), needed.astype(np.int64)[:, None])
     names = [source.name(index) for index in wanted]
-    kept, points = _write(segmenter, out, names, balance.thresholds(counts), progress)
+    kept, points = _write(segmenter, out, names, bins, progress)
     return {name: float(count / points) for name, count in zip(label_map.names, kept, strict=True)}
 
 
@@ -183,9 +189,7 @@ def _write(
 
 def _ask(segmenter: Segmenter, source: Any, balance: Balance, index: int) -> Answer:
     """What a scan alone is given."""
-    image = cast(RangeImage, segmenter.project(source.scan(index)))
-    logits = segmenter.logits(image)
-    return _answer(balance, image, segmenter.label(image, logits), logits.softmax(0).float().cpu().numpy())
+    return _answer(balance, segmenter(source.scan(index)))
 
 
 def _ask_along(
@@ -194,7 +198,7 @@ def _ask_along(
     """What scans are given with the votes of those around them, drive after drive."""
 
     def use(scan: ScanProbabilities, probability: NDArray) -> Answer:
-        return _answer(balance, scan.image, label_pooled(segmenter, scan, probability), on_pixels(scan, probability))
+        return _answer(balance, label_pooled(segmenter, scan, probability))
 
     files = [source.scan_path(index) for index in wanted]
     for folder, together in groupby(files, lambda file: file.parent.parent):
@@ -204,14 +208,10 @@ def _ask_along(
         yield from pool_drive(segmenter, drive, votes.poses_of(drive), numbers, use, votes.count, workers=workers)
 
 
-def _answer(balance: Balance, image: RangeImage, label: NDArray[np.uint8], pixels: NDArray[np.float32]) -> Answer:
-    """Each point's label, annulus, and the bin of its label's probability at its pixel."""
-    probability = image.back_project(pixels)
-    known = label != IGNORE
-    sure = np.zeros(len(label), np.uint16)
-    chosen = probability[label[known], np.flatnonzero(known)]
-    sure[known] = np.minimum(chosen * BINS, BINS - 1).astype(np.uint16)
-    return label, balance.annulus(image.scan.xyz), sure
+def _answer(balance: Balance, found: Segmentation) -> Answer:
+    """Each point's label, annulus, and the bin of its label's confidence."""
+    sure = np.minimum(np.asarray(found.confidence) * BINS, BINS - 1).astype(np.uint16)
+    return found.labels, balance.annulus(cast(Scan, found.sample).xyz), sure
 
 
 def _keep_answer(path: Path, label: NDArray[Any], annulus: NDArray[Any], sure: NDArray[Any]) -> None:

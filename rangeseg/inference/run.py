@@ -42,6 +42,8 @@ class Run:
     statistics: Mapping[str, Any] | None = None
     """Of the training scans, see `rangeseg.data.scan_statistics`; None of photographs, and where nobody measured them.
     """
+    temperature: float = 1.0
+    """What logits are divided by before they become probabilities; labels do not depend on it."""
 
     @property
     def config(self) -> Config:
@@ -77,13 +79,17 @@ class Run:
         if path.suffix in EXPORTED:
             exported = read_exported(path, device=device, trust=trust is True)
             config = config_from_yaml(exported.description["config"], overrides, trust=trust, source=str(path))
-            return Run(Experiment(config), exported, exported.device, exported.description.get("statistics"))
+            known = exported.description
+            return Run(
+                Experiment(config), exported, exported.device, known.get("statistics"), known.get("temperature", 1.0)
+            )
         chosen = choose_device(device)
         state = read_checkpoint(path) if weights is None else weights.checkpoint()
         experiment = Experiment(config_from_yaml(state["config"], overrides, trust=trust, source=str(path)))
         network = experiment.make_network(weights=False)
         fill(network, state["teacher"], path)
-        return replace(Run.of(experiment, network, chosen), statistics=state.get("statistics"))
+        known = {"statistics": state.get("statistics"), "temperature": state.get("temperature", 1.0)}
+        return replace(Run.of(experiment, network, chosen), **known)
 
     @staticmethod
     def of(experiment: Experiment, network: Network, device: torch.device) -> Run:

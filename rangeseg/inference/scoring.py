@@ -11,10 +11,11 @@ import numpy as np
 from rangeseg.data.range_views import RangeViews
 from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, SampleCounts, Scores, count_sample, sum_counts
 from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.evaluation.reliability import Reliability
 from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.run import Run
-from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
+from rangeseg.inference.segmenter import AnySample, Segmenter
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.projection.checks import disable_first_scan_check
 from rangeseg.types import Sample
@@ -46,6 +47,8 @@ def score_run(
 ) -> Scores:
     """Count what the run's teacher says of every element, as `Segmenter.stream` labels: threads read, project and vote.
 
+    How sure it is of each is counted, too, except beside `pixels`.
+
     Args:
         run: loaded.
         views: of `open_views`.
@@ -66,8 +69,8 @@ def score_run(
     group, classes = group or ProcessGroup(), run.label_map.num_classes
     mine = group.shard(range(len(views)))
 
-    def write(index: int, sample: AnySample, labels: Labels) -> SampleCounts:
-        return count_sample(cast(Sample, sample), labels, classes, distances=True)
+    def write(index: int, sample: AnySample, found: Any) -> SampleCounts:
+        return count_sample(cast(Sample, sample), found.labels, classes, distances=True, confidence=found.confidence)
 
     indices = mine if group.rank else progress(mine, "evaluating", len(mine))
     segmenter = Segmenter(run)
@@ -79,7 +82,7 @@ def score_run(
         segmented = run.experiment.segment(run.network, views, indices, run.device)
         counted = (count_sample(o.sample, o.elements, classes, distances=True, pixels=o.pixels) for o in segmented)
     else:
-        counted = segmenter.stream(indices, views.sample, write, batch=run.config.evaluation.batch)
+        counted = segmenter.stream(indices, views.sample, write, batch=run.config.evaluation.batch, confidence=True)
     scores = sum_counts(counted, classes, by_sample=by_sample)
     return scores if group.world_size == 1 else _sum(scores, group)
 
@@ -89,8 +92,12 @@ def _sum(scores: Scores, group: ProcessGroup) -> Scores:
     bins = list(pairwise(DISTANCE_EDGES_M))
     none = np.zeros_like(scores.overall.state)
     mine = [scores.overall.state, none if scores.pixels is None else scores.pixels.state]
+    sure = scores.reliability or Reliability(scores.overall.num_classes)
+    sure = Reliability(sure.num_classes, group.all_reduce(sure.state))
     mine += [scores.by_distance[edges].state if edges in scores.by_distance else none for edges in bins]
     total = group.all_reduce(np.stack(mine))
     overall, pixels, *each = (ConfusionMatrix(scores.overall.num_classes, state) for state in total)
     by_distance = dict(zip(bins, each, strict=True)) if total[2:].any() else {}
-    return Scores(overall, by_distance, pixels=pixels if total[1].any() else None)
+    return Scores(
+        overall, by_distance, pixels=pixels if total[1].any() else None, reliability=sure if sure.count else None
+    )

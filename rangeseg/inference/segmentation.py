@@ -6,17 +6,17 @@ Shapes: N elements (points, or a photograph's pixels row by row), K classes, H r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from rangeseg.kernels.confidence import sum_up_classes
 from rangeseg.labels import LabelMap
 from rangeseg.photos.io import write_label_image
 from rangeseg.photos.padded_image import PaddedImage
@@ -80,6 +80,22 @@ class Segmentation(NDArrayOperatorsMixin):
     def _places(self) -> NDArray[np.intp]:
         return np.where(self.labels == IGNORE, self.label_map.num_classes, self.labels).astype(np.intp)
 
+    def sure(self, least: ArrayLike) -> Segmentation:
+        """The same without the labels that are less sure: they become IGNORE; confidence and entropy stay.
+
+        Args:
+            least: the confidence that a label needs, or (K,) one of each class.
+
+        Raises:
+            ValueError: nobody asked for the confidence, or there are thresholds of another number of classes.
+        """
+        if self.confidence is None:
+            raise ValueError("These labels have no confidence; ask for it: segmenter(scan, confidence=True).")
+        wanted = np.broadcast_to(np.asarray(least, np.float32), self.label_map.num_classes)
+        known = self.labels != IGNORE
+        known[known] = self.confidence[known] >= wanted[self.labels[known]]
+        return replace(self, labels=np.where(known, self.labels, np.uint8(IGNORE)))
+
     def save(self, path: str | Path) -> None:
         """Write one file, atomically.
 
@@ -135,7 +151,7 @@ class Segmentation(NDArrayOperatorsMixin):
 
 
 def confidence_and_entropy(
-    image: RangeImage | PaddedImage, labels: NDArray[np.uint8], logits: Tensor
+    image: RangeImage | PaddedImage, labels: NDArray[np.uint8], logits: Tensor, temperature: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """How sure a network is of each element's label, by the probabilities at the element's pixel.
 
@@ -145,24 +161,18 @@ def confidence_and_entropy(
         image: the elements and their pixels.
         labels: (N,) train ids, IGNORE for no returns.
         logits: (K, H, W).
+        temperature: that they are divided by, see `rangeseg.evaluation.reliability.fit_temperature`.
 
     Returns:
         (N,) probability of the label and (N,) entropy in nats, float32; both 0 where the label is IGNORE.
     """
-    with torch.inference_mode():
-        logits = logits.float()
-        probability = logits.softmax(0)
-        best = logits.argmax(0, keepdim=True)
-        most = logits.gather(0, best)
-        # sum of p ln p = sum of p (l - most) + ln p(most), for p = exp(l - most) p(most)
-        entropy = -((probability * (logits - most)).sum(0) + probability.gather(0, best)[0].log()).clamp(max=0)
-        planes, nats = probability.cpu().numpy(), entropy.cpu().numpy()
+    planes = logits.detach().float().cpu().numpy()
+    height, width = planes.shape[1:]
+    most, total, entropy = np.empty((3, height, width), np.float32)
+    sum_up_classes(planes, 1 / temperature, most, total, entropy)
     known = labels != IGNORE
-    confidence = np.zeros(len(labels), np.float32)
-    if isinstance(image, RangeImage):
-        confidence[known] = planes[labels[known], image.row[known], image.col[known]]
-    else:
-        for train_id in np.unique(labels[known]):
-            where = labels == train_id
-            confidence[where] = image.back_project(planes[train_id])[where]
-    return confidence, np.where(known, image.back_project(nats), 0).astype(np.float32)
+    row, col = np.divmod(image.back_project(np.arange(height * width).reshape(height, width))[known], width)
+    above = planes[labels[known], row, col] * np.float32(1 / temperature) - most[row, col]
+    confidence, nats = np.zeros((2, len(labels)), np.float32)
+    confidence[known], nats[known] = np.exp(above) / total[row, col], entropy[row, col]
+    return confidence, nats

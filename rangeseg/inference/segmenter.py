@@ -147,7 +147,7 @@ class Segmenter:
         image = self.project(as_sample(given, self.run.experiment))
         logits = self.logits(image)
         if confidence:
-            return self._segmentation(image, logits.float().cpu().numpy())
+            return self.segmentation(image, logits)
         return Segmentation(self.label(image, logits), _of(image), self.label_map)
 
     def stream(
@@ -259,11 +259,15 @@ class Segmenter:
         with torch.inference_mode():
             return self._network(torch.stack(moved))
 
-    def _segmentation(self, image: PixelImage, logits: NDArray[Any]) -> Segmentation:
-        """(K, H, W) -> the labels, and how sure they are."""
-        planes = torch.from_numpy(logits)
+    def segmentation(self, image: PixelImage, logits: Tensor) -> Segmentation:
+        """(K, H, W) logits -> the labels, and how sure they are, by the run's temperature."""
+        planes = logits.float().cpu()
         labels = self.label(image, planes)
-        return Segmentation(labels, _of(image), self.label_map, *confidence_and_entropy(image, labels, planes))
+        sure = confidence_and_entropy(image, labels, planes, self.run.temperature)
+        return Segmentation(labels, _of(image), self.label_map, *sure)
+
+    def _segmentation(self, image: PixelImage, logits: NDArray[Any]) -> Segmentation:
+        return self.segmentation(image, torch.from_numpy(logits))
 
     def _labels(self, image: PixelImage, answer: NDArray[Any]) -> Labels:
         labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)

@@ -57,6 +57,7 @@ class ModelCard:
         weights: the file, beside the card.
         sha256: of that file.
         statistics: of the training scans, see `rangeseg.data.scan_statistics`; None where they are not known.
+        temperature: what its logits are divided by before they become probabilities.
         format: of the card.
     """
 
@@ -73,6 +74,7 @@ class ModelCard:
     weights: str
     sha256: str
     statistics: dict[str, Any] | None = None
+    temperature: float = 1.0
     format: int = field(default=FORMAT)
 
     @staticmethod
@@ -124,12 +126,14 @@ class Weights:
         return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
     def checkpoint(self) -> dict[str, Any]:
-        """As a checkpoint has it: `teacher`, `config` and `statistics`.
+        """As a checkpoint has it: `teacher`, `config`, `statistics` and `temperature`.
 
         Raises:
             ValueError: as `state`.
         """
-        return {"teacher": self.state(), "config": self.card.config, "statistics": self.card.statistics}
+        card = self.card
+        known = {"config": card.config, "statistics": card.statistics, "temperature": card.temperature}
+        return {"teacher": self.state(), **known}
 
 
 def shipped() -> dict[str, Weights]:

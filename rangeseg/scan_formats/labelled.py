@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.files import write_atomically
+from rangeseg.scan_formats.arrays import columns_of_npz
+from rangeseg.scan_formats.las import columns_of_las
+from rangeseg.scan_formats.pcd import columns_of_pcd
+from rangeseg.scan_formats.ply import columns_of_ply
 from rangeseg.types import IGNORE, Scan
 
 Columns = Mapping[str, NDArray]
@@ -47,6 +51,19 @@ def labelled_columns(
     columns["label"] = raw.astype(np.uint16 if raw.max(initial=0) <= 0xFFFF else np.uint32)
     optional = {"confidence": confidence, "entropy": entropy}
     return columns | {name: value.astype(np.float32) for name, value in optional.items() if value is not None}
+
+
+def read_labelled(path: Path) -> NDArray[np.integer]:
+    """(N,) raw ids of a file that `write_columns` wrote.
+
+    Raises:
+        ValueError: it cannot be read, or its points have no `label`.
+    """
+    columns = READ[path.suffix](path)
+    if "label" not in columns or columns["label"].dtype.kind not in "iu":
+        raise ValueError(f"{path}: its points have no whole numbers called label; give a file of labels.")
+    label: NDArray[np.integer] = columns["label"]
+    return label
 
 
 def write_columns(path: Path, columns: Columns, train: NDArray[np.integer]) -> None:
@@ -136,3 +153,8 @@ LABELLED: dict[str, Callable[[Path, Columns, NDArray], bytes]] = {
     ".npz": _npz,
 }
 """Endings of files that hold points with their labels, and what makes their content."""
+
+READ: dict[str, Callable[[Path], dict[str, NDArray]]] = {
+    ".pcd": columns_of_pcd, ".ply": columns_of_ply, ".npz": columns_of_npz, ".las": columns_of_las,
+}  # fmt: skip
+"""Ending -> what reads the columns of `LABELLED`'s files."""
