@@ -15,8 +15,32 @@ BUILD = ROOT / "build"
 SOURCE = BUILD / "docs"
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "rangeseg/DESIGN.md")
 FOLDERS = ("docs", "results", "datasets", "configs")
-KEPT = {".md", ".png", ".yaml", ".txt", ".json"}
+KEPT = {".md", ".png", ".gif", ".yaml", ".txt", ".json"}
 NOT_API = {"cli", "commands", "version"}
+GUIDES = (
+    *("your_own_sensor", "formats", "looking", "semantic_kitti", "nuscenes", "networks", "perturbations", "drives"),
+    *("python", "extend", "many_machines", "paper_table", "security", "faq"),
+)
+"""Pages of docs, in the order in which people need them."""
+PUBLIC = {
+    "Label scans and photographs": (
+        "Segmenter Segmentation read_scan write_labels read_photo LabelMap Scan Photo IGNORE"
+    ),
+    "Project and vote": (
+        "SphericalProjection RingProjection BeamProjection ScanUnfolding OrganisedProjection RangeImage PaddedImage "
+        "Raster View Sample nearest_pixel nearest_label knn_vote"
+    ),
+    "Train": (
+        "read_config Config ConfigError train Trainer create_network torch_data TorchData EmaTeacher pseudo_labels "
+        "poly_decay sigmoid_rampup"
+    ),
+    "Score": "evaluate ConfusionMatrix",
+    "Perturb": (
+        "Perturbation PseudoLabelled CutMix CutOut Identity box_mask beam_mask sector_mask mix erase mix_probabilities"
+    ),
+    "Losses": "consistency_loss cross_entropy lovasz_softmax",
+}
+"""What `from rangeseg import ...` gives, on one page."""
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -36,18 +60,30 @@ def stage() -> None:
         page = SOURCE / "api" / f"{path.stem}.md"
         page.parent.mkdir(exist_ok=True)
         page.write_text("\n".join(f"::: {module}\n" for module in modules), "utf-8")
+    (SOURCE / "api" / "index.md").write_text(public_names(), "utf-8")
     lists = {
-        "Guides": [name for name in names if name.startswith("docs/")],
+        "Guides": [f"docs/{name}.md" for name in GUIDES],
         "Results": [name for name in names if name.startswith("results/")],
         "Datasets": [name for name in names if name.startswith("datasets/")],
-        "API": [f"api/{path.stem}.md" for path in parts],
         "Development": ["CONTRIBUTING.md", "rangeseg/DESIGN.md", "CHANGELOG.md"],
+        "Internal modules": [f"api/{path.stem}.md" for path in parts],
     }
     nav = ["nav:", "  - Start: index.md"]
     for title, pages in lists.items():
+        if title == "Results":
+            nav.append("  - Public names: api/index.md")
         nav += [f"  - {title}:", *(f"      - {page}" for page in pages if page.endswith(".md"))]
     config = (ROOT / "docs" / "site.yml").read_text("utf-8")
     (BUILD / "site.yml").write_text(f"{config}\n" + "\n".join(nav) + "\n", "utf-8")
+
+
+def public_names() -> str:
+    """The page of what the package exports."""
+    lines = ["# Public names", "", "`from rangeseg import NAME` gives each of these. Other modules may change.", ""]
+    for title, names in PUBLIC.items():
+        lines += [f"## {title}", ""]
+        lines += [f"::: rangeseg.{name}\n    options: {{heading_level: 3}}\n" for name in names.split()]
+    return "\n".join(lines)
 
 
 def is_module(path: Path) -> bool:

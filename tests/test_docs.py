@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -18,11 +19,13 @@ from conftest import write_camvid
 from documents import PAGES, ROOT, Block, Reader, blocks, rangeseg_words
 from test_nuscenes import TRAINVAL, write_nuscenes
 
+import rangeseg
 from rangeseg.cli import main, parse
 from rangeseg.commands import COMMANDS
 from rangeseg.config import read_config
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.inference.weights import shipped
 
 SMALL = shlex.split(
     "data.projection.width=64 data.batch_labelled=2 data.batch_unlabelled=2 network.width=8 "
@@ -40,7 +43,11 @@ FURTHER = {
 WINDOW = "opens a window"
 LARGE = "wants a dataset that cannot be made up here, and a GPU; tests/test_paper_configs.py reads every config"
 NOT_RUN = {
-    "README.md": {"bash tools/setup.sh": "installs everything; its syntax is checked"},
+    "README.md": {
+        "bash tools/setup.sh": "installs everything; its syntax is checked",
+        "pip install": "tests/test_packaging.py installs a wheel",
+        "rangeseg demo scan.bin": "takes minutes; tests/test_demo.py does",
+    },
     "CONTRIBUTING.md": {"bash tools/setup.sh test": "installs everything, and runs these tests"},
     "docs/looking.md": {
         "rangeseg show runs": "of the demo's runs; tests/test_from_afar.py does",
@@ -143,8 +150,12 @@ def test_the_readme_has_two_set_up_commands_and_a_table_of_all_others() -> None:
     text = (ROOT / "README.md").read_text()
     assert text.count("\nbash tools/setup.sh") == 2
     subprocess.run(["bash", "-n", ROOT / "tools" / "setup.sh"], check=True)
-    documented = set(re.findall(r"^\| `([a-z-]+)[ `]", text, re.MULTILINE))
-    assert COMMANDS.keys() == documented
+    rows = {
+        title: set(re.findall(r"^\| `([a-z-]+)[ `]", section, re.MULTILINE))
+        for title, section in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    }
+    assert COMMANDS.keys() == rows["Use"]
+    assert shipped().keys() == rows["Weights that ship"]
 
 
 def test_the_readmes_published_numbers_are_those_of_the_recipe() -> None:
@@ -155,6 +166,13 @@ def test_the_readmes_published_numbers_are_those_of_the_recipe() -> None:
         if re.match(r"\| (supervised only|mean teacher|CutMix-Seg)\W", line)
     ]
     assert rows[:3] == [rows[3], rows[4], rows[5]]
+
+
+def test_the_site_has_every_guide_and_every_public_name_once() -> None:
+    site = runpy.run_path(str(ROOT / "docs" / "build_site.py"))
+    assert sorted(site["GUIDES"]) == sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+    names = [name for line in site["PUBLIC"].values() for name in line.split()]
+    assert sorted(names) == sorted({*rangeseg.__all__} - {"__version__"})
 
 
 def test_scripts_for_slurm_are_bash() -> None:

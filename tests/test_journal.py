@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
 from rangeseg.config import Config
-from rangeseg.engine.run_logger import RunLogger, flatten, read_metrics
+from rangeseg.engine.run_logger import RunLogger, flatten, read_metrics, read_seconds
 from rangeseg.engine.training import train
 from rangeseg.vis.confusion import confusion_picture
 
@@ -36,10 +36,13 @@ def test_going_on_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         first.scalars(step, {"loss": float(step)})
     first.close()
+    assert read_seconds(tmp_path) is not None
+    (tmp_path / "time.json").write_text('{"seconds": 100.0}')
     second = RunLogger(tmp_path, step=2)
     second.scalars(3, {"loss": 30.0})
     second.close()
     assert read_metrics(tmp_path / "metrics.csv") == [(1, "loss", 1.0), (2, "loss", 2.0), (3, "loss", 30.0)]
+    assert 100 <= (read_seconds(tmp_path) or 0) < 160  # both sessions
 
 
 def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_the_page_says_what_evaluate_says(tiny_config: Config, tmp_path: Path) -
     assert "<h1>a &lt; b</h1>" in text
     found = Cells(text)
     assert not found.outside
-    result, classes, distances, *_ = found.tables
+    result, _, classes, distances, *_ = found.tables
     scores = np.array([100 * result["mean_iou"] for result in results])
     assert result[1][1] == f"{scores.mean():.1f} ± {scores.std(ddof=1):.1f}"
     assert result[1][3] == ", ".join(f"{seed}: {score:.1f}" for seed, score in enumerate(scores))
@@ -97,10 +97,56 @@ def test_an_experiment_without_seeds_has_a_row_of_its_own(tiny_config: Config, t
     text = write_report(runs, tmp_path / "page.html", scans=2, intro="R&D").read_text("utf-8")
     assert "<p>R&amp;D</p>" in text
     names = [Path(run).name for run in runs]
-    assert [row[0] for row in Cells(text).tables[0][1:]] == names
+    result = Cells(text).tables[0]
+    assert [row[0] for row in result[1:]] == names
+    assert result[0][2] == f"gain over {names[0]}"
+    assert result[1][2] == ""
+    assert float(result[2][2]) == pytest.approx(float(result[2][1]) - float(result[1][1]), abs=0.11)
+    assert "With one seed, a gain" in text
+    captions = re.findall(r"<div class='beside'>(.*?)</div>", text)[0]
+    assert text.index("class='beside'") < text.index("<table>")  # the pictures come first
+    assert [said.split(":")[0] for said in re.findall(r"<figcaption>(.*?)</figcaption>", captions)] == ["truth", *names]
     drawn = points_of(text)["scans"]
     layers = ["label", *(f"{name}{part}" for name in names for part in ("", ": errors"))]
     assert [[layer["name"] for layer in scan["layers"]] for scan in drawn] == [layers] * len(drawn)
+
+
+def test_a_gain_is_told_seed_by_seed_and_names_have_no_seed(tiny_config: Config, tmp_path: Path) -> None:
+    configs = [with_seed(tiny_config, seed) for seed in (0, 1)]
+    for config in configs[:]:
+        config.runtime.out = str(tmp_path / f"plain_seed{config.runtime.seed}")
+        other = replace(
+            config, runtime=replace(config.runtime, out=str(tmp_path / f"cutout_seed{config.runtime.seed}"))
+        )
+        other.perturbation = {"name": "cutout"}
+        configs.append(other)
+    for config in configs:
+        train(config)
+    text = write_report([config.runtime.out for config in configs], tmp_path / "page.html", scans=0).read_text("utf-8")
+    found = Cells(text)
+    scores = {}
+    for config in configs:
+        report = json.loads(Path(config.runtime.out, "evaluation.json").read_text())
+        scores[Path(config.runtime.out).name] = 100 * report["mean_iou"]
+    gains = [scores[f"cutout_seed{seed}"] - scores[f"plain_seed{seed}"] for seed in (0, 1)]
+    assert [row[0] for row in found.tables[0][1:]] == ["plain", "cutout"]
+    assert found.tables[0][2][2] == f"{np.mean(gains):+.1f} ± {np.std(gains, ddof=1):.1f}"
+    assert found.tables[0][0][4] == "gain over plain"  # of the accuracy
+    times = next(rows for rows in found.tables if "time of training" in rows[0])
+    assert [row[:2] for row in times[1:]] == [["plain", "0"], ["plain", "1"], ["cutout", "0"], ["cutout", "1"]]
+    assert all(re.fullmatch(r"\d+:\d\d:\d\d", row[-1]) for row in times[1:])
+    machine = json.loads(Path(configs[0].runtime.out, "versions.json").read_text())
+    assert f"{machine['cores']} cores" in text
+
+
+def test_a_checkpoint_alone_tells_no_time_and_no_machine(tiny_config: Config, tmp_path: Path) -> None:
+    train(tiny_config)
+    alone = tmp_path / "alone" / "last.pt"
+    alone.parent.mkdir()
+    alone.write_bytes(Path(tiny_config.runtime.out, "last.pt").read_bytes())
+    text = write_report([alone], tmp_path / "page.html", scans=1).read_text("utf-8")
+    assert "not recorded" in text
+    assert "the machine is not known" in text
 
 
 def test_no_run_is_no_report(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from rangeseg.labels import LabelMap
 from rangeseg.photos.padded_image import PaddedImage
 from rangeseg.photos.panels import photo_panels
 from rangeseg.projection.range_image import RangeImage
-from rangeseg.types import IGNORE
+from rangeseg.types import IGNORE, Sample
+from rangeseg.vis.birds_eye import birds_eye
 from rangeseg.vis.panels import Picture, colorise, panels
 
 
@@ -30,6 +31,21 @@ def draw(segmented: Segmented, label_map: LabelMap) -> Picture:
     raster = cast(PaddedImage, raster)
     prediction = segmented.elements.reshape(raster.photo.image.shape[:2])
     return photo_panels(raster.photo, prediction, label_map=label_map)
+
+
+def draw_answer(sample: Sample, elements: np.ndarray, label_map: LabelMap) -> Picture:
+    """One answer alone, small: a scan from above, a photograph's classes.
+
+    Args:
+        sample: a scan or a photograph.
+        elements: (N,) train ids or IGNORE, of its points or pixels.
+        label_map: the classes.
+    """
+    if isinstance(sample.raster, RangeImage):
+        return birds_eye(sample.raster.scan.xyz, elements, label_map, extent_m=25.0, pixels=480, dot=2)
+    rows, columns = cast(PaddedImage, sample.raster).photo.image.shape[:2]
+    step = max(1, -(-columns // 640))
+    return colorise(elements.reshape(rows, columns)[::step, ::step], label_map)
 
 
 def colored_points(segmented: Segmented, label_map: LabelMap) -> dict[str, tuple[np.ndarray, Picture]]:

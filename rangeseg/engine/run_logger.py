@@ -1,16 +1,18 @@
 """The output of a run: its folder, metrics, pictures and a progress line.
 
-config.yaml     every key, resolved         versions.json   of the libraries
+config.yaml     every key, resolved         versions.json   of the libraries, and the machine
 metrics.csv     step, name, value           metrics.json    the last value of each name
 last.pt         newest checkpoint           best.pt         best by the evaluation's score
-events.*        TensorBoard
+events.*        TensorBoard                 time.json       seconds of training, all sessions that ended
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,6 +56,7 @@ class RunLogger:
         self.last, self.best = folder / "last.pt", folder / "best.pt"
         self._console = PlainConsole(stderr=True)
         self._latest: dict[str, float] = {}
+        self._began, self._before = time.monotonic(), (read_seconds(folder) or 0.0) if step else 0.0
         if enabled:
             folder.mkdir(parents=True, exist_ok=True)
             kept = [row for row in read_metrics(folder / "metrics.csv") if row[0] <= step] if step else []
@@ -103,12 +106,14 @@ class RunLogger:
                 self._events._get_file_writer().add_summary(part)
 
     def close(self) -> None:
-        """Finish the event file and write metrics.json."""
+        """Finish the event file; write metrics.json and time.json."""
         if self.enabled:
             self._events.close()
             self._csv.close()
             latest = {name: (None if np.isnan(value) else value) for name, value in self._latest.items()}
             write_atomically(self.folder / "metrics.json", json.dumps(latest, indent=2).encode())
+            seconds = self._before + time.monotonic() - self._began
+            write_atomically(self.folder / "time.json", json.dumps({"seconds": round(seconds, 1)}).encode())
         self._tell("close")
 
     def _tell(self, method: str, *what: Any) -> None:
@@ -157,6 +162,12 @@ def read_metrics(path: Path) -> list[tuple[int, str, float]]:
     return [(int(step), name, float(value)) for step, name, value in rows]
 
 
+def read_seconds(folder: Path) -> float | None:
+    """How long a run has trained, seconds; None where its folder does not say."""
+    path = folder / "time.json"
+    return float(json.loads(path.read_text())["seconds"]) if path.is_file() else None
+
+
 def _line(row: tuple[int, str, float]) -> str:
     return f"{row[0]},{row[1]},{row[2]!r}\n"
 
@@ -181,4 +192,13 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed as a package"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return found | {"python": platform.python_version(), "platform": platform.platform(), "device": device}
+    machine = {"device": device, "processor": _processor(), "cores": str(os.cpu_count())}
+    return found | {"python": platform.python_version(), "platform": platform.platform()} | machine
+
+
+def _processor() -> str:
+    """The name of the processor; Python itself knows none on Linux."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

@@ -27,7 +27,7 @@ COLORS = (
     (200, 70, 110),
 )
 _LARGER = 2  # drawn larger and shrunk: smooth lines
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 18, 40, 58
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 18, 44, 72
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ class _Canvas:
         self.rows, self.columns = size
         self.across = (log_ticks if axes.log_x else ticks)(points[:, 0].min(), points[:, 0].max(), 8)
         self.up = ticks(min(points[:, 1].min(), 0.0), points[:, 1].max())
-        self.font = ImageFont.load_default(size=13 * _LARGER)
-        self.small = ImageFont.load_default(size=11 * _LARGER)
+        self.font = ImageFont.load_default(size=17 * _LARGER)
+        self.small = ImageFont.load_default(size=16 * _LARGER)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a value is on the sheet."""
@@ -165,8 +165,8 @@ class _Canvas:
             self.draw.line([start, end], GRID, _LARGER)
             self.draw.text((start[0] - 8 * _LARGER, start[1]), f"{y:g}", INK, self.small, anchor="rm")
         self.draw.text((self.columns / 2, 10 * _LARGER), axes.title, INK, self.font, anchor="ma")
-        self.draw.text((self.columns / 2, self.rows - 22 * _LARGER), axes.across, INK, self.small, anchor="ma")
-        turned = Image.new("L", (self.rows, 16 * _LARGER), 0)
+        self.draw.text((self.columns / 2, self.rows - 26 * _LARGER), axes.across, INK, self.small, anchor="ma")
+        turned = Image.new("L", (self.rows, 22 * _LARGER), 0)
         ImageDraw.Draw(turned).text((self.rows / 2, 2), axes.up, 255, self.small, anchor="ma")
         self.draw.bitmap((6 * _LARGER, 0), turned.rotate(90, expand=True), INK)
 
@@ -181,7 +181,7 @@ class _Canvas:
     def legend(self, names: Mapping[str, tuple[int, int, int]], where: str) -> None:
         """Names of the lines, in a corner."""
         wide = max(self.draw.textlength(name, self.small) for name in names)
-        left, step = self.columns - _RIGHT * _LARGER - wide - 40 * _LARGER, 17 * _LARGER
+        left, step = self.columns - _RIGHT * _LARGER - wide - 40 * _LARGER, 23 * _LARGER
         if where == "left":
             left = (_LEFT + 14.0) * _LARGER
         top = (

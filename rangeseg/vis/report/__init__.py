@@ -85,9 +85,9 @@ def heading(text: str, words: str = "") -> str:
     return f"<h2>{escape(text)}</h2>" + (f"<p class='soft'>{escape(words)}</p>" if words else "")
 
 
-def paragraph(text: str) -> str:
-    """Plain text."""
-    return f"<p>{escape(text)}</p>"
+def paragraph(text: str, *, soft: bool = False) -> str:
+    """Plain text; soft is smaller and lighter."""
+    return f"<p{' class=soft' if soft else ''}>{escape(text)}</p>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, colors: Sequence[Sequence[int]] = ()) -> str:
@@ -135,6 +135,24 @@ def pictures(drawn: Mapping[str, Picture]) -> str:
     return f"<div class='curves'>{''.join(parts)}</div>"
 
 
+def beside(drawn: Mapping[str, Picture]) -> str:
+    """Pictures of the same size in one row, with their captions above."""
+    parts = (
+        f"<figure><figcaption>{escape(name)}</figcaption><img alt='{escape(name)}' src='{_png(picture)}'></figure>"
+        for name, picture in drawn.items()
+    )
+    return f"<div class='beside'>{''.join(parts)}</div>"
+
+
+def legend(label_map: LabelMap) -> str:
+    """The classes' colours."""
+    chips = "".join(
+        f"<span><span class='chip' style='background: rgb{tuple(_rgb(color))}'></span>{escape(name)}</span>"
+        for name, color in zip(label_map.names, label_map.colors, strict=True)
+    )
+    return f"<p class='legend'>{chips}</p>"
+
+
 def folded(summary: str, text: str) -> str:
     """Long text that opens on a click."""
     return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
@@ -142,11 +160,7 @@ def folded(summary: str, text: str) -> str:
 
 def scans(shown: Sequence[ReportSample], label_map: LabelMap) -> str:
     """Each scan's panels, and its points to turn; with the classes' colours above."""
-    legend = "".join(
-        f"<span><span class='chip' style='background: rgb{tuple(_rgb(color))}'></span>{escape(name)}</span>"
-        for name, color in zip(label_map.names, label_map.colors, strict=True)
-    )
-    parts = [f"<p class='legend'>{legend}</p>"]
+    parts = [legend(label_map)]
     for one in shown:
         parts.append(f"<h3>{escape(one.name)}</h3><p class='soft'>{escape(one.words)}</p>")
         parts.append(f"<figure><img alt='panels of {escape(one.name)}' src='{_png(one.panel)}'></figure>")
