@@ -18,8 +18,19 @@ FOLDERS = ("docs", "results", "datasets", "configs")
 KEPT = {".md", ".png", ".gif", ".yaml", ".txt", ".json"}
 NOT_API = {"cli", "commands", "version"}
 GUIDES = (
-    *("your_own_sensor", "formats", "looking", "semantic_kitti", "nuscenes", "networks", "perturbations", "drives"),
-    *("python", "extend", "many_machines", "paper_table", "security", "faq"),
+    *("your_own_sensor", "formats", "looking", "label_a_drive", "drives", "recipe"),
+    *(
+        "semantic_kitti",
+        "nuscenes",
+        "networks",
+        "perturbations",
+        "python",
+        "extend",
+        "many_machines",
+        "paper_table",
+        "security",
+        "faq",
+    ),
 )
 """Pages of docs, in the order in which people need them."""
 PUBLIC = {

@@ -103,7 +103,7 @@ class Reader:
         script = []
         for command in commands:
             words = rangeseg_words(command)
-            more = [] if words is None else self.further.get(words[0], ())
+            more = [] if words is None or "--drive" in words else self.further.get(words[0], ())
             if words is not None and self.in_process and command.startswith("rangeseg "):
                 assert main([*words, *more]) == 0, command
             else:

@@ -114,4 +114,4 @@ def test_what_is_wrong_is_said(
 def test_int8_is_judged_by_its_labels(differing: int, difference: float, good: bool, good8: bool) -> None:
     agreement = Agreement(1, 1000, differing, difference)
     assert (agreement.good(), agreement.good(int8=True)) == (good, good8)
-    assert not replace(agreement, things=0).good(int8=True)
+    assert not replace(agreement, samples=0).good(int8=True)

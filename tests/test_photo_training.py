@@ -159,6 +159,8 @@ def test_windows_change_no_run_of_a_network_of_single_pixels(photo_config: Confi
     for window in ([], ["evaluation.window={size: [16, 24], overlap: 0.5}"]):
         assert main(["evaluate", run, "--json", str(tmp_path / "e.json"), "--device", "cpu", "--trust", *window]) == 0
         results.append(json.loads((tmp_path / "e.json").read_text()))
+    (one, other) = (result.pop("reliability")["ece"] for result in results)
+    assert one == pytest.approx(other, abs=1e-6)
     assert results[0] == results[1]
 
 
