@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rangeseg.apps.steps import ChildProcesses
+from rangeseg.cli import main
 from rangeseg.config import Config, config_from
 from rangeseg.networks.base import Network
 from rangeseg.types import Scan
@@ -58,6 +63,18 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps run in this process: a new one spends seconds on imports."""
+
+    def run(self: ChildProcesses, command: Sequence[str], log: IO[str]) -> int:
+        assert list(command[1:3]) == ["-m", "rangeseg.cli"]
+        with redirect_stdout(log), redirect_stderr(log):
+            return main(command[3:])
+
+    monkeypatch.setattr(ChildProcesses, "run", run)
 
 
 class Layers(nn.Sequential, Network):

@@ -164,14 +164,14 @@ SMALL += ["runtime.precision=32-true", "data.batch_labelled=2", "data.batch_unla
 NARROW = ["network.width=8", "network.blocks=[1,1]", "data.projection.width=64", "data.projection.height=16"]
 
 
-def full_kitti(tmp_path: Path, tiny: Path, labels: str = "labels") -> Path:
+def full_kitti(tmp_path: Path, tiny: Path) -> Path:
     """The official training sequences with all 19,130 scans, all the same three, and two scans to score."""
     from rangeseg.data.semantic_kitti import SemanticKitti
 
     root, label_map = tmp_path / "kitti", SemanticKitti.read_label_map()
     for sequence in label_map.splits["train"]:
-        for kind, ending, wanted in (("velodyne", "bin", "velodyne"), ("labels", "label", labels)):
-            folder = root / "sequences" / sequence / wanted
+        for kind, ending in (("velodyne", "bin"), ("labels", "label")):
+            folder = root / "sequences" / sequence / kind
             folder.mkdir(parents=True)
             for frame in range(label_map.scan_counts[sequence]):
                 os.link(tiny / f"sequences/00/{kind}/{frame % 3:06d}.{ending}", folder / f"{frame:06d}.{ending}")
@@ -180,19 +180,19 @@ def full_kitti(tmp_path: Path, tiny: Path, labels: str = "labels") -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
-@pytest.mark.parametrize(("name", "labels"), [("semantic_kitti", "labels"), ("scribble_kitti", "scribbles")])
-def test_rows_of_kitti_on_a_full_training_split(name: str, labels: str, tmp_path: Path, tiny_kitti: Path) -> None:
-    root, out = full_kitti(tmp_path, tiny_kitti, labels), tmp_path / "rows"
-    words = ["reproduce", f"{name}/cutmix/1", f"{name}/supervised/1", "--root", str(root), "--out", str(out)]
+def test_rows_of_kitti_on_a_full_training_split(tmp_path: Path, tiny_kitti: Path) -> None:
+    root, out = full_kitti(tmp_path, tiny_kitti), tmp_path / "rows"
+    cutmix, supervised = ("semantic_kitti/cutmix/1", "semantic_kitti/supervised/1")
+    words = ["reproduce", cutmix, supervised, "--root", str(root), "--out", str(out)]
     assert main([*words, *SMALL, *NARROW]) == 0
-    scores = json.loads((out / f"{name}_cutmix_1_seed0" / "scores.json").read_text())
+    run = out / "semantic_kitti_cutmix_1_seed0"
+    score = json.loads((run / "scores.json").read_text())["pixels"]["mean_iou"]
     text = (out / "table.md").read_text()
-    assert (
-        f"| {name}/cutmix/1 | {ROWS[f'{name}/cutmix/1'].published} | {100 * scores['pixels']['mean_iou']:.2f} |" in text
-    )
-    last = out / f"{name}_cutmix_1_seed0" / "last.pt"
-    config = read_config(out / f"{name}_cutmix_1_seed0" / "config.yaml")
+    assert f"| {cutmix} | {ROWS[cutmix].published} | {100 * score:.2f} |" in text
+    last = run / "last.pt"
+    config = read_config(run / "config.yaml")
     assert config.data.labelled == "train_1pct_uniform"
     before = last.stat().st_mtime_ns
     assert main([*words, *SMALL, *NARROW]) == 0  # all is done
@@ -202,6 +202,7 @@ def test_rows_of_kitti_on_a_full_training_split(name: str, labels: str, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
 def test_rows_of_nuscenes_draw_their_lists_and_go_on_where_they_were(tmp_path: Path) -> None:
     root, out = write_nuscenes(tmp_path / "nuscenes", "v1.0-trainval", TRAINVAL), tmp_path / "rows"
@@ -271,23 +272,12 @@ def full_isic(root: Path) -> list[str]:
     return ["isic2017/cutmix/50", "--seeds", "12345", "data.dataset.side=72"]
 
 
-def full_ade(root: Path) -> list[str]:
-    rng = np.random.default_rng(0)
-    image = photograph(root / "one.jpg", rng.integers(0, 256, (70, 80, 3)).astype(np.uint8))
-    label = photograph(root / "one.png", rng.integers(0, 151, (70, 80)).astype(np.uint8))
-    place = root / "ADEChallengeData2016"
-    for split, short, count in (("training", "train", 20210), ("validation", "val", 2)):
-        for number in range(1, count + 1):
-            copies(image, [place / "images" / split / f"ADE_{short}_{number:08d}.jpg"])
-            copies(label, [place / "annotations" / split / f"ADE_{short}_{number:08d}.png"])
-    return ["ade20k/cutmix/6.25pct"]
-
-
-LAYOUTS = {"deeplab_v2": full_voc, "cityscapes": full_cityscapes, "isic2017": full_isic, "ade20k": full_ade}
-NETWORKS = {"cityscapes": "deeplab_v2", "isic2017": "unet", "ade20k": "deeplab_v3plus", "deeplab_v2": "deeplab_v2"}
+LAYOUTS = {"deeplab_v2": full_voc, "cityscapes": full_cityscapes, "isic2017": full_isic}
+NETWORKS = {"cityscapes": "deeplab_v2", "isic2017": "unet", "deeplab_v2": "deeplab_v2"}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_rows_of_photographs_on_full_layouts(name: str, tmp_path: Path) -> None:
     words, out = LAYOUTS[name](tmp_path / "data"), tmp_path / "rows"

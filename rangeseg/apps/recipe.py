@@ -1,68 +1,67 @@
-"""`rangeseg recipe NAME`: training in stages, each a config that starts from the last.
+"""`rangeseg recipe NAME` trains in stages. Each stage starts from an earlier one.
 
-    streets       synthetic scans with labels
-    pretrain      supervised on them
-    labelled      supervised on the real labelled scans (kitti)                     starts from pretrain
-    teacher       mean teacher with CutMix on unlabelled scans, warm_teacher.yaml   starts from labelled, or pretrain
-    pseudo1       pseudo-labels of the unlabelled scans by teacher, balanced over classes and ranges
-    round1        supervised on true and pseudo-labels                              starts from pretrain
-    pseudo2, ...  the same, by the round before
+    streets       write synthetic scans with labels
+    pretrain      train on them, supervised
+    labelled      train on the real labelled scans, supervised (kitti)             starts from pretrain
+    teacher       mean teacher with CutMix on unlabelled scans, warm_teacher.yaml  starts from labelled or pretrain
+    pseudo1       write pseudo-labels of the unlabelled scans, predicted by teacher, balanced over classes and ranges
+    round1        train on true labels and pseudo-labels, supervised               starts from pretrain
+    pseudo2, ...  the same again; the previous round predicts the pseudo-labels
 
-OUT/streets, OUT/gathered      scans, in SemanticKITTI's layout
+OUT/streets, OUT/gathered      scans in SemanticKITTI's layout
 OUT/STAGE                      run folders and pseudo-labels
-OUT/done/STAGE.json, OUT/logs  what is done, and what it printed
-OUT/budget.json                steps that fit into the hours
+OUT/done/STAGE.json            the finished stages
+OUT/logs/STAGE.log             the output of each stage
+OUT/budget.json                the steps that fit into the hours
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from rangeseg.apps.gathered import own_poses, sequences
 from rangeseg.apps.speed import seconds_per_step
 from rangeseg.apps.steps import Step
 from rangeseg.config import Config, read_config
-from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.files import walk, write_atomically
+from rangeseg.files import write_atomically
 from rangeseg.resources import resource
-from rangeseg.scan_io import READERS, read_scan
 
 STEPS = {"pretrain": 20000, "labelled": 1800, "teacher": 6000, "round": 6000}
 RATES = {"pretrain": "5e-3", "labelled": "2e-3", "teacher": "1e-3", "round": "2e-3"}
-"""Of each kind of training: steps and largest learning rate."""
+"""The steps and the largest learning rate of each kind of training."""
 
 TRAINING_SHARE = 0.85
-"""Of a budget's hours; the rest is for pseudo-labels, scores and starts."""
+"""The share of a budget's hours for training. Pseudo-labels, scores and starts take the rest."""
 
 FEWEST = 20
-"""Steps of a stage, whatever the budget."""
+"""The smallest number of steps of a stage, for any budget."""
 
 RECIPES = {"kitti": ("recipe/kitti", "hdl64e"), "any-lidar": ("recipe/any_lidar", "random")}
-"""Name -> config, and sensor of the streets."""
+"""The config and the sensor of the streets, by the recipe's name."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is to be done.
+    """A recipe and its data.
 
     Args:
-        name: of `RECIPES`.
-        out: everything goes here.
-        real: SemanticKITTI's folder, or part of it (kitti).
-        labelled: its labelled scans: a list, or all of its training split.
-        unlabelled: folders of further scans, in any format.
-        rounds: of pseudo-labels.
-        scans: synthetic ones, of each of ten sequences.
-        overrides: further `key.path=value` for every training.
+        name: a key of `RECIPES`.
+        out: the folder of all results.
+        real: SemanticKITTI's folder, or a part of it (kitti).
+        labelled: the list of its labelled scans, or ``all``: the whole training split.
+        unlabelled: folders of further scans in any format.
+        rounds: number of rounds of pseudo-labels.
+        scans: number of synthetic scans in each of ten sequences.
+        overrides: `key.path=value` for every training.
+        votes: pseudo-labels pool the probabilities of so many scans before and behind. 0 pools none. A source whose
+            scans do not all have poses pools none either.
 
     Raises:
-        ValueError: what the recipe needs is not given.
+        ValueError: an argument that the recipe needs is missing, or a number is negative.
     """
 
     name: str
@@ -73,18 +72,22 @@ class Recipe:
     rounds: int = 2
     scans: int = 400
     overrides: tuple[str, ...] = ()
+    votes: int = 2
 
     def __post_init__(self) -> None:
         if self.name == "kitti" and self.real is None:
-            raise ValueError("The recipe kitti needs real labelled scans: give --real, SemanticKITTI's folder.")
+            raise ValueError("The recipe kitti needs real labelled scans. Give SemanticKITTI's folder with --real.")
         if self.name == "any-lidar" and (self.real is not None or not self.unlabelled):
             raise ValueError(
-                "The recipe any-lidar has no real labels: give --unlabelled with folders of scans, no --real."
+                "The recipe any-lidar uses no real labels. Give folders of scans with --unlabelled, and no --real."
             )
+        for option, number, least in (("rounds", self.rounds, 0), ("scans", self.scans, 1), ("votes", self.votes, 0)):
+            if number < least:
+                raise ValueError(f"--{option} is {number}. Give {least} or more.")
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where unlabelled scans are: real, gathered."""
+        """The places of unlabelled scans: real, gathered."""
         real = ("real",) if self.real is not None and self.labelled != "all" else ()
         return real + (("gathered",) if self.unlabelled else ())
 
@@ -92,13 +95,16 @@ class Recipe:
         """All stages in order.
 
         Args:
-            lengths: kind of training -> its steps.
+            lengths: the number of steps of each kind of training.
+
+        Raises:
+            ValueError: the file of a drive's poses is damaged.
         """
         streets = ("--out", str(self.out / "streets"), "--sensor", RECIPES[self.name][1], "--keep")
         drive = ("--scans-per-street", "4", "--spacing-m", "10", "--scans", str(self.scans))
-        sequences = ("--sequences", *_sequences(), "08")
+        named = ("--sequences", *sequences(), "08")
         found = [
-            self._step("streets", ("synthesise", *streets, *drive, *sequences)),
+            self._step("streets", ("synthesise", *streets, *drive, *named)),
             self._train("pretrain", "supervised", self._streets(), "", lengths),
         ]
         last = "pretrain"
@@ -120,7 +126,7 @@ class Recipe:
         return (f"data.root={self.real}", "data.labelled=none", f"data.labelled_from=[{streets}]")
 
     def _labelled(self) -> tuple[str, ...]:
-        """All true labels that are not to be forgotten: the real ones, or where there are none the streets'."""
+        """The true labels of all later stages: the real ones, or the streets' if the recipe has no real ones."""
         return (f"data.root={self.real}", f"data.labelled={self.labelled}") if self.real else self._streets()
 
     def _unlabelled(self) -> tuple[str, ...]:
@@ -141,10 +147,19 @@ class Recipe:
     def _root(self, source: str) -> Path | None:
         return self.real if source == "real" else self.out / "gathered"
 
+    def _has_poses(self, source: str) -> bool:
+        """Whether every scan of a source has a pose."""
+        drives = self.unlabelled
+        if source == "real" and self.real is not None:
+            folders = [self.real / "sequences" / name for name in sequences()]
+            drives = tuple(folder for folder in folders if folder.is_dir())
+        return bool(drives) and all(own_poses(drive) is not None for drive in drives)
+
     def _pseudo(self, name: str, run: str, source: str) -> Step:
         out = ("--out", str(self.out / name / source))
         leave = ("--leave-out", str(_list_file(self.labelled))) if source == "real" else ()
-        words = ("pseudo-label", str(self.out / run), *out, *leave, f"data.root={self._root(source)}")
+        votes = ("--votes", str(self.votes)) if self.votes and self._has_poses(source) else ()
+        words = ("pseudo-label", str(self.out / run), *out, *leave, *votes, f"data.root={self._root(source)}")
         return self._step(f"{name}_{source}", words)
 
     def _train(self, name: str, method: str, data: tuple[str, ...], start: str, lengths: Mapping[str, int]) -> Step:
@@ -163,61 +178,35 @@ def choose(steps: Sequence[Step], stages: Sequence[str]) -> list[Step]:
 
     Args:
         steps: of a recipe.
-        stages: their names; none for all.
+        stages: names of stages; empty: all.
 
     Raises:
-        ValueError: there is no such stage.
+        ValueError: the recipe has no such stage.
     """
     names = [step.name.partition("_")[0] for step in steps]
     if unknown := [stage for stage in stages if stage not in names]:
         known = ", ".join(dict.fromkeys(names))
-        raise ValueError(f"{unknown[0]!r} is no stage of this recipe with these scans. Its stages are {known}.")
+        raise ValueError(f"This recipe has no stage {unknown[0]!r} with these scans. Its stages are {known}.")
     return [step for step, name in zip(steps, names, strict=True) if not stages or name in stages]
 
 
-def gather(recipe: Recipe) -> Iterator[Path]:
-    """Write the further scans in SemanticKITTI's layout, those that are not there yet; a sequence for each folder.
-
-    Args:
-        recipe: names their folders.
-
-    Yields:
-        Each scan's new file.
-
-    Raises:
-        ValueError: a folder has no scans, or there are more folders than sequences.
-    """
-    sequences = _sequences()
-    if len(recipe.unlabelled) > len(sequences):
-        raise ValueError(f"--unlabelled takes up to {len(sequences)} folders; put several into one.")
-    for sequence, folder in zip(sequences, recipe.unlabelled, strict=False):
-        numbers = count()
-        for path in sorted(path for path in walk(folder) if path.suffix.lower() in READERS):
-            place = recipe.out / "gathered" / "sequences" / sequence / "velodyne" / f"{next(numbers):06d}.bin"
-            if not place.is_file():
-                scan = read_scan(path)
-                remission = np.zeros(len(scan)) if scan.remission is None else scan.remission
-                columns = np.column_stack([scan.xyz, remission]).astype("<f4")
-                write_atomically(place, columns.tobytes())
-            yield place
-        if next(numbers) == 0:
-            raise ValueError(f"{folder}: holds no scans. Give folders with files of {', '.join(sorted(READERS))}.")
-
-
 def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
-    """Steps of each kind of training that fit into the hours, by the speed of a few steps of each on this machine.
+    """The steps of each kind of training that fit into the hours.
+
+    A few steps of each kind are timed on this machine. A round counts like the supervised training before it, which
+    reads as much. OUT/budget.json keeps the answer, and a later call with the same hours reads it.
 
     Args:
-        recipe: its streets must be there. A round is timed as the supervised training before it, which reads as much.
-        hours: for all of it; kept in OUT/budget.json, which a later call reads again.
+        recipe: its streets must exist.
+        hours: for the whole recipe.
 
     Raises:
-        ValueError: no hours.
+        ValueError: the hours are not above 0.
     """
     if (known := known_lengths(recipe, hours)) is not None:
         return known
     if not hours > 0:
-        raise ValueError(f"--budget is {hours}; give hours above 0.")
+        raise ValueError(f"--budget is {hours}. Give a number of hours above 0.")
     steps = [step for step in recipe.steps() if step.words[0] == "train"]
     seconds = {step.name: seconds_per_step(_from_nothing(step)) for step in steps if not step.name.startswith("round")}
     seconds |= {step.name: seconds.get("labelled", seconds["pretrain"]) for step in steps if step.name not in seconds}
@@ -230,7 +219,7 @@ def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
 
 
 def known_lengths(recipe: Recipe, hours: float | None) -> dict[str, int] | None:
-    """The steps that an earlier call found for these hours; without hours the usual ones, None where there are none."""
+    """The steps that an earlier call found for these hours, or None. Without hours: `STEPS`."""
     if hours is None:
         return STEPS
     path = recipe.out / "budget.json"
@@ -239,31 +228,30 @@ def known_lengths(recipe: Recipe, hours: float | None) -> dict[str, int] | None:
 
 
 def summary(recipe: Recipe, steps: Sequence[Step]) -> str:
-    """The score of each finished stage, as Markdown.
+    """A table of the scores of all finished stages, in Markdown.
 
     Args:
-        recipe: of the run folders.
-        steps: of the recipe.
+        recipe: its run folders hold the scores.
+        steps: the steps of the recipe.
     """
     lines = ["| stage | mIoU % | accuracy % |", "| --- | ---: | ---: |"]
     for step in steps:
         if (path := recipe.out / step.name / "evaluation.json").is_file():
             report = json.loads(path.read_text())
             lines.append(f"| {step.name} | {100 * report['mean_iou']:.1f} | {100 * report['accuracy']:.1f} |")
-    scored = "synthetic streets of sequence 08" if recipe.real is None else "sequence 08 of the real scans"
-    return "\n".join([*lines, "", f"Scored on every point of the {scored}, last checkpoints."]) + "\n"
+    scored = "the synthetic sequence 08" if recipe.real is None else "the real sequence 08"
+    return (
+        "\n".join([*lines, "", f"The scores count every point of {scored}. They are those of the last checkpoints."])
+        + "\n"
+    )
 
 
 def _from_nothing(step: Step) -> Config:
-    """The config of a training, without the run that it starts from."""
+    """The config of a training that starts from random weights."""
     words, *overrides = step.words[1:-2]
     return read_config(words, [one for one in overrides if not one.startswith("runtime.initialise_from=")])
 
 
-def _sequences() -> tuple[str, ...]:
-    return tuple(SemanticKitti.read_label_map().splits["train"])
-
-
 def _list_file(name: str) -> Path:
-    """As `data.labelled` finds it: a file, or a shipped list."""
+    """The file of `data.labelled`: this file, or a shipped list."""
     return Path(name) if Path(name).is_file() else resource("datasets", "semantic_kitti", "splits", f"{name}.txt")

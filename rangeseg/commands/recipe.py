@@ -14,14 +14,18 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train in stages: synthetic streets, real labels, mean teacher, rounds of pseudo-labels; stopped, it goes on."""
-    from rangeseg.apps.recipe import STEPS, Recipe, choose, gather, known_lengths, lengths_within, summary
+    """Train in stages: synthetic streets, real labels, mean teacher, rounds of pseudo-labels.
+
+    If you stop the command, the same command goes on.
+    """
+    from rangeseg.apps.gathered import gather
+    from rangeseg.apps.recipe import STEPS, Recipe, choose, known_lengths, lengths_within, summary
     from rangeseg.apps.steps import run_chains
     from rangeseg.files import write_atomically
 
     recipe = Recipe(
         arguments.recipe, arguments.out, arguments.real, arguments.labelled, tuple(arguments.unlabelled),
-        arguments.rounds, arguments.scans, tuple(arguments.overrides),
+        arguments.rounds, arguments.scans, tuple(arguments.overrides), arguments.votes,
     )  # fmt: skip
     steps = recipe.steps(known_lengths(recipe, arguments.budget) or STEPS)
     chosen = [step.name for step in choose(steps, arguments.stages)]
@@ -31,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
             OUT.print(step.command + ("   # done" if step.is_done() else state), soft_wrap=True)
         return
     lengths = STEPS
-    for _ in progress(gather(recipe), "gathering scans", None):
+    for _ in progress(gather(recipe.unlabelled, recipe.out / "gathered"), "gathering scans", None):
         pass
     if arguments.budget is not None:
         for _ in run_chains([steps[:1]]):
@@ -47,17 +51,33 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("recipe", choices=["kitti", "any-lidar"], help="key.path=value overrides keys of all trainings")
-    parser.add_argument("--out", type=Path, required=True, help="folder of scans, runs, pseudo-labels and logs")
+    parser.add_argument(
+        "recipe", choices=["kitti", "any-lidar"], help="name; key.path=value overrides a config key of all trainings"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="output folder for scans, runs, pseudo-labels and logs")
     parser.add_argument("--real", type=Path, help="kitti: SemanticKITTI's folder, or a part of it")
-    parser.add_argument("--labelled", default="all", help="kitti: list of its labelled scans; all: the training split")
     parser.add_argument(
-        "--unlabelled", type=Path, nargs="+", default=[], help="folders of further scans without labels"
+        "--labelled", default="all", help="kitti: list of the labelled scans, or all: the whole training split"
     )
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of pseudo-labels")
-    parser.add_argument("--scans", type=int, default=400, help="synthetic scans of each of ten sequences")
     parser.add_argument(
-        "--budget", type=float, metavar="HOURS", help="scale the steps to so many hours on this machine"
+        "--unlabelled", type=Path, nargs="+", default=[], help="folders of further scans without labels; default: none"
     )
-    parser.add_argument("--stages", nargs="+", default=[], help="only these, as pretrain teacher round1")
-    parser.add_argument("--dry-run", action="store_true", help="only list the commands, with their steps")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds of pseudo-labels")
+    parser.add_argument(
+        "--votes",
+        type=int,
+        default=2,
+        help="pool the probabilities of N scans before and behind if all scans have poses; 0: off",
+        metavar="N",
+    )
+    parser.add_argument("--scans", type=int, default=400, help="number of synthetic scans in each of ten sequences")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="HOURS",
+        help="scale the steps so that the recipe takes HOURS on this machine; default: do not scale",
+    )
+    parser.add_argument(
+        "--stages", nargs="+", default=[], help="only these stages, for example pretrain teacher; default: all"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only list the commands")
