@@ -106,7 +106,10 @@ def test_rows_are_found_by_what_they_begin_with() -> None:
     assert len(find_rows("ade20k")) == 2  # nobody published the supervised ones
     assert find_rows("ade20k/supervised/12.5pct")[0].published == ""
     assert all(row.table.name == "pascal_voc/deeplab_v2" for row in find_rows("pascal_voc/deeplab_v2"))
-    with pytest.raises(ValueError, match=r"no published row. Did you mean 'semantic_kitti/cutmix/10'"):
+    with pytest.raises(
+        ValueError,
+        match=r"No published row is named 'semantic_kitti/cutmx/10'. Did you mean 'semantic_kitti/cutmix/10'",
+    ):
         find_rows("semantic_kitti/cutmx/10")
     with pytest.raises(ValueError, match="several datasets"):
         plan([ROWS["ade20k/cutmix/6.25pct"], ROWS["nuscenes/cutmix/1"]], Path("x"))

@@ -1,6 +1,6 @@
-"""Published rows: what they were trained by, and the numbers. Here and nowhere else: tests compare the pages with this.
+"""The published rows: their configs and their numbers. Tests compare the numbers in the docs with this table.
 
-A row is ``TABLE/METHOD/LABELS``, as ``semantic_kitti/cutmix/10`` or ``pascal_voc/deeplab_v2/cutmix/106``.
+The name of a row is ``TABLE/METHOD/LABELS``: ``semantic_kitti/cutmix/10``, ``pascal_voc/deeplab_v2/cutmix/106``.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ class Table:
     """Rows that share a dataset, a network and a way of scoring.
 
     Args:
-        name: of the table.
-        config: what a method is joined to.
-        labels: column -> `data.labelled`; {seed} is the seed's, {lists} the folder of drawn lists, {stem} of the order.
-        numbers: method -> a number for each column, perhaps with a spread (``44.41±1.11``); - where none is published.
-        score: where the number is in what `rangeseg evaluate --json` writes.
-        source: who published them.
-        joined: method -> words joined to `config`, where they are not its name.
-        further: method -> further overrides.
-        seeds: of the published mean, or one.
-        draw: what follows ``rangeseg split``, where lists are drawn; {root}, {order} and {seed} are filled in.
-        drawn: columns that need drawn lists.
-        best: the best checkpoint on the scored split counts; else the last.
-        level: of the score.
+        name: the table's name.
+        config: the config that a row joins with the config of its method.
+        labels: `data.labelled` of each column. {seed}, {lists} and {stem} stand for the seed, the folder of drawn lists
+            and the name of the order's file.
+        numbers: the numbers of each method, one for each column, some with a spread (``44.41±1.11``). A ``-`` stands
+            for a number that nobody published.
+        score: the keys that lead to the number in the file of `rangeseg evaluate --json`.
+        source: the publication.
+        joined: the config of a method whose config has another name than the method.
+        further: further overrides of a method.
+        seeds: the seeds of the published mean, or one seed.
+        draw: the arguments of ``rangeseg split`` that draw the lists. {root}, {order} and {seed} are filled in.
+        drawn: the columns that need drawn lists.
+        best: the best checkpoint on the scored split counts. If false, the last checkpoint counts.
+        level: the level of the score.
     """
 
     name: str
@@ -64,13 +66,13 @@ class Row:
 
     @property
     def published(self) -> str:
-        """The number in %, perhaps with its spread; empty where nobody published it."""
+        """The number in %, with its spread if it has one. Empty if nobody published it."""
         place = list(self.table.labels).index(self.labels)
         return self.table.numbers[self.method].split()[place].replace("-", "")
 
     @property
     def words(self) -> str:
-        """The config."""
+        """The config in the words of `rangeseg train`."""
         return f"{self.table.config}+{self.table.joined.get(self.method, self.method)}"
 
 
@@ -102,7 +104,7 @@ def _voc(
     joined: Mapping[str, str] | None = None,
     further: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Table:
-    """A table of Pascal VOC: one split, so one seed."""
+    """A table of Pascal VOC. It has one split, therefore one seed."""
     return Table(
         f"pascal_voc/{network}", f"pascal_voc/{network.removesuffix('_color')}", VOC_LABELS, numbers, ("mean_iou",),
         FRENCH, joined=joined or {}, further=further or VOC_WEIGHTS, draw=VOC_DRAW,
@@ -233,17 +235,20 @@ ROWS = {
 
 
 def find_rows(word: str) -> list[Row]:
-    """The rows of a name, or all below it: ``semantic_kitti``, ``semantic_kitti/cutmix``, ``semantic_kitti/cutmix/10``.
+    """The row of this name, or all rows whose names begin with it and a slash.
 
-    Rows that nobody published are left out unless they are named in full.
+    A row without a published number is found by its full name only.
+
+    Args:
+        word: ``semantic_kitti``, ``semantic_kitti/cutmix`` or ``semantic_kitti/cutmix/10``.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no row has such a name.
     """
     if word in ROWS:
         return [ROWS[word]]
     found = [row for name, row in ROWS.items() if name.startswith(f"{word}/") and row.published]
     if not found:
         known = [*dict.fromkeys(table.name for table in TABLES), *ROWS]
-        raise ValueError(f"{word!r} is no published row. {did_you_mean(word, known)}")
+        raise ValueError(f"No published row is named {word!r}. {did_you_mean(word, known)}")
     return found

@@ -1,10 +1,11 @@
-"""`rangeseg reproduce ROW`: from a dataset on the disk to a published row's number, beside the published one.
+"""`rangeseg reproduce ROW` trains and scores a published row, and shows its number beside the published one.
 
-OUT/lists/                           drawn lists of labelled scans or photographs
-OUT/TABLE_METHOD_LABELS_seed0/       run folders, and scores.json in each
-OUT/done/NAME.json, OUT/logs/        what is done, and what it printed
-OUT/table.md                         the numbers
-OUT/speed.json                       measured seconds of a step
+OUT/lists/                         drawn lists of labelled scans or photographs
+OUT/TABLE_METHOD_LABELS_seed0/     run folders with scores.json
+OUT/done/NAME.json                 the finished steps
+OUT/logs/NAME.log                  the output of each step
+OUT/table.md                       the numbers
+OUT/speed.json                     the measured seconds of a step
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ from rangeseg.files import write_atomically
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What is to be done.
+    """Rows and their data.
 
     Args:
-        rows: which.
-        root: of the dataset.
-        out: everything goes here.
-        seeds: None for those of the published mean.
-        order: the published permutation of Pascal VOC's names.
-        overrides: further `key.path=value` for every training.
+        rows: the rows to train, all of one dataset.
+        root: the dataset's folder.
+        out: the folder of all results.
+        seeds: the seeds of every row. None: the seeds of the published mean.
+        order: the file of the published permutation of Pascal VOC's names.
+        overrides: `key.path=value` for every training.
+
+    Raises:
+        ValueError: the rows belong to several datasets, or they need `order`.
     """
 
     rows: Sequence[Row]
@@ -44,11 +48,13 @@ class Reproduction:
 
     def __post_init__(self) -> None:
         if len({row.table.config.partition("/")[0] for row in self.rows}) > 1:
-            raise ValueError("These rows are of several datasets, but --root is one folder. Give rows of one dataset.")
+            raise ValueError(
+                "These rows belong to several datasets, but --root is one folder. Give rows of one dataset."
+            )
         if any("{order}" in row.table.draw and row.labels in row.table.drawn for row in self.rows) and not self.order:
             raise ValueError(
-                "The labelled photographs of these rows are the first of a published permutation: give its file with "
-                "--order. datasets/pascal_voc/README.md says where it is."
+                "These rows take their labelled photographs from a published permutation. Give its file with --order. "
+                "datasets/pascal_voc/README.md says where to find it."
             )
 
     def seeds_of(self, row: Row) -> Sequence[int]:
@@ -56,7 +62,7 @@ class Reproduction:
         return self.seeds or row.table.seeds
 
     def lists(self) -> list[Step]:
-        """The steps that draw lists, each once."""
+        """The steps that draw the lists, without repetition."""
         steps = {}
         for row in self.rows:
             for seed in self.seeds_of(row) if row.labels in row.table.drawn else ():
@@ -67,16 +73,16 @@ class Reproduction:
         return list(steps.values())
 
     def trainings(self) -> list[list[Step]]:
-        """For each row and seed: the training and its score."""
+        """The training and the scoring of each row with each seed."""
         return [[self.train(row, seed), self.scoring(row, seed)] for row in self.rows for seed in self.seeds_of(row)]
 
     def config(self, row: Row, seed: int) -> Config:
-        """What a row is trained by."""
+        """The config of a row's training."""
         words, *overrides = self.train(row, seed).words[1:-2]
         return read_config(words, overrides)
 
     def score(self, row: Row, seed: int) -> float | None:
-        """The number in %, if it is there."""
+        """The score in %. None: the row is not scored yet."""
         if not (path := self._run(row, seed) / "scores.json").is_file():
             return None
         value = json.loads(path.read_text())
@@ -99,7 +105,7 @@ class Reproduction:
         return self._step(f"train_{run.name}", words)
 
     def scoring(self, row: Row, seed: int) -> Step:
-        """Its score, at the row's own level."""
+        """The scoring of a row with a seed, at the level of the published row."""
         run = self._run(row, seed)
         level = ("--level", "pixel") if row.table.score[0] == "pixels" else ()
         checkpoint = run / "best.pt" if row.table.best else run
@@ -111,7 +117,7 @@ class Reproduction:
 
 
 def _joined(words: Sequence[str]) -> list[str]:
-    """``--root X`` as one word, which may change when the data moves."""
+    """Write ``--root X`` as one word, which may change when the data moves."""
     found: list[str] = []
     for word in words:
         if found and found[-1] == "--root":
@@ -122,7 +128,7 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 
 def table(plan: Reproduction) -> str:
-    """Every row beside what is published, as Markdown."""
+    """A table of the published numbers and the numbers here, in Markdown."""
     lines = ["| row | published % | here % | spread | seeds | level |", "| --- | --- | --- | --- | --- | --- |"]
     for row in plan.rows:
         found = {seed: plan.score(row, seed) for seed in plan.seeds_of(row)}
@@ -133,11 +139,13 @@ def table(plan: Reproduction) -> str:
         published = row.published.replace("±", " ± ") or "-"
         lines.append(f"| {row.name} | {published} | {here} | {spread} | {single} | {row.table.level} |")
     sources = "; ".join(dict.fromkeys(row.table.source for row in plan.rows))
-    return "\n".join([*lines, "", f"Published by {sources}. Spreads are sample standard deviations over seeds."]) + "\n"
+    return (
+        "\n".join([*lines, "", f"Sources: {sources}. The spread is the sample standard deviation over seeds."]) + "\n"
+    )
 
 
 def measure(plan: Reproduction) -> None:
-    """Time some steps of each row's config on this machine and keep the seconds."""
+    """Time some steps of each row on this machine, and write the seconds to OUT/speed.json."""
     known = speeds(plan)
     for row in plan.rows:
         if row.name not in known:
@@ -146,13 +154,13 @@ def measure(plan: Reproduction) -> None:
 
 
 def speeds(plan: Reproduction) -> dict[str, float]:
-    """Row -> measured seconds of a step."""
+    """The measured seconds of a step, by the row's name."""
     path = plan.out / "speed.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def estimate(plan: Reproduction) -> list[str]:
-    """What is left: commands, disk and hours, a line each."""
+    """Lines with the commands that are not done, the disk space and the hours."""
     known, disk, hours, unknown = speeds(plan), 0.0, 0.0, 0
     lines = [step.command for step in plan.lists() if not step.is_done()]
     sizes: dict[str, int] = {}
@@ -168,9 +176,11 @@ def estimate(plan: Reproduction) -> list[str]:
             disk += sizes[row.table.config]
             hours += config.optim.steps * known.get(row.name, 0) / 3600
             unknown += row.name not in known
-    said = f"expected: {hours:.1f} hours of training, from measured steps, without evaluations" if known else ""
+    said = (
+        f"expected: {hours:.1f} hours of training without evaluations, by the measured time of a step" if known else ""
+    )
     lines.append(f"disk: about {disk / 1e9:.2f} GB for run folders")
     lines += [said] if said else []
     if unknown:
-        lines.append(f"hours: unknown for {unknown} trainings; --measure times steps of their configs on this machine")
+        lines.append(f"hours: unknown for {unknown} trainings; --measure times some of their steps on this machine")
     return lines

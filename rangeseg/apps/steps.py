@@ -1,4 +1,4 @@
-"""Commands of rangeseg that make up a longer work: each in its own process, each done once, all resumable."""
+"""Runs a series of rangeseg commands. Each command has its own process, runs once, and can be resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rangeseg.engine.stopping import SIGNALS, Stopped
 from rangeseg.files import write_atomically
 
 ELSEWHERE = ("data.root=", "--root=")
-"""Words that may change between two calls: the data moved."""
+"""Words that begin so may change between two calls, because the data may move."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Step:
     """One command.
 
     Args:
-        name: for messages.
-        words: what follows ``rangeseg``.
-        done: the file that is there when it is through.
-        log: what the command prints is added to this file.
-        marked: the runner writes `done` itself, with the words; else the command leaves it.
+        name: the name in messages.
+        words: the words after ``rangeseg``.
+        done: the file that exists when the command is done.
+        log: the file that gets the output of the command at its end.
+        marked: the runner writes `done`, which then holds the words. If false, the command itself writes it.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Step:
 
     @property
     def command(self) -> str:
-        """As one types it."""
+        """The command line."""
         return shlex.join(("rangeseg", *self.words))
 
     def is_done(self) -> bool:
-        """Whether it is through.
+        """Whether the command is done.
 
         Raises:
-            ValueError: it is, but with other words.
+            ValueError: it is done, but with other words.
         """
         if not self.done.is_file() or not self.marked:
             return self.done.is_file()
@@ -61,17 +61,17 @@ class Step:
             changed = sorted(set(before) ^ set(now))
             raise ValueError(
                 f"{self.done}: {self.name} is done, but with other words ({', '.join(changed[:4])}). Give the same "
-                "words, choose another --out, or remove this file to do it again."
+                "words, choose another --out, or remove this file to repeat the step."
             )
         return True
 
     def mark(self) -> None:
-        """Say that it is through."""
+        """Record that the command is done."""
         if self.marked:
             write_atomically(self.done, json.dumps(self._lasting(), indent=1).encode())
 
     def _lasting(self) -> list[str]:
-        """The words that make the result what it is, wherever the folder of the work and the data are."""
+        """The words that determine the result. They do not depend on the places of the results and of the data."""
         out = str(self.done.parent.parent)
         return [word.replace(out, "OUT") for word in self.words if not word.startswith(ELSEWHERE)]
 
@@ -115,20 +115,20 @@ class ChildProcesses:
 def run_chains(
     chains: Sequence[Sequence[Step]], *, parallel: int = 1, children: ChildProcesses | None = None
 ) -> Iterator[Step]:
-    """Do the steps that are not done: of a chain one after another, chains beside each other.
+    """Run the steps that are not done. The steps of a chain run in order, several chains run in parallel.
 
     Args:
-        chains: of steps.
-        parallel: chains at a time.
-        children: entered in the main thread, where this runs in another.
+        chains: sequences of steps.
+        parallel: number of chains that run at the same time.
+        children: the processes, entered in the main thread. Needed if this runs in another thread.
 
     Yields:
-        The last step of each chain when it is through.
+        The last step of each chain when the chain is done.
 
     Raises:
-        RuntimeError: a step failed; its log is named, and what is done stays.
+        RuntimeError: a step failed. The message names its log. Finished steps stay.
         ValueError: a step is done with other words.
-        Stopped: by a signal, once all trainings have written their checkpoints.
+        Stopped: a signal came, and all trainings have written their checkpoints.
     """
     with ExitStack() as stack:
         if children is None:
@@ -143,7 +143,7 @@ def run_chains(
 
 
 def _do(children: ChildProcesses, chain: Sequence[Step]) -> Step | None:
-    """The step that failed, if one did."""
+    """Run a chain, and return the step that failed, if any."""
     for step in chain:
         if step.is_done():
             continue

@@ -14,7 +14,10 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train and score published rows, from the unpacked dataset to the number beside the published one."""
+    """Train and score published rows on the unpacked dataset, and show each number beside the published one.
+
+    If you stop the command, the same command goes on.
+    """
     from rangeseg.apps.published import find_rows
     from rangeseg.apps.reproduce import Reproduction, estimate, measure, table
     from rangeseg.apps.steps import run_chains
@@ -44,14 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "rows",
         nargs="+",
-        help="TABLE, TABLE/METHOD or TABLE/METHOD/LABELS, as semantic_kitti/cutmix/10; key.path=value overrides keys",
+        help="TABLE, TABLE/METHOD or TABLE/METHOD/LABELS, for example semantic_kitti/cutmix/10; "
+        "key.path=value overrides a config key of all trainings",
     )
-    parser.add_argument("--root", type=Path, required=True, help="the unpacked dataset")
-    parser.add_argument("--out", type=Path, required=True, help="folder of lists, runs, logs and the table")
-    parser.add_argument("--seeds", type=int, nargs="+", help="other seeds than those of the published mean")
-    parser.add_argument("--order", type=Path, help="the published permutation of Pascal VOC's names")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the unpacked dataset")
+    parser.add_argument("--out", type=Path, required=True, help="output folder for lists, runs, logs and the table")
+    parser.add_argument("--seeds", type=int, nargs="+", help="seeds; default: the seeds of the published mean")
+    parser.add_argument("--order", type=Path, help="file of the published permutation; only Pascal VOC needs it")
+    parser.add_argument("--jobs", type=int, default=1, help="number of parallel trainings")
     parser.add_argument("--dry-run", action="store_true", help="only list the commands, the disk space and the hours")
     parser.add_argument(
-        "--measure", action="store_true", help="time some steps of each row on this machine, for --dry-run"
+        "--measure",
+        action="store_true",
+        help="only time some steps of each row on this machine; --dry-run then tells the hours",
     )
