@@ -9,7 +9,7 @@ from rangeseg.commands.console import OUT, progress
 
 EXAMPLES = (
     "rangeseg recipe kitti --real /data/semantic_kitti --labelled train_10pct_uniform --out runs/kitti --budget 24",
-    "rangeseg recipe any-lidar --unlabelled /data/pandaset /data/rellis3d --out runs/any --dry-run",
+    "rangeseg recipe any-lidar --unlabelled /data/my_scans /data/more_scans --out runs/any --dry-run",
 )
 
 
