@@ -93,8 +93,9 @@ def use(logger: Logger, folder: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_offline(tmp_path: Path) -> None:
-    pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
     use(Wandb(mode="offline"), tmp_path / "run")
+    wandb.teardown()  # as at the end of a process: only then has wandb's service written the whole file
     (kept,) = (tmp_path / "run/wandb").glob("offline-run-*/run-*.wandb")
     content = kept.read_bytes()
     assert b"supervised" in content

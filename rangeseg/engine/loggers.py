@@ -41,6 +41,9 @@ class Logger(Protocol):
 class Wandb:
     """Weights & Biases (extra `wandb`). A run that is resumed goes on under its id, which is its folder's name.
 
+    wandb's service writes the last records after `close`. The file is whole when the process ends, or after
+    `wandb.teardown()`.
+
     Args:
         project: as wandb has it.
         mode: online, offline or disabled; offline keeps all in the run folder, for `wandb sync`.
