@@ -66,7 +66,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     command = next((word for word in rest if not word.startswith("-")), None)
     if command is not None and command not in COMMANDS:
         sys.exit(_say(f"error: unknown command {command!r}. {did_you_mean(command, list(COMMANDS))}", 2))
-    arguments = make_parser().parse_args([*_resume_words(rest)])
+    arguments = make_parser().parse_args([*_resume_words(rest)] if command == "train" else rest)
     for name, value in vars(arguments).items():
         setattr(arguments, name, expand_home(value))
     arguments.overrides = overrides

@@ -316,6 +316,15 @@ def test_keys_and_whole_sections_of_a_config_are_overrides() -> None:
     assert (arguments.config, arguments.overrides, arguments.resume) == ("c.yaml", words, "yes")
 
 
+def test_only_train_has_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(["train", "--resume", "auto", "c.yaml"]).resume == "auto"
+    for words in (["evaluate", "runs/quick", "--resume"], ["evaluate", "runs/quick", "--resume", "auto"]):
+        with pytest.raises(SystemExit) as ended:
+            parse(words)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.strip().endswith("unrecognized arguments: " + " ".join(words[2:]))
+
+
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "rangeseg", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"rangeseg {__version__}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -109,6 +110,40 @@ def test_an_experiment_without_seeds_has_a_row_of_its_own(tiny_config: Config, t
     drawn = points_of(text)["scans"]
     layers = ["label", *(f"{name}{part}" for name in names for part in ("", ": errors"))]
     assert [[layer["name"] for layer in scan["layers"]] for scan in drawn] == [layers] * len(drawn)
+
+
+@pytest.mark.slow
+def test_runs_on_different_scans_are_refused_and_copies_of_the_same_are_not(
+    tiny_config: Config, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other_root = Path(shutil.copytree(tiny_kitti, tmp_path / "other"))
+    run = Path(tiny_config.runtime.out)
+    train(tiny_config)
+    elsewhere = replace(tiny_config, data=replace(tiny_config.data, root=str(other_root)))
+    train(replace(elsewhere, runtime=replace(tiny_config.runtime, out=str(tmp_path / "elsewhere"))))
+    command = ["report", str(run), str(tmp_path / "elsewhere"), "--out", str(tmp_path / "page.html"), "--scans", "1"]
+    assert main(command) == 0
+    assert len(Cells((tmp_path / "page.html").read_text("utf-8")).tables[0]) == 3  # side by side
+    capsys.readouterr()
+
+    points = other_root / "sequences/08/velodyne/000000.bin"
+    labels = other_root / "sequences/08/labels/000000.label"
+    points.write_bytes(points.read_bytes()[: 16 * 700])
+    labels.write_bytes(labels.read_bytes()[: 4 * 700])
+    for other in (points, labels):
+        shutil.copy(other, other.with_stem("000001"))
+    assert main(command) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{run} and {tmp_path / 'elsewhere'} are scored on different files: 08/00000" in said
+    assert "has 1,500 and 700 points" in said
+
+    points.unlink()
+    labels.unlink()
+    assert main(command) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{run} and {tmp_path / 'elsewhere'} are scored on different scans" in said
+    assert f"2 and 1 scans; only {run} has 08/000000; data.root is {tiny_kitti} and {other_root}" in said
+    assert main([*command, f"data.root={tiny_kitti}"]) == 0  # what it says to do
 
 
 def test_a_gain_is_told_seed_by_seed_and_names_have_no_seed(tiny_config: Config, tmp_path: Path) -> None:

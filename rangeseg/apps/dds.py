@@ -32,13 +32,14 @@ class Dds:
         source: ROS's name of the topic of clouds; "" for none.
         target: of the topic of labels.
         reliable: ask for lost parts again; else as ROS's sensor data, best effort.
-        domain: ROS_DOMAIN_ID.
+        domain: ROS_DOMAIN_ID; None: that of the environment, or 0.
 
     Raises:
         ImportError: cyclonedds is not installed.
+        ValueError: the environment's ROS_DOMAIN_ID is no number.
     """
 
-    def __init__(self, source: str, target: str, *, reliable: bool = False, domain: int = 0) -> None:
+    def __init__(self, source: str, target: str, *, reliable: bool = False, domain: int | None = None) -> None:
         try:
             from cyclonedds.core import InstanceState, Policy, Qos, ReadCondition, SampleState, ViewState, WaitSet
             from cyclonedds.domain import DomainParticipant
@@ -51,7 +52,7 @@ class Dds:
         os.environ.setdefault("CYCLONEDDS_URI", TUNED)
         types = _types()
         self._types, self._duration = types, duration
-        participant = DomainParticipant(domain)
+        participant = DomainParticipant(environment_domain() if domain is None else domain)
         how = Policy.Reliability.Reliable(duration(seconds=1)) if reliable else Policy.Reliability.BestEffort
         common = (Policy.Durability.Volatile, Policy.DataRepresentation(use_cdrv0_representation=True))
         clouds = Qos(how, Policy.History.KeepLast(DEPTH), *common)
@@ -85,6 +86,20 @@ class Dds:
     def close(self) -> None:
         """Leave the domain."""
         self._participant._delete(self._participant._ref)
+
+
+def environment_domain() -> int:
+    """ROS_DOMAIN_ID, or 0 where it is not set or empty.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    said = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
+    if not said.isdecimal():
+        raise ValueError(
+            f"The environment variable ROS_DOMAIN_ID is {said!r}, not a number. Unset it or give --domain."
+        )
+    return int(said)
 
 
 def ros_topic(name: str) -> str:

@@ -62,15 +62,16 @@ def write_report(
         `out`.
 
     Raises:
-        ValueError: no run, one that is none, or runs of different classes.
+        ValueError: no run, one that is none, or runs of different classes or scans.
     """
     if not runs:
         raise ValueError("A report needs at least one run; give run folders.")
     loaded = [(Path(path), Run.load(path, device=device, overrides=overrides, trust=trust)) for path in runs]
-    reports = [_report_run(path, run, split, progress) for path, run in loaded]
+    opened = [(path, run, open_views(run, split)) for path, run in loaded]
+    for one in opened[1:]:
+        _check_comparable(opened[0], one)
+    reports = [_report_run(*one, progress) for one in opened]
     label_map = reports[0].run.label_map
-    if other := next((one for one in reports if one.run.label_map.names != label_map.names), None):
-        raise ValueError(f"{other.name} and {reports[0].name} have different classes; report them separately.")
     groups = _groups(reports)
     firsts = {name: group[0] for name, group in groups.items()}
     drawn = _draw(firsts, scans)
@@ -90,8 +91,25 @@ def write_report(
     return Path(out)
 
 
-def _report_run(path: Path, run: Run, split: str | None, progress: Progress) -> RunReport:
-    views = open_views(run, split)
+def _check_comparable(first: tuple[Path, Run, Any], other: tuple[Path, Run, Any]) -> None:
+    """Raise ValueError if two runs have different classes, or are scored on different samples."""
+    (path, run, views), (other_path, other_run, other_views) = first, other
+    runs = f"{path} and {other_path}"
+    if run.label_map.names != other_run.label_map.names:
+        raise ValueError(f"{runs} have different classes; report them separately.")
+    names, others = ([each.name(index) for index in range(len(each))] for each in (views, other_views))
+    if names != others:
+        kind = run.experiment.dataset.kind
+        left, right = sorted({*names} - {*others}), sorted({*others} - {*names})
+        only = [f"only {owner} has {more[0]}" for owner, more in ((path, left), (other_path, right)) if more]
+        differ = "; ".join([f"{len(names)} and {len(others)} {kind}s", *(only or ["in another order"])])
+        raise ValueError(
+            f"{runs} are scored on different {kind}s ({differ}; data.root is {run.config.data.root} and "
+            f"{other_run.config.data.root}). Give one data.root=DIR or --split for both, or report them separately."
+        )
+
+
+def _report_run(path: Path, run: Run, views: Any, progress: Progress) -> RunReport:
     folder = path if path.is_dir() else path.parent
     scores = score_run(run, views, by_sample=True, progress=progress)
     return RunReport(path.name or str(path), folder, run, views, scores, read_metrics(folder / "metrics.csv"))
@@ -155,7 +173,7 @@ def _first_look(firsts: Mapping[str, RunReport]) -> list[str]:
     if not ranked:
         return []
     place = ranked[len(ranked) // 2]
-    answers = {name: _segment(one, [place])[0] for name, one in firsts.items()}
+    answers = {name: given[0] for name, given in _answers(firsts, [place]).items()}
     sample, label_map = answers[[*answers][-1]].sample, main.run.label_map
     drawn = {} if sample.label is None else {"truth": draw_answer(sample, sample.label, label_map)}
     for name, given in answers.items():
@@ -173,7 +191,7 @@ def _draw(firsts: Mapping[str, RunReport], count: int) -> list[ReportSample]:
     by_sample, ranked = main.scores.by_sample, _ranked(main)
     count = min(count, len(ranked))
     chosen = ranked[: count - count // 2] + ranked[len(ranked) - count // 2 :]
-    answers = {name: _segment(one, chosen) for name, one in firsts.items()}
+    answers = _answers(firsts, chosen)
     shown = []
     for place, segmented in enumerate(answers[name_of_main]):
         sample = segmented.sample
@@ -191,8 +209,23 @@ def _draw(firsts: Mapping[str, RunReport], count: int) -> list[ReportSample]:
     return shown
 
 
-def _segment(one: RunReport, indices: Sequence[int]) -> list[Segmented]:
-    return list(one.run.experiment.segment(one.run.network, one.views, indices, one.run.device))
+def _answers(firsts: Mapping[str, RunReport], indices: Sequence[int]) -> dict[str, list[Segmented]]:
+    """What each experiment says of the same samples."""
+    answers = {
+        name: list(one.run.experiment.segment(one.run.network, one.views, indices, one.run.device))
+        for name, one in firsts.items()
+    }
+    main, *others = answers
+    for other in others:
+        for one, same in zip(answers[main], answers[other], strict=True):
+            if one.elements.shape != same.elements.shape:
+                sizes = f"{one.elements.size:,} and {same.elements.size:,}"
+                raise ValueError(
+                    f"{firsts[main].folder} and {firsts[other].folder} are scored on different files: "
+                    f"{one.sample.name} has {sizes} {firsts[main].run.experiment.dataset.element}s. "
+                    f"Give one data.root=DIR for both, or report them separately."
+                )
+    return answers
 
 
 def _scans(drawn: Sequence[ReportSample], main: RunReport) -> list[str]:

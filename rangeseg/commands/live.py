@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.transport == "rclpy":
         from rangeseg.apps.rclpy_node import Rclpy
 
-        transport: Transport = Rclpy(*names, reliable=arguments.reliable)
+        transport: Transport = Rclpy(*names, reliable=arguments.reliable, domain=arguments.domain)
     else:
         from rangeseg.apps.dds import Dds
 
@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-ids", choices=("autoware", "train"), default="autoware", help="see predict")
     add_fields(parser)
     parser.add_argument("--reliable", action="store_true", help="use reliable QoS; default: best effort")
-    parser.add_argument("--domain", type=int, default=0, help="ROS_DOMAIN_ID")
-    parser.add_argument("--transport", choices=("dds", "rclpy"), default="dds", help="rclpy needs a ROS 2 installation")
+    parser.add_argument("--domain", type=int, help="ROS domain; default: ROS_DOMAIN_ID of the environment, else 0")
+    parser.add_argument("--transport", choices=("dds", "rclpy"), default="dds", help="rclpy needs ROS 2 Jazzy or later")
     parser.add_argument(
         "--limit-ms",
         type=float,
