@@ -154,6 +154,17 @@ def test_taking_waits_for_no_longer_than_asked() -> None:
     assert str(counts) == "0 scans labelled, 0 dropped; latency unknown"
 
 
+def test_a_transport_that_fails_ends_the_command_instead_of_waiting_for_ever() -> None:
+    class Broken(Line):
+        def receive(self, wait_s: float) -> list[bytes]:
+            raise OSError("the context is shut down")
+
+    newest = LatestCloud(Broken([]), Counts())
+    with pytest.raises(RuntimeError, match="No more clouds can be received: the context is shut down"):
+        newest.take(30)
+    newest.stop()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["reliable", "best effort"])
 def test_two_processes_talk_at_10_hz(mode: str, data_root: Path, tmp_path: Path) -> None:

@@ -78,12 +78,21 @@ class LatestCloud:
     def __init__(self, transport: Transport, counts: Counts) -> None:
         self._transport, self._counts = transport, counts
         self._waiting: tuple[float, bytes] | None = None
+        self._failure: Exception | None = None
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:
+        try:
+            self._receive()
+        except Exception as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify()
+
+    def _receive(self) -> None:
         while not self._stopped.is_set():
             for raw in self._transport.receive(0.05):
                 with self._changed:
@@ -92,10 +101,16 @@ class LatestCloud:
                     self._changed.notify()
 
     def take(self, wait_s: float) -> tuple[float, bytes] | None:
-        """It, as soon as it is there; None after waiting so long."""
+        """It, as soon as it is there; None after waiting so long.
+
+        Raises:
+            RuntimeError: the transport failed, so no cloud will come.
+        """
         with self._changed:
-            if self._waiting is None:
+            if self._waiting is None and self._failure is None:
                 self._changed.wait(wait_s)
+            if self._failure is not None:
+                raise RuntimeError(f"No more clouds can be received: {self._failure}") from self._failure
             taken, self._waiting = self._waiting, None
             return taken
 
