@@ -1,4 +1,4 @@
-"""How much carried labels count, from the file of what they rest on to the loss."""
+"""Weights of carried labels, from the evidence file to the loss."""
 
 from __future__ import annotations
 

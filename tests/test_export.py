@@ -107,7 +107,7 @@ def test_a_run_becomes_a_file_that_the_commands_take_like_a_run(
     assert main(["train", str(tmp_path / "config.yaml")]) == 0
     assert main(["export", run, "--out", file, "--max-scans", "2"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "on 2 scans logits differ by at most" in said
+    assert "on 2 scans, logits differ by at most" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.onnx"]
     results = []
     for which in (run, file):
@@ -204,7 +204,7 @@ def test_a_package_is_machine_code_that_labels_like_the_run(
     run, file = tiny_config.runtime.out, tmp_path / "net.pt2"
     assert main(["train", str(tmp_path / "config.yaml")]) == 0
     assert main(["export", run, "--out", str(file), "--max-scans", "2"]) == 0
-    assert "on 2 scans logits differ by at most" in " ".join(capsys.readouterr().out.split())
+    assert "on 2 scans, logits differ by at most" in " ".join(capsys.readouterr().out.split())
     scan = SemanticKitti(tiny_config.data.root, "val", labels=False).scan(0)
     own, other = Segmenter.load(run, device="cpu"), Segmenter.load(file, trust=True)
     assert (own(scan) == other(scan)).mean() >= 0.9999

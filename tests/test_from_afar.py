@@ -16,7 +16,7 @@ import pytest
 
 from rangeseg import LabelMap
 from rangeseg.cli import main
-from rangeseg.data.kitti_poses import place_of
+from rangeseg.data.kitti_poses import pose_of
 from rangeseg.resources import resource
 
 
@@ -105,19 +105,19 @@ def test_without_a_display_show_says_so_in_one_line(
 
 def test_poses_are_those_of_the_lidar(driven: Path, data_root: Path) -> None:
     folder = driven / "sequences/08"
-    first, second = (place_of(folder / "velodyne" / f"00000{number}.bin") for number in (0, 1))
+    first, second = (pose_of(folder / "velodyne" / f"00000{number}.bin") for number in (0, 1))
     assert first is not None
     assert second is not None
-    np.testing.assert_allclose(first.pose, np.eye(4), atol=1e-12)
-    np.testing.assert_allclose(second.pose[:3, 3], [2, 0, 0], atol=1e-12)  # x is ahead
+    np.testing.assert_allclose(first.matrix, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(second.matrix[:3, 3], [2, 0, 0], atol=1e-12)  # x is ahead
     assert second.time_s == 0.1
-    assert place_of(folder / "velodyne/000002.bin") is None
-    assert place_of(driven / "sequences/00/velodyne/000000.bin") is None
-    real = place_of(data_root / "semantickitti/sequences/00/velodyne/000008.bin")
+    assert pose_of(folder / "velodyne/000002.bin") is None
+    assert pose_of(driven / "sequences/00/velodyne/000000.bin") is None
+    real = pose_of(data_root / "semantickitti/sequences/00/velodyne/000008.bin")
     assert real is not None
-    x, y, z = real.pose[:3, 3]
+    x, y, z = real.matrix[:3, 3]
     assert x > 5 > abs(y) + abs(z)  # a car drives ahead
     (folder / "poses.txt").write_text("1 2 3\n")
-    place_of.__globals__["_read"].cache_clear()
+    pose_of.__globals__["_read"].cache_clear()
     with pytest.raises(ValueError, match=r"poses\.txt: has rows of 3 numbers"):
-        place_of(folder / "velodyne/000000.bin")
+        pose_of(folder / "velodyne/000000.bin")

@@ -128,7 +128,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "last.pt").write_bytes(b"precious")
     said = errors(capsys, "import-weights", parts, "--config", tiny, "--out", tmp_path / "run")
-    assert "run already holds a run. Choose another folder." in said
+    assert "run already contains a run. Choose another folder." in said
     assert (tmp_path / "run" / "last.pt").read_bytes() == b"precious"
 
 

@@ -135,7 +135,7 @@ def test_the_commands_say_it_in_one_line(table: np.ndarray, tmp_path: Path, caps
         said = capsys.readouterr().err.splitlines()
         assert [line for line in said if line.startswith("warning:")] == [
             f"warning: {path}: 1 farther than 1000 m and 1 with a remission that is not finite of its 3000 points; "
-            "they are taken for no returns. Look at what wrote the file."
+            "they count as no returns. Check the program that wrote the file."
         ]
         assert not any("UserWarning" in line or ".py:" in line for line in said)
 
@@ -209,5 +209,5 @@ def test_weights_of_nan_are_refused_when_a_checkpoint_is_read(tmp_path: Path) ->
     name = next(iter(state))
     state[name][(0,) * state[name].ndim] = np.nan
     write_checkpoint(tmp_path / "last.pt", {"teacher": state}, run.config)
-    with pytest.raises(ValueError, match=rf"last.pt: 1 weights hold nan, the first {name}.*earlier checkpoint"):
+    with pytest.raises(ValueError, match=rf"last.pt: 1 weights contain nan, the first is {name}.*earlier checkpoint"):
         Run.load(tmp_path / "last.pt")

@@ -256,7 +256,7 @@ def test_resume_of_a_finished_run_reports_it_again(tiny_config: Config) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_scans(tiny_config: Config, tmp_path: Path) -> None:
     made = trainer(tiny_config)
-    journal = RunLogger(tmp_path / "run")
+    logger = RunLogger(tmp_path / "run")
 
     def batches() -> Iterator[Batches]:
         for position in range(4):
@@ -266,8 +266,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_scans(tiny_config
             yield Batch(view, (f"00/{position:06d}", "00/000009"), position), None, None
 
     with pytest.raises(NotFiniteError, match=r"Step 2: .*00/000002, 00/000009.*last\.pt"):
-        made.fit(batches(), journal, lambda: Evaluation(0.0, {}), StopRequest())
-    journal.close()
+        made.fit(batches(), logger, lambda: Evaluation(0.0, {}), StopRequest())
+    logger.close()
     state = read_checkpoint(tmp_path / "run" / "last.pt")
     assert state["step"] == 2
     assert all(torch.isfinite(value).all() for value in state["network"].values())

@@ -162,7 +162,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path, capsys: pytes
     assert "predict labels one recording at a time" in error("--split", "val")
     (tmp_path / "out").mkdir()
     left = ["drive_mcap", "out"]
-    assert "is there already" in error()
+    assert "already exists" in error()
     (file,) = drive.glob("*.mcap")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     (tmp_path / "out").rmdir()
@@ -194,7 +194,7 @@ def test_autowares_table_has_a_class_for_every_class_of_the_scan_datasets() -> N
     }
     assert {kitti[name] for name in ("road", "sidewalk", "parking", "terrain", "other-ground")} == {"flat_surface"}
     assert (kitti["car"], kitti["person"], kitti["bicyclist"]) == ("car", "pedestrian", "bicycle")
-    with pytest.raises(ValueError, match=r"no class of Autoware's is known for .*--class-ids train"):
+    with pytest.raises(ValueError, match=r"no class of Autoware corresponds to .*--class-ids train"):
         autoware_ids(LabelMap.read(resource("datasets", "ade20k", "labels.yaml")))
 
 

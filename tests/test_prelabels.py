@@ -206,7 +206,7 @@ def test_done_is_a_list_that_people_write(drive: Drive, tmp_path: Path) -> None:
     (folder / "done.txt").write_text((folder / "done.txt").read_text() + "000003  # all but the trees\n")
     assert read_done(folder) == ("000003",)
     assert set(read_done(folder, ["000001"])) == {"000001", "000003"}
-    with pytest.raises(ValueError, match="has no scan 000002, which was named as done; there are 000001, 000003"):
+    with pytest.raises(ValueError, match=r"has no scan 000002 to mark as done\. The scans are 000001, 000003"):
         read_done(folder, ["000002"])
 
 
@@ -222,11 +222,11 @@ def test_damaged_files_are_told_of(drive: Drive, tmp_path: Path) -> None:
         return str(caught.value)
 
     none = np.empty(0)
-    assert "has no scalar field label; it has x, y, z, confidence" in error(scalar_label=none)
-    assert "label has values that are no whole numbers" in error(scalar_label=whole["scalar_label"] + np.float32(0.5))
-    assert "label has values that are no whole" in error(scalar_label=np.full(POINTS, np.nan, np.float32))
-    assert "point has values that are no whole numbers from 0 to 1499" in error(scalar_point=whole["scalar_point"] + 1)
-    assert "has points twice" in error(scalar_point=np.zeros(POINTS, np.float32))
+    assert "has no scalar field label, only x, y, z, confidence" in error(scalar_label=none)
+    assert "label must contain only integers" in error(scalar_label=whole["scalar_label"] + np.float32(0.5))
+    assert "label must contain only integers" in error(scalar_label=np.full(POINTS, np.nan, np.float32))
+    assert "point must contain only integers from 0 to 1499" in error(scalar_point=whole["scalar_point"] + 1)
+    assert "contains some points twice" in error(scalar_point=np.zeros(POINTS, np.float32))
     assert "scan 000001: 1500 labels have raw ids that SemanticKITTI does not know: 999" in error(
         scalar_label=np.full(POINTS, 999, np.float32)
     )
@@ -237,15 +237,15 @@ def test_damaged_files_are_told_of(drive: Drive, tmp_path: Path) -> None:
     (folder / "start" / "000001.npz").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"000001\.npz: cannot be read"):
         list(read_corrected(folder, drive, ()))
-    with pytest.raises(ValueError, match="give the folder that rangeseg suggest --prelabel wrote"):
+    with pytest.raises(ValueError, match="Give a folder written by rangeseg suggest --prelabel"):
         read_done(tmp_path)
 
 
 def test_corrections_are_never_overwritten(drive: Drive, tmp_path: Path) -> None:
     write(tmp_path / "in", "ply", drive)
-    with pytest.raises(ValueError, match="holds pre-labels already, which somebody may have corrected"):
+    with pytest.raises(ValueError, match="contains pre-labels that people may have corrected"):
         write(tmp_path / "in", "point_labeler", drive)
-    with pytest.raises(ValueError, match="Pre-labels are written as point_labeler, ply, pcd, not as las"):
+    with pytest.raises(ValueError, match="Unknown form las of pre-labels; choose from point_labeler, ply, pcd"):
         write(tmp_path / "new", "las", drive)
     labels = write(tmp_path / "labels", "point_labeler", drive) / "labels"
     write_labels(labels / "000001.label", np.zeros(7, np.uint32))
@@ -307,12 +307,10 @@ class TestCommand:
             both = capsys.readouterr()
             return " ".join((both.err if code else both.out).split())
 
-        assert "write to another folder" in said(str(folder), "--out", str(folder))
-        assert "has no scan 9, which was named as done" in said(
-            str(folder), "--out", str(tmp_path / "o"), "--done", "9"
-        )
+        assert "Give another output folder" in said(str(folder), "--out", str(folder))
+        assert "has no scan 9 to mark as done" in said(str(folder), "--out", str(tmp_path / "o"), "--done", "9")
         assert "2 scans have labels below" in said(str(folder), "--out", str(tmp_path / "o"), "--done", "all", code=0)
         other = write_street(tmp_path / "k", scans=2, labelled=())
-        assert "has scan 000003, which 05 has not; name its drive with --drive" in said(
+        assert "scan 000003 is not in the drive 05. Give the drive with --drive" in said(
             str(folder), "--out", str(tmp_path / "o"), "--drive", str(other)
         )

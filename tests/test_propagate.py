@@ -364,7 +364,7 @@ class TestCommand:
         assert "has no scan 000009. Names of scans look like 000000" in error("--labelled", "000009")
         assert "--labelled names scan 000001" in error("--labelled", "000000", "000001")
         assert "--exclude tree: no such class. The classes are car," in error("--exclude", "tree")
-        assert "missing, like the labels of all 3 scans" in error("--labels", str(tmp_path / "none"))
+        assert "missing. None of the 3 scans has labels" in error("--labels", str(tmp_path / "none"))
         assert "has no poses.txt" in error("--poses", str(tmp_path))
         assert "has no scan 7 to draw; name scans as 000000" in error("--png", str(tmp_path / "p.png"), "--scan", "7")
         (home / "labels" / "000000.label").write_bytes(np.full(7, CAR, "<u4").tobytes())

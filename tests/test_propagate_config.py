@@ -52,9 +52,9 @@ def test_a_config_says_what_is_carried_along_all_its_drives(tiny_kitti: Path, tm
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    ([], "Name a drive, or a config with --config: one of the two"),
-    (["x", "--config", "mini_kitti"], "one of the two"),
-    (["x", "data.root=y"], "data.root=y: changes a config's key; name the config with --config"),
+    ([], "Give exactly one of DRIVE and --config CONFIG"),
+    (["x", "--config", "mini_kitti"], "Give exactly one of"),
+    (["x", "data.root=y"], "data.root=y: overrides need a config. Give it with --config"),
     (["--config", "camvid", "data.root=camvid", "data.labelled=all"], "--config: its data are photographs"),
 ])  # fmt: skip
 def test_a_drive_or_a_config(words: list[str], said: str, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:

@@ -160,7 +160,7 @@ def test_votes_hold_a_window_of_the_drive(tiny_drive: Path) -> None:  # noqa: F8
 @pytest.mark.parametrize("words", [["--votes", "-1"], ["--poses", "here"]])
 def test_votes_of_no_scans_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pseudo-label", "run", "--out", "out", *words]) == 1
-    assert "give the number of scans before and behind, 1 or more" in " ".join(capsys.readouterr().err.split())
+    assert "Give the number of scans before and after each scan, 1 or more" in " ".join(capsys.readouterr().err.split())
 
 
 def test_pseudo_labels_stand_in_for_scribbles_too(tiny_kitti: Path) -> None:
@@ -171,7 +171,7 @@ def test_pseudo_labels_stand_in_for_scribbles_too(tiny_kitti: Path) -> None:
 def test_nothing_left_to_label_is_said(tiny_config: Config, tiny_kitti: Path, tmp_path: Path) -> None:
     train(tiny_config)
     source = SemanticKitti(tiny_kitti, "train", labels=False)
-    with pytest.raises(ValueError, match="nothing to label"):
+    with pytest.raises(ValueError, match="No scan is left to label"):
         pseudo_label(Segmenter.load(tiny_config.runtime.out), source, tmp_path / "out", leave_out=source.names)
 
 

@@ -70,7 +70,7 @@ def test_points_in_another_order_are_no_other_columns(kitti: np.ndarray, tmp_pat
     np.random.default_rng(0).permutation(kitti).tofile(tmp_path / "a.bin")
     assert len(read_scan(tmp_path / "a.bin")) == len(kitti)
     other_columns(np.random.default_rng(0).permutation(kitti), 5, "float32").tofile(tmp_path / "a.bin")
-    with pytest.raises(ValueError, match="Say what the columns are"):
+    with pytest.raises(ValueError, match="Give the columns, for example"):
         read_scan(tmp_path / "a.bin")
 
 

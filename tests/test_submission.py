@@ -136,7 +136,7 @@ def test_a_repeated_entry_is_found(packed: Path, tasks: list[Task], tmp_path: Pa
     path = repacked(packed, tmp_path / "s.zip", lambda entries: None)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(ONE, archive.read(ONE))
-    assert check_zip(path, tasks, FILES) == [f"{ONE}: in the file 2 times"]
+    assert check_zip(path, tasks, FILES) == [f"{ONE}: occurs 2 times in the file"]
 
 
 def test_damaged_bytes_are_found_wherever_they_are(packed: Path, tasks: list[Task], tmp_path: Path) -> None:

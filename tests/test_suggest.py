@@ -173,7 +173,7 @@ class TestCommand:
             assert main(["suggest", *words]) == 1
             return " ".join(capsys.readouterr().err.split())
 
-        assert "--count is 0; ask for one scan or more" in error(str(street), "--count", "0")
+        assert "--count is 0. Give 1 or more" in error(str(street), "--count", "0")
         assert "has no poses.txt" in error(str(street), "--poses", str(tmp_path))
         assert "is not a folder. Give the folder of a sequence" in error(str(tmp_path / "none"))
         assert "max_distance_m is -1.0" in error(str(street), "--max-distance-m", "-1")

@@ -26,7 +26,7 @@ from rangeseg.inference.run import Run
 from rangeseg.losses import cross_entropy, lovasz_softmax
 from rangeseg.networks import NETWORKS, create_network
 from rangeseg.networks.base import Network
-from rangeseg.networks.weak_head import asked
+from rangeseg.networks.weak_head import weak_logits
 from rangeseg.registry import ConfigError
 from rangeseg.types import IGNORE, View
 
@@ -48,7 +48,7 @@ def test_every_network_can_have_one_which_leaves_its_logits_alone(name: str, gen
     network.add_weak_head(6)
     (head,) = network.weak_heads()
     assert torch.equal(network(image), before)
-    with asked([head]):
+    with weak_logits([head]):
         strong, weak = network(image).chunk(2)
     torch.testing.assert_close(strong, before)
     assert weak.shape == before.shape
@@ -105,7 +105,7 @@ def test_the_strong_head_learns_own_labels_and_the_weak_one_carried_ones(weak_co
     networks = [made.network.first, made.network.second] if method == "cps" else [made.network]
     strong, weak = [], []
     for network in networks:
-        with asked(network.weak_heads()):
+        with weak_logits(network.weak_heads()):
             first, second = network(view.image).chunk(2)
         strong.append(first)
         weak.append(second)

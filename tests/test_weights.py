@@ -115,7 +115,7 @@ def test_weights_of_a_url_are_fetched_once_and_checked(server: str, packed: Path
 
 def test_what_is_not_the_cards_is_refused(server: str, packed: Path) -> None:
     card = packed / f"tiny{SUFFIX}"
-    with pytest.raises(ValueError, match=r"its SHA-256 is [0-9a-f]{64}, not 0000"):
+    with pytest.raises(ValueError, match=r"the SHA-256 is [0-9a-f]{64}, not 0000"):
         find_weights(f"{server}#sha256={'0' * 64}")
     digest = sha256(card.read_bytes()).hexdigest()
     (packed / "tiny.safetensors").write_bytes(b"something else")
@@ -131,10 +131,10 @@ def test_what_is_not_the_cards_is_refused(server: str, packed: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": "../../secret.safetensors"}, "a file beside the card"),
-        ({"weights": "tiny.pt"}, "ends in .safetensors"),
-        ({"format": 9}, "a card of format 9"),
-        ({"surprise": 1}, "no card of weights"),
+        ({"weights": "../../secret.safetensors"}, "which is not the name of a .safetensors file"),
+        ({"weights": "tiny.pt"}, "the name of a .safetensors file"),
+        ({"format": 9}, "the card has format 9"),
+        ({"surprise": 1}, "is not a card of weights"),
         ({"config": "runtime: {out: '${oc.env:HOME}'}"}, "could read your environment"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_broken_card_and_two_cards_are_refused(packed: Path) -> None:
     (packed / f"other{SUFFIX}").write_text("{")
     with pytest.raises(ValueError, match="holds 2 cards"):
         Run.load(packed)
-    with pytest.raises(ValueError, match="no card of weights"):
+    with pytest.raises(ValueError, match="is not a card of weights"):
         Run.load(packed / f"other{SUFFIX}")
 
 

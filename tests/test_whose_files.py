@@ -110,7 +110,7 @@ def test_labels_of_nobody_knows_whom_are_refused(
     if content is not None:
         (tmp_path / "out" / FILE).write_bytes(content)
     assert predict("one", sequence="08") == 1
-    assert "nothing tells of which network" in capsys.readouterr().err
+    assert "labels of an unknown network" in capsys.readouterr().err
     assert predict("one", "--overwrite", sequence="08") == 0
     assert predict("one", sequence="08") == 0
 
@@ -185,10 +185,10 @@ def test_class_shares_are_those_of_the_labels(rng: np.random.Generator) -> None:
     (line,) = shares.words()
     whole = np.concatenate(labels)
     whole = whole[whole != 255]
-    told = dict(part.rsplit(" ", 1) for part in line.removeprefix("class shares: ").split(", "))
+    told = dict(part.rsplit(" ", 1) for part in line.removeprefix("class shares: ").partition(";")[0].split(", "))
     assert told == {names[one]: f"{(whole == one).mean():.1%}" for one in (0, 1, 2, 5)}
     shares.count(np.arange(9))
-    assert next(iter(shares.words())).endswith("and 3 more classes")
+    assert "and 3 more classes" in next(iter(shares.words()))
 
 
 def test_outputs_are_younger_than_the_note_of_whose_they_are(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`rangeseg corrected`: what people corrected becomes labels that count."""
+"""`rangeseg corrected`: read corrected pre-labels back as labels."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ def run_corrected(folder: Path, out: Path, *, done: Sequence[str] = (), drive: P
 
     Args:
         folder: that `rangeseg suggest --prelabel` wrote.
-        out: folder of labels, which may be the dataset's own; what it has from before stays where nothing new was
-            said.
-        done: names of scans that were checked as a whole, or all; beside those in the folder's done.txt.
-        drive: where the drive is now; None: where it was.
+        out: folder of labels, which may be the dataset's own; existing labels stay unless a new label replaces them.
+        done: names of completely checked scans, or all; in addition to those in the folder's done.txt.
+        drive: folder of the drive; None: the folder from which the pre-labels were made.
 
     Yields:
-        What was read and written, in words.
+        One message per scan, then a summary.
 
     Raises:
-        ValueError: a file cannot be read, or does not fit.
+        ValueError: a file cannot be read, or belongs to another scan.
     """
     record = read_record(folder)
     place = Path(drive or str(record.get("drive")))
     opened = open_drive(place, scene=record.get("scene"), dataset=record.get("dataset"))
     if out.resolve() == folder.resolve():
-        raise ValueError(f"{out}: is the folder of the pre-labels; write to another folder.")
+        raise ValueError(f"{out}: is the folder of the pre-labels. Give another output folder.")
     finished, scans, points = read_done(folder, done), 0, 0
     for one in read_corrected(folder, opened, finished):
         known = write_true(opened, out, one)
         scans, points = scans + (known > 0), points + known
-        kind = "checked as a whole" if one.done else "only changed points count"
+        kind = "completely checked" if one.done else "only changed points count"
         yield f"{one.entry.name}: {one.changed:,} points changed, {kind}; {known:,} of {len(one.label):,} have a label"
     yield f"{scans} scans have labels below {out}, {points:,} points"
     if not scans:
-        yield f"Nothing was changed, and no scan is named in {folder / 'done.txt'} or with --done."
+        yield f"No label was changed, and neither {folder / 'done.txt'} nor --done names a scan."

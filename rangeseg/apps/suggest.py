@@ -1,4 +1,4 @@
-"""`rangeseg suggest`: the scans of a drive that are worth labelling next, and a start for who labels them."""
+"""`rangeseg suggest`: select the scans of a drive to label next, and write their initial labels."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ from rangeseg.drive.suggest import (
 from rangeseg.files import write_atomically
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
-from rangeseg.inference.uncertainty import ask_along
+from rangeseg.inference.uncertainty import predict_along
 from rangeseg.labels import RARE, LabelMap
 from rangeseg.parallel import Progress, in_order, no_progress
 from rangeseg.types import IGNORE
 
 NOTABLE = 0.2
-"""Share of a rare class's points, from which on a scan is said to cover it."""
+"""A scan is reported to cover a rare class if it covers this share of the points of the class or more."""
 
 Said = tuple[NDArray[np.floating], NDArray[np.integer]]
-"""Entropy (nats) and label of each looked-at point of a scan."""
+"""Entropy (nats) and label of each sampled point of a scan."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A scan that is worth labelling.
+    """A selected scan.
 
     Args:
         scan: its name.
-        gain: points of the drive that its labels cover and neither those before it nor the labels that are there do.
-        coverage: share of the drive's returns covered by it, those before it and the labels that are there.
-        entropy: mean of its points, nats; None without a network.
-        rare: classes of less than a hundredth of the drive, as the network sees them, of whose points it newly covers
-            a fifth or more, the rarest first.
+        gain: number of points that its labels cover, without those covered by earlier selections or existing labels.
+        coverage: share of the drive's returns that are covered by it, by earlier selections and by existing labels.
+        entropy: mean entropy of its points, nats; None without a network.
+        rare: rare classes (less than 1 % of the drive in the network's predictions) of which the scan newly covers a
+            fifth of the points or more, the rarest first.
     """
 
     scan: str
@@ -65,14 +65,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Suggested:
-    """What `suggest` found.
+    """The result of `suggest`.
 
     Args:
         task: the drive.
-        before: share of the returns that labels cover already.
-        scans: the suggestions, the best first.
-        numbers: of these scans in the drive.
-        points: returns of the drive.
+        before: share of the returns that existing labels cover.
+        scans: the selected scans, the best first.
+        numbers: indices of these scans in the drive.
+        points: number of returns of the drive.
     """
 
     task: Task
@@ -86,30 +86,30 @@ def suggest(
     request: Request, count: int, *, segmenter: Segmenter | None = None, workers: int = 2,
     progress: Progress = no_progress,
 ) -> Suggested:  # fmt: skip
-    """Name the scans that are worth labelling next.
+    """Select the scans to label next.
 
     Args:
         request: the drive, its poses and labels; `out` is not used.
-        count: how many.
-        segmenter: a run whose uncertainty counts, and which sees what is rare; None: coverage alone.
-        workers: threads.
+        count: number of scans to select.
+        segmenter: a run that gives uncertain points and rare classes a larger weight; None: coverage alone.
+        workers: number of threads.
         progress: shows the progress.
 
     Raises:
-        ValueError: a file cannot be read, or what is asked for does not fit.
+        ValueError: a file cannot be read, or an argument is invalid.
     """
     if count < 1:
-        raise ValueError(f"--count is {count}; ask for one scan or more.")
+        raise ValueError(f"--count is {count}. Give 1 or more.")
     task = make_task(request, needs_labels=False)
     rules, total = rules_for(True, **(request.rules or {})), len(task.drive.scans)
     looked = look_along(task, workers)
     covered = reached_already(task, looked, workers)
     search = in_order(partial(_reach, task, looked, rules), range(total), workers=workers)
-    reach = list(progress(search, "finding what labels would reach", total))
+    reach = list(progress(search, "computing coverage", total))
     said, weights = None, None
     if segmenter is not None:
-        answers = ask_along(segmenter, task.drive, range(total), partial(_of_looked, looked))
-        said = list(progress(answers, "asking the network", total))
+        answers = predict_along(segmenter, task.drive, range(total), partial(_of_looked, looked))
+        said = list(progress(answers, "predicting", total))
         weights = weights_of([one[0] for one in said], [one[1] for one in said], segmenter.label_map.num_classes)
     chosen = list(
         choose(reach, looked, count, covered=covered, weights=weights, leave_out=labelled_in_whole(task, looked))
@@ -132,7 +132,7 @@ def _of_looked(looked: Sequence[Looked], number: int, said: Segmentation) -> Sai
 
 
 def _shares(said: Sequence[Said], looked: Sequence[Looked], classes: int) -> NDArray[np.float64]:
-    """(K,) share of each class among the drive's points, as the network sees them."""
+    """(K,) share of each class among the drive's points, from the network's predictions."""
     counts = np.zeros(classes)
     for (_, label), one in zip(said, looked, strict=True):
         counts += one.stands_for * np.bincount(label[label != IGNORE], minlength=classes)
@@ -158,7 +158,7 @@ def _row(
 
 
 def write_report(path: Path, found: Suggested) -> None:
-    """Write what was found as JSON."""
+    """Write the selected scans as JSON."""
     record = {"drive": found.task.drive.name, "scans": len(found.task.drive.scans), "points": found.points,
               "covered_before": found.before, "suggestions": [asdict(one) for one in found.scans]}  # fmt: skip
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
@@ -168,19 +168,19 @@ def prelabel(
     request: Request, found: Suggested, folder: Path, form: str, *, segmenter: Segmenter | None = None,
     carried: Path | None = None, progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
-    """Write a start for people: carried labels where there are some, a network's elsewhere.
+    """Write initial labels for people: existing labels first, then carried labels, then a network's predictions.
 
     Args:
-        request: what the suggestions were asked for.
-        found: the suggestions.
-        folder: a new one.
+        request: the arguments of `suggest`.
+        found: the selected scans.
+        folder: a new folder.
         form: one of `rangeseg.drive.prelabels.FORMS`.
-        segmenter: whose labels are a start; None: none.
+        segmenter: run whose predictions are initial labels; None: no predictions.
         carried: folder that `rangeseg propagate` wrote.
         progress: shows the progress.
 
     Yields:
-        What was written, in words.
+        One message per scan, then the next step.
 
     Raises:
         ValueError: the network has other classes than the drive, or the folder is in use.
@@ -188,8 +188,8 @@ def prelabel(
     task, numbers = found.task, sorted(found.numbers)
     if segmenter is not None and segmenter.label_map.names != task.drive.label_map.names:
         raise ValueError(
-            f"The network's classes are those of {segmenter.label_map.dataset}, the drive's those of "
-            f"{task.drive.label_map.dataset}; pre-labels need the same. Name them with --dataset, or take another run."
+            f"The network has the classes of {segmenter.label_map.dataset}, but the drive has those of "
+            f"{task.drive.label_map.dataset}. Give the network's classes with --dataset, or another run."
         )
     own = Path(request.dataset).resolve() if request.dataset and Path(request.dataset).is_file() else request.dataset
     origin = {"drive": str(Path(request.drive).resolve()), "scene": request.scene, "dataset": own and str(own)}
@@ -197,7 +197,7 @@ def prelabel(
     written = write_prelabels(folder, form, task.drive, task.poses, starts, origin)
     for entry in progress(written, "writing pre-labels", len(numbers)):
         yield f"pre-labels of {entry.name}"
-    yield f"Correct them below {folder}, and name scans that are checked as a whole in {folder / 'done.txt'}."
+    yield f"Correct the labels in {folder}. Add the names of completely checked scans to {folder / 'done.txt'}."
 
 
 def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path | None) -> Start:
@@ -231,10 +231,10 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
 
 
 def _of_carried(label_map: LabelMap, raw: Raw, place: Path) -> Start:
-    """Carried labels, as sure as their neighbours agree; without evidence each counts as half sure."""
+    """Carried labels with their agreement as confidence; 0.5 if there is no evidence."""
     there = (raw & 0xFFFF) != label_map.ignore_raw
     if not evidence_file(place).is_file():
         return Start(raw, np.where(there, 0.5, 0), np.zeros(len(raw), np.bool_))
-    rests = read_evidence(evidence_file(place))
-    own = rests["kind"] == OWN
-    return Start(raw, np.where(there, np.where(own, 1, rests["agreement"]), 0), own & there)
+    evidence = read_evidence(evidence_file(place))
+    own = evidence["kind"] == OWN
+    return Start(raw, np.where(there, np.where(own, 1, evidence["agreement"]), 0), own & there)

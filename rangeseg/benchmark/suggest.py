@@ -26,7 +26,7 @@ from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.suggest import Looked, choose, coverage, look_along, reached_by, together, weights_of
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
-from rangeseg.inference.uncertainty import ask_along
+from rangeseg.inference.uncertainty import predict_along
 from rangeseg.labels import RARE
 from rangeseg.types import IGNORE
 
@@ -57,7 +57,7 @@ def answers(segmenter: Segmenter, drive: Drive, looked: Sequence[Looked]) -> Sai
         index = looked[number].index
         return said.entropy[index], said.labels[index]
 
-    return list(ask_along(segmenter, drive, range(len(looked)), take))
+    return list(predict_along(segmenter, drive, range(len(looked)), take))
 
 
 def ways(

@@ -1,4 +1,4 @@
-"""Semi-supervised methods, compared on streets that everybody can make again."""
+"""`rangeseg benchmark-ssl`: semi-supervised methods, compared on reproducible synthetic streets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train semi-supervised methods on a fixed synthetic benchmark and tabulate them; what is done is used again."""
+    """Train semi-supervised methods on a fixed synthetic benchmark and tabulate their scores; reuse finished cells."""
     from rangeseg.apps.benchmark_ssl import cells, collect, parse_cells, shared_settings, write_pages
     from rangeseg.apps.ssl_results import Results
     from rangeseg.apps.ssl_streets import TINY, Streets
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     out, path = arguments.out, arguments.results or arguments.out / "results.json"
     chosen = arguments.only, arguments.labelled, arguments.seed
     if arguments.cells and any(one not in (None, []) for one in chosen):
-        raise ValueError("--cells says it all; leave out --only, --labelled and --seed.")
+        raise ValueError("--cells selects all cells. Remove --only, --labelled and --seed.")
     wanted = parse_cells(arguments.cells) if arguments.cells else cells(*chosen)
     streets = TINY if arguments.tiny else Streets()
     if arguments.merge is None:
@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace, streets: Streets, todo: Sequence[Cell], known: Results, path: Path) -> None:
-    """The cells that no file of results has; each is added when it is through."""
+    """Train the cells that the results lack, and add each when it is finished."""
     from rangeseg.apps.benchmark_ssl import collect, write_pages
     from rangeseg.apps.repeat import run_jobs
     from rangeseg.apps.ssl_streets import count, make_streets, verdict
 
     data = arguments.data or arguments.out / "streets"
-    for _ in progress(make_streets(streets, data, arguments.jobs), "driving through streets", count(streets)):
+    for _ in progress(make_streets(streets, data, arguments.jobs), "making streets", count(streets)):
         pass
     OUT.print(f"{count(streets)} scans below {data}: {verdict(streets, data)}", soft_wrap=True)
     jobs = [cell.job(arguments.out, data) for cell in todo]
@@ -60,7 +60,7 @@ def _train(arguments: argparse.Namespace, streets: Streets, todo: Sequence[Cell]
 
 
 def _merged(path: Path, others: Sequence[Path]) -> Results:
-    """The results and those of other files."""
+    """The results of a file and of other files, merged."""
     from rangeseg.apps.ssl_results import read_results
 
     first, *others = [*([path] if path.is_file() or not others else []), *others]
@@ -71,24 +71,36 @@ def _merged(path: Path, others: Sequence[Path]) -> Results:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("--out", type=Path, required=True, help="holds the streets and a run folder for each cell")
-    parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="these rows; all if not given")
-    parser.add_argument("--labelled", nargs="+", default=[], metavar="SHARE", help="of 1%% 10%% 20%% 50%%; all")
-    parser.add_argument("--seed", type=int, nargs="+", help="three at 1%% and 10%%, one elsewhere if not given")
+    """Declare the arguments of the command."""
     parser.add_argument(
-        "--cells", nargs="+", default=[], metavar="METHOD:SHARE:SEED", help="these alone: supervised:1:0,cutmix:1:0"
+        "--out", type=Path, required=True, help="output folder for the streets and one run folder per cell"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="METHOD", help="train only these methods; default: all"
+    )
+    parser.add_argument(
+        "--labelled", nargs="+", default=[], metavar="SHARE", help="some of 1%% 10%% 20%% 50%%; default: all"
+    )
+    parser.add_argument(
+        "--seed", type=int, nargs="+", help="seeds; default: three at 1%% and 10%%, one at the other shares"
+    )
+    parser.add_argument(
+        "--cells",
+        nargs="+",
+        default=[],
+        metavar="METHOD:SHARE:SEED",
+        help="train only these cells, for example supervised:1:0,cutmix:1:0",
     )
     parser.add_argument(
         "--results",
         type=Path,
         metavar="FILE",
-        help="JSON that finished cells are added to, table and curves beside it; its cells are not trained again; "
-        "OUT/results.json if not given",
+        help="JSON file of finished cells, with the table and the curves next to it; its cells are not trained again; "
+        "default: OUT/results.json",
     )
     parser.add_argument(
-        "--merge", type=Path, nargs="*", metavar="FILE", help="train nothing; add the cells of other results"
+        "--merge", type=Path, nargs="*", metavar="FILE", help="add the cells of other JSON files; do not train"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
-    parser.add_argument("--data", type=Path, help="folder of the streets; OUT/streets if not given")
-    parser.add_argument("--tiny", action="store_true", help="24 scans, to see it work; the numbers mean nothing")
+    parser.add_argument("--jobs", type=int, default=1, help="number of parallel trainings")
+    parser.add_argument("--data", type=Path, help="folder of the streets; default: OUT/streets")
+    parser.add_argument("--tiny", action="store_true", help="use 24 scans for a quick test; the scores have no meaning")

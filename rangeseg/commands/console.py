@@ -177,16 +177,16 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="let a run's file run code of its own (module:Class in its config, or a .pt2); only of people you know",
+        help="allow files to run code (module:Class in a stored config, or a .pt2); use it only for files you trust",
     )
 
 
 def add_deskew(parser: argparse.ArgumentParser) -> None:
-    """`--deskew`, of every command that reads the scans of a drive by their poses."""
+    """`--deskew`, of every command that reads the scans of a drive with their poses."""
     parser.add_argument(
         "--deskew",
         choices=("start", "middle", "end"),
-        help="straighten scans by each point's own time; at this moment of a sweep the poses are",
+        help="correct the motion within a sweep, using the time of each point; the value is the moment of the poses",
     )
 
 

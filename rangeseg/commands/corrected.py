@@ -1,4 +1,4 @@
-"""Labels that people corrected."""
+"""`rangeseg corrected`: labels that people corrected."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read what people corrected of pre-labels, and write the labels that count in the dataset's layout.
+    """Read corrected pre-labels, and write the labels that count in the layout of the dataset.
 
-    Of a scan that is named as done all labels count, of any other the points that a person changed. `rangeseg propagate
-    --labels` and `data.carried=` take the folder.
+    For scans that are marked as done, all labels count. For all other scans, only the points that a person changed
+    count. `rangeseg propagate --labels` and `data.carried=` accept the folder.
     """
     from rangeseg.apps.corrected import run_corrected
 
@@ -26,8 +26,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
-    parser.add_argument("folder", type=Path, help="that `rangeseg suggest --prelabel` wrote")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the labels; what is there is added to")
-    parser.add_argument("--done", nargs="+", default=[], help="scans that were checked as a whole, or all")
-    parser.add_argument("--drive", type=Path, help="the drive, where it is no longer where it was")
+    """Declare the arguments of the command."""
+    parser.add_argument("folder", type=Path, help="folder written by `rangeseg suggest --prelabel`")
+    parser.add_argument("--out", type=Path, required=True, help="output folder; existing labels in it are kept")
+    parser.add_argument("--done", nargs="+", default=[], help="names of completely checked scans, or all")
+    parser.add_argument("--drive", type=Path, help="folder of the drive, if it has moved")

@@ -20,7 +20,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score a run on the points of a split, or original pixels of photographs; processes of torchrun share it."""
+    """Score a run on all points of a split, or on the original pixels of photographs; supports torchrun."""
     from rangeseg.inference.distributed import ProcessGroup
 
     group = ProcessGroup.init()
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--level",
         choices=["element", "pixel"],
         default="element",
-        help="pixel: also score range images pixel by pixel, as most published LiDAR numbers are",
+        help="pixel: also score the pixels of range images, the level of most published LiDAR numbers",
     )
     parser.add_argument(
         "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"

@@ -33,18 +33,20 @@ def run(arguments: argparse.Namespace) -> None:
         OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
         return
     if arguments.int8 and not arguments.calibrate:
-        raise ValueError("--int8 needs real scans, others than those it is compared on: --calibrate SCANS.")
+        raise ValueError(
+            "--int8 needs real scans for the calibration, other than those for the verification: --calibrate SCANS."
+        )
     files, kind = loaded.experiment.prediction_files, loaded.experiment.dataset
     tasks = find_tasks(arguments.calibrate, files)[: arguments.max_scans] if arguments.int8 else []
     calibration = [files.read(task.file) for task in tasks] if arguments.int8 else None
     chosen = inputs_of(loaded, arguments.inputs, arguments.max_scans)
     found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)), calibration=calibration)
-    scored = "" if found.mean_iou is None else " mIoU {:.2f}, of the run {:.2f}.".format(
+    scored = "" if found.mean_iou is None else " mIoU {:.2f}; mIoU of the run {:.2f}.".format(
         *(100 * one for one in reversed(found.mean_iou))
     )  # fmt: skip
     OUT.print(
-        f"{arguments.out}: on {found.samples} {kind.kind}s logits differ by at most {found.largest_difference:.1e}, "
-        f"{found.differing} of {found.elements} {kind.element}s get another label.{scored}",
+        f"{arguments.out}: on {found.samples} {kind.kind}s, logits differ by at most {found.largest_difference:.1e} "
+        f"and {found.differing} of {found.elements} {kind.element}s get another label.{scored}",
         soft_wrap=True,
     )
     trust = ["--trust"] if arguments.out.suffix == PACKAGE else []
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def inputs_of(run: Run, paths: Sequence[Path], max_scans: int) -> list[AnySample]:
-    """Files to compare on; or the run's evaluation split, with its labels where they are."""
+    """Samples for the verification: the given files, or the evaluation split of the run, with labels if it has them."""
     from rangeseg.inference.predict import find_tasks
 
     files = run.experiment.prediction_files
@@ -84,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="output: NAME.onnx; NAME.xml for OpenVINO; NAME.pt2 for processors of this kind; or NAME.pt, a checkpoint",
     )
-    parser.add_argument("--int8", action="store_true", help="for NAME.xml: quantise to int8, which is faster")
-    parser.add_argument("--calibrate", nargs="+", type=Path, default=[], help="scans for the ranges of --int8")
+    parser.add_argument("--int8", action="store_true", help="for NAME.xml: quantise to int8 for faster inference")
+    parser.add_argument("--calibrate", nargs="+", type=Path, default=[], help="scans for the calibration of --int8")
     parser.add_argument("--max-scans", type=int, default=40, help="number of scans or photographs for the verification")
-    parser.add_argument("--device", default="cpu", help="the device that will run NAME.pt2")
+    parser.add_argument("--device", default="cpu", help="the device on which NAME.pt2 will run")
     add_trust(parser)

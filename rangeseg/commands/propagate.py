@@ -1,4 +1,4 @@
-"""`rangeseg propagate`: labels of some scans of a drive, carried to its other scans."""
+"""`rangeseg propagate`: carry the labels of some scans of a drive to its other scans."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def run(arguments: argparse.Namespace) -> None:
         rules=rules,
     )
     if (arguments.drive is None) == (arguments.config is None):
-        raise ValueError("Name a drive, or a config with --config: one of the two.")
+        raise ValueError("Give exactly one of DRIVE and --config CONFIG.")
     if arguments.config:
         config = read_config(arguments.config, [*arguments.overrides, "runtime.out=.", "optim.steps=1"])
         requests = requests_of(config, cast(Request, requests))
     elif arguments.overrides:
-        raise ValueError(f"{arguments.overrides[0]}: changes a config's key; name the config with --config.")
+        raise ValueError(f"{arguments.overrides[0]}: overrides need a config. Give it with --config.")
     options = {name: getattr(arguments, name) for name in ("overwrite", "workers", "png", "scan")}
     for line in run_propagate(requests, json_path=arguments.json, progress=progress, **options):
         OUT.print(line, soft_wrap=True)

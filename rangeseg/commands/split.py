@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("--out", type=Path, required=True, help="output folder for the lists")
-    parser.add_argument("--dataset", default="semantic_kitti", help="the dataset")
+    parser.add_argument("--dataset", default="semantic_kitti", help="name of the dataset")
     parser.add_argument(
-        "--root", type=Path, help="folder of the dataset; default for scans: the names follow from the official counts"
+        "--root", type=Path, help="folder of the dataset; default for scans: names from the official counts"
     )
     parser.add_argument(
         "--fractions",

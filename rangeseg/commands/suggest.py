@@ -1,4 +1,4 @@
-"""The scans that are worth labelling next."""
+"""`rangeseg suggest`: the scans to label next."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ RULES = ("max_distance_m", "max_distance_per_m", "max_scans", "max_sensor_distan
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Name the scans of a drive that are worth labelling next.
+    """Select the scans of a drive to label next.
 
-    Each is the one whose labels would reach the most points that no label reaches yet, as `rangeseg propagate` would
-    carry them; with a run, points count by its uncertainty and by how rare their class is. Scans that are labelled
-    already are left out, and what they reach is covered.
+    Each selected scan is the one whose labels would reach the most points that no label reaches yet, if `rangeseg
+    propagate` carried them. With --run, a point has a larger weight if the network is uncertain or if its class is
+    rare. Labelled scans are not selected, and the points that their labels reach count as covered.
     """
     from rangeseg.apps.suggest import prelabel, suggest, write_report
     from rangeseg.drive.request import Request
@@ -56,42 +56,61 @@ def run(arguments: argparse.Namespace) -> None:
 def _print(found: Suggested) -> None:
     labelled, scans = len(found.task.labelled), len(found.task.drive.scans)
     OUT.print(
-        f"{found.task.drive.name}: {scans} scans, {found.points:,} points; labels of {labelled} scans cover "
+        f"{found.task.drive.name}: {scans} scans, {found.points:,} points; the labels of {labelled} scans cover "
         f"{100 * found.before:.1f} %",
         soft_wrap=True,
     )
-    rows = table("scan", "gain, points", "covered with those above %", "mean entropy, nats", "rare classes")
+    rows = table("scan", "gain, points", "cumulative coverage %", "mean entropy, nats", "rare classes")
     for one in found.scans:
         entropy = "" if one.entropy is None else f"{one.entropy:.2f}"
         rows.add_row(one.scan, f"{one.gain:,}", f"{100 * one.coverage:.1f}", entropy, ", ".join(one.rare))
-    OUT.print(rows if found.scans else "No scan adds to them.")
+    OUT.print(rows if found.scans else "No other scan increases the coverage.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What follows the command."""
+    """Declare the arguments of the command."""
     parser.add_argument("drive", type=Path, help="a sequence's folder, nuScenes' root, or a folder of scans")
-    parser.add_argument("--count", type=int, default=5, help="how many scans")
-    parser.add_argument("--run", type=Path, help="a run or shipped weights, whose uncertainty and rare classes count")
-    parser.add_argument("--labels", type=Path, help="folder of the labels that are there; else the dataset's own")
-    parser.add_argument("--labelled", nargs="+", default=[], help="only these scans' labels count: names, or a list")
-    parser.add_argument("--poses", type=Path, help="folder that `rangeseg poses` wrote; else the dataset's own")
-    parser.add_argument("--scene", help="of nuScenes, e.g. scene-0061")
-    add_deskew(parser)
-    parser.add_argument("--dataset", help="whose classes: a shipped dataset or a YAML; else the layout's")
-    parser.add_argument("--max-distance-m", type=float, help="as propagate's: a label reaches points nearer than this")
+    parser.add_argument("--count", type=int, default=5, help="number of scans to select")
     parser.add_argument(
-        "--max-distance-per-m", type=float, help="as propagate's: and this more for each metre of range"
+        "--run", type=Path, help="run or shipped weights; gives uncertain points and rare classes a larger weight"
     )
-    parser.add_argument("--max-scans", type=int, help="as propagate's: up to so many scans ahead and back")
-    parser.add_argument("--max-sensor-distance-m", type=float, help="as propagate's: and so far")
-    parser.add_argument("--no-visibility", action="store_true", help="as propagate's")
-    parser.add_argument("--json", type=Path, help="write the suggestions as JSON")
-    parser.add_argument("--prelabel", type=Path, metavar="OUT", help="write these scans with a start to correct")
+    parser.add_argument("--labels", type=Path, help="folder of the labels; default: the labels of the dataset")
+    parser.add_argument(
+        "--labelled", nargs="+", default=[], help="use only the labels of these scans: names, or a list file"
+    )
+    parser.add_argument(
+        "--poses", type=Path, help="folder written by `rangeseg poses`; default: the poses of the dataset"
+    )
+    parser.add_argument("--scene", help="scene of nuScenes, for example scene-0061")
+    add_deskew(parser)
+    parser.add_argument("--dataset", help="dataset or YAML with the classes; default: found from the layout")
+    _add_rules(parser)
+    parser.add_argument("--json", type=Path, help="write the selected scans to this JSON file")
+    parser.add_argument(
+        "--prelabel", type=Path, metavar="OUT", help="write the selected scans with initial labels to this folder"
+    )
     parser.add_argument(
         "--form", choices=("point_labeler", "ply", "pcd"), default="point_labeler",
-        help="of --prelabel: SemanticKITTI's labelling tool, or files for CloudCompare",
+        help="format of --prelabel: a folder for point_labeler, or files for CloudCompare",
     )  # fmt: skip
-    parser.add_argument("--carried", type=Path, help="of --prelabel: begin with what `rangeseg propagate` wrote")
-    parser.add_argument("--workers", type=int, default=2, help="threads")
+    parser.add_argument("--carried", type=Path, help="with --prelabel: carried labels to use as initial labels")
+    parser.add_argument("--workers", type=int, default=2, help="number of threads; the result does not depend on it")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
     add_trust(parser)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """The rules of `rangeseg propagate` that decide which points a label reaches."""
+    parser.add_argument(
+        "--max-distance-m", type=float, help="maximum distance to labelled points, as in propagate (default: 0.5)"
+    )
+    parser.add_argument(
+        "--max-distance-per-m", type=float, help="increase of this distance per metre of range (default: 0)"
+    )
+    parser.add_argument("--max-scans", type=int, help="maximum number of scans between the two (default: 10)")
+    parser.add_argument(
+        "--max-sensor-distance-m", type=float, help="maximum distance between the sensor positions (default: 30)"
+    )
+    parser.add_argument(
+        "--no-visibility", action="store_true", help="labels also reach points that the labelled scan saw through"
+    )

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = ("scans", "sensor", "seed", "scans_per_street", "spacing_m", "keep")
     written = synthesise(arguments.out, arguments.sequences, **{name: getattr(arguments, name) for name in names})
     total = len(set(arguments.sequences)) * arguments.scans
-    for _ in progress(written, "driving", total):
+    for _ in progress(written, "writing scans", total):
         pass
     OUT.print(f"{total} scans in {arguments.out / 'sequences'}", soft_wrap=True)
 
@@ -47,10 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--spacing-m", type=float, default=4.0, help="distance in metres between two scans of a street")
     parser.add_argument(
-        "--sensor", default="hdl64e", help="a shipped sensor, the YAML of a sensor, or random: another for each scan"
+        "--sensor", default="hdl64e", help="a shipped sensor, the YAML of a sensor, or random (another one per scan)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers; each seed gives other streets")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers; each seed gives new streets")
     parser.add_argument(
-        "--compare-with", type=Path, help="write nothing and compare with the scans of this SemanticKITTI folder"
+        "--compare-with", type=Path, help="write a comparison with the scans of this SemanticKITTI folder, no scans"
     )
     parser.add_argument("--keep", action="store_true", help="leave scans that are there as they are")

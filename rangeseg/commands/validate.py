@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
         for one in work(
             config, arguments.split, partial=arguments.partial, workers=arguments.workers, progress=seen.progress
         ):
-            said = {what for sample in seen.found for what in sample.problems}
-            _print(what for what in one.problems if what not in said)  # of the split as a whole
+            printed = {what for sample in seen.found for what in sample.problems}
+            _print(what for what in one.problems if what not in printed)  # problems of the whole split
             reports.append(one)
             seen.found.clear()
     except KeyboardInterrupt:
@@ -52,14 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 class _Seen:
-    """What was found in the split that is being read; its problems are printed as they come."""
+    """The reports on the split that is being read; prints problems when they are found."""
 
     def __init__(self) -> None:
         self.found: list[SampleReport] = []
         self.words = ""
 
     def progress(self, samples: Iterable[SampleReport], words: str, total: int) -> Iterator[SampleReport]:
-        """The same samples; prints the problems of each."""
+        """Yield the same samples and print the problems of each."""
         self.words = words
         for one in progress(samples, words, total):
             self.found.append(one)
@@ -67,7 +67,7 @@ class _Seen:
             yield one
 
     def so_far(self) -> SplitReport:
-        """Of a split that was not read to its end."""
+        """The report on a split that was not read to its end."""
         from rangeseg.apps.validate import tally
 
         return tally(f"{self.words.rpartition(' ')[2]}, not all", self.found)
@@ -79,7 +79,7 @@ def _print(problems: Iterable[str]) -> None:
 
 
 def _verdict(name: str, root: str, reports: Sequence[SplitReport], path: Path | None) -> None:
-    """A table of the splits, and all that was found as JSON."""
+    """Print a table of the splits, and write all problems and counts as JSON."""
     rows = table("split", "files", "elements", "no returns", "labelled %", "problems", title=name)
     for one in reports:
         share = f"{100 * one.labelled / max(one.elements, 1):.1f}"

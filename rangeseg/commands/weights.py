@@ -16,7 +16,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """List the weights that ship with rangeseg, show the card of one, or pack a run as weights with a card."""
+    """List the shipped weights, show the card of some weights, or pack a run as weights with a card."""
     from rangeseg.inference.weights import find_weights, no_such, shipped
 
     if arguments.pack:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
             rows.add_row(key, value if isinstance(value, str) else json.dumps(value, indent=1))
         OUT.print(rows)
         return
-    rows = table("name", "what", "MB", "licence", title="rangeseg predict NAME SCAN, Segmenter.load(NAME)")
+    rows = table("name", "summary", "MB", "licence", title="rangeseg predict NAME SCAN, Segmenter.load(NAME)")
     for name, one in shipped().items():
         size = (one.folder / one.card.weights).stat().st_size / 1e6
         rows.add_row(name, one.card.summary, f"{size:.1f}", one.card.licence)
@@ -49,7 +49,7 @@ def _pack(arguments: argparse.Namespace) -> None:
     try:
         facts = json.loads(arguments.facts.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{arguments.facts}: not readable as JSON ({error}).") from error
+        raise ValueError(f"{arguments.facts}: cannot be read as JSON ({error}). Repair the file.") from error
     here = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
     here += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
     run = Run.load(arguments.pack, device="cpu", overrides=[*here, *arguments.overrides])  # no folder of this machine

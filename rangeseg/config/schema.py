@@ -14,17 +14,17 @@ from typing import Any
 from rangeseg.registry import Component
 
 MISSING: Any = "???"
-"""A key that every experiment must give (OmegaConf's word)."""
+"""Value of a required key without a default (OmegaConf's term)."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers that a key may have.
+    """The range of a numeric key. All values must be finite.
 
     Args:
-        least: the smallest; None: no bound.
-        most: the largest; None: no bound.
-        above: all are larger than this; None: no bound.
+        least: inclusive lower bound; None: no bound.
+        most: inclusive upper bound; None: no bound.
+        above: exclusive lower bound; None: no bound.
     """
 
     least: float | None = None
@@ -42,17 +42,17 @@ class Range:
 
 
 def number(default: Any, **bounds: float) -> Any:
-    """A numeric key, with its default (or none) and its range."""
+    """A numeric key with its default, or `MISSING`, and its range."""
     return field(default=default, metadata={"range": Range(**bounds)})
 
 
 def numbers(default_factory: Callable[[], Any], **bounds: float) -> Any:
-    """A list or mapping of numbers, with the range of each."""
+    """A list or mapping of numbers, each within the range."""
     return field(default_factory=default_factory, metadata={"range": Range(**bounds)})
 
 
 def text(default: Any) -> Any:
-    """Free text: a path, or a name that is looked up elsewhere."""
+    """Free text: a path, or a name that other code looks up."""
     return field(default=default, metadata={"text": True})
 
 
@@ -63,7 +63,7 @@ def choice(default: str, *words: str) -> Any:
 
 @dataclass
 class DataConfig:
-    """Which scans or photographs, which of their labels, and how they become views."""
+    """The scans or photographs, their labels, and the steps that turn them into views."""
 
     root: str = text(MISSING)
     """Folder of the dataset, in its official layout."""
@@ -84,24 +84,29 @@ class DataConfig:
     carried: str = text("none")
     """Folder of labels that `rangeseg propagate` wrote for scans of the training split."""
     carried_as: str = choice("labels", "labels", "targets", "weak_head", "both")
-    """labels: the scans of the folder are the labelled ones, instead of those of `labelled`. Else these stay. targets:
-    what the teacher would be asked about unlabelled scans is taken from the folder where it says something. weak_head:
-    a second head, which is not kept, learns the folder's labels; the network's own learns the dataset's and what the
-    teacher says. both: targets and weak_head."""
+    """The use of carried labels. labels: the scans of the folder are the labelled scans, in place of those of
+    `labelled`. With the other choices, `labelled` still selects the labelled scans. targets: at each pixel of an
+    unlabelled scan, the target is the carried label if there is one, and the teacher's prediction otherwise. weak_head:
+    a second head, used only in training, learns the carried labels; the network's own head learns the dataset's labels
+    and the teacher's predictions. both: targets and weak_head."""
     carried_within_m: float = number(0.0, least=0)
-    """Only labels count that rest on one no farther than this, or are a person's own; 0: all."""
+    """Use only carried labels within this distance, in metres, of the nearest labelled point that agrees; 0: use all.
+    Labels given by people always count."""
     carried_weight: str = choice("none", "none", "distance", "agreement", "scans", "all")
-    """How much a carried label counts, by what it rests on. distance: 2^(-d / carried_half_m); agreement: a n / (n + 1)
-    where a share a of n labelled points agrees; scans: 2^(-s / 10), s scans away; all: their product."""
+    """Weight of a carried label, computed from its evidence. distance: 2^(-d / carried_half_m), with d metres to the
+    nearest labelled point that agrees; agreement: a n / (n + 1), where a share a of n labelled points agrees; scans:
+    2^(-s / 10), with s scans to the labelled scan; all: the product of the three."""
     carried_half_m: float = number(0.5, above=0)
-    """Metres to the nearest labelled point at which a carried label counts half."""
+    """Distance in metres to the nearest labelled point at which the weight of a carried label is 0.5."""
     carried_classes: str = choice("same", "same", "balanced")
-    """balanced: a class with more carried points in a scan than the mean class counts less, by the root of how many
-    times more."""
+    """balanced: multiply the weight by the root of (points of the mean carried class / points of this class) in the
+    scan, at most 1. same: no factor."""
     carried_edges: str = choice("same", "same", "less", "more")
-    """Carried labels beside another class or a jump in range count a quarter (less), or all others do (more)."""
+    """less: multiply the weight by 0.25 at pixels next to another class or a jump in range. more: multiply it by 0.25
+    at all other pixels. same: no factor."""
     carried_where: str = choice("all", "all", "unsure")
-    """As targets. unsure: only where the teacher's largest probability is below `consistency.threshold`."""
+    """The pixels at which carried labels are targets. unsure: only pixels at which the teacher's largest probability is
+    below `consistency.threshold`."""
     projection: Component = field(
         default_factory=lambda: dict(name="spherical", height=64, width=2048, fov_up_deg=3.0, fov_down_deg=-25.0)
     )
@@ -114,7 +119,7 @@ class DataConfig:
     batch_unlabelled: int = number(2, least=1)
     """Views in each of the two unlabelled batches a and b."""
     batch_carried: int = number(2, least=1)
-    """Views for the weak head, beside those of `batch_labelled`."""
+    """Number of additional views per step for the weak head."""
     memory_mb: int = number(1000, least=0)
     """Megabytes of decoded photographs to cache, separately for labelled and unlabelled ones, in every process."""
 
@@ -142,25 +147,26 @@ class SupervisedConfig:
     frequencies: dict[str, float] = numbers(dict, least=0, most=1)
     """Class -> f, as written by `rangeseg stats`; default: the frequencies in the dataset's labels.yaml."""
     carried_weight: float = number(1.0, least=0)
-    """Weight of carried labels beside a person's own; as targets they have `consistency.weight` instead."""
+    """Weight of carried labels relative to labels given by people. Carried labels used as targets have
+    `consistency.weight` instead."""
     carried_term: str = choice("shared", "shared", "own")
-    """With `data.carried_as: labels`. shared: one mean over all labels. own: a loss of its own for carried labels,
-    beside that of a person's. The weak head's is its own."""
+    """With `data.carried_as: labels`. shared: the loss is one mean over all labels. own: the loss of carried labels is
+    averaged separately and added. The weak head always has a separate loss."""
     weak_width: int = number(128, least=1)
-    """Channels inside the weak head; 512 in PLE."""
+    """Number of channels inside the weak head; PLE uses 512."""
     mix: dict[str, Any] = field(default_factory=dict)
     """Strong augmentation of labelled views: perturbations by name, each with its arguments, applied one after another:
-    {range_mix: {}, range_shift: {}}. null switches one of a lower layer off."""
+    {range_mix: {}, range_shift: {}}. null turns off a perturbation of a `base` config."""
     mix_with: str = choice("labelled", "labelled", "unlabelled")
-    """labelled: each view with the next one of its batch, which is then learnt. unlabelled: with unlabelled views, as
-    the teacher labels them; the loss on these mixes is added."""
+    """The second view of `mix`. labelled: the next view of the batch; the mix replaces the view. unlabelled: an
+    unlabelled view with labels from the teacher; the loss on the mixes is added to the loss on the labelled views."""
     mix_threshold: float = number(0.9, least=0, most=1)
-    """Probability from which the teacher's answer is the label of an unlabelled view in such a mix."""
+    """With `mix_with: unlabelled`: least probability at which the teacher's prediction is used as a label."""
 
 
 @dataclass
 class ConsistencyConfig:
-    """The loss on unlabelled views; weight 0 is supervised-only training."""
+    """The loss on unlabelled views; weight 0 gives supervised training."""
 
     weight: float = number(1.0, least=0)
     kind: str = choice("var", "var", "logits_var", "logits_smoothl1", "bce", "kld", "ce")
@@ -170,13 +176,13 @@ class ConsistencyConfig:
     rampup: int = number(0, least=0)
     """Steps of the sigmoid ramp-up of the weight; 0: none."""
     rampup_share: float = number(0.0, least=0, most=1)
-    """The same as a share of `optim.steps`; 0: as `rampup` says."""
+    """The same as a share of `optim.steps`; 0: use `rampup`."""
     pair: str = choice("unlabelled", "unlabelled", "labelled")
     """The batches a and b of the perturbation. unlabelled: two unlabelled batches; labelled: a labelled batch, whose
     labels are the targets, and an unlabelled one."""
 
     def rampup_steps(self, steps: int) -> float:
-        """The length of the ramp-up of the weight in a training of so many steps."""
+        """The length of the ramp-up of the weight in a training of `steps` steps."""
         return self.rampup or self.rampup_share * steps
 
 
@@ -208,9 +214,9 @@ class OptimConfig:
     nesterov: bool = False
     schedule: str = choice("one_cycle", "one_cycle", "poly", "constant")
     one_cycle_end: float = number(1e-4, least=0, most=1)
-    """The last multiplier of `one_cycle`, of its largest learning rate; torch's own ends at 4e-6."""
+    """Last learning rate of `one_cycle`, as a share of its largest; torch's default ends at 4e-6."""
     decay_all: bool = False
-    """Weight decay of biases and normalisation too, as torch's optimisers do where nobody makes groups."""
+    """Also apply weight decay to biases and normalisation layers, as torch's optimisers do by default."""
     clip: float | None = number(10.0, above=0)
     """Maximum norm of the gradient; null: no clipping."""
     lr_multipliers: dict[str, float] = numbers(dict, least=0)
@@ -221,7 +227,7 @@ class OptimConfig:
 
 @dataclass
 class EvaluationConfig:
-    """What is scored, when, and the back-projection from pixels to points or to a photograph's own pixels."""
+    """The scored split, the interval, and the back-projection from pixels to points or to the photograph's pixels."""
 
     split: str = text("val")
     every: int = number(0, least=0)
@@ -239,7 +245,8 @@ class RuntimeConfig:
     """Devices, processes, precision, threads, logging and the run folder.
 
     `seed`, `precision`, `initialise_from`, `sync_batchnorm` and the number of processes (each reads its own batch)
-    change the trained weights. `compile`, `channels_last` and the device change rounding. Other keys change nothing.
+    change the trained weights. `compile`, `channels_last` and the device change rounding. Other keys do not change the
+    result.
     """
 
     out: str = text(MISSING)
@@ -264,7 +271,7 @@ class RuntimeConfig:
     log_images: int = number(2, least=0)
     """Number of validation views drawn in TensorBoard at each evaluation."""
     loggers: list[dict[str, Any]] = field(default_factory=list)
-    """Besides metrics.csv and TensorBoard: {name: wandb}, mlflow, trackio, or module:Class of one's own."""
+    """Loggers besides metrics.csv and TensorBoard: {name: wandb}, mlflow, trackio, or your own module:Class."""
 
 
 @dataclass
@@ -272,7 +279,7 @@ class Config:
     """A complete experiment."""
 
     preset: str = choice("none", "none", "reference")
-    """reference: every choice of the paper's code; overrides `base`, but not the keys of this file; see `PRESETS`."""
+    """reference: the settings of the paper's code; overrides `base`, but not the keys of this file; see `PRESETS`."""
     data: DataConfig = field(default_factory=DataConfig)
     network: Component = field(default_factory=lambda: dict(name="fidnet"))
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)

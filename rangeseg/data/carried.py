@@ -17,22 +17,23 @@ from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
 COLUMNS = ("distance", "neighbours", "agreement", "scans", "kind")
-"""Of a file of what labels rest on."""
+"""Columns of a file with the evidence of labels."""
 
 
 class CarriedLabels:
     """The scans of a source, with their labels from another folder of the same layout.
 
     Args:
-        source: scans of files, opened without labels.
-        root: the dataset's folder, from which the places of labels count.
-        folder: what `rangeseg propagate` wrote.
-        within_m: a label counts if it rests on one no farther than this, or is a person's own; 0: all count.
-        every: keep the scans for which nothing was carried, without a label; else they are left out.
-        weights: what carried labels count, for `Scan.carried`; None: nobody tells them apart from a person's own.
+        source: scans from files, opened without labels.
+        root: folder of the dataset; paths of labels are relative to it.
+        folder: folder that `rangeseg propagate` wrote.
+        within_m: use only carried labels within this distance of an agreeing labelled point, metres, and all labels
+            given by people; 0: use all.
+        every: keep scans without carried labels, with no label at any point; otherwise they are left out.
+        weights: gives `Scan.carried`, the weights of carried labels; None: carried labels are like those of people.
 
     Raises:
-        ValueError: the source's labels lie in no files, or none of its scans has carried labels.
+        ValueError: the labels of the source are not files, or none of its scans has carried labels.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class CarriedLabels:
         there = [index for index, place in enumerate(places) if every or place.is_file()]
         if not any(place.is_file() for place in places):
             raise ValueError(
-                f"{places[0] if places else folder}: missing, like the carried labels of all {len(places)} scans. "
+                f"{places[0] if places else folder}: missing. None of the {len(places)} scans has carried labels. "
                 "Write them with rangeseg propagate --out."
             )
         self._files = [(index, places[index]) for index in there]
@@ -58,7 +59,7 @@ class CarriedLabels:
         return len(self._files)
 
     def name(self, index: int) -> str:
-        """What scan `index` is called."""
+        """The name of scan `index`."""
         return self._source.name(self._files[index][0])
 
     def scan_path(self, index: int) -> Path:
@@ -69,7 +70,7 @@ class CarriedLabels:
         """Scan `index` with its carried labels.
 
         Raises:
-            ValueError: a file cannot be read or does not fit.
+            ValueError: a file cannot be read, or its number of points differs.
         """
         number, place = self._files[index]
         if not place.is_file():
@@ -78,30 +79,30 @@ class CarriedLabels:
         scan = self._source.read(self._source.scan_path(number), place, label_map=self.label_map)
         if scan.label is None or not (self._within or self._weights is not None):
             return scan
-        rests, label = _evidence(place, len(scan)), scan.label
+        evidence, label = _evidence(place, len(scan)), scan.label
         if self._within:
-            near = (rests["kind"] == OWN) | (rests["distance"].astype(np.float32) <= self._within)
+            near = (evidence["kind"] == OWN) | (evidence["distance"].astype(np.float32) <= self._within)
             label = np.where(near, label, IGNORE)
-        carried = None if self._weights is None else self._weights(rests, label)
+        carried = None if self._weights is None else self._weights(evidence, label)
         return replace(scan, label=label, carried=carried)
 
 
 def _evidence(place: Path, points: int) -> dict[str, NDArray]:
-    """What the labels of a file rest on, (N,) each, by name."""
+    """The evidence of the labels of a file: columns by name, (N,) each."""
     path = place.parent.parent / "evidence" / f"{place.name.partition('.')[0]}.npz"
     try:
         with np.load(path) as file:
-            rests = {name: file[name] for name in file.files}
+            evidence = {name: file[name] for name in file.files}
     except Exception as error:  # whatever a damaged zip or array raises
-        raise ValueError(f"{path}: cannot be read ({error}); it says what carried labels rest on.") from error
-    if missing := [name for name in COLUMNS if name not in rests]:
-        raise ValueError(f"{path}: has no {missing[0]}; carry the labels again.")
-    if odd := [column.size for column in rests.values() if column.shape != (points,)]:
-        raise ValueError(f"{path}: tells of {odd[0]} points, {place} has {points}; carry the labels again.")
-    return rests
+        raise ValueError(f"{path}: cannot be read ({error}). Run rangeseg propagate --overwrite.") from error
+    if missing := [name for name in COLUMNS if name not in evidence]:
+        raise ValueError(f"{path}: has no column {missing[0]}. Run rangeseg propagate --overwrite.")
+    if odd := [column.size for column in evidence.values() if column.shape != (points,)]:
+        raise ValueError(f"{path}: has {odd[0]} points, but {place} has {points}. Run rangeseg propagate --overwrite.")
+    return evidence
 
 
 def _place(source: ScanDataset, index: int, root: Path) -> Path:
-    """Where the labels of a scan lie, from the dataset's folder on."""
+    """Path of the labels of a scan, relative to the folder of the dataset."""
     place = source.label_path(index).relative_to(root)
     return place.relative_to("dataset") if place.parts[0] == "dataset" else place

@@ -1,4 +1,4 @@
-"""How much a carried label counts, by what it rests on: numbers in (0, 1], 0 for a person's own label.
+"""Weights of carried labels, computed from their evidence: in (0, 1] for carried labels, 0 for labels given by people.
 
 Shapes: N points, H rows, W columns.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rangeseg.types import IGNORE
 
 OWN = 1
-"""What `kind` is, in the file of what labels rest on, where a person labelled the very point."""
+"""Value of `kind` in the evidence file if a person labelled the point."""
 
 KINDS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -23,64 +23,64 @@ KINDS: dict[str, tuple[str, ...]] = {
     "scans": ("scans",),
     "all": ("distance", "agreement", "scans"),
 }
-"""Which factors a weight has."""
+"""Kind of weight -> its factors."""
 
 HALF_SCANS = 10
-"""Scans away at which a label counts half, by `scans`."""
+"""With the factor `scans`: number of scans to the labelled scan at which the weight is 0.5."""
 
 FAINT = 0.25
-"""What a label counts that edges make less of."""
+"""Factor for labels that `weigh_edges` gives a smaller weight."""
 
 LEAST = 1e-3
-"""No carried label counts less: 0 would make it a person's own."""
+"""Least weight of a carried label, because a weight of 0 means a label given by a person."""
 
 JUMP = 0.1
-"""Share of the range by which neighbouring pixels differ where one thing ends."""
+"""Neighbouring pixels belong to different objects if their ranges differ by more than this share."""
 
 
 @dataclass(frozen=True)
 class CarriedWeights:
-    """What carried labels of a scan count.
+    """Computes the weights of the carried labels of a scan.
 
     Args:
-        kind: of `KINDS`.
-        half_m: distance at which a label counts half, metres.
-        balanced: classes with more carried points than the mean class count less.
+        kind: one of `KINDS`.
+        half_m: distance at which the factor `distance` is 0.5, metres.
+        balanced: give classes with more carried points than the mean class a smaller weight.
     """
 
     kind: str = "none"
     half_m: float = 0.5
     balanced: bool = False
 
-    def __call__(self, rests: Mapping[str, NDArray], label: NDArray[np.integer]) -> NDArray[np.float32]:
+    def __call__(self, evidence: Mapping[str, NDArray], label: NDArray[np.integer]) -> NDArray[np.float32]:
         """The weights of one scan's labels.
 
         Args:
-            rests: columns of evidence by name, (N,) each.
+            evidence: columns of evidence by name, (N,) each.
             label: (N,) train ids, IGNORE for none.
 
         Returns:
-            (N,), 0 where a label is a person's own or there is none.
+            (N,), 0 where a person gave the label or there is no label.
         """
         weight = np.ones(len(label), np.float32)
         for factor in KINDS[self.kind]:
-            weight *= self._factor(factor, rests)
-        there = (label != IGNORE) & (rests["kind"] != OWN)
+            weight *= self._factor(factor, evidence)
+        there = (label != IGNORE) & (evidence["kind"] != OWN)
         if self.balanced:
             weight *= _balance(label, there)
         return np.where(there, np.clip(np.nan_to_num(weight), LEAST, 1), 0).astype(np.float32)
 
-    def _factor(self, name: str, rests: Mapping[str, NDArray]) -> NDArray[np.float32]:
+    def _factor(self, name: str, evidence: Mapping[str, NDArray]) -> NDArray[np.float32]:
         if name == "distance":
-            return np.exp2(-rests["distance"].astype(np.float32) / self.half_m)
+            return np.exp2(-evidence["distance"].astype(np.float32) / self.half_m)
         if name == "scans":
-            return np.exp2(-np.abs(rests["scans"].astype(np.float32)) / HALF_SCANS)
-        asked = rests["neighbours"].astype(np.float32)
-        return rests["agreement"].astype(np.float32) * asked / (asked + 1)
+            return np.exp2(-np.abs(evidence["scans"].astype(np.float32)) / HALF_SCANS)
+        voters = evidence["neighbours"].astype(np.float32)
+        return evidence["agreement"].astype(np.float32) * voters / (voters + 1)
 
 
 def _balance(label: NDArray[np.integer], there: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(N,) root of the mean class's points over those of the point's class, at most 1."""
+    """(N,) root of (points of the mean class / points of the point's class), at most 1."""
     counts = np.bincount(label[there], minlength=IGNORE + 1).astype(np.float64)
     present = counts > 0
     mean = counts[present].mean() if present.any() else 1.0
@@ -91,16 +91,16 @@ def _balance(label: NDArray[np.integer], there: NDArray[np.bool_]) -> NDArray[np
 def weigh_edges(
     weight: NDArray[np.float32], label: NDArray[np.integer], range_m: NDArray[np.float32], *, more: bool, wrap: bool
 ) -> NDArray[np.float32]:
-    """Weights of a range image, less at edges of what was carried, or everywhere else.
+    """Reduce the weights of a range image at the edges of carried labels, or everywhere else.
 
-    An edge is a pixel beside another class (pixels without a label are no class), or with a range that differs from a
-    neighbour's by more than a tenth, of the four around it.
+    A pixel is an edge if one of its four neighbours has another class (pixels without a label have no class) or a range
+    that differs by more than a tenth.
 
     Args:
-        weight: (H, W), 0 for what was not carried.
+        weight: (H, W), 0 at pixels without a carried label.
         label: (H, W) train ids, IGNORE for none.
         range_m: (H, W) metres, 0 where empty.
-        more: edges keep their weight and all else counts `FAINT` of it; False: the other way.
+        more: edges keep their weight, and all other pixels get `FAINT` times theirs; False: the reverse.
         wrap: column 0 touches column W-1.
     """
     edge = np.zeros(label.shape, np.bool_)

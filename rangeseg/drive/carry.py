@@ -1,11 +1,11 @@
-"""Labels of some scans of a drive carried to others by their poses.
+"""Carries the labels of some scans of a drive to other scans, using the poses.
 
-A point takes the class of the nearest labelled points of other scans, if enough of them agree and are near enough, and
-none comes from a scan that saw through the point: what was not there then has no label from then.
+A point takes the class of the nearest labelled points of other scans if they are near and enough of them agree. Labels
+of a scan that saw through the point do not count, because the object was not there at that time.
 
 Shapes: N points of a scan, K neighbours.
 
-Source: PLE (2410.06893) carries labels by poses to ten scans before and behind, by the nearest point alone.
+Source: PLE (2410.06893), which carries labels to the ten scans before and the ten after, from the nearest point only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rangeseg.kernels.visibility import seen_through
 from rangeseg.types import IGNORE, Scan
 
 NONE, OWN, CARRIED = 0, 1, 2
-"""What a label rests on: nothing, a person's label of this very point, labels of other points."""
+"""Source of a label: none, a person's label of the same point, labels of other points."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Rules:
         min_neighbours: the number of them that must lie within the maximum distance.
         min_agreement: the share of them that must have the same class, above 0.5.
         max_distance_m: maximum distance from a point to a labelled point, metres.
-        max_distance_per_m: is added to it for each metre of range, since distant points lie farther apart.
+        max_distance_per_m: increase of this distance per metre of range, because distant points are farther apart.
         max_scans: labels are carried over at most this many scans, ahead and back.
         max_sensor_distance_m: maximum distance between the sensor's positions of the two scans, metres.
-        visibility: labels of a scan whose beams passed through the point do not count.
-        margin_m: these beams must have gone farther than the point by this distance, metres,
-        margin_share: plus this share of the range.
+        visibility: ignore labels of a scan whose beams passed through the point.
+        margin_m: a beam passed through the point if its range exceeds that of the point by this distance, metres, plus
+        margin_share: this share of the range.
         merge_deg: clicks of one class in a scan within this angle count as one labelled point, degrees.
         merge_m: clicks of one class in a scan within this distance count as one, metres; for strokes.
 
@@ -72,29 +72,29 @@ class Rules:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {low} to {high}.")
 
     def limits(self, range_m: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(N,) metres within which neighbours of points at these ranges count."""
+        """(N,) maximum distance from points at these ranges to labelled points, metres."""
         return np.asarray(self.max_distance_m + self.max_distance_per_m * range_m, np.float32)
 
     @property
     def merge(self) -> tuple[float, float]:
-        """Degrees and metres within which clicks count once."""
+        """Angle (degrees) and distance (metres) within which clicks of one class count once."""
         return self.merge_deg, self.merge_m
 
     @property
     def edge_m(self) -> float:
-        """Of the map's voxels, metres; measured: about the limit is fastest."""
+        """Edge of the map's voxels, metres; in measurements, edges near the maximum distance were fastest."""
         return min(1.0, max(0.25, 0.8 * self.max_distance_m))
 
 
 WHOLE_RULES = Rules()
-"""For scans that are labelled in whole."""
+"""Default rules for completely labelled scans."""
 
 CLICK_RULES = Rules(neighbours=3, min_neighbours=3, min_agreement=1.0, max_distance_m=2.0, max_scans=20)
-"""For clicks and scribbles."""
+"""Default rules for clicks and scribbles."""
 
 
 def rules_for(whole: bool, **changed: Any) -> Rules:
-    """The rules for scans labelled in whole or by clicks, some of them changed; None keeps one.
+    """The default rules for completely labelled scans or for clicks, with some rules changed; None keeps the default.
 
     Raises:
         ValueError: a rule is outside its range.
@@ -108,14 +108,15 @@ def rules_for(whole: bool, **changed: Any) -> Rules:
 
 @dataclass(frozen=True)
 class Carried:
-    """The labels of one scan, and what each rests on.
+    """The labels of one scan, with the evidence for each.
 
     Args:
         label: (N,) uint8 train ids or IGNORE.
-        distance: (N,) float32 metres to the nearest labelled point that agrees; 0 for own labels, nan for none.
-        neighbours: (N,) uint8 labelled points that were asked.
+        distance: (N,) float32 metres to the nearest labelled point that agrees; 0 for labels of people, nan for none.
+        neighbours: (N,) uint8 number of labelled points that voted.
         agreement: (N,) float32 share of them that agree.
-        scans: (N,) int16 scans to the one that the nearest is of, in the order of time; 0 for own labels and none.
+        scans: (N,) int16 signed number of scans to the scan of the nearest labelled point; 0 for labels of people and
+            for none.
         kind: (N,) uint8, NONE, OWN or CARRIED.
     """
 
@@ -133,16 +134,16 @@ def carry(
     scan: Scan, number: int, pose: NDArray[np.float64], point_map: PointMap, allowed: NDArray[np.bool_], rules: Rules,
     *, own: NDArray[np.uint8] | None = None,
 ) -> Carried:  # fmt: skip
-    """Label a scan by a point_map.
+    """Label a scan from a map of labelled points.
 
     Args:
         scan: N points.
-        number: its place in the drive.
-        pose: (4, 4) its sensor -> world.
-        point_map: labelled points of some scans.
-        allowed: (S,) bool, which of these scans are within reach.
-        rules: when a label is carried.
-        own: (N,) train ids that are known for this scan, `NO_CLASS` for what is known to have none, else IGNORE.
+        number: index of the scan in the drive.
+        pose: (4, 4) sensor -> world.
+        point_map: labelled points of S scans.
+        allowed: (S,) bool, True for scans within reach.
+        rules: conditions under which a label is carried.
+        own: (N,) known train ids of this scan, `NO_CLASS` for points known to have no class, IGNORE elsewhere.
     """
     count = len(scan)
     own = np.full(count, IGNORE, np.uint8) if own is None else own
@@ -172,7 +173,7 @@ def carry(
 
 @dataclass(frozen=True)
 class Vote:
-    """What `vote` fills."""
+    """Output arrays of `vote`."""
 
     label: NDArray[np.uint8]
     distance: NDArray[np.float32]
@@ -187,5 +188,5 @@ class Vote:
                     np.empty(count, np.float32), np.empty(count, np.int32))  # fmt: skip
 
     def columns(self) -> tuple[NDArray, ...]:
-        """In `vote`'s order."""
+        """The arrays in the order of `vote`."""
         return (self.label, self.distance, self.neighbours, self.agreement, self.origin)

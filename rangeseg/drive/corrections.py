@@ -1,7 +1,7 @@
-"""What people corrected of pre-labels, and which of it counts as true.
+"""Pre-labels that people corrected, and which of these labels count as true.
 
-What counts as true: all labels of a scan that is done; of the others the labels that a person changed, and those that
-were a person's before. An unchanged label of another scan says nothing: nobody may have looked at it.
+For scans that are marked as done, all labels count. For all other scans, only labels that a person changed, and labels
+that people gave before, count. An unchanged label of such a scan does not count, because nobody may have checked it.
 
 Shapes: N points.
 """
@@ -26,14 +26,14 @@ from rangeseg.scan_io import read_labels
 
 @dataclass(frozen=True)
 class Corrected:
-    """What a person said of a scan.
+    """The corrected labels of a scan.
 
     Args:
         entry: the scan.
         label: (N,) uint32 raw ids.
-        true: (N,) bool, where they count.
-        done: the scan was checked as a whole.
-        changed: how many points differ from what was written.
+        true: (N,) bool, True for labels that count.
+        done: the scan was checked completely.
+        changed: number of points whose label differs from the pre-label.
     """
 
     entry: DriveScan
@@ -44,10 +44,10 @@ class Corrected:
 
 
 def read_done(folder: Path, named: Collection[str] = ()) -> tuple[str, ...]:
-    """Names of the scans that are checked as a whole: those that are named, ``all``, and those in done.txt.
+    """Names of the completely checked scans: those in `named`, which may contain ``all``, and those in done.txt.
 
     Raises:
-        ValueError: a name that is not among the scans.
+        ValueError: a name is not among the scans.
     """
     scans = read_record(folder)["scans"]
     lines = (folder / DONE).read_text(encoding="utf-8").splitlines() if (folder / DONE).is_file() else []
@@ -57,25 +57,25 @@ def read_done(folder: Path, named: Collection[str] = ()) -> tuple[str, ...]:
     if "all" in named:
         return tuple(scans)
     if strange := [name for name in named if name not in scans]:
-        raise ValueError(f"{folder}: has no scan {strange[0]}, which was named as done; there are {', '.join(scans)}.")
+        raise ValueError(f"{folder}: has no scan {strange[0]} to mark as done. The scans are {', '.join(scans)}.")
     return tuple(dict.fromkeys(named))
 
 
 def read_corrected(folder: Path, drive: Drive, done: Collection[str]) -> Iterator[Corrected]:
-    """What people said of the scans of a folder.
+    """The corrected labels of the scans of a folder.
 
     Args:
-        folder: that `write_prelabels` wrote.
+        folder: folder that `write_prelabels` wrote.
         drive: the scans.
-        done: names of those that were checked as a whole.
+        done: names of the completely checked scans.
 
     Raises:
-        ValueError: a file is missing, damaged, of another scan, or holds ids that the dataset does not know.
+        ValueError: a file is missing, damaged, of another scan, or contains ids that the dataset does not define.
     """
     record = read_record(folder)
     entries = {entry.name: entry for entry in drive.scans}
     if missing := [name for name in record["scans"] if name not in entries]:
-        raise ValueError(f"{folder}: has scan {missing[0]}, which {drive.name} has not; name its drive with --drive.")
+        raise ValueError(f"{folder}: scan {missing[0]} is not in the drive {drive.name}. Give the drive with --drive.")
     for name in record["scans"]:
         entry = entries[name]
         start = _read_start(start_file(folder, entry))
@@ -86,7 +86,7 @@ def read_corrected(folder: Path, drive: Drive, done: Collection[str]) -> Iterato
             raise ValueError(f"{folder}: scan {name}: {error}") from error
         keep = 0xFFFFFFFF if record["form"] == "point_labeler" else 0xFFFF
         changed = there & (label & keep != start.label & keep)
-        label = np.where(changed, label, start.label).astype(np.uint32)  # keeps instances that the form has not
+        label = np.where(changed, label, start.label).astype(np.uint32)  # keep instances, which ply and pcd lack
         true = there if name in done else changed | (start.own & there)
         yield Corrected(entry, label, true, name in done, int(np.count_nonzero(changed)))
 
@@ -96,32 +96,33 @@ def _read_start(path: Path) -> Start:
         with np.load(path) as file:
             return Start(file["label"].astype(np.uint32), file["confidence"], file["own"].astype(np.bool_))
     except Exception as error:  # whatever a damaged zip or array raises
-        raise ValueError(f"{path}: cannot be read ({error}); it says what was changed. Write the pre-labels again.") \
-            from error  # fmt: skip
+        raise ValueError(f"{path}: cannot be read ({error}). Write the pre-labels again.") from error
 
 
 def _read_label(folder: Path, form: str, entry: DriveScan, points: int) -> tuple[Raw, NDArray[np.bool_]]:
-    """(N,) raw ids as the file has them now, and (N,) bool, for which points it has some."""
+    """(N,) raw ids in the corrected file, and (N,) bool, True for points that the file contains."""
     if form == "point_labeler":
         path = folder / "labels" / f"{entry.name}.label"
         semantic, instance = read_labels(path)
         if len(semantic) != points:
-            raise ValueError(f"{path}: {len(semantic)} labels for {points} points of {entry.file}; copy it again.")
+            raise ValueError(f"{path}: {len(semantic)} labels for {points} points of {entry.file}. Copy it again.")
         return semantic + (instance.astype(np.uint32) << 16), np.ones(points, np.bool_)
     path = folder / f"{entry.name}.{form}"
     columns = (columns_of_ply if form == "ply" else columns_of_pcd)(path)
     named = {plain(name): column for name, column in columns.items()}
     if "label" not in named:
-        raise ValueError(f"{path}: has no scalar field label; it has {', '.join(named)}. Save it with its fields.")
+        raise ValueError(f"{path}: has no scalar field label, only {', '.join(named)}. Save it with all fields.")
     values = _whole_numbers(path, "label", named["label"], 0xFFFF)
     if "point" in named:  # the program may leave points out and change their order
         place = _whole_numbers(path, "point", named["point"], points - 1)
     elif len(values) == points:
         place = np.arange(points)
     else:
-        raise ValueError(f"{path}: {len(values)} of {points} points and no scalar field point, which says which.")
+        raise ValueError(
+            f"{path}: has {len(values)} of {points} points and no scalar field point. Save it with all fields."
+        )
     if len(np.unique(place)) != len(place):
-        raise ValueError(f"{path}: has points twice; delete what was cut out and kept beside its copy.")
+        raise ValueError(f"{path}: contains some points twice. Delete the duplicates.")
     label, there = np.zeros(points, np.uint32), np.zeros(points, np.bool_)
     label[place], there[place] = values, True
     return label, there
@@ -130,23 +131,23 @@ def _read_label(folder: Path, form: str, entry: DriveScan, points: int) -> tuple
 def _whole_numbers(path: Path, name: str, column: NDArray, most: int) -> NDArray[np.int64]:
     values = column.astype(np.float64)
     if not (np.isfinite(values) & (values == np.rint(values)) & (values >= 0) & (values <= most)).all():
-        raise ValueError(f"{path}: its scalar field {name} has values that are no whole numbers from 0 to {most}.")
+        raise ValueError(f"{path}: the scalar field {name} must contain only integers from 0 to {most}.")
     return values.astype(np.int64)
 
 
 def write_true(drive: Drive, out: Path, corrected: Corrected) -> int:
-    """Write the labels of a scan that count, beside those that were written there before.
+    """Write the labels of a scan that count, and keep the existing labels of all other points.
 
     Args:
         drive: the scans.
         out: folder of labels in the dataset's layout.
-        corrected: what a person said.
+        corrected: the corrected labels of the scan.
 
     Returns:
-        Points that have a label now.
+        Number of points with a label in the written file.
 
     Raises:
-        ValueError: what is there is of another scan.
+        ValueError: the existing labels belong to another scan.
     """
     nothing = drive.label_map.ignore_raw
     before = drive.labels_of(corrected.entry, out)

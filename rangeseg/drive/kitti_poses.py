@@ -1,10 +1,10 @@
-"""Poses as KITTI odometry has them: a folder with three text files.
+"""Poses in the format of KITTI odometry: a folder with three text files.
 
-poses.txt   a row of 12 numbers a scan: (3, 4) of the left camera -> world, the camera's first pose
-calib.txt   Tr: 12 numbers, sensor -> left camera. `rangeseg poses` writes the identity: its poses are the sensor's
-times.txt   a row of seconds a scan; may be missing
+poses.txt   one row of 12 numbers per scan: (3, 4) left camera -> world, relative to the camera's first pose
+calib.txt   Tr: 12 numbers, sensor -> left camera; `rangeseg poses` writes the identity, its poses are the sensor's
+sensor's times.txt   one row per scan, seconds; optional
 
-Row i belongs to scan number i. Where there are exactly as many rows as scans, they are taken in order.
+Row i belongs to the scan with number i. If there are as many rows as scans, rows and scans are in the same order.
 
 Source: Geiger, Lenz, Urtasun, KITTI, CVPR 2012; calibration files of its odometry benchmark.
 """
@@ -37,22 +37,22 @@ PUBLISHED_TR = {
         *(9.999773098287e-01, -1.805528627661e-03, -6.496203536139e-03, -3.339968064433e-01),
     ),
 }
-"""Focal length in P0 (one of each day of recording) -> Tr as published: 00-02 and 13-21; 03; 04-12."""
+"""Focal length in P0, one per recording day -> published Tr of sequences 00-02 and 13-21; 03; 04-12."""
 
 SPREAD = 10
-"""Numbers of scans may have gaps up to this many times their count; beyond they are no numbers of rows."""
+"""Names of scans are used as row numbers if the last number is less than this many times the number of scans."""
 
 
 def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
     """The poses of scans.
 
     Args:
-        folder: holds poses.txt and, if the poses are a camera's, calib.txt.
-        names: of the scans, in the order of time.
+        folder: contains poses.txt and calib.txt.
+        names: names of the scans, in the order of time.
 
     Raises:
         FileNotFoundError: there is no poses.txt.
-        ValueError: a file is none of KITTI's, or scans have no row.
+        ValueError: a file is not in KITTI's format, or scans have no row.
     """
     if not (folder / "poses.txt").is_file():
         raise FileNotFoundError(f"{folder}: has no poses.txt. Write one with: rangeseg poses DRIVE --by kiss-icp")
@@ -72,10 +72,10 @@ def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
 
 
 def read_tr(path: Path) -> NDArray[np.float64]:
-    """Sensor -> camera, (4, 4): Tr of a calib.txt, or its published value where it lacks Tr.
+    """(4, 4) sensor -> camera: Tr of a calib.txt, or the published value if the file has no Tr.
 
     Raises:
-        ValueError: the file is missing, or has neither Tr nor a P0 of KITTI's.
+        ValueError: the file is missing, or has neither Tr nor a P0 of KITTI.
     """
     found = {}
     for line in _lines(path):
@@ -96,18 +96,18 @@ def read_tr(path: Path) -> NDArray[np.float64]:
 
 
 def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool = False) -> list[Path]:
-    """Write poses.txt, calib.txt and, where times are known, times.txt.
+    """Write poses.txt, calib.txt and, if times are known, times.txt.
 
-    Row i is scan number i; scans that the numbers skip get the pose between. Names that are no such numbers: a row a
-    scan, in order.
+    Row i belongs to the scan with number i. Missing numbers get an interpolated pose. If the names are not such
+    numbers, the files have one row per scan, in order.
 
     Args:
-        folder: gets the files.
+        folder: output folder.
         trajectory: the poses.
-        a_row_each: a row a scan, whatever their names.
+        a_row_each: write one row per scan for any names.
 
     Returns:
-        The files.
+        The written files.
     """
     poses, times = trajectory.poses, trajectory.times
     numbers = None if a_row_each else _numbers(trajectory.names)
@@ -127,7 +127,7 @@ def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool 
 def _filled(
     numbers: NDArray[np.int64], poses: NDArray, times: NDArray | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """A row for every number from 0 on; before the first scan its own pose."""
+    """One row for every number from 0; numbers before the first scan get its pose."""
     every = np.arange(numbers[-1] + 1)
     after = np.searchsorted(numbers, every)
     before = np.where(numbers[after] == every, after, np.maximum(after - 1, 0))
@@ -151,7 +151,7 @@ def _rows_of(names: Sequence[str], rows: int, path: Path) -> NDArray[np.int64]:
 
 
 def _numbers(names: Sequence[str]) -> NDArray[np.int64] | None:
-    """Numbers of scans, where all names end in one and they rise."""
+    """The numbers in the names of scans, if all names end in a number and the numbers increase; otherwise None."""
     ends = [name.rpartition("/")[2] for name in names]
     if not all(end.isdecimal() and len(end) < 16 for end in ends):
         return None

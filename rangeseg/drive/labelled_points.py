@@ -1,6 +1,6 @@
-"""What labelled scans say about places, and the map of it that other scans ask.
+"""The labelled points of scans, and the map of them from which other scans get their labels.
 
-Shapes: N points of a scan, M labelled points, S labelled scans, K classes; H, W rows and columns of what a scan saw.
+Shapes: N points of a scan, M labelled points, S labelled scans, K classes; H rows and W columns of a depth image.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
 NO_CLASS = IGNORE - 1
-"""The class of a labelled point for what has none: what moves, or is labelled as something outside the classes."""
+"""Class of labelled points without a class: moving objects, and labels outside the classes."""
 
 DEPTH = (64, 1024)
-"""Rows and columns of what a scan saw; scans of few beams use fewer rows."""
+"""Rows and columns of a depth image; scans with few beams use fewer rows."""
 
 PER_ROW = 1800
-"""Returns of a scan for each of these rows: what a beam of a turning sensor gives, so that few pixels are empty."""
+"""Returns per row of a depth image, about the number of returns of a beam, so that few pixels are empty."""
 
 WHOLE = 0.5
-"""A scan of which a larger share of the returns has labels counts as labelled in whole, others as clicked."""
+"""A scan counts as completely labelled if a larger share of its returns has labels; otherwise its labels are clicks."""
 
 
 @dataclass(frozen=True)
 class LabelledPoints:
-    """What one labelled scan says, in its sensor's frame.
+    """The labelled points of one scan, in its sensor's frame.
 
     Args:
         xyz: (M, 3) float32.
         label: (M,) uint8 train ids or `NO_CLASS`.
-        depth: (H, W) float32 of `depth_image`.
-        view: inclination of its lower edge and its height, radians, and how many of its rows are used.
-        share: of the returns, how many have a label.
+        depth: (H, W) float32, from `depth_image`.
+        view: inclination of the lower edge and height of the depth image, radians, and its number of used rows.
+        share: share of the returns with a label.
     """
 
     xyz: NDArray[np.float32]
@@ -52,15 +52,15 @@ class LabelledPoints:
 def labelled_points_of(
     scan: Scan, raw: Raw, label_map: LabelMap, *, exclude: Sequence[int] = (), merge: tuple[float, float]
 ) -> LabelledPoints:
-    """The labelled points of a labelled scan.
+    """The labelled points of a scan.
 
     Args:
         scan: N points.
-        raw: (N,) raw ids; the label map's `ignore_raw` and 0 say nothing.
+        raw: (N,) raw ids; the label map's `ignore_raw` and 0 mean no label.
         label_map: the classes.
         exclude: train ids that are not carried.
-        merge: clicks of one class within this angle, degrees, or within so many metres count once: the nearest point.
-            Of scans that are labelled in whole all points count.
+        merge: of clicks of one class within this angle, degrees, or this distance, metres, only the nearest counts. In
+            completely labelled scans, all points count.
     """
     returns = is_return(scan)
     label = classes_of(raw, label_map, exclude)
@@ -76,13 +76,13 @@ def labelled_points_of(
 
 
 def as_if_labelled(scan: Scan) -> LabelledPoints:
-    """What a scan would say if each of its returns had a label: `label` is 0."""
+    """The labelled points of a scan if each of its returns had a label; `label` is 0."""
     xyz = np.ascontiguousarray(scan.xyz[is_return(scan)])
     return LabelledPoints(xyz, np.zeros(len(xyz), np.uint8), *_depth_of(xyz), 1.0)
 
 
 def _depth_of(xyz: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
-    """What `LabelledPoints` has of a scan's returns as `depth` and `view`."""
+    """`depth` and `view` of `LabelledPoints`, from the returns of a scan."""
     rows = int(np.clip(len(xyz) / PER_ROW, 8, DEPTH[0]))
     depth = np.zeros(DEPTH, np.float32)
     depth[:rows], down, span = depth_image(xyz, (rows, DEPTH[1]))
@@ -90,7 +90,7 @@ def _depth_of(xyz: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[floa
 
 
 def classes_of(raw: Raw, label_map: LabelMap, exclude: Sequence[int] = ()) -> NDArray[np.uint8]:
-    """(N,) raw ids -> train ids, `NO_CLASS` for what must not be carried, IGNORE where nothing was said."""
+    """(N,) raw ids -> train ids, `NO_CLASS` for labels that must not be carried, IGNORE for points without a label."""
     semantic = raw & 0xFFFF
     label = label_map.to_train(semantic)
     silent = (semantic == label_map.ignore_raw) | (semantic == 0) & (label == IGNORE)
@@ -99,7 +99,7 @@ def classes_of(raw: Raw, label_map: LabelMap, exclude: Sequence[int] = ()) -> ND
 
 
 def is_return(scan: Scan) -> NDArray[np.bool_]:
-    """(N,) bool: finite and not at the origin."""
+    """(N,) bool: True for points that are finite and not at the origin."""
     return np.asarray(np.isfinite(scan.xyz).all(axis=1) & (scan.xyz != 0).any(axis=1))
 
 
@@ -108,12 +108,12 @@ class PointMap:
     """The labelled points of some labelled scans in one frame, sorted into voxels.
 
     Args:
-        frame: (4, 4) the point_map's frame -> world.
-        scans: numbers of the S scans in the drive.
-        label: (M,) uint8 of the labelled points, in the order of their voxels.
-        source: (M,) int32, which of the S scans.
-        search: what `kernels.neighbours.nearest` takes.
-        depth_images: what `kernels.visibility.seen_through` takes.
+        frame: (4, 4) frame of the map -> world.
+        scans: indices of the S scans in the drive.
+        label: (M,) uint8 labels of the points, in the order of their voxels.
+        source: (M,) int32 index into `scans` for each point.
+        search: argument of `kernels.neighbours.nearest`.
+        depth_images: argument of `kernels.visibility.seen_through`.
     """
 
     frame: NDArray[np.float64]
@@ -124,10 +124,10 @@ class PointMap:
     depth_images: tuple[NDArray, NDArray, NDArray]
 
     def moved(self, xyz: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(N, 3) in a sensor's frame -> in the point_map's.
+        """Move (N, 3) points from a sensor's frame to the frame of the map.
 
         Args:
-            xyz: in the sensor's frame.
+            xyz: points in the sensor's frame.
             pose: (4, 4) sensor -> world.
         """
         return moved(xyz, np.linalg.inv(self.frame) @ pose)
@@ -136,13 +136,13 @@ class PointMap:
 def make_point_map(
     parts: dict[int, LabelledPoints], poses: NDArray[np.float64], frame: NDArray[np.float64], edge_m: float
 ) -> PointMap:
-    """Put the labelled points of some scans into one frame.
+    """Transform the labelled points of some scans into one frame.
 
     Args:
-        parts: number of a scan in the drive -> its labelled points.
-        poses: (N, 4, 4) of the drive's scans.
-        frame: (4, 4) a frame near them -> world: small coordinates keep float32 exact to a tenth of a millimetre.
-        edge_m: of a voxel.
+        parts: index of a scan in the drive -> its labelled points.
+        poses: (N, 4, 4) poses of all scans of the drive.
+        frame: (4, 4) frame near these scans -> world; with small coordinates, float32 is exact to 0.1 mm.
+        edge_m: edge of a voxel, metres.
     """
     scans, inverse = tuple(parts), np.linalg.inv(frame)
     xyz = np.concatenate([moved(one.xyz, inverse @ poses[scan]) for scan, one in parts.items()])

@@ -1,9 +1,9 @@
-"""A drive on the disk: its scans in the order of time, where their labels lie, how these are read and written.
+"""A drive on disk: its scans in the order of time, the paths of their labels, and functions to read and write these.
 
-root/sequences/SS                 velodyne/FFFFFF.bin, labels/FFFFFF.label: SemanticKITTI and all that keep to it
+root/sequences/SS                 velodyne/FFFFFF.bin, labels/FFFFFF.label: SemanticKITTI and datasets with its layout
 root/SSS                          lidar/FF.pkl.gz: PandaSet
 root, and the name of a scene     v1.0-*/: nuScenes, its keyframes and sweeps
-folder                            scans of any format, NAME.bin; labels NAME.label in labels/ beside it or in it
+folder                            scans in any format, NAME.bin; labels NAME.label in labels/, next to it or in it
 
 Shapes: N points.
 """
@@ -37,9 +37,9 @@ class DriveScan:
     """One scan of a drive.
 
     Args:
-        name: of its file, without the ending; of nuScenes, its time stamp.
-        file: the scan.
-        label_path: of its labels, relative to the dataset's root.
+        name: name of its file without the suffix; for nuScenes, its time stamp.
+        file: file of the scan.
+        label_path: path of its labels, relative to the root of the dataset.
     """
 
     name: str
@@ -52,17 +52,17 @@ class Drive:
     """The scans of a drive, in the order of time.
 
     Args:
-        name: the sequence's or the folder's.
-        root: the dataset's folder, from which the places of labels count.
+        name: name of the sequence or the folder.
+        root: folder of the dataset; paths of labels are relative to it.
         scans: its scans.
         label_map: the classes.
-        read: a scan's file -> the scan, without labels.
-        read_raw: (a file of labels, its scan) -> (N,) uint32 raw ids, instance ids above them where there are any.
-        write_raw: (a file of labels, (N,) raw ids, its scan) writes them in the dataset's own form.
-        own_poses: gives the poses that the dataset has.
-        shares_folder: the labels of other drives lie in the same folder.
-        straight: motion within a sweep has been undone by the dataset's makers.
-        deskewed: the moment of each sweep at which `read` sees its scan, see `rangeseg.drive.sweep`.
+        read: file of a scan -> the scan, without labels.
+        read_raw: (label file, file of the scan) -> (N,) uint32 raw ids, with instance ids in the upper 16 bits.
+        write_raw: (label file, (N,) raw ids, file of the scan); writes the label file in the format of the dataset.
+        own_poses: reads the poses of the dataset.
+        shares_folder: labels of other drives are in the same folder.
+        straight: the makers of the dataset have corrected the motion within each sweep.
+        deskewed: the moment of each sweep to which `read` corrects its scan, see `rangeseg.drive.sweep`.
     """
 
     name: str
@@ -79,15 +79,15 @@ class Drive:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the scans."""
+        """Names of the scans."""
         return tuple(entry.name for entry in self.scans)
 
     def labels_of(self, entry: DriveScan, folder: Path | None = None) -> Raw | None:
-        """A scan's raw ids, (N,); None where there is no file of them.
+        """(N,) raw ids of a scan; None if there is no label file.
 
         Args:
             entry: the scan.
-            folder: where labels lie as in the dataset's root; default: there.
+            folder: folder of the labels, with the layout of the dataset's root; default: the dataset's root.
 
         Raises:
             ValueError: the file cannot be read.
@@ -100,13 +100,12 @@ def open_drive(folder: Path, *, scene: str | None = None, dataset: str | None = 
     """Open a drive by its layout.
 
     Args:
-        folder: of the sequence; of nuScenes, the dataset's.
-        scene: nuScenes' name of it.
-        dataset: whose classes: a folder of `datasets/`, or a YAML. Default: the layout's; scans of other layouts need
-            it.
+        folder: folder of the sequence; for nuScenes, the root of the dataset.
+        scene: name of the scene of nuScenes.
+        dataset: dataset or YAML with the classes; default: found from the layout.
 
     Raises:
-        ValueError: there are no scans, the scene is not there, or nobody knows the classes.
+        ValueError: there are no scans, the scene does not exist, or the classes are unknown.
     """
     folder = Path(folder).resolve()
     if (folder / "velodyne").is_dir():
@@ -173,7 +172,7 @@ def _nuscenes(folder: Path, tables: Sequence[Path], scene: str | None, label_map
 
 
 def _files(folder: Path, label_map: LabelMap) -> Drive:
-    """``labels/`` in the folder or beside it, as `scan_folder` has them."""
+    """A folder of scans, with ``labels/`` in the folder or next to it, as in `scan_folder`."""
     files = sorted(file for file in folder.iterdir() if file.name.endswith(READERS))
     root = folder.parent if folder.name == "scans" else folder
     entries = []

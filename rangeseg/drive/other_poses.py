@@ -1,6 +1,6 @@
-"""Poses of PandaSet, of nuScenes and of ROS recordings, as each has them, as poses of the turning LiDAR.
+"""Poses of the LiDAR from PandaSet, nuScenes and ROS recordings.
 
-The sensor's frame is the one in which rangeseg reads the dataset's scans.
+The sensor's frame is the frame in which rangeseg reads the scans of the dataset.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ ODOMETRY: dict[str, Callable[[Any], Any]] = {
     "geometry_msgs/msg/PoseStamped": lambda message: message.pose,
     "geometry_msgs/msg/PoseWithCovarianceStamped": lambda message: message.pose.pose,
 }
-"""Types of topics that tell poses -> the pose in a message."""
+"""Type of a topic with poses -> function that takes the pose from a message."""
 
 PANDASET_SENSOR = np.array(
     [[0, -1, 0, -SENSOR[1]], [1, 0, 0, SENSOR[0]], [0, 0, 1, SENSOR[2]], [0, 0, 0, 1]], np.float64
 )
-"""Turning sensor (x ahead, y left) -> PandaSet's vehicle frame (x right, y ahead), as `PandaSet.read` takes it."""
+"""Spinning sensor (x ahead, y left) -> PandaSet's vehicle frame (x right, y ahead), as in `PandaSet.read`."""
 
 
 def read_pandaset_poses(sequence: Path, names: Sequence[str]) -> Trajectory:
     """Poses of PandaSet's scans.
 
     Args:
-        sequence: its folder, which holds lidar/poses.json and lidar/timestamps.json.
-        names: of the scans: numbers, from 00 on.
+        sequence: folder of the sequence, with lidar/poses.json and lidar/timestamps.json.
+        names: names of the scans: numbers, from 00.
 
     Raises:
-        ValueError: a file is missing, no JSON, or lacks a scan.
+        ValueError: a file is missing, is not JSON, or lacks a scan.
     """
     path = sequence / "lidar" / "poses.json"
     rows, index = _json(path), [int(name.rpartition("/")[2]) for name in names]
@@ -63,12 +63,12 @@ def read_pandaset_poses(sequence: Path, names: Sequence[str]) -> Trajectory:
 
 
 def read_nuscenes_poses(tables: Path, scene: str, names: Sequence[str]) -> Trajectory:
-    """Ego poses times the LiDAR's place on the vehicle.
+    """Poses of nuScenes' scans: ego poses times the pose of the LiDAR on the vehicle.
 
     Args:
-        tables: the folder of the tables, e.g. ``v1.0-mini``.
-        scene: its name, for errors.
-        names: of the scans, ``SCENE/TIMESTAMP`` or the time stamp alone, microseconds.
+        tables: folder of the tables, for example ``v1.0-mini``.
+        scene: name of the scene, for errors.
+        names: names of the scans, ``SCENE/TIMESTAMP`` or the time stamp alone, microseconds.
 
     Raises:
         ValueError: a table is missing or damaged, or lacks a scan.
@@ -101,17 +101,17 @@ def read_nuscenes_poses(tables: Path, scene: str, names: Sequence[str]) -> Traje
 def read_odometry(
     path: Path, topic: str | None, cloud_topic: str | None, extrinsics: NDArray[np.float64] | None = None
 ) -> Trajectory:
-    """Poses of a recording's point clouds, by its odometry.
+    """Poses of the point clouds of a recording, interpolated from its odometry.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``.
-        topic: of the odometry; needed where there are several.
-        cloud_topic: topic of the point clouds; needed where there are several.
-        extrinsics: (4, 4) sensor -> the frame whose poses the odometry tells; None: the same.
+        topic: topic of the odometry; required if there are several.
+        cloud_topic: topic of the point clouds; required if there are several.
+        extrinsics: (4, 4) sensor -> frame of the odometry; None: the frames are the same.
 
     Returns:
-        A pose a cloud, called ``000000`` and so on, as `rangeseg unpack` calls its files. Clouds before the first and
-        after the last odometry message are left out.
+        One pose per cloud, with the names ``000000`` and so on of the files of `rangeseg unpack`. Clouds before the
+        first and after the last odometry message are left out.
 
     Raises:
         ImportError: rosbags is not installed.
@@ -169,7 +169,7 @@ def _json(path: Path) -> list[Any]:
 
 
 def _rows_by_token(path: Path, tokens: set[str]) -> dict[str, Any]:
-    """Those rows of a table that have one of the tokens; ego_pose.json has millions, so the others are not parsed."""
+    """The rows of a table with one of the tokens. ego_pose.json has millions of rows, so no other row is parsed."""
     found: dict[str, Any] = {}
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

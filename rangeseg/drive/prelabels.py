@@ -1,12 +1,12 @@
-"""Labels written as a start for people; `rangeseg.drive.corrections` reads back what they corrected.
+"""Pre-labels, the initial labels that people correct; `rangeseg.drive.corrections` reads the corrected labels back.
 
-FOLDER/prelabels.json                 which drive, form and scans
-FOLDER/done.txt                       names of the scans that a person has checked as a whole, one a line
-FOLDER/start/NAME.npz                 what was written: label, confidence, and own, a person's labels from before
+FOLDER/prelabels.json                 the drive, the form and the scans
+FOLDER/done.txt                       names of the completely checked scans, one per line
+FOLDER/start/NAME.npz                 the pre-labels: label, confidence, and own (True for labels given by people)
 
-point_labeler: the folder that SemanticKITTI's labelling tool opens; poses.txt has a row for each file
+point_labeler: the folder that SemanticKITTI's labelling tool opens; poses.txt has one row per file
     FOLDER/velodyne/NAME.bin   labels/NAME.label   poses.txt   calib.txt   labels.xml
-ply, pcd: for CloudCompare, with the scalar fields label, confidence, remission and point (its place in the scan)
+ply, pcd: for CloudCompare, with the scalar fields label, confidence, remission and point (index in the scan)
     FOLDER/NAME.ply
 
 Shapes: N points.
@@ -36,23 +36,21 @@ from rangeseg.scan_io import write_labels
 from rangeseg.types import Scan
 
 FORMS = ("point_labeler", "ply", "pcd")
-"""What pre-labels are written as."""
+"""Forms of pre-labels."""
 
 RECORD, DONE, START = "prelabels.json", "done.txt", "start"
 
-HINT = (
-    b"# Names of the scans that you have checked as a whole, one a line. Of other scans only what you change counts.\n"
-)
+HINT = b"# Names of the scans that you have checked completely, one per line. In other scans only your changes count.\n"
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a person begins with.
+    """The initial labels of a scan.
 
     Args:
-        label: (N,) uint32 raw ids, with instances above them.
-        confidence: (N,) in [0, 1], 0 where there is no label.
-        own: (N,) bool, where the label is a person's already.
+        label: (N,) uint32 raw ids, with instance ids in the upper 16 bits.
+        confidence: (N,) in [0, 1], 0 for points without a label.
+        own: (N,) bool, True for labels that a person gave.
     """
 
     label: Raw
@@ -64,26 +62,26 @@ def write_prelabels(
     folder: Path, form: str, drive: Drive, poses: Trajectory, starts: Iterable[tuple[int, Start]],
     origin: dict[str, Any],
 ) -> Iterator[DriveScan]:  # fmt: skip
-    """Write scans with a start.
+    """Write scans with initial labels.
 
     Args:
-        folder: a new or an empty one.
+        folder: a new or an empty folder.
         form: one of `FORMS`.
         drive: the scans.
-        poses: of all of them.
-        starts: numbers of scans, in the order of time, each with its start.
-        origin: what `open_drive` needs to find the drive again.
+        poses: the poses of all scans.
+        starts: indices of scans, in the order of time, each with its initial labels.
+        origin: the arguments of `open_drive` that open the drive again.
 
     Yields:
-        Each scan when it is there.
+        Each scan when its files are written.
 
     Raises:
-        ValueError: another form, or the folder holds pre-labels that people may have corrected.
+        ValueError: unknown form, or the folder contains pre-labels that people may have corrected.
     """
     if form not in FORMS:
-        raise ValueError(f"Pre-labels are written as {', '.join(FORMS)}, not as {form}.")
+        raise ValueError(f"Unknown form {form} of pre-labels; choose from {', '.join(FORMS)}.")
     if (folder / RECORD).exists() or (folder / "labels").exists():
-        raise ValueError(f"{folder}: holds pre-labels already, which somebody may have corrected; name a new folder.")
+        raise ValueError(f"{folder}: contains pre-labels that people may have corrected. Give a new folder.")
     numbers = []
     for number, start in starts:
         entry = drive.scans[number]
@@ -93,7 +91,7 @@ def write_prelabels(
         yield entry
     if form == "point_labeler":
         here = poses.select(drive.names[number] for number in numbers)
-        from_first = np.linalg.inv(here.poses[0]) @ here.poses  # the tool counts its tiles from 0, in float32
+        from_first = np.linalg.inv(here.poses[0]) @ here.poses  # the tool computes tiles in float32, near 0
         write_kitti_poses(folder, Trajectory(here.names, from_first), a_row_each=True)
         write_atomically(folder / "labels.xml", _xml(drive.label_map))
     record = origin | {"form": form, "scans": [drive.names[number] for number in numbers]}
@@ -114,7 +112,7 @@ def _write_scan(folder: Path, form: str, drive: Drive, number: int, start: Start
 
 
 def _columns(scan: Scan, start: Start, prefix: str) -> dict[str, NDArray]:
-    """CloudCompare's scalar fields are float32 all, and in PLY called ``scalar_NAME``."""
+    """Columns of a file for CloudCompare, whose scalar fields are float32 and, in PLY, named ``scalar_NAME``."""
     fields = {"label": start.label & 0xFFFF, "confidence": start.confidence, "remission": scan.remission,
               "point": np.arange(len(scan))}  # fmt: skip
     columns: dict[str, NDArray] = {axis: scan.xyz[:, k] for k, axis in enumerate("xyz")}
@@ -122,7 +120,7 @@ def _columns(scan: Scan, start: Start, prefix: str) -> dict[str, NDArray]:
 
 
 def _xml(label_map: LabelMap) -> bytes:
-    """The classes as point_labeler reads them: to lie beside its program."""
+    """The classes as labels.xml, which point_labeler reads from the folder of its program."""
     root = ElementTree.Element("config")
     for raw, name in label_map.raw_names.items():
         one = ElementTree.SubElement(root, "label")
@@ -136,17 +134,17 @@ def _xml(label_map: LabelMap) -> bytes:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `write_prelabels` wrote down.
+    """The record that `write_prelabels` wrote.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the file is missing or damaged.
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {"form": record["form"], "scans": [str(name) for name in record["scans"]]} | record
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{folder / RECORD}: cannot be read ({error}); give the folder that rangeseg suggest --prelabel wrote."
+            f"{folder / RECORD}: cannot be read ({error}). Give a folder written by rangeseg suggest --prelabel."
         ) from error
 
 
@@ -156,5 +154,5 @@ def _write_start(path: Path, start: Start) -> None:
 
 
 def start_file(folder: Path, entry: DriveScan) -> Path:
-    """Where it lies what a person began with."""
+    """The file of the initial labels of a scan."""
     return folder / START / f"{entry.name}.npz"

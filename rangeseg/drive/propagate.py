@@ -1,6 +1,6 @@
-"""A whole drive: which scans reach which, a window of labelled scans in memory, files written scan by scan.
+"""Carries labels along a whole drive, with a window of labelled scans in memory, and writes the files scan by scan.
 
-Memory is that of the labelled scans within reach of `BLOCK` scans, however long the drive is.
+Only the labelled scans within reach of `BLOCK` scans are in memory, for a drive of any length.
 
 Shapes: N scans of the drive.
 """
@@ -35,28 +35,28 @@ from rangeseg.parallel import in_order
 from rangeseg.types import IGNORE
 
 BLOCK = 16
-"""Scans that are labelled by one map; a map is made of all labelled scans within reach of any of them."""
+"""Number of scans that share one map; the map holds all labelled scans within reach of any of them."""
 
 EVIDENCE = "evidence"
-"""Folder of what labels rest on, beside the labels' folder."""
+"""Folder of the evidence, next to the folder of the labels."""
 
 RECORD = "propagate.json"
-"""File beside both that says by which rules and from which scans labels were carried. Drives that share a folder of
-labels, as nuScenes' scenes do, have a file each: ``propagate_SCENE.json``."""
+"""File next to both that records the rules and the labelled scans. Drives that share a folder of labels, as the scenes
+of nuScenes do, have one file each: ``propagate_SCENE.json``."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is carried where.
+    """The inputs and the output folder of a propagation.
 
     Args:
         drive: the scans.
-        poses: of all of them.
-        labelled: numbers of the scans whose labels are carried.
+        poses: the poses of all scans.
+        labelled: indices of the scans whose labels are carried.
         labels: folder of these labels, in the dataset's layout.
-        out: folder of the carried ones, in the same.
-        rules: when a label is carried.
-        exclude: train ids that are not.
+        out: folder for the carried labels, in the same layout.
+        rules: conditions under which a label is carried.
+        exclude: train ids that are not carried.
     """
 
     drive: Drive
@@ -68,7 +68,7 @@ class Task:
     exclude: tuple[int, ...] = ()
 
     def reach(self, number: int) -> list[int]:
-        """The labelled scans whose labels may be carried to a scan, itself among them."""
+        """The labelled scans whose labels may be carried to a scan, including the scan itself."""
         places, here = self.poses.positions, self.poses.positions[number]
         return [
             one
@@ -78,20 +78,20 @@ class Task:
         ]
 
     def label_file(self, number: int) -> Path:
-        """Of a scan's carried labels."""
+        """The file of a scan's carried labels."""
         return self.out / self.drive.scans[number].label_path
 
     def evidence_file(self, number: int) -> Path:
-        """Of what they rest on."""
+        """The file of their evidence."""
         return evidence_file(self.label_file(number))
 
     def raw(self, number: int) -> Raw | None:
-        """The known labels of a scan; None where it is not among the labelled."""
+        """The known labels of a scan; None if the scan is not labelled."""
         entry = self.drive.scans[number]
         return self.drive.labels_of(entry, self.labels) if number in self.labelled else None
 
     def record(self) -> dict[str, Any]:
-        """What a later run must share to go on."""
+        """The settings that must be equal for a later run to continue."""
         names = self.drive.names
         return {
             "rules": asdict(self.rules),
@@ -102,30 +102,30 @@ class Task:
 
 
 def record_file(task: Task) -> Path:
-    """Where it is written down by which rules and from which scans labels were carried."""
+    """The file that records the rules and the labelled scans."""
     drive = task.drive
     name = f"propagate_{drive.name}.json" if drive.shares_folder else RECORD
     return task.label_file(0).parent.parent / name
 
 
 def evidence_file(label: Path) -> Path:
-    """Where it lies what the labels of a file rest on: ``evidence/NAME.npz`` beside the folder of the labels."""
+    """The evidence file of a label file: ``evidence/NAME.npz`` next to the folder of the labels."""
     return label.parent.parent / EVIDENCE / f"{label.name.partition('.')[0]}.npz"
 
 
 def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Iterator[int]:
-    """Write the labels of every scan in reach of a labelled one; what is there and whole is left.
+    """Write the labels of every scan in reach of a labelled one. Scans with complete files are skipped.
 
     Args:
-        task: what is carried where.
-        overwrite: write again what is there, and take other rules than before.
-        workers: threads.
+        task: the inputs and the output folder.
+        overwrite: write existing files again, and allow other rules than before.
+        workers: number of threads.
 
     Yields:
-        The number of each scan in reach, when its files are there.
+        The index of each scan in reach, when its files are written.
 
     Raises:
-        ValueError: a file cannot be read, or the folder holds labels by other rules.
+        ValueError: a file cannot be read, or the folder contains labels carried with other rules.
     """
     _check_record(task, overwrite)
     count = len(task.drive.scans)
@@ -143,12 +143,12 @@ def blocks(
     """The drive in parts of up to `BLOCK` scans, with the map of the labelled points within reach of each part.
 
     Args:
-        task: what is carried where.
+        task: the inputs and the output folder.
         left_out: scans that need no map.
-        workers: threads.
+        workers: number of threads.
 
     Yields:
-        Scan -> the labelled scans within its reach, of scans that have some; the map, None where all are left out.
+        Scan -> labelled scans within its reach, for scans with at least one; and the map, None if all are left out.
 
     Raises:
         ValueError: a file cannot be read.
@@ -170,7 +170,7 @@ def blocks(
 
 
 def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], workers: int) -> dict[int, LabelledPoints]:
-    """The labelled points of the scans that a block needs; those of others are let go."""
+    """The labelled points of the scans that a block needs; all others are dropped."""
 
     def load(number: int) -> LabelledPoints:
         entry, raw = task.drive.scans[number], task.raw(number)
@@ -204,14 +204,14 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
 
 
 def write_evidence(path: Path, carried: Carried) -> None:
-    """Write what the labels of a scan rest on, half precision, compressed."""
+    """Write the evidence of the labels of a scan, in half precision, compressed."""
     arrays: dict[str, Any] = {name: getattr(carried, name) for name in Carried.EVIDENCE}
     arrays["distance"], arrays["agreement"] = (arrays[name].astype(np.float16) for name in ("distance", "agreement"))
     write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def read_evidence(path: Path) -> dict[str, NDArray]:
-    """What the labels of a scan rest on: the columns of `Carried` by name, (N,) each.
+    """The evidence of the labels of a scan: the columns of `Carried` by name, (N,) each.
 
     Raises:
         ValueError: the file is missing or damaged.
@@ -226,12 +226,12 @@ def read_evidence(path: Path) -> dict[str, NDArray]:
 
 
 def _is_whole(task: Task, number: int) -> bool:
-    """Files take their names when they are whole; the label file is the second."""
+    """Whether both files exist. A file gets its name when it is complete, and the label file is written second."""
     return task.evidence_file(number).is_file() and task.label_file(number).is_file()
 
 
 def _crc32(files: Iterable[Path]) -> str:
-    """Of the contents of some files, one after the other; of those that are there."""
+    """CRC-32 of the concatenated contents of the existing files."""
     value = 0
     for file in files:
         value = crc32(file.read_bytes() if file.is_file() else b"", value)

@@ -1,4 +1,4 @@
-"""Poses from the scans alone: each is registered to a map of those before it, by kiss-icp (the extra `poses`).
+"""Poses from the scans alone: kiss-icp (extra `poses`) registers each scan to a map of the earlier scans.
 
 Source: Vizzo et al., KISS-ICP, RA-L 2023.
 """
@@ -16,12 +16,12 @@ from rangeseg.types import Scan
 def register(scans: Iterable[Scan], names: Sequence[str], *, max_range_m: float = 100.0) -> Trajectory:
     """Poses of the scans of a drive, in the frame of the first.
 
-    Scans are taken as they are: motion within a sweep is not undone, as KITTI's scans have it undone already.
+    The motion within a sweep is not corrected here, because KITTI's scans are already corrected.
 
     Args:
-        scans: in the order of time, a sensor's next to each other no farther than some metres.
-        names: of the scans.
-        max_range_m: farther points do not count; the map's cells are a hundredth of it.
+        scans: in the order of time; the sensor moves only some metres between two scans.
+        names: names of the scans.
+        max_range_m: points beyond this range are ignored; the voxels of the map are a hundredth of it.
 
     Raises:
         ImportError: kiss-icp is not installed.
@@ -31,9 +31,7 @@ def register(scans: Iterable[Scan], names: Sequence[str], *, max_range_m: float 
         from kiss_icp.config import KISSConfig
         from kiss_icp.kiss_icp import KissICP
     except ImportError as error:
-        raise ImportError(
-            f"Poses from scans alone are found by kiss-icp ({error}): pip install 'rangeseg[poses]'."
-        ) from error
+        raise ImportError(f"Poses from scans need kiss-icp ({error}): pip install 'rangeseg[poses]'.") from error
     config = KISSConfig()
     config.data.max_range = max_range_m
     config.data.deskew = False

@@ -1,4 +1,4 @@
-"""From the arguments of `rangeseg propagate` to a task: scans, poses, labelled scans and rules; and its counts."""
+"""From the arguments of `rangeseg propagate` to a task (scans, poses, labelled scans, rules), and its counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rangeseg.parallel import Progress, no_progress
 from rangeseg.types import IGNORE
 
 LOOKED_AT = 5
-"""Labelled scans of which it is found out whether they are labelled in whole."""
+"""Number of labelled scans that are read to decide whether scans are completely labelled."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Request:
     Args:
         drive: as `open_drive` takes it.
         out: folder of the carried labels.
-        labels: folder of the labels that are carried, in the dataset's layout; None: the dataset's own.
-        labelled: names of the scans that count as labelled, or a list file of them; empty: all that have labels.
-        every: of these, the first of so many.
-        poses: folder that `rangeseg poses` wrote; None: the dataset's own.
-        scene: of nuScenes.
-        dataset: whose classes.
+        labels: folder of the labels to carry, in the dataset's layout; None: the labels of the dataset.
+        labelled: names of the labelled scans, or a list file of them; empty: all scans with labels.
+        every: use only every n-th of these scans.
+        poses: folder that `rangeseg poses` wrote; None: the poses of the dataset.
+        scene: scene of nuScenes.
+        dataset: dataset or YAML with the classes; None: found from the layout.
         exclude: names of classes that are not carried.
-        rules: `Rules` that are other than usual; None keeps one.
-        deskew: the moment of a sweep at which the poses are, see `rangeseg.drive.sweep`; None: scans are taken as they
-            are.
+        rules: arguments of `Rules` that differ from the defaults; None keeps the default.
+        deskew: the moment of a sweep to which the poses refer, see `rangeseg.drive.sweep`; None: no correction of
+            motion.
     """
 
     drive: Path
@@ -62,18 +62,18 @@ def make_task(request: Request, *, needs_labels: bool = True) -> Task:
     """Open the drive, its labels and its poses.
 
     Args:
-        request: of the command.
-        needs_labels: refuse a drive without a labelled scan.
+        request: the arguments of the command.
+        needs_labels: reject a drive without a labelled scan.
 
     Raises:
-        ValueError: a file, a scan or a class is not there, or a rule is outside its range.
+        ValueError: a file, a scan or a class does not exist, or a rule is outside its range.
     """
     drive = open_drive(request.drive, scene=request.scene, dataset=request.dataset)
     labels = request.labels or drive.root
     labelled = _labelled(drive, labels, request.labelled)[:: max(1, request.every)]
     if not labelled and needs_labels:
         raise ValueError(
-            f"{labels / drive.scans[0].label_path}: missing, like the labels of all {len(drive.scans)} scans. "
+            f"{labels / drive.scans[0].label_path}: missing. None of the {len(drive.scans)} scans has labels. "
             "Label some scans, or give the folder of the labels with --labels."
         )
     names = drive.label_map.names
@@ -87,7 +87,7 @@ def make_task(request: Request, *, needs_labels: bool = True) -> Task:
 
 
 def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
-    """Numbers of the scans whose labels count."""
+    """Indices of the labelled scans."""
     if len(named) == 1 and Path(named[0]).is_file():
         named = read_names(named[0], pattern=r"\S+", what="scan", form="NAME", example=drive.names[0])
     ends = [name.rpartition("/")[2] for name in named]
@@ -102,7 +102,7 @@ def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
 
 
 def _whole(drive: Drive, labels: Path, labelled: Sequence[int]) -> bool:
-    """Most scans that are looked at are labelled in whole, or there are none."""
+    """Whether most of the sampled labelled scans are completely labelled, or there are none."""
     shares = [] if labelled else [1.0]
     for number in labelled[:: max(1, len(labelled) // LOOKED_AT)]:
         raw = drive.labels_of(drive.scans[number], labels)
@@ -111,19 +111,19 @@ def _whole(drive: Drive, labels: Path, labelled: Sequence[int]) -> bool:
 
 
 def poses_for(drive: Drive, folder: Path | None) -> Trajectory:
-    """The poses of a drive: those that `rangeseg poses` wrote to a folder, else the dataset's own.
+    """The poses of a drive, from a folder that `rangeseg poses` wrote or, by default, from the dataset.
 
     Raises:
-        ValueError: there are none, or scans have none.
+        ValueError: there are no poses, or some scans have none.
     """
     return drive.own_poses() if folder is None else read_kitti_poses(folder, drive.names)
 
 
 def find_poses(drive: Drive, by: str | None, progress: Progress = no_progress) -> tuple[Trajectory, str]:
-    """The poses of a drive and who tells them: the dataset, or, where it has none or `by` excludes it, kiss-icp.
+    """The poses of a drive and their source: the dataset, or kiss-icp if the dataset has none or `by` excludes it.
 
     Raises:
-        FileNotFoundError: `by` is the dataset, which has none.
+        FileNotFoundError: `by` is the dataset, but it has no poses.
         ImportError: kiss-icp is not installed.
         ValueError: a file cannot be read.
     """
@@ -138,12 +138,12 @@ def find_poses(drive: Drive, by: str | None, progress: Progress = no_progress) -
 
 
 def count(task: Task, number: int) -> Tally:
-    """Count the carried labels of a scan; points that its own labels were carried from are left out."""
+    """Count the carried labels of a scan, without the points that people labelled."""
     entry, label_map, places = task.drive.scans[number], task.drive.label_map, task.poses.positions
-    rests, truth = read_evidence(task.evidence_file(number)), task.drive.labels_of(entry)
+    evidence, truth = read_evidence(task.evidence_file(number)), task.drive.labels_of(entry)
     label = label_map.to_train(task.drive.read_raw(task.label_file(number), entry.file) & 0xFFFF)
-    away = np.linalg.norm(places[number + rests["scans"].astype(np.int64)] - places[number], axis=1)
+    away = np.linalg.norm(places[number + evidence["scans"].astype(np.int64)] - places[number], axis=1)
     known = None if truth is None or truth.shape != label.shape else label_map.to_train(truth & 0xFFFF)
     moving = None if known is None else np.isin(truth & 0xFFFF, label_map.moving)  # type: ignore[operator]
     returns = is_return(task.drive.read(entry.file))
-    return tally(label, rests, known, moving, away, label_map.num_classes, returns)
+    return tally(label, evidence, known, moving, away, label_map.num_classes, returns)

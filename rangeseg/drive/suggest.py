@@ -1,11 +1,12 @@
-"""Which scans of a drive are worth labelling next: what their labels would reach, as `propagate` carries them.
+"""Selection of the scans of a drive to label next, by the points that `propagate` would carry their labels to.
 
-    gain(c) = sum of weight(p) over the points p that the labels of scan c would reach and none of the chosen ones does
+    gain(c) = sum of weight(p) over the points p that labels of scan c would reach and labels of selected scans do not
 
-The scan of the largest gain is chosen, then the next. The gain only falls as others are chosen, so this greedy choice
-reaches at least 63 % of what the best choice of as many scans reaches.
+The scan with the largest gain is selected first, then the next. The gain of a scan only decreases when others are
+selected. This greedy selection therefore reaches at least 63 % of the total weight that the best selection of the same
+number of scans reaches.
 
-Some points of each scan stand for all of them. Shapes: N scans, M points of a scan that are looked at.
+The computation uses a random sample of the points of each scan. Shapes: N scans, M sampled points of a scan.
 
 Source: Nemhauser, Wolsey, Fisher, Mathematical Programming 1978 (greedy choice); Minoux 1978 (lazy evaluation).
 """
@@ -26,20 +27,20 @@ from rangeseg.parallel import in_order
 from rangeseg.types import IGNORE, Scan
 
 LOOKED_AT = 4000
-"""Points of each scan that are looked at; coverage is then exact to about a percent a scan, and better of a drive."""
+"""Number of sampled points per scan; the coverage is exact to about 1 % for a scan, and better for a drive."""
 
 Reached = Mapping[int, NDArray[np.bool_]]
-"""Scan -> (M,) which of its looked-at points are reached; scans of which none are may be missing."""
+"""Scan -> (M,) bool, True for sampled points that are reached; scans without reached points may be missing."""
 
 
 @dataclass(frozen=True)
 class Looked:
-    """The points of a scan that are looked at.
+    """The sampled points of a scan.
 
     Args:
-        index: (M,) their places in the scan, drawn among the returns.
-        scan: they alone.
-        stands_for: how many returns of the scan each stands for.
+        index: (M,) their indices in the scan, drawn among the returns.
+        scan: a scan of only these points.
+        stands_for: number of returns of the scan per sampled point.
     """
 
     index: NDArray[np.intp]
@@ -49,13 +50,13 @@ class Looked:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A scan that is worth labelling.
+    """A selected scan.
 
     Args:
-        number: in the drive.
-        gain: points of the drive that it covers and nothing before it did.
-        coverage: share of the drive's returns that it and all before it cover.
-        new: scan -> (M,) bool, the looked-at points that are new.
+        number: its index in the drive.
+        gain: number of points of the drive that it covers and that earlier scans do not cover.
+        coverage: share of the drive's returns that it and all earlier scans cover.
+        new: scan -> (M,) bool, True for newly covered sampled points.
     """
 
     number: int
@@ -65,12 +66,12 @@ class Chosen:
 
 
 def look(scan: Scan, number: int, most: int = LOOKED_AT) -> Looked:
-    """Draw the points that are looked at, the same in every run.
+    """Sample points of a scan. The sample is the same in every run.
 
     Args:
         scan: N points.
-        number: of the scan in the drive.
-        most: M, where there are as many returns.
+        number: index of the scan in the drive.
+        most: maximum number of sampled points, M.
     """
     there = np.flatnonzero(is_return(scan))
     index = np.sort(np.random.default_rng([number, len(there)]).permutation(there)[:most])
@@ -79,7 +80,7 @@ def look(scan: Scan, number: int, most: int = LOOKED_AT) -> Looked:
 
 
 def look_along(task: Task, workers: int = 2) -> list[Looked]:
-    """The looked-at points of all scans of a drive.
+    """The sampled points of all scans of a drive.
 
     Raises:
         ValueError: a scan cannot be read.
@@ -90,13 +91,13 @@ def look_along(task: Task, workers: int = 2) -> list[Looked]:
 
 
 def reached_by(task: Task, number: int, looked: Sequence[Looked], rules: Rules) -> dict[int, NDArray[np.bool_]]:
-    """What the labels of a scan would reach, if it were labelled in whole and alone.
+    """The points that the labels of a scan would reach if only this scan were labelled, at every point.
 
     Args:
         task: the drive and its poses.
-        number: of the scan.
-        looked: the points of all N scans that are looked at.
-        rules: when a label is carried.
+        number: index of the scan.
+        looked: the sampled points of all N scans.
+        rules: conditions under which a label is carried.
     """
     poses = task.poses.poses
     part = as_if_labelled(task.drive.read(task.drive.scans[number].file))
@@ -111,7 +112,7 @@ def reached_by(task: Task, number: int, looked: Sequence[Looked], rules: Rules) 
 
 
 def reached_already(task: Task, looked: Sequence[Looked], workers: int = 2) -> dict[int, NDArray[np.bool_]]:
-    """What the labels that are there reach, and they themselves.
+    """The points that the existing labels reach, and the labelled points themselves.
 
     Raises:
         ValueError: a file cannot be read.
@@ -129,7 +130,7 @@ def reached_already(task: Task, looked: Sequence[Looked], workers: int = 2) -> d
 
 
 def labels_there(task: Task, looked: Looked, number: int) -> NDArray[np.bool_]:
-    """(M,) which looked-at points of a scan have a label of their own."""
+    """(M,) bool, True for sampled points of a scan that have a label of their own."""
     raw, nothing = task.raw(number), task.drive.label_map.ignore_raw
     if raw is None:
         return np.zeros(len(looked.index), np.bool_)
@@ -138,7 +139,7 @@ def labels_there(task: Task, looked: Looked, number: int) -> NDArray[np.bool_]:
 
 
 def labelled_in_whole(task: Task, looked: Sequence[Looked]) -> list[int]:
-    """The labelled scans of which most points have a label of their own; one with some clicks may be labelled next."""
+    """The labelled scans of which most points have labels. Scans with clicks may still be selected."""
     return [number for number in task.labelled if np.mean(labels_there(task, looked[number], number)) > WHOLE]
 
 
@@ -151,15 +152,15 @@ def choose(
     weights: Sequence[NDArray[np.floating]] | None = None,
     leave_out: Sequence[int] = (),
 ) -> Iterator[Chosen]:
-    """The scans of the largest gain, the best first.
+    """Select the scans with the largest gain, the best first.
 
     Args:
-        reach: what the labels of each scan would reach.
-        looked: the points of all scans that are looked at.
-        count: how many scans are chosen; fewer where nothing more is gained.
-        covered: what is reached already.
-        weights: of each scan, (M,) of its looked-at points, times what they stand for; None: all points count alike.
-        leave_out: scans that are not chosen.
+        reach: the points that the labels of each scan would reach.
+        looked: the sampled points of all scans.
+        count: maximum number of selected scans; the selection ends earlier if no scan has a gain.
+        covered: the points that existing labels reach.
+        weights: for each scan, (M,) weights of its sampled points; None: all points have the same weight.
+        leave_out: scans that are not selected.
     """
     held = {number: there.copy() for number, there in (covered or {}).items()}
     worth = [np.full(len(one.index), one.stands_for) for one in looked]
@@ -197,7 +198,7 @@ def coverage(reached: Reached, looked: Sequence[Looked]) -> float:
 
 
 def together(reach: Sequence[Reached], numbers: Sequence[int], covered: Reached | None = None) -> Reached:
-    """What some scans reach together."""
+    """The points that some scans reach together."""
     held = dict(covered or {})
     for number in numbers:
         for at, there in reach[number].items():
@@ -208,13 +209,13 @@ def together(reach: Sequence[Reached], numbers: Sequence[int], covered: Reached 
 def weights_of(
     entropy: Sequence[NDArray[np.floating]], label: Sequence[NDArray[np.integer]], classes: int
 ) -> list[NDArray[np.floating]]:
-    """Uncertainty times class rarity of each scan's looked-at points.
+    """Weights of the sampled points of each scan: uncertainty times class rarity.
 
         weight = entropy / ln K  *  sqrt(largest share of a class / share of the point's class)
 
     Args:
-        entropy: (M,) nats, of each scan.
-        label: (M,) train ids that the network gives, or IGNORE, of each scan.
+        entropy: (M,) nats, for each scan.
+        label: (M,) predicted train ids or IGNORE, for each scan.
         classes: K.
     """
     counts = sum((np.bincount(one[one != IGNORE], minlength=classes) for one in label), np.zeros(classes))

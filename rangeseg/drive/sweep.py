@@ -1,9 +1,9 @@
-"""Motion within a sweep: the sensor drives on while it turns, so that each point is seen from a place of its own.
+"""Correction of the motion within a sweep: the sensor moves while it measures, so each point has its own sensor pose.
 
-    x(T) = P(T)^-1 P(t) x(t)        P: pose of the sensor, t: when the point was measured, T: the moment of the scan
+    x(T) = P(T)^-1 P(t) x(t)        P: pose of the sensor, t: time of the point, T: time of the scan
 
-Only what has each point's time can be straightened. KITTI's and SemanticKITTI's scans, nuScenes' and PandaSet's are
-straightened by their makers, and are never straightened here.
+The correction needs the time of each point. The makers of KITTI, SemanticKITTI, nuScenes and PandaSet have already
+corrected their scans; they are never corrected here.
 
 Shapes: N points.
 """
@@ -23,30 +23,30 @@ from rangeseg.scan_formats.times import point_times
 from rangeseg.types import Scan
 
 MOMENTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
-"""Of a sweep, of which a pose may be -> its share of the sweep."""
+"""Moment of a sweep to which a pose may refer -> its share of the duration of the sweep."""
 
 
 def straightened(drive: Drive, poses: Trajectory, moment: str | None) -> Drive:
-    """A drive whose scans are read as if the sensor had stood still at one moment of each sweep.
+    """The drive with a `read` that corrects the motion within each sweep.
 
     Args:
-        drive: its scans are as measured, and their files hold each point's time.
-        poses: of all scans, with time stamps.
-        moment: one of `MOMENTS`: that of the sweep at which the poses and their time stamps are; None: the drive stays
-            as it is.
+        drive: its scans are not corrected, and their files contain the time of each point.
+        poses: poses of all scans, with time stamps.
+        moment: one of `MOMENTS`: the moment of the sweep to which the poses and their time stamps refer; None: return
+            the drive unchanged.
 
     Raises:
-        ValueError: the layout's scans are straightened already, or the poses have no time stamps. What is read then
-            raises it of scans without times.
+        ValueError: scans of this layout are already corrected, or the poses have no time stamps. The new `read` raises
+            it for scans without times.
     """
     if moment is None:
         return drive
     if moment not in MOMENTS:
         raise ValueError(f"--deskew is {moment}; choose from {', '.join(MOMENTS)}.")
     if drive.straight:
-        raise ValueError(f"{drive.name}: scans of this layout are free of motion already; leave --deskew out.")
+        raise ValueError(f"{drive.name}: scans of this layout are already corrected for motion. Remove --deskew.")
     if poses.times is None:
-        raise ValueError(f"{drive.name}: its poses have no time stamps (times.txt), which --deskew needs.")
+        raise ValueError(f"{drive.name}: the poses have no time stamps (times.txt), but --deskew needs them.")
     number = {entry.file: index for index, entry in enumerate(drive.scans)}
     read, share = drive.read, MOMENTS[moment]
 
@@ -54,7 +54,7 @@ def straightened(drive: Drive, poses: Trajectory, moment: str | None) -> Drive:
         scan = read(file)
         times = point_times(file, is_return(scan))
         if times is None:
-            raise ValueError(f"{file}: has no column of times (t, time, timestamp, ...), which --deskew needs.")
+            raise ValueError(f"{file}: has no column with times (t, time, ...), but --deskew needs it.")
         return replace(scan, xyz=straighten(scan.xyz, times - share * times.max(), poses, number[file]))
 
     return replace(drive, read=read_straight, deskewed=moment)
@@ -63,14 +63,14 @@ def straightened(drive: Drive, poses: Trajectory, moment: str | None) -> Drive:
 def straighten(
     xyz: NDArray[np.float32], after_s: NDArray[np.float64], poses: Trajectory, number: int
 ) -> NDArray[np.float32]:
-    """Points as the sensor would see them from its pose, though it measured each at another moment.
+    """Move each point into the sensor's frame at the pose of the scan.
 
     Args:
-        xyz: (N, 3) in the sensor's frame of each moment, metres.
-        after_s: (N,) seconds after the time stamp of the scan's pose, below 0 before.
-        poses: of all scans, with time stamps. Between them the sensor moves and turns evenly, and so before the first
-            and after the last.
-        number: of the scan in the trajectory.
+        xyz: (N, 3) in the sensor's frame at the time of each point, metres.
+        after_s: (N,) seconds from the time stamp of the scan's pose to the time of the point; may be negative.
+        poses: poses of all scans, with time stamps. Velocity and rotation are constant between two poses, before the
+            first and after the last.
+        number: index of the scan in the trajectory.
 
     Returns:
         (N, 3) in the sensor's frame at its pose.

@@ -1,4 +1,4 @@
-"""How many points got a label, and how many of these are right, where the truth is known.
+"""Counts of labelled points, and of correctly labelled points if the true labels are known.
 
 Shapes: N points of a scan, K classes.
 """
@@ -16,25 +16,25 @@ from rangeseg.drive.carry import CARRIED
 from rangeseg.types import IGNORE
 
 NEAR_M = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-"""Upper ends of the distances to the nearest labelled point."""
+"""Upper bin edges of the distance to the nearest labelled point, metres."""
 
 AWAY_M = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-"""Upper ends of the distances between the sensor's places."""
+"""Upper bin edges of the distance between the sensor positions, metres."""
 
 MOST_SCANS = 64
 
 
 @dataclass(eq=False)
 class Tally:
-    """Counts of points with a true class that no person labelled for the carrying.
+    """Counts over points with a true class, without the points whose labels were carried to others.
 
     Args:
-        confusion: (K, K + 1) true class by carried class, the last column none.
-        near: (6 + 1, 2) points by their distance to the nearest labelled point: all, right.
-        scans: (65, 2) the same by the scans between.
-        away: (6 + 1, 2) the same by the metres between the sensor's places.
-        moving: all, labelled, right among the points of what moves.
-        labelled: labelled and all returns of each scan, whether or not the truth is known.
+        confusion: (K, K + 1) true class by carried class; the last column counts points without a carried label.
+        near: (6 + 1, 2) labelled and correct points by distance to the nearest labelled point.
+        scans: (65, 2) the same by number of scans to the labelled scan.
+        away: (6 + 1, 2) the same by distance between the sensor positions.
+        moving: number of all, labelled and correct points of moving objects.
+        labelled: number of labelled returns and of all returns, including points without a true class.
     """
 
     confusion: NDArray[np.int64]
@@ -46,14 +46,14 @@ class Tally:
 
     @staticmethod
     def empty(classes: int) -> Tally:
-        """Nothing counted yet."""
+        """A tally with all counts 0."""
         return Tally(np.zeros((classes, classes + 1), np.int64))
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     def report(self, names: Sequence[str]) -> dict[str, Any]:
-        """Shares in [0, 1]; None where there is nothing to divide by."""
+        """Shares in [0, 1]; None if the denominator is 0."""
         counts, found = self.confusion[:, :-1], self.confusion[:, :-1].sum()
         total, right = self.confusion.sum(), np.trace(counts)
         rows, columns, hits = self.confusion.sum(1), counts.sum(0), np.diagonal(counts)
@@ -89,33 +89,33 @@ class Tally:
 
 
 def tally(
-    label: NDArray[np.integer], rests: dict[str, NDArray], truth: NDArray[np.integer] | None,
+    label: NDArray[np.integer], evidence: dict[str, NDArray], truth: NDArray[np.integer] | None,
     moving: NDArray[np.bool_] | None, away_m: NDArray[np.floating], classes: int, returns: NDArray[np.bool_],
 ) -> Tally:  # fmt: skip
     """Count one scan.
 
     Args:
         label: (N,) train ids or IGNORE.
-        rests: what they rest on.
-        truth: (N,) train ids or IGNORE; None where nobody knows.
-        moving: (N,) bool, points of what moves.
-        away_m: (N,) metres from the sensor's place to that of the scan which the nearest label is of.
+        evidence: evidence of the labels, (N,) columns by name.
+        truth: (N,) true train ids or IGNORE; None: unknown.
+        moving: (N,) bool, True for points of moving objects.
+        away_m: (N,) distance between the sensor positions of this scan and of the labelled scan, metres.
         classes: K.
-        returns: (N,) bool.
+        returns: (N,) bool, True for returns.
     """
     result = Tally.empty(classes)
     result.labelled += (np.count_nonzero(returns & (label != IGNORE)), np.count_nonzero(returns))
     if truth is None:
         return result
-    scored = (truth != IGNORE) & (rests["kind"] != 1)
-    carried = scored & (rests["kind"] == CARRIED)
+    scored = (truth != IGNORE) & (evidence["kind"] != 1)
+    carried = scored & (evidence["kind"] == CARRIED)
     right = carried & (label == truth)
     column = np.where(carried, label, classes)[scored].astype(np.int64)
     flat = np.bincount(truth[scored].astype(np.int64) * (classes + 1) + column, minlength=classes * (classes + 1))
     result.confusion += flat.reshape(classes, classes + 1)
     for counts, place in (
-        (result.near, np.searchsorted(NEAR_M, rests["distance"].astype(np.float64))),
-        (result.scans, np.minimum(np.abs(rests["scans"]), MOST_SCANS)),
+        (result.near, np.searchsorted(NEAR_M, evidence["distance"].astype(np.float64))),
+        (result.scans, np.minimum(np.abs(evidence["scans"]), MOST_SCANS)),
         (result.away, np.searchsorted(AWAY_M, away_m)),
     ):
         for k, chosen in enumerate((carried, right)):

@@ -1,6 +1,6 @@
-"""`Trajectory`: from where each scan of a drive was taken.
+"""`Trajectory`: the sensor poses of the scans of a drive.
 
-Shapes: N scans. A pose is a (4, 4) rigid motion: sensor's frame -> world, metres.
+Shapes: N scans. A pose is a (4, 4) rigid motion from the sensor's frame to the world, in metres.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ROTATION_TOLERANCE = 1e-3
-"""How far a pose's rotation may be from orthonormal: files of six digits are off by 1e-6, a wrong column by 1."""
+"""Maximum deviation of a rotation from orthonormal. Files with six digits deviate by 1e-6, a wrong column by 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +20,12 @@ class Trajectory:
     """The poses of the scans of a drive, in the order of time.
 
     Args:
-        names: of the N scans, every name once.
+        names: unique names of the N scans.
         poses: (N, 4, 4) float64, sensor -> world, metres.
-        times: (N,) float64 seconds that never fall, from any moment on; None where nobody knows them.
+        times: (N,) float64 seconds that never decrease, with any origin; None: unknown.
 
     Raises:
-        ValueError: a shape is another, a pose is not finite or no rigid motion, a name is there twice, or times fall.
+        ValueError: a shape is wrong, a pose is not a finite rigid motion, a name is not unique, or times decrease.
     """
 
     names: tuple[str, ...]
@@ -57,19 +57,19 @@ class Trajectory:
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """(N, 3) where the sensor was, metres."""
+        """(N, 3) positions of the sensor, metres."""
         return self.poses[:, :3, 3]
 
     def travelled(self) -> NDArray[np.float64]:
-        """(N,) metres along the path from the first scan on."""
+        """(N,) length of the path from the first scan to each scan, metres."""
         steps = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
         return np.concatenate([[0.0], np.cumsum(steps)])[: len(self)]
 
     def select(self, names: Iterable[str]) -> Trajectory:
-        """The same of some scans, in the order of `names`.
+        """The trajectory of some scans, in the order of `names`.
 
         Raises:
-            ValueError: a scan without a pose.
+            ValueError: a scan has no pose.
         """
         place, wanted = {name: index for index, name in enumerate(self.names)}, tuple(names)
         if missing := [name for name in wanted if name not in place]:
@@ -81,19 +81,18 @@ class Trajectory:
         return Trajectory(wanted, self.poses[index], None if self.times is None else self.times[index])
 
     def at(self, times: ArrayLike, names: Sequence[str], *, beyond_s: float = 0.0) -> Trajectory:
-        """Poses between those of this trajectory: positions along straight lines, rotations along the shortest turn.
+        """Interpolated poses: positions linearly, rotations along the shortest rotation.
 
         Args:
-            times: (M,) seconds, as `self.times` counts them.
+            times: (M,) seconds, with the origin of `self.times`.
             names: M names.
-            beyond_s: up to so many seconds before the first pose and after the last, the sensor is taken to move on as
-                between these and the next.
+            beyond_s: extrapolate for at most this many seconds before the first pose and after the last.
 
         Returns:
             M poses.
 
         Raises:
-            ValueError: there are no time stamps here, or one asked for lies before the first or after the last.
+            ValueError: the trajectory has no time stamps, or a time lies before the first pose or after the last.
         """
         wanted = np.asarray(times, np.float64)
         if self.times is None or not len(self):
@@ -112,11 +111,11 @@ class Trajectory:
 
 
 def between(first: NDArray, second: NDArray, share: NDArray) -> NDArray[np.float64]:
-    """Rigid motions between two.
+    """Rigid motions interpolated between two.
 
     Args:
-        first: (M, 4, 4), what share 0 gives.
-        second: (M, 4, 4), what share 1 gives.
+        first: (M, 4, 4), the result for share 0.
+        second: (M, 4, 4), the result for share 1.
         share: (M,).
     """
     relative = first[:, :3, :3].transpose(0, 2, 1) @ second[:, :3, :3]
@@ -141,7 +140,7 @@ def _turn(axis: NDArray, angle: NDArray) -> NDArray[np.float64]:
 
 
 def rigid(quaternion: Sequence[float], position: Sequence[float]) -> NDArray[np.float64]:
-    """A pose of a unit quaternion (w, x, y, z) and a position, metres: (4, 4).
+    """The (4, 4) pose with a quaternion (w, x, y, z) and a position in metres.
 
     Raises:
         ValueError: the quaternion is zero or not finite.

@@ -108,11 +108,11 @@ class Pair(Network):
 
         With `auxiliary`, (logits, [logits of each auxiliary head]), each of them so.
         """
-        asked = {"auxiliary": True} if auxiliary else {}
-        answer = self.first(image, **asked)
+        options = {"auxiliary": True} if auxiliary else {}
+        answer = self.first(image, **options)
         if other is None:
             return answer
-        second = self.second(other, **asked)
+        second = self.second(other, **options)
         if not auxiliary:
             return torch.cat([answer, second])
         heads = [torch.cat(pair) for pair in zip(answer[1], second[1], strict=True)]

@@ -1,10 +1,10 @@
-"""The supervised part of a step, where some labels may have been carried along a drive; see `data.carried_as`.
+"""The supervised part of a step. Some labels may be carried along a drive; see `data.carried_as`.
 
-    labels, one mean    L = loss of all labels, a carried one counting carried_weight * w, a person's own 1
-    labels, own term    L = loss(own labels) + carried_weight * loss(carried ones, each counting w)
-    weak head           L = loss(strong head, own labels) + carried_weight * loss(weak head, carried ones)
+    labels, one mean    L = loss of all labels, with weight carried_weight * w for carried labels and 1 for others
+    labels, own term    L = loss(other labels) + carried_weight * loss(carried labels with weight w)
+    weak head           L = loss(strong head, other labels) + carried_weight * loss(weak head, carried labels)
 
-w is what `rangeseg.data.carried_weights` makes of what a label rests on.
+`rangeseg.data.carried_weights` computes w from the evidence of a label.
 
 Shapes: B views, H rows, W columns.
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from rangeseg.config import SupervisedConfig
 from rangeseg.engine.methods import Method
 from rangeseg.engine.supervision import range_weight, supervised_loss
-from rangeseg.networks.weak_head import WeakHead, asked
+from rangeseg.networks.weak_head import WeakHead, weak_logits
 from rangeseg.perturbations import Channels
 from rangeseg.types import IGNORE, View
 
@@ -34,12 +34,12 @@ class SupervisedLoss:
     """The loss on labelled views.
 
     Args:
-        student: what learns.
-        method: how it is asked.
-        settings: `supervised`.
-        channels: of the views.
-        class_weights: (K,) of the cross-entropy; None for 1.
-        weak_heads: of the student.
+        student: the trained network.
+        method: computes the student's logits of labelled views.
+        settings: section `supervised` of the config.
+        channels: channels of the views.
+        class_weights: (K,) weights of the cross-entropy; None: all 1.
+        weak_heads: the weak heads of the student.
     """
 
     student: Callable[..., Any]
@@ -50,10 +50,10 @@ class SupervisedLoss:
     weak_heads: Sequence[WeakHead]
 
     def __call__(self, labelled: View) -> dict[str, Tensor]:
-        """`supervised`, and with weak heads or a term of their own `carried`."""
+        """The loss `supervised`; with weak heads or a separate term also its part `carried`."""
         settings, carried = self.settings, labelled.carried
         student = partial(self.student, auxiliary=True) if settings.auxiliary else self.student
-        with asked(self.weak_heads):
+        with weak_logits(self.weak_heads):
             answer, label = self.method.supervised(student, labelled)
         factor = range_weight(settings, self.channels, labelled) if settings.range_weight_m else None
         if carried is None and not self.weak_heads:
@@ -67,25 +67,25 @@ class SupervisedLoss:
 
 
 Loss = Callable[[SupervisedConfig, Any, Tensor, Tensor | None], Tensor]
-"""(`supervised`, a network's answer, labels, how much each counts) -> scalar."""
+"""(section `supervised`, output of the network, labels, weights of the labels) -> scalar."""
 
 
 def carried_loss(
     loss: Loss, settings: SupervisedConfig, answer: Any, label: Tensor, carried: Tensor, *, weak: bool
 ) -> dict[str, Tensor]:
-    """The loss of own and of carried labels.
+    """The loss of carried labels and of all other labels.
 
     Args:
         loss: the supervised loss.
-        settings: `supervised`.
-        answer: of the student, for n networks: (n B, K, H, W) logits, or (n 2 B, K, H, W) with those of weak heads;
-            with auxiliary heads, these and a list of theirs.
+        settings: section `supervised` of the config.
+        answer: output of the student, for n networks: (n B, K, H, W) logits, or (n 2 B, K, H, W) with those of weak
+            heads; with auxiliary heads, a pair of these logits and a list of the auxiliary logits.
         label: (n B, H, W) int64.
         carried: (B, H, W), see `View.carried`.
-        weak: there are weak heads, and they were asked.
+        weak: the logits contain those of weak heads.
 
     Returns:
-        `supervised`, the whole; `carried`, the part of carried labels, where they have one of their own.
+        `supervised`, the total; `carried`, the part of the carried labels if it is separate.
     """
     networks = len(label) // len(carried)
     carried = carried.repeat(networks, 1, 1)
@@ -105,8 +105,8 @@ def carried_loss(
 
 
 def _without_weak(answer: Any, networks: int, auxiliary: bool) -> tuple[Any, Tensor]:
-    """The answer as it would be without weak heads, and their logits."""
+    """The output without the weak heads, and the logits of the weak heads."""
     logits = answer[0] if auxiliary else answer
-    parts = logits.chunk(2 * networks)  # of each network its own, then its weak head's
+    parts = logits.chunk(2 * networks)  # for each network, first its own logits, then those of its weak head
     strong, weak = torch.cat(parts[0::2]), torch.cat(parts[1::2])
     return ((strong, answer[1]) if auxiliary else strong), weak

@@ -1,6 +1,6 @@
-"""The classes that Autoware's semantic segmentation publishes, and which class of a dataset is which of them.
+"""The classes of Autoware's semantic segmentation, and the mapping from datasets' classes to them.
 
-Source: `PointCloudClassification` of autoware_core, whose message has this class beside each point.
+Source: `PointCloudClassification` of autoware_core; its message has this class for each point.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CLASSES = (
     *("car", "truck", "bus", "motorcycle", "bicycle", "pedestrian", "animal", "hazard", "flat_surface", "structure"),
     *("vegetation", "noise"),
 )
-"""By their ids, 0 to 11; `INVALID` is none."""
+"""Names by id, 0 to 11; `INVALID` means no class."""
 
 MEMBERS = {
     "car": ("car", "vehicle"),
@@ -36,21 +36,21 @@ MEMBERS = {
     ),
     "vegetation": ("vegetation", "trunk", "tree trunk", "tree", "plants", "bush"),
 }
-"""Autoware's class -> names of datasets' classes, words divided by a blank. The choice is rangeseg's."""
+"""Autoware's class -> names of datasets' classes, separated by spaces. This mapping is our own choice."""
 
 
 def autoware_ids(label_map: LabelMap) -> NDArray[np.uint8]:
-    """(256,) train id -> Autoware's class; `INVALID` for what is no class.
+    """(256,) train id -> Autoware's class; `INVALID` for ids without a class.
 
     Raises:
-        ValueError: the dataset has classes that nobody assigned.
+        ValueError: the mapping lacks a class of the dataset.
     """
     known = {name: CLASSES.index(kind) for kind, names in MEMBERS.items() for name in names}
     plain = [name.lower().replace("-", " ").replace("_", " ") for name in label_map.names]
     if strange := [name for name, word in zip(label_map.names, plain, strict=True) if word not in known]:
         raise ValueError(
-            f"{label_map.dataset}: no class of Autoware's is known for {', '.join(strange)}. "
-            "Write the classes' own ids: --class-ids train."
+            f"{label_map.dataset}: no class of Autoware corresponds to {', '.join(strange)}. "
+            "Write the dataset's own ids: --class-ids train."
         )
     table = np.full(IGNORE + 1, INVALID, np.uint8)
     table[: len(plain)] = [known[word] for word in plain]

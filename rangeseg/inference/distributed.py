@@ -1,4 +1,4 @@
-"""Processes that share one piece of work: those that `torchrun` or `srun` started, on one machine or several."""
+"""Processes started by `torchrun` or `srun` that share one task, on one or several machines."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rangeseg.launch import find_launch, init_method
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=30)
-"""How long a process waits for the others; torchrun ends all of them when one fails."""
+"""Maximum time that a process waits for the others; torchrun ends all processes when one fails."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that share one piece of work, as this process sees them.
+    """The processes that share one task, from the view of this process.
 
     Args:
         rank: the number of this process, from 0.
@@ -36,10 +36,10 @@ class ProcessGroup:
 
     @staticmethod
     def init() -> ProcessGroup:
-        """Join the processes that torchrun or srun started, and wait for them; without one, a group of one process.
+        """Join the processes that torchrun or srun started, and wait for them; otherwise, a group of one process.
 
         Raises:
-            ValueError: the environment names a rank but not all that belongs to it.
+            ValueError: the environment names a rank, but other required variables are missing.
         """
         launch = find_launch()
         if launch is None:
@@ -51,7 +51,7 @@ class ProcessGroup:
         return ProcessGroup(launch.rank, launch.world_size, launch.local_rank)
 
     def shard(self, items: Sequence[T]) -> Sequence[T]:
-        """Every `world_size`-th item, beginning with item `rank`: the shards of all ranks hold each item once."""
+        """Every `world_size`-th item, beginning with item `rank`; the shards of all ranks contain each item once."""
         return items[self.rank :: self.world_size]
 
     def device(self, name: str) -> str:

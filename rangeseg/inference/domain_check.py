@@ -1,6 +1,6 @@
-"""Whether scans are like those that a run was trained on: a trained network answers everything, and says nothing.
+"""Checks that scans resemble the training scans of a run, because a network also labels scans that do not.
 
-Every scan is looked at, which takes about a millisecond. What does not fit is told of in one line with its file.
+Every scan is checked, which takes about a millisecond. A scan that does not fit gives a one-line notice with its file.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ SURE_AFTER, EVERY = 5, 20
 
 
 class DomainCheck:
-    """Looks at range images, tells of those that do not fit, and remembers how many they were.
+    """Checks range images, gives a notice for each one that does not fit, and counts them.
 
     Args:
-        run: whose projection and training scans they are compared with.
+        run: the run whose projection and training scans are the reference.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._unnamed = 0
         self.fits: dict[str, bool] = {}
-        """Of each scan that was looked at, by its file; scans without a file have one entry, of the last."""
+        """Result of the check for each file; scans without a file share one entry, the last result."""
 
     def check(self, image: Any) -> None:
-        """Look at one scan. Of scans without a file, as a robot has them, the first misfit alone is told of.
+        """Check one scan. For scans without a file, as on a robot, only the first misfit gives a notice.
 
         Args:
-            image: of a scan; photographs pass.
+            image: range image of the scan; photographs are not checked.
         """
         if not isinstance(image, RangeImage) or len(image.scan) - image.no_return_count < ENOUGH_RETURNS:
             return
@@ -55,18 +55,18 @@ class DomainCheck:
         self.fits[name] = not reasons and not told
 
     def summary(self, *, anyway: bool = False) -> Iterator[str]:
-        """How many did not fit, in words; nothing where all did.
+        """A message with the number of scans that did not fit; no message if all fit.
 
         Args:
-            anyway: it may be most of them.
+            anyway: accept that most scans do not fit.
 
         Raises:
-            ValueError: most of them, unless `anyway`.
+            ValueError: most scans do not fit and `anyway` is False.
         """
         count = sum(not fits for fits in self.fits.values())
         if not count:
             return
         words = f"{count} of {len(self.fits)} scans do not fit this run; see the warnings."
         if 2 * count > len(self.fits) and not anyway:
-            raise ValueError(f"{words} What was written stays. If it is meant so, give --anyway.")
+            raise ValueError(f"{words} Written files are kept. To accept this, give --anyway.")
         yield words

@@ -1,9 +1,9 @@
-"""Votes along a drive: the probabilities of the scans before and behind, brought to each scan by the poses.
+"""Votes along a drive: the poses transfer the probabilities of the scans before and after to each scan.
 
-A pixel's visible point takes the mean of its own probabilities and of those of the nearest visible point of each other
-scan, where one is near. Only the scans of the window are in memory.
+The visible point of a pixel takes the mean of its own probabilities and of those of the nearest visible point of each
+other scan that has one nearby. Only the scans of the window are in memory.
 
-Shapes: M visible points of a scan, K classes; H, W rows and columns.
+Shapes: M visible points of a scan, K classes, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from rangeseg.types import Scan
 T = TypeVar("T")
 
 BITS = 16
-"""Of the hash of a scan's visible points."""
+"""Bits of the hash of a scan's visible points."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScanProbabilities:
-    """A scan with what the network said of its visible points.
+    """A scan with the probabilities of its visible points.
 
     Args:
-        number: of the scan in the drive.
+        number: index of the scan in the drive.
         image: its range image.
-        pixels: (M,) the pixels that show a point, row by row.
+        pixels: (M,) indices of the pixels that show a point, row by row.
         probability: (M, K) float16.
-        edge_m: of the voxels in which its points are looked for.
+        edge_m: edge of the voxels for the search of its points, metres.
     """
 
     number: int
@@ -54,17 +54,17 @@ class ScanProbabilities:
 
     @cached_property
     def xyz(self) -> NDArray[np.float32]:
-        """(M, 3) in the sensor's frame."""
+        """(M, 3) visible points in the sensor's frame."""
         return np.ascontiguousarray(self.image.scan.xyz[self.image.point_index.ravel()[self.pixels]], np.float32)
 
     @cached_property
     def point_map(self) -> tuple[NDArray[np.intp], tuple]:
-        """(M,) order of the points by voxel, and what `nearest` takes."""
+        """(M,) order of the points by voxel, and the argument `search` of `nearest`."""
         order, keys, start = sort_into_voxels(self.xyz, self.edge_m, BITS)
         return order, (self.xyz[order], np.zeros(len(order), np.int32), keys, start, self.edge_m, BITS)
 
     def nearest(self, xyz: NDArray[np.float32], max_distance_m: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        """Of points in this sensor's frame: which have a visible point of this scan near, and which one that is."""
+        """For points in this sensor's frame: whether a visible point of this scan is near, and its index."""
         order, point_map = self.point_map
         distance, index = np.empty((len(xyz), 1), np.float32), np.empty((len(xyz), 1), np.int32)
         nearest(xyz, np.full(len(xyz), max_distance_m, np.float32), point_map, np.ones(1, np.bool_), (distance, index))
@@ -73,12 +73,12 @@ class ScanProbabilities:
 
 
 def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> ScanProbabilities:
-    """What the network says of one scan.
+    """The network's probabilities of one scan.
 
     Args:
         segmenter: a run on scans.
         scan: the points.
-        number: of the scan in the drive.
+        number: index of the scan in the drive.
         edge_m: see `ScanProbabilities`.
     """
     image = cast(RangeImage, segmenter.project(scan))
@@ -94,10 +94,10 @@ def pooled(
     """Mean probabilities of a scan's visible points.
 
     Args:
-        scan: that is labelled.
-        others: whose answers count, too.
-        poses: (N, 4, 4) sensor -> world of the drive's scans.
-        max_distance_m: points of others that are nearer than this are the same place.
+        scan: the scan that gets the labels.
+        others: the scans whose probabilities also count.
+        poses: (N, 4, 4) sensor -> world, for the scans of the drive.
+        max_distance_m: a point of another scan counts if it is nearer than this, metres.
 
     Returns:
         (M, K) float32.
@@ -120,10 +120,10 @@ def label_drive(
     Args:
         segmenter: a run on scans.
         drive: the scans.
-        poses: of all of them.
-        votes: so many scans before and as many behind help; 0: each is labelled alone.
+        poses: the poses of all scans.
+        votes: number of scans before, and of scans after, that contribute; 0: each scan is labelled alone.
         max_distance_m: see `pooled`.
-        workers: threads that bring answers together while the network is at work.
+        workers: number of threads that average probabilities while the network runs.
 
     Yields:
         The number of each scan, its points and their labels, in the order of the drive.
@@ -145,22 +145,22 @@ def pool_drive(
     segmenter: Segmenter, drive: Drive, poses: Trajectory, numbers: Sequence[int],
     use: Callable[[ScanProbabilities, NDArray], T], votes: int, *, max_distance_m: float = 0.3, workers: int = 2,
 ) -> Iterator[T]:  # fmt: skip
-    """Do something with some scans of a drive and the mean probabilities of their visible points.
+    """Apply a function to scans of a drive with the mean probabilities of their visible points.
 
-    Only the scans of a window are in memory, and each scan within reach is read and asked once.
+    Only the scans of a window are in memory. Each scan within reach is read and predicted once.
 
     Args:
         segmenter: a run on scans.
         drive: the scans.
-        poses: of all of them.
-        numbers: of these scans, rising.
-        use: (scan, (M, K) mean probabilities) -> what is yielded; runs in threads.
-        votes: so many scans before and as many behind help.
+        poses: the poses of all scans.
+        numbers: increasing indices of the scans to use.
+        use: (scan, (M, K) mean probabilities) -> result; runs in threads.
+        votes: number of scans before, and of scans after, that contribute.
         max_distance_m: see `pooled`.
-        workers: threads.
+        workers: number of threads.
 
     Yields:
-        What `use` returns, in the order of the numbers.
+        The result of `use` for each scan, in the order of `numbers`.
 
     Raises:
         ValueError: a scan cannot be read.
@@ -193,7 +193,7 @@ def label_pooled(segmenter: Segmenter, scan: ScanProbabilities, probability: NDA
 
 
 def on_pixels(scan: ScanProbabilities, values: NDArray) -> NDArray[np.float32]:
-    """(M, K) values of visible points -> (K, H, W), 0 where no point is."""
+    """(M, K) values of visible points -> (K, H, W), 0 at empty pixels."""
     height, width = scan.image.point_index.shape
     image = np.zeros((values.shape[1], height * width), np.float32)
     image[:, scan.pixels] = values.T

@@ -1,9 +1,9 @@
 """Export of a trained run as one file (ONNX, OpenVINO, or an AOTInductor package), verified against the run first.
 
-The graph reads `channels` (B, C, H, W) float32 in the sensor's own units, in the order of the file's description, and
-`valid` (B, H, W) bool, and gives `logits` (B, K, H, W) float32: the normalisation is within. Batch and width are free
-(width in whole strides), height is free for photographs. The metadata's entry `rangeseg` is JSON: classes, raw ids,
-channels, mean, std, stride, projection, and the whole config, from which `rangeseg predict` reads the file like a run.
+The inputs of the graph are `channels` (B, C, H, W) float32, in the sensor's units and in the order of the metadata, and
+`valid` (B, H, W) bool. The output is `logits` (B, K, H, W) float32. The graph includes the normalisation. Batch and
+width are dynamic (the width in multiples of the stride); for photographs, so is the height. The JSON `rangeseg` of the
+metadata has classes, channels, projection and config; with it, `rangeseg predict` accepts the file in place of a run.
 
 Shapes: B images, C channels, K classes, H rows, W columns.
 """
@@ -38,13 +38,13 @@ from rangeseg.networks.exported import KEY, ExportedNetwork, read_exported
 from rangeseg.version import __version__
 
 LARGEST_DIFFERENCE = 1e-3
-"""Of a logit, between the run and its file."""
+"""Largest accepted difference of a logit between the run and its file."""
 
 LEAST_AGREEMENT = 0.9999
-"""Share of elements that get the same label from both."""
+"""Least accepted share of elements with the same label from both."""
 
 LEAST_AGREEMENT_INT8 = 0.9
-"""The same of a file in int8, whose rounding moves borders."""
+"""The same for int8, where rounding moves class borders."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class Agreement:
     samples: int
     elements: int
     differing: int
-    """Elements with another label."""
+    """Number of elements with different labels."""
     largest_difference: float
     """Of a logit."""
     mean_iou: tuple[float, float] | None = None
-    """Of the run and of the file, where the inputs have labels."""
+    """mIoU of the run and of the file, if the inputs have labels."""
 
     def good(self, *, int8: bool = False) -> bool:
-        """Near enough for the file to be written; of int8 only the labels are asked."""
+        """Whether the file may be written; for int8, only the labels are compared."""
         least, most = (LEAST_AGREEMENT_INT8, math.inf) if int8 else (LEAST_AGREEMENT, LARGEST_DIFFERENCE)
         same = self.elements - self.differing >= least * self.elements
         return self.samples > 0 and same and self.largest_difference <= most
 
 
 class Normalising(nn.Module):
-    """A network with raw channels and a valid mask as inputs, which normalises by itself.
+    """A network with normalisation; its inputs are raw channels and a valid mask.
 
     Args:
         network: (B, C, H, W) normalised images -> (B, K, H, W) logits.
@@ -98,18 +98,18 @@ def export(
     """Write a run's network to `path`, if the file agrees with the run.
 
     Args:
-        run: loaded where a package is to run; for ONNX, on the CPU.
-        path: ends in ``.onnx``; in ``.xml``: OpenVINO's form, with a ``.bin`` beside it; or in ``.pt2``: machine code
-            by torch's AOTInductor, for this kind of processor alone.
-        samples: real scans, or photographs, that both label; with their labels, both are scored.
-        calibration: scans, others than `samples`, by which OpenVINO's form is made int8; None: float32.
+        run: the run, on the device that will run the package; for ONNX, on the CPU.
+        path: ends in ``.onnx``; in ``.xml`` for an OpenVINO model, with a ``.bin`` next to it; or in ``.pt2`` for
+            machine code from torch's AOTInductor, for this kind of processor only.
+        samples: real scans or photographs that both label; if they have labels, both are scored.
+        calibration: scans, other than `samples`, to quantise an OpenVINO model to int8; None: float32.
 
     Returns:
-        How they agree.
+        The result of the comparison.
 
     Raises:
-        ValueError: another ending, what the format needs is missing, or there is nothing to compare on.
-        RuntimeError: the file would not agree with the run; nothing is written.
+        ValueError: wrong suffix, a package is missing, or there are no samples.
+        RuntimeError: the file does not agree with the run; nothing is written.
     """
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
@@ -124,7 +124,7 @@ def export(
             )
         if not agreement.good(int8=calibration is not None):
             raise _disagreement(path, agreement, int8=calibration is not None)
-        for made in sorted(Path(folder).iterdir()):  # an .xml comes behind its .bin
+        for made in sorted(Path(folder).iterdir()):  # the .xml is renamed after its .bin
             write_atomically(path.with_name(made.name), made.read_bytes())
     return agreement
 
@@ -150,7 +150,7 @@ def _disagreement(path: Path, found: Agreement, *, int8: bool) -> RuntimeError:
 
 
 def _inputs(run: Run, samples: Iterable[AnySample]) -> Iterator[Input]:
-    """What the file's graph reads of scans: channels as they were measured."""
+    """The channels of scans for the graph, without normalisation."""
     segmenter, data = Segmenter(run), run.config.data
     mean, std = (torch.tensor([*of]).view(-1, 1, 1) for of in (data.mean, data.std))
     for sample in samples:
@@ -171,7 +171,7 @@ def write_weights(run: Run, path: Path) -> None:
 
 
 def compare(own: Segmenter, other: Segmenter, samples: Iterable[AnySample]) -> Agreement:
-    """Label the same with two segmenters."""
+    """Label the same samples with two segmenters."""
     count = elements = differing = 0
     largest = 0.0
     scores = [ConfusionMatrix(own.label_map.num_classes) for _ in range(2)]
@@ -210,7 +210,7 @@ def to_onnx(run: Run) -> bytes:
 
 
 def to_package(run: Run) -> bytes:
-    """The content of a run's package of machine code, which `torch._inductor.aoti_load_package` loads without its code.
+    """The content of a run's .pt2 package, which `torch._inductor.aoti_load_package` loads without our code.
 
     Raises:
         ValueError: there is no C++ compiler.
@@ -225,20 +225,20 @@ def to_package(run: Run) -> bytes:
             )
         except torch._inductor.exc.InvalidCxxCompiler as error:
             raise ValueError(
-                "A .pt2 package needs a C++ compiler (g++ or clang++); install one, or export ONNX."
+                "A .pt2 package needs a C++ compiler (g++ or clang++). Install one, or export ONNX."
             ) from error
         return Path(made).read_bytes()
 
 
 FORMATS = {".onnx": to_onnx, ".pt2": to_package}
-"""Endings of single files to export to, and what makes their content."""
+"""Suffix of a single-file format -> function that makes its content."""
 
 OPENVINO = ".xml"
-"""Has a .bin beside it."""
+"""Suffix of an OpenVINO model, which has a .bin next to it."""
 
 
 def _program(run: Run) -> tuple[nn.Module, tuple[Tensor, Tensor], dict[str, dict[int, Any]]]:
-    """What is exported, inputs to try it on, and which of their sizes are free."""
+    """The exported module, example inputs, and their dynamic sizes."""
     data, (rows, columns) = run.config.data, run.network.stride
     model = Normalising(run.network, data.mean, data.std).to(run.device).eval()
     scans = isinstance(run.experiment.input, ScanInput)
@@ -280,7 +280,7 @@ def describe(run: Run) -> dict[str, Any]:
 
 
 def _free(name: str, step: int) -> Any:
-    """A size that may be any multiple of `step`."""
+    """A dynamic size that is a multiple of `step`."""
     if step == 1:
         return torch.export.Dim(name, min=1)
     return step * torch.export.Dim(f"{name}_of_{step}", min=1)
@@ -288,7 +288,7 @@ def _free(name: str, step: int) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter's progress, and its warnings about its own insides, to itself."""
+    """Suppress the exporter's progress and its internal warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
-"""A run folder made from published weights.
+"""Makes a run folder from published weights.
 
-It holds what a trained run's has that does not tell of the training: last.pt (the teacher alone), config.yaml and
-versions.json. Everything but `--resume` takes it; `runtime.initialise_from` trains on from it.
+The folder contains last.pt (the teacher alone), config.yaml and versions.json, but no files about a training. Every
+command except `--resume` accepts it; `runtime.initialise_from` continues training from it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from rangeseg.networks.published import PARTS, import_state_dict
 from rangeseg.registry import ConfigError
 
 BEST = ("", "_valid_best")
-"""Suffixes of a log folder's files that are taken, best first, where there are several."""
+"""Accepted suffixes of the files of a log folder, best first."""
 
 
 def import_weights(files: Sequence[Path], config: Config, *, new_classifier: bool = False) -> int:
-    """Write the run folder `runtime.out` of published weights.
+    """Write the run folder `runtime.out` from published weights.
 
     Args:
-        files: a checkpoint, or lidar-bonnetal's three parts, or the folder that holds them.
-        config: its network is filled; its channels, means and projection are those the weights were trained with.
-        new_classifier: leave the classifier as the config's seed initialises it.
+        files: a checkpoint, or the three parts of lidar-bonnetal, or the folder that contains them.
+        config: config with the network, and with the channels, means and projection of the weights' training.
+        new_classifier: keep the classifier as initialised from the seed of the config.
 
     Returns:
-        How many parameters the network has.
+        Number of parameters of the network.
 
     Raises:
-        ValueError: a file cannot be read, or its weights are not those of the network.
-        ConfigError: the config does not fit together, or the folder already holds a run.
+        ValueError: a file cannot be read, or its weights do not fit the network.
+        ConfigError: the config is invalid, or the folder already contains a run.
     """
     folder = Path(config.runtime.out)
     if (folder / "last.pt").exists():
-        raise ConfigError(f"{folder} already holds a run. Choose another folder.")
+        raise ConfigError(f"{folder} already contains a run. Choose another folder.")
     network = Experiment(config).make_network(weights=False)  # all of them come from the files
     state = read_published(files)
     try:
@@ -55,14 +55,14 @@ def import_weights(files: Sequence[Path], config: Config, *, new_classifier: boo
 
 
 def read_published(files: Sequence[Path]) -> Mapping[str, Any]:
-    """The content of a checkpoint, or of lidar-bonnetal's three files, as `import_state_dict` takes it.
+    """The content of a checkpoint, or of the three files of lidar-bonnetal, as the argument of `import_state_dict`.
 
     Args:
-        files: one; or several, or a folder of such, whose names begin with `PARTS`. Those of a folder may all go on
-            with the same suffix, as ``_valid_best``.
+        files: one file; or several files, or a folder of files, whose names begin with `PARTS`. The names in a folder
+            may all end in the same suffix, such as ``_valid_best``.
 
     Raises:
-        ValueError: a file cannot be read, or it is not clear which part it is.
+        ValueError: a file cannot be read, or its part is not clear.
     """
     if len(files) == 1 and files[0].is_dir():
         files = _parts_in(files[0])

@@ -1,4 +1,4 @@
-"""What a segmenter is given: a scan or a photograph, or what can be made into one."""
+"""Inputs of a segmenter: a scan or a photograph, or objects that can be converted to one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rangeseg.types import Photo, Sample, Scan
 
 AnySample = Scan | Photo | Sample
 InputLike = AnySample | str | PathLike[str] | ArrayLike
-"""A scan or a photograph, projected already or not; or its file, or an array of its points or pixels: `as_sample`."""
+"""A scan or a photograph, projected or not; or its file, or an array of its points or pixels; see `as_sample`."""
 
 
 @runtime_checkable
 class PclCloud(Protocol):
-    """A cloud of PCL's wrappers."""
+    """A cloud of a PCL wrapper."""
 
     def to_array(self) -> ArrayLike:
         """(N, 3 or 4), or structured."""
@@ -43,17 +43,17 @@ class LegacyCloud(Protocol):
 
 
 def as_sample(given: InputLike, experiment: Experiment) -> AnySample:
-    """The scan or the photograph.
+    """Convert an input to a scan or a photograph.
 
     Args:
-        given: one; or a file, which is read as the run's dataset reads it; or an array: of a scan (N, 4) x, y, z in
-            metres and remission as the run's dataset has it, or (N, 3) without; of a photograph (H, W, 3) uint8, RGB;
-            or a structured array with named fields, a cloud of Open3D, legacy or tensor, or what has a `to_array()`,
-            as clouds of PCL's wrappers have.
-        experiment: of the run.
+        given: a scan or photograph; or a file, which the run's dataset reads; or an array. An array of a scan is (N,
+            4): x, y, z in metres and remission with the scale of the run's dataset, or (N, 3) without remission. An
+            array of a photograph is (H, W, 3) uint8, RGB. Structured arrays with named fields, clouds of Open3D (legacy
+            or tensor), and objects with `to_array()`, such as clouds of PCL wrappers, are also accepted.
+        experiment: the experiment of the run.
 
     Raises:
-        ValueError: the file cannot be read, or the array has another shape.
+        ValueError: the file cannot be read, or the array has a wrong shape.
     """
     if isinstance(given, Scan | Photo | Sample):
         return given

@@ -1,4 +1,4 @@
-"""Predictions that hold more than raw ids: points with their labels, and how sure each is."""
+"""Prediction files with more than raw ids: points with labels, confidence and entropy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FORMATS = ("label", *(ending.removeprefix(".") for ending in LABELLED))
 class LabelledScanFiles(ScanFiles):
     """Points with their fields, `label`, `confidence` and `entropy`, in one of `LABELLED`'s formats.
 
-    A scan of SemanticKITTI's layout gets ``sequences/SS/predictions/NAME.ply``, any other keeps its place.
+    A scan in SemanticKITTI's layout gets ``sequences/SS/predictions/NAME.ply``. Any other scan keeps its relative path.
 
     Args:
         label_map: the classes.
-        read: scan's file -> `Scan`.
-        suffixes: of the files that it reads.
-        ending: of the files that are written.
+        read: file of a scan -> `Scan`.
+        suffixes: suffixes of the files that `read` accepts.
+        ending: suffix of the written files.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class LabelledScanFiles(ScanFiles):
         self._ending = ending
 
     def target(self, file: Path, root: Path) -> Path:
-        """As a ``.label``'s, with the other ending."""
+        """The path for a ``.label`` file, with the other suffix."""
         return super().target(file, root).with_suffix(self._ending)
 
     def write(self, target: Path, labels: Any, sample: Scan, file: Path) -> None:
@@ -50,7 +50,7 @@ class LabelledScanFiles(ScanFiles):
         labels.save(target)
 
     def problem(self, target: Path, file: Path) -> str | None:
-        """Missing, damaged, or another number of points."""
+        """The problem of a file: missing, damaged, or another number of points."""
         if not target.is_file():
             return "missing"
         try:
@@ -61,7 +61,7 @@ class LabelledScanFiles(ScanFiles):
 
 
 class WithConfidence:
-    """Any predictions, and beside each ``NAME_confidence.npz``: `confidence` and `entropy`, (N,) float32.
+    """Predictions with a file ``NAME_confidence.npz`` next to each: `confidence` and `entropy`, (N,) float32.
 
     Args:
         files: the predictions.
@@ -71,28 +71,28 @@ class WithConfidence:
         self._files = files
 
     def __getattr__(self, name: str) -> Any:
-        """All else is as it was."""
+        """Forward all other attributes to `files`."""
         return getattr(self._files, name)
 
     def write(self, target: Path, labels: Segmentation, sample: Any, file: Path) -> None:
-        """Write both."""
+        """Write both files."""
         arrays: dict[str, Any] = {"confidence": np.asarray(labels.confidence), "entropy": np.asarray(labels.entropy)}
         write_atomically(beside(target), lambda stream: np.savez(stream, **arrays))
         self._files.write(target, labels.labels, sample, file)
 
     def problem(self, target: Path, file: Path) -> str | None:
-        """The prediction's, or the other file is missing or damaged."""
+        """The problem of the prediction, or of the confidence file."""
         if problem := self._files.problem(target, file):
             return problem
         try:
             lengths = {len(array) for array in read_arrays(beside(target)).values()}
         except ValueError as error:
             return str(error)
-        return None if len(lengths) == 1 else f"{beside(target)} holds arrays of {len(lengths)} lengths"
+        return None if len(lengths) == 1 else f"{beside(target)} contains arrays of {len(lengths)} different lengths"
 
 
 def beside(target: Path) -> Path:
-    """Where the confidence of a prediction's file goes."""
+    """Path of the confidence file of a prediction."""
     return target.with_name(f"{target.stem}_confidence.npz")
 
 

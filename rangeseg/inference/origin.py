@@ -1,6 +1,6 @@
-"""Whose labels lie in an output folder: the network, and the keys of its config that decide what it says.
+"""Record of the network, and of the config keys that affect its labels, for the labels in an output folder.
 
-OUT/.predicted_by.json is written before the first label. Labels older than it are of another network.
+OUT/.predicted_by.json is written before the first label. Labels that are older belong to another network.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ KEYS = (
     *("network", "data.dataset", "data.projection", "data.channels", "data.mean", "data.std"),
     *("evaluation.back_projection", "evaluation.scale", "evaluation.window", "runtime.precision"),
 )
-"""Of a config: what changes labels. Where files are, and how fast, does not."""
+"""Config keys that change labels; paths and performance settings do not."""
 
 
 def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> dict[str, Any]:
-    """What `claim` compares: the checkpoint's digest, and `KEYS`.
+    """The values that `claim` compares: the digest of the checkpoint, and `KEYS`.
 
     Args:
-        path: as `Run.load` takes it.
-        config: of the run, with the user's overrides.
-        unsure: what leaves labels out, see `rangeseg.inference.labelled_files.least_sure`.
+        path: argument of `Run.load`.
+        config: config of the run, with the user's overrides.
+        unsure: least confidences of labels, see `rangeseg.inference.labelled_files.least_sure`.
     """
     file = checkpoint_of(path)
     with file.open("rb") as content:
@@ -50,20 +50,20 @@ def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> 
 def claim(
     out: Path, origin: dict[str, Any], targets: Iterable[Path], *, overwrite: bool = False, write: bool = True
 ) -> int:
-    """Write down whose labels the folder holds, or refuse one with labels of another network.
+    """Record the network of a folder's labels, or reject a folder with labels of another network.
 
     Args:
         out: the output folder.
-        origin: of `origin_of`.
-        targets: of the labels that are to be there, relative to it.
-        overwrite: they are written anew, whosever they are.
-        write: False in all processes but the first.
+        origin: result of `origin_of`.
+        targets: paths of the label files, relative to `out`.
+        overwrite: all labels will be written again, so accept labels of any network.
+        write: write the record; False in all processes except the first.
 
     Returns:
-        The time in nanoseconds before which a label file is of another network.
+        Time in nanoseconds. Older label files belong to another network.
 
     Raises:
-        ValueError: there are labels of another network, or of nobody knows which.
+        ValueError: there are labels of another or of an unknown network.
     """
     path = out / FILE
     try:
@@ -76,9 +76,9 @@ def claim(
         whose += f"{', '.join(differing)} differ)"
     else:
         differing = [FILE] if any((out / target).exists() for target in targets) else []
-        whose = "labels, and nothing tells of which network"
+        whose = "labels of an unknown network"
     if differing and not overwrite:
-        raise ValueError(f"{out}: holds {whose}. Write them anew with --overwrite, or choose another --out.")
+        raise ValueError(f"{out}: contains {whose}. Replace them with --overwrite, or choose another --out.")
     if write and (differing or not path.is_file()):
         write_atomically(path, json.dumps(origin, indent=2).encode())
     return path.stat().st_mtime_ns if path.is_file() else 0

@@ -26,7 +26,7 @@ from rangeseg.parallel import in_order
 
 @dataclass(frozen=True)
 class Task:
-    """One file of a scan or photograph, and where its labels go, relative to the output folder."""
+    """A file of a scan or photograph, and the path of its labels relative to the output folder."""
 
     file: Path
     target: Path
@@ -37,12 +37,12 @@ def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles, source: Any
 
     Args:
         inputs: files and folders.
-        files: of what kind; `Modality.files` makes it.
+        files: the prediction files of the run (`Experiment.prediction_files`).
         source: an opened split.
 
     Raises:
-        ValueError: an input is missing or holds nothing to predict, two would share one label file, or a name of the
-            split leads out of the output folder.
+        ValueError: an input is missing or contains nothing to predict, two inputs would share a label file, or a name
+            in the split leads out of the output folder.
     """
     tasks = [task for path in inputs for task in _find(Path(path), files)]
     split = [] if source is None else files.of_split(source)
@@ -65,7 +65,7 @@ def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
     found = sorted(file for file in walk(path) if file.name.endswith(files.suffixes))
     if not found:
         raise ValueError(
-            f"{path}: {'holds nothing to predict' if path.is_dir() else 'no such file or folder'}. "
+            f"{path}: {'contains nothing to predict' if path.is_dir() else 'no such file or folder'}. "
             f"Give {', '.join(files.suffixes)} files."
         )
     yield from (Task(file, files.target(file, path)) for file in found)
@@ -84,25 +84,25 @@ def predict(
     confidence: bool = False,
     unsure: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[Task, bool]]:
-    """Write the labels of each task, as raw ids; a file that is there already, and whole, is left alone.
+    """Write the labels of each task as raw ids. Complete existing files are skipped.
 
     Args:
-        segmenter: what labels.
-        files: how they are read and written.
+        segmenter: the run.
+        files: read scans and write predictions.
         tasks: from `find_tasks`.
         out: the output folder.
-        overwrite: write again what is there.
-        since: write again what is older, in nanoseconds as `claim` gives them.
-        count: is given the train ids of what is written, on several threads.
-        workers: threads, as `Segmenter.stream` uses them; 0 works on one after the other.
-        confidence: `files` write it, too: they are given a `Segmentation`.
-        unsure: (K,) the confidence that a label of each class needs; others become IGNORE. None: all stay.
+        overwrite: write existing files again.
+        since: write files again that are older than this time, nanoseconds, from `claim`.
+        count: called with the train ids of each written file, on several threads.
+        workers: number of threads, as in `Segmenter.stream`; 0: process one scan after the other.
+        confidence: give `files` a `Segmentation` with confidence and entropy in place of labels.
+        unsure: (K,) least confidence of a label of each class; other labels become IGNORE. None: keep all labels.
 
     Yields:
-        Each task when it is done, and whether it was written now.
+        Each finished task, and whether its file was written now.
 
     Raises:
-        ValueError: a scan or photograph cannot be read; what was written before stays.
+        ValueError: a scan or photograph cannot be read; files written before are kept.
     """
 
     def read(task: Task) -> AnySample | None:
@@ -125,7 +125,7 @@ def predict(
 
 
 def check_predictions(tasks: Sequence[Task], out: Path, files: PredictionFiles, *, workers: int = 0) -> list[str]:
-    """Every way in which written labels do not fit their files: missing, wrong size, values no benchmark takes."""
+    """All problems of the written labels: missing files, wrong sizes, invalid values."""
     found = in_order(lambda task: files.problem(out / task.target, task.file), tasks, workers=workers)
     return [f"{out / task.target}: {problem}" for task, problem in zip(tasks, found, strict=True) if problem]
 
@@ -138,14 +138,14 @@ def write_zip(
     *,
     beside: Sequence[Path] = (),
 ) -> None:
-    """Pack predictions as SemanticKITTI's server wants them: folder entries too, nothing else in it.
+    """Pack predictions in the form that SemanticKITTI's server requires, with entries for folders.
 
     Args:
         out: the folder of the predictions.
-        tasks: whose labels are packed.
+        tasks: the tasks whose labels are packed.
         path: ends in ``.zip``.
-        check: is given the packed file before it takes its name, and raises where it must not.
-        beside: what else is packed, relative to `out`; of `PredictionFiles.finish`.
+        check: called with the packed file before it gets its name; raises to reject it.
+        beside: further files to pack, relative to `out`, from `PredictionFiles.finish`.
 
     Raises:
         ValueError: `path` does not end in .zip.
@@ -168,5 +168,5 @@ def write_zip(
 
 
 def folders_of(targets: Sequence[Path]) -> list[str]:
-    """Every folder on the way to the files of a submission, parents first."""
+    """All parent folders of the files of a submission, parents first."""
     return sorted({parent.as_posix() for target in targets for parent in target.parents} - {"."})

@@ -1,9 +1,9 @@
 """Offline pseudo-labels of a trained network, balanced over classes and distances.
 
-Sure answers are those of near roads and cars: one threshold for all would label nothing else. So of the points that are
-given class c in annulus r, over all scans, the surest share is kept:
+Near roads and cars get the most confident predictions, so a common threshold would label little else. Instead, over all
+scans, the most confident share of the points with class c in annulus r is kept:
 
-    k(c, r) = what the surest `keep` of the points with label c in annulus r reach     kept: confidence >= k(c, r)
+    k(c, r) = (1 - keep) quantile of the confidences of points with label c in annulus r   kept: confidence >= k(c, r)
 
 Thresholds of each class may be given, too, or instead: k(c, r) is not below t(c).
 
@@ -36,17 +36,17 @@ from rangeseg.scan_io import write_labels
 from rangeseg.types import IGNORE, Scan
 
 BINS = 1000
-"""Confidences are counted in so many: thresholds are exact to 0.001."""
+"""Number of bins of the confidence histogram; thresholds are exact to 0.001."""
 
 
 @dataclass(frozen=True)
 class Balance:
-    """What is kept.
+    """The share of pseudo-labels that is kept.
 
     Args:
         keep: share of the points of each class in each annulus.
-        annuli: how many rings about the sensor; the last one has no end.
-        width_m: metres from one to the next, on the ground.
+        annuli: number of annuli around the sensor; the last one is unbounded.
+        width_m: width of an annulus on the ground, metres.
 
     Raises:
         ValueError: a share outside (0, 1], or no annuli.
@@ -61,21 +61,21 @@ class Balance:
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
-            raise ValueError(f"Pseudo-labels got keep={self.keep}; give the share that is kept, in (0, 1].")
+            raise ValueError(f"Pseudo-labels got keep={self.keep}; give a share in (0, 1].")
         if not 1 <= self.annuli <= IGNORE:
             raise ValueError(f"Pseudo-labels got annuli={self.annuli}; give 1 to {IGNORE}, usually 10.")
         if not self.width_m > 0:
             raise ValueError(f"Pseudo-labels got annuli of {self.width_m} m; give a width above 0, usually 5.")
 
     def annulus(self, xyz: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(N, 3) metres -> (N,) annulus of each point; what is no point is in the first."""
+        """(N, 3) metres -> (N,) annulus of each point; invalid points are in the first."""
         metres = np.nan_to_num(np.hypot(xyz[:, 0], xyz[:, 1]), posinf=0)
         return np.minimum(metres // self.width_m, self.annuli - 1).astype(np.uint8)
 
     def thresholds(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(K, A, BINS) points by their confidence -> (K, A) the bin from which on they are kept.
+        """(K, A, BINS) histogram of confidences -> (K, A) the first bin that is kept.
 
-        A whole bin is kept or not: at least the share `keep`. Where there are no points the answer is BINS.
+        Bins are kept completely, so at least the share `keep` is kept. Without points, the result is BINS.
         """
         from_above = counts[..., ::-1].cumsum(-1)[..., ::-1]
         total = from_above[..., :1]
@@ -85,22 +85,22 @@ class Balance:
 
 @dataclass(frozen=True)
 class Votes:
-    """Mean probabilities along a drive in place of a scan's own.
+    """Replaces the probabilities of a scan by mean probabilities over neighbouring scans.
 
     Args:
-        count: so many scans before and as many behind help.
-        poses: folder that `rangeseg poses` wrote, or one with such a folder for each drive, by its name; None: the
-            dataset's own.
+        count: number of scans before, and of scans after, that contribute.
+        poses: folder that `rangeseg poses` wrote, or a folder with one such folder per drive; None: the poses of the
+            dataset.
     """
 
     count: int
     poses: Path | None = None
 
     def poses_of(self, drive: Drive) -> Trajectory:
-        """Of all scans of a drive.
+        """The poses of all scans of a drive.
 
         Raises:
-            ValueError: there are none, or scans have none.
+            ValueError: there are no poses, or some scans have none.
         """
         own = self.poses / drive.name if self.poses else None
         return poses_for(drive, own if own and own.is_dir() else self.poses)
@@ -124,22 +124,22 @@ def pseudo_label(
 ) -> dict[str, float]:
     """Write the balanced pseudo-labels of a source's scans, and the list of these scans.
 
-    OUT/sequences/SS/predictions/FFFFFF.label    raw ids, unlabelled where the network is not sure
+    OUT/sequences/SS/predictions/FFFFFF.label    raw ids; unlabelled for points that are not kept
     OUT/scans.txt                                the names of the scans
 
     Args:
-        segmenter: what labels.
+        segmenter: the run.
         source: scans named ``SS/FFFFFF``; labels are not read.
-        out: the folder.
-        balance: what is kept; None for the usual.
-        least: the confidence that a kept label needs, or (K,) one of each class; exact to 1 / `BINS`.
-        leave_out: names of scans, or of whole sequences, that need none, since they have true labels.
+        out: the output folder.
+        balance: the share that is kept; None: the default.
+        least: least confidence of a kept label, or (K,) one per class; exact to 1 / `BINS`.
+        leave_out: names of scans or of whole sequences that get no pseudo-labels, because they have true labels.
         votes: parameters of the votes; None: each scan is predicted alone.
-        workers: threads, a scan each.
+        workers: number of threads, each with one scan.
         progress: shows the progress.
 
     Returns:
-        Class -> the share of all points that are given it and kept.
+        Class -> share of all points with a kept label of this class.
 
     Raises:
         ValueError: nothing is left to label.
@@ -148,14 +148,14 @@ def pseudo_label(
     names = [source.name(index) for index in range(len(source))]
     wanted = [i for i, name in enumerate(names) if not {name, name.rpartition("/")[0]} & left_out]
     if not wanted:
-        raise ValueError("There is nothing to label: every scan is left out.")
+        raise ValueError("No scan is left to label. Use a larger --subset or a shorter --leave-out list.")
     label_map, answers = segmenter.label_map, out / "answers"
     counts = np.zeros((label_map.num_classes, balance.annuli, BINS), np.int64)
     if votes is None:
-        asked = in_order(partial(_ask, segmenter, source, balance), wanted, workers=workers)
+        predicted = in_order(partial(_predict, segmenter, source, balance), wanted, workers=workers)
     else:
-        asked = _ask_along(segmenter, source, balance, wanted, votes, workers)
-    for index, (label, annulus, sure) in zip(wanted, progress(asked, "asking", len(wanted)), strict=True):
+        predicted = _predict_along(segmenter, source, balance, wanted, votes, workers)
+    for index, (label, annulus, sure) in zip(wanted, progress(predicted, "predicting", len(wanted)), strict=True):
         there = label != IGNORE
         np.add.at(counts, (label[there], annulus[there], sure[there]), 1)
         _keep_answer(answers / f"{source.name(index)}.npz", label, annulus, sure)
@@ -169,7 +169,7 @@ def pseudo_label(
 def _write(
     segmenter: Segmenter, out: Path, names: Sequence[str], bins: NDArray[np.int64], progress: Progress
 ) -> tuple[NDArray[np.int64], int]:
-    """Write the labels that reach their bin, and the list of scans; (K,) points that are kept, and all points."""
+    """Write the kept labels and the list of scans; returns (K,) numbers of kept points, and the number of points."""
     label_map, answers = segmenter.label_map, out / "answers"
     kept, points = np.zeros(label_map.num_classes, np.int64), 0
     for name in progress(names, "writing", len(names)):
@@ -187,15 +187,15 @@ def _write(
     return kept, points
 
 
-def _ask(segmenter: Segmenter, source: Any, balance: Balance, index: int) -> Answer:
-    """What a scan alone is given."""
+def _predict(segmenter: Segmenter, source: Any, balance: Balance, index: int) -> Answer:
+    """The predictions of one scan, without votes."""
     return _answer(balance, segmenter(source.scan(index)))
 
 
-def _ask_along(
+def _predict_along(
     segmenter: Segmenter, source: ScanDataset, balance: Balance, wanted: Sequence[int], votes: Votes, workers: int
 ) -> Iterator[Answer]:
-    """What scans are given with the votes of those around them, drive after drive."""
+    """The predictions of scans with votes of their neighbours, drive after drive."""
 
     def use(scan: ScanProbabilities, probability: NDArray) -> Answer:
         return _answer(balance, label_pooled(segmenter, scan, probability))
@@ -209,7 +209,7 @@ def _ask_along(
 
 
 def _answer(balance: Balance, found: Segmentation) -> Answer:
-    """Each point's label, annulus, and the bin of its label's confidence."""
+    """For each point: its label, its annulus, and the bin of its confidence."""
     sure = np.minimum(np.asarray(found.confidence) * BINS, BINS - 1).astype(np.uint16)
     return found.labels, balance.annulus(cast(Scan, found.sample).xyz), sure
 

@@ -1,7 +1,7 @@
-"""OpenVINO's form of a run, in float32 or, by NNCF, in int8. Shapes: B images, C channels, H rows, W columns.
+"""OpenVINO models of a run, in float32 or quantised to int8 by NNCF. Shapes: B images, C channels, H rows, W columns.
 
-Quantised after training: NNCF looks at what real scans make of every layer. The first four convolutions and the
-classifier stay in float, for they cost most of the accuracy (results/engines.md).
+NNCF quantises a trained network from its activations on real scans. The first four convolutions and the classifier stay
+in float32, because quantising them costs most of the accuracy (results/engines.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rangeseg.networks.exported import KEY
 from rangeseg.networks.openvino import import_openvino
 
 FLOAT_FIRST = 4
-"""Convolutions at the beginning that stay in float, and so does the last one."""
+"""Number of first convolutions that stay in float32; the last convolution also does."""
 
 Input = dict[str, NDArray[Any]]
 """channels (1, C, H, W) float32 and valid (1, H, W) bool."""
@@ -29,16 +29,16 @@ Input = dict[str, NDArray[Any]]
 def to_openvino(
     onnx: bytes, description: dict[str, Any], path: Path, calibration: Iterable[Input] | None = None
 ) -> None:
-    """Write a network as OpenVINO has it, an .xml and a .bin.
+    """Write a network as an OpenVINO model: an .xml and a .bin file.
 
     Args:
         onnx: the content of its ONNX file.
-        description: of `rangeseg.inference.export.describe`.
+        description: from `rangeseg.inference.export.describe`.
         path: ends in ``.xml``.
-        calibration: inputs of real scans: int8; None: float32.
+        calibration: inputs from real scans, for int8; None: float32.
 
     Raises:
-        ValueError: OpenVINO or NNCF is missing, or there are no inputs to calibrate on.
+        ValueError: OpenVINO or NNCF is missing, or there are no inputs for the calibration.
     """
     openvino = import_openvino(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -48,14 +48,14 @@ def to_openvino(
     if calibration is not None:
         inputs = list(calibration)
         if not inputs:
-            raise ValueError(f"{path}: int8 needs scans to calibrate on; give --calibrate SCANS.")
+            raise ValueError(f"{path}: int8 needs scans for the calibration. Give --calibrate SCANS.")
         model = quantised(model, inputs, path)
     model.set_rt_info(json.dumps(description), [KEY])
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def quantised(model: Any, inputs: list[Input], path: Path) -> Any:
-    """The model with int8 convolutions, but for those at its ends.
+    """The model with int8 convolutions, except the first ones and the last one.
 
     Raises:
         ValueError: NNCF is missing.
@@ -72,5 +72,5 @@ def quantised(model: Any, inputs: list[Input], path: Path) -> Any:
 
 
 def as_input(channels: Any, valid: Any) -> Input:
-    """(C, H, W) as measured and (H, W) -> one input."""
+    """(C, H, W) measured channels and (H, W) valid mask -> one input."""
     return {"channels": np.ascontiguousarray(channels[None], np.float32), "valid": np.ascontiguousarray(valid[None])}

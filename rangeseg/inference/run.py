@@ -21,10 +21,10 @@ from rangeseg.registry import Trust
 
 
 def checkpoint_of(path: str | Path | None) -> Path:
-    """The file that a run is read from.
+    """The file from which a run is read.
 
     Args:
-        path: as `Run.load` takes it: a run folder stands for its last checkpoint, None for the shipped network.
+        path: argument of `Run.load`: for a run folder, its last checkpoint; None: the shipped network.
     """
     if weights := find_weights(FIRST if path is None else path):
         return weights.folder / weights.card.weights
@@ -34,20 +34,19 @@ def checkpoint_of(path: str | Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained run: its config and its teacher, which is evaluated, exported and shown."""
+    """A trained run: its config and its teacher."""
 
     experiment: Experiment
     network: Network
     device: torch.device
     statistics: Mapping[str, Any] | None = None
-    """Of the training scans, see `rangeseg.data.scan_statistics`; None of photographs, and where nobody measured them.
-    """
+    """Statistics of the training scans, see `rangeseg.data.scan_statistics`; None for photographs or if unknown."""
     temperature: float = 1.0
-    """What logits are divided by before they become probabilities; labels do not depend on it."""
+    """Divisor of the logits before the softmax; labels do not depend on it."""
 
     @property
     def config(self) -> Config:
-        """Of the training, with the overrides."""
+        """The config of the training, with the overrides."""
         return self.experiment.config
 
     @property
@@ -62,15 +61,15 @@ class Run:
         """Read a run folder (its last checkpoint), a checkpoint, an exported file, or weights.
 
         Args:
-            path: folder or file, or weights as `find_weights` takes them; None: the network that ships with rangeseg.
-            device: a torch device, or auto; of an exported file also tensorrt.
-            overrides: `key.path=value`, for instance another `data.root`.
-            trust: the file's config may name code outside of rangeseg (any, or these names), and a package (True) may
-                run. Such code does what it wants: trust only what you or people you know made.
+            path: folder or file, or an argument of `find_weights`; None: the network that ships with rangeseg.
+            device: a torch device, or auto; for an exported file also tensorrt.
+            overrides: `key.path=value`, for example another `data.root`.
+            trust: True, or names of code outside rangeseg that the file's config may name; True also allows packages
+                to run. Such code is not restricted in any way. Use it only for files that you trust.
 
         Raises:
-            ConfigError: the file names code outside of rangeseg, and is not trusted.
-            ValueError: no whole checkpoint or exported file there, or the device is not available.
+            ConfigError: the file names code outside rangeseg and is not trusted.
+            ValueError: there is no complete checkpoint or exported file, or the device is not available.
         """
         weights = find_weights(FIRST if path is None else path)
         if weights is None and not Path(path or "").exists() and not Path(path or "").suffix:
@@ -93,31 +92,33 @@ class Run:
 
     @staticmethod
     def of(experiment: Experiment, network: Network, device: torch.device) -> Run:
-        """A network made ready for inference."""
+        """A network prepared for inference."""
         network = network.to(device).eval()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster forwards
         return Run(experiment, network, device)
 
 
 def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> None:
-    """Give a network its trained weights.
+    """Load trained weights into a network.
 
     Raises:
-        ValueError: they are another network's, or hold nan.
+        ValueError: the weights belong to another network, or contain nan.
     """
     try:
         network.load_state_dict(state)
     except (RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: its weights are not those of the network that its config describes.") from error
+        raise ValueError(
+            f"{path}: the weights do not fit the network in the config. Use another checkpoint."
+        ) from error
     if broken := [name for name, weight in network.state_dict().items() if weight.isnan().any()]:
         raise ValueError(
-            f"{path}: {len(broken)} weights hold nan, the first {broken[0]}. Training diverged: take an "
+            f"{path}: {len(broken)} weights contain nan, the first is {broken[0]}. Training diverged: use an "
             "earlier checkpoint of the run, such as best.pt, or train with a lower optim.lr."
         )
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device of a name; auto is a GPU if there is one.
+    """The torch device with a name; auto is a GPU if there is one.
 
     Raises:
         ValueError: the name is unknown, or the device is not available.
@@ -127,7 +128,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:  # each backend has its own
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:  # backends differ
         cause = next(iter(str(error).splitlines()), type(error).__name__).split(". ")[0].rstrip(".")
         raise ValueError(f"device {name}: not available ({cause}). Choose cpu or auto.") from error
     return device

@@ -22,14 +22,14 @@ from rangeseg.types import Sample
 
 
 def open_views(run: Run, split: str | None = None) -> Any:
-    """The whole views of a split, as the run's network reads them.
+    """The complete views of a split, with the preprocessing of the run.
 
     Args:
-        run: loaded.
-        split: train, val or test; None for the config's.
+        run: a loaded run.
+        split: train, val or test; None: the split of the config.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: the split does not exist.
     """
     source = run.experiment.open(split or run.config.evaluation.split)
     return run.experiment.views(source, stride=run.network.stride)
@@ -45,25 +45,24 @@ def score_run(
     pixels: bool = False,
     progress: Progress = no_progress,
 ) -> Scores:
-    """Count what the run's teacher says of every element, as `Segmenter.stream` labels: threads read, project and vote.
+    """Score the predictions of the run's teacher for every element. Threads read, project and vote.
 
     How sure it is of each is counted, too, except beside `pixels`.
 
     Args:
-        run: loaded.
-        views: of `open_views`.
-        group: the processes that share the work; the scores are of all of them.
-        by_sample: keep each sample's own counts; of one process alone.
-        pixels: also of every pixel of the range images; sample after sample, without threads.
-        progress: shows the progress, in the first process.
+        run: a loaded run.
+        views: from `open_views`.
+        group: the processes that share the work; the scores cover all of them.
+        by_sample: also keep the counts of each sample; requires a single process.
+        pixels: also score every pixel of the range images, sample by sample, without threads.
+        progress: shows the progress in the first process.
         domain_check: checks every scan of this process.
 
     Raises:
-        ValueError: a sample has no labels, or there are none; or pixels of photographs are asked for, whose elements
-            are pixels already.
+        ValueError: a sample has no labels, there are no samples, or `pixels` is set for photographs.
     """
     if pixels and run.experiment.dataset.element == "pixel":
-        raise ValueError("Photographs are scored at their original pixels already. Leave --level out.")
+        raise ValueError("Photographs are already scored at their original pixels. Remove --level.")
     if len(views) == 0:
         raise ValueError("Nothing to score: the split has no samples.")
     group, classes = group or ProcessGroup(), run.label_map.num_classes
@@ -88,7 +87,7 @@ def score_run(
 
 
 def _sum(scores: Scores, group: ProcessGroup) -> Scores:
-    """Over all processes, some of which may have no share."""
+    """The scores summed over all processes; some processes may have no samples."""
     bins = list(pairwise(DISTANCE_EDGES_M))
     none = np.zeros_like(scores.overall.state)
     mine = [scores.overall.state, none if scores.pixels is None else scores.pixels.state]

@@ -1,4 +1,4 @@
-"""What a segmenter answers: the label of each point or pixel, and how sure the network is of it.
+"""`Segmentation`, the result of a segmenter: the label of each point or pixel, and its confidence.
 
 Shapes: N elements (points, or a photograph's pixels row by row), K classes, H rows, W columns.
 """
@@ -34,18 +34,18 @@ FEWEST_NAMED = 0.005
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Segmentation(NDArrayOperatorsMixin):
-    """Labels of a scan's points or of a photograph's pixels. It is used like the array of its labels.
+    """Labels of the points of a scan or of the pixels of a photograph. It behaves like the array of its labels.
 
-    ``segmentation == 8``, ``segmentation[mask]``, ``np.bincount(segmentation)`` and ``segmentation.reshape(H, W)`` give
-    what the array `labels` gives.
+    ``segmentation == 8``, ``segmentation[mask]``, ``np.bincount(segmentation)`` and ``segmentation.reshape(H, W)``
+    return the same as for the array `labels`.
 
     Args:
         labels: (N,) uint8 train ids, IGNORE for no returns.
-        sample: what was labelled.
+        sample: the labelled scan or photograph.
         label_map: the classes.
-        confidence: (N,) float32 in [0, 1], the probability that the network gives the element's label at its pixel;
-            0 for no returns. None where nobody asked for it.
-        entropy: (N,) float32, of the classes' probabilities at the element's pixel, nats; 0 for no returns.
+        confidence: (N,) float32 in [0, 1], probability of the element's label at its pixel; 0 for no returns. None if
+            it was not requested.
+        entropy: (N,) float32 entropy of the class probabilities at the element's pixel, nats; 0 for no returns.
     """
 
     labels: NDArray[np.uint8]
@@ -56,7 +56,7 @@ class Segmentation(NDArrayOperatorsMixin):
 
     @cached_property
     def names(self) -> NDArray[np.str_]:
-        """(N,) the name of each element's class."""
+        """(N,) name of the class of each element."""
         return np.array([*self.label_map.names, UNLABELLED])[self._places]
 
     @cached_property
@@ -66,14 +66,14 @@ class Segmentation(NDArrayOperatorsMixin):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Class name -> its share of all elements, largest first; classes that are nowhere are left out."""
+        """Class name -> its share of all elements, largest first, without absent classes."""
         counts = np.bincount(self._places, minlength=self.label_map.num_classes + 1)
         names = (*self.label_map.names, UNLABELLED)
         return {names[k]: float(counts[k] / len(self)) for k in np.argsort(-counts, kind="stable") if counts[k]}
 
     @property
     def raw(self) -> NDArray[np.uint32]:
-        """(N,) raw ids, as the dataset's files have them."""
+        """(N,) raw ids of the dataset."""
         return self.label_map.to_raw(self.labels)
 
     @property
@@ -100,11 +100,11 @@ class Segmentation(NDArrayOperatorsMixin):
         """Write one file, atomically.
 
         Args:
-            path: of a scan, ``.label`` (raw ids), or ``.pcd``, ``.ply``, ``.las``, ``.npz``: the points with their
-                fields, `label` (raw id) and, where known, `confidence` and `entropy`. Of a photograph, ``.png``.
+            path: for a scan, ``.label`` (raw ids), or ``.pcd``, ``.ply``, ``.las``, ``.npz``: the points with their
+                fields, `label` (raw id) and, if known, `confidence` and `entropy`. For a photograph, ``.png``.
 
         Raises:
-            ValueError: another ending.
+            ValueError: the path has another suffix.
         """
         path = Path(path)
         if isinstance(self.sample, Photo):
@@ -144,7 +144,7 @@ class Segmentation(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*plain, **options)
 
     def __getattr__(self, name: str) -> Any:
-        """What arrays have: shape, dtype, reshape, astype, ..."""
+        """Attributes of the array of labels: shape, dtype, reshape, astype, ..."""
         if name.startswith("__") and name != "__array_interface__":
             raise AttributeError(name)
         return getattr(self.labels, name)
@@ -153,9 +153,9 @@ class Segmentation(NDArrayOperatorsMixin):
 def confidence_and_entropy(
     image: RangeImage | PaddedImage, labels: NDArray[np.uint8], logits: Tensor, temperature: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How sure a network is of each element's label, by the probabilities at the element's pixel.
+    """Confidence and entropy of each element, from the class probabilities at its pixel.
 
-    A label that a vote of neighbours changed has the probability that the pixel gives it, which is low.
+    If a vote of neighbours changed a label, its confidence is the low probability of the new label at the pixel.
 
     Args:
         image: the elements and their pixels.

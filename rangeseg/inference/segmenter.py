@@ -1,8 +1,8 @@
 """A trained run as one function: from a scan to point labels, or from a photograph to pixel labels.
 
-Many scans keep a machine busy. On a CPU each thread processes a whole scan, since many forward passes of one thread
-each are faster than one of many threads. On a GPU the stages overlap: while the network runs on one scan, threads
-read and project the next and label the points of the last.
+A stream of scans uses all cores. On a CPU, each thread processes a whole scan, because several forward passes with one
+thread each are faster than one with several threads. On a GPU, the stages overlap: while the network runs on one scan,
+threads read and project the next one and label the points of the previous one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from rangeseg.types import Photo, Sample, Scan
 PixelImage = RangeImage | PaddedImage
 Labels = NDArray[np.uint8]
 PendingOutput = Callable[[], NDArray[Any]]
-"""Returns the network's output of a batch, in host memory, and waits for it if necessary."""
+"""Returns the network's output for a batch, in host memory; waits for it if necessary."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class PreparedInput:
     """A prepared input of the network; `sample` is None for an item to skip.
 
     Args:
-        item: what was asked for.
-        sample: what was read.
+        item: the item of the stream.
+        sample: the scan or photograph.
         image: its range image or padded image.
-        view: (C, H, W) what the network reads.
+        view: (C, H, W) input of the network.
     """
 
     item: Any
@@ -62,7 +62,7 @@ class Segmenter:
 
     Args:
         run: a loaded run.
-        compile: the network by torch.compile, anew for each size of image; needs a C++ compiler and half a minute.
+        compile: use torch.compile, once for each image size; needs a C++ compiler and half a minute.
     """
 
     def __init__(self, run: Run, *, compile: bool = False) -> None:
@@ -71,7 +71,7 @@ class Segmenter:
         self._projection: Any = experiment.input.rasteriser(run.network.stride)
         disable_first_scan_check(self._projection)
         self.domain_check = DomainCheck(run)
-        """Checks of every scan that is projected; a scan that does not fit the run gives a notice."""
+        """The check of every projected scan; a scan that does not fit the run gives a notice."""
         self._back_projection = experiment.back_projection
         self._network = experiment.inference_model(run.network, compile=compile)
 
@@ -87,30 +87,30 @@ class Segmenter:
         """Load a run folder or a checkpoint.
 
         Args:
-            path: folder (its last checkpoint) or file; None: the network that ships with rangeseg, for a first answer.
+            path: folder (its last checkpoint) or file; None: the network that ships with rangeseg.
             device: a torch device, or auto.
-            overrides: `key.path=value` above the run's config.
+            overrides: `key.path=value` entries that override the run's config.
             compile: see `Segmenter`.
-            trust: the file may run code of its own, see `Run.load`.
+            trust: allow the file to run code, see `Run.load`.
 
         Raises:
-            ValueError: no whole checkpoint there, or one that is to be trusted first.
+            ValueError: there is no complete checkpoint, or it needs `trust`.
         """
         return Segmenter(Run.load(path, device=device, overrides=overrides, trust=trust), compile=compile)
 
     @property
     def label_map(self) -> LabelMap:
-        """The classes the labels stand for."""
+        """The classes."""
         return self.run.label_map
 
     @property
     def workers(self) -> int:
-        """Threads that suit the device: of a CPU's all, beside a GPU half of the cores; up to 8."""
+        """Default number of threads: all of torch's threads for a CPU, half of the cores for a GPU; at most 8."""
         threads = torch.get_num_threads() if self.run.device.type == "cpu" else (os.cpu_count() or 1) // 2
         return max(1, min(8, threads))
 
     def project(self, sample: AnySample) -> PixelImage:
-        """What the network reads: a scan's range image, or a photograph's padded one."""
+        """The range image of a scan, or the padded image of a photograph."""
         if isinstance(sample, Sample):
             image = cast(PixelImage, sample.raster)
         else:
@@ -119,10 +119,10 @@ class Segmenter:
         return image
 
     def logits(self, image: PixelImage) -> Tensor:
-        """(K, H, W) of a range image or padded image, on the run's device.
+        """(K, H, W) logits of a range image or padded image, on the device of the run.
 
         Raises:
-            ValueError: there is a nan among them.
+            ValueError: the logits contain nan.
         """
         logits = self._forward([self.view(image)])
         check_not_nan(contains_nan(logits).cpu(), [_name_of(image)])
@@ -139,10 +139,10 @@ class Segmenter:
 
         Args:
             given: a scan or a photograph, its file, or an array or cloud; see `rangeseg.inference.inputs.as_sample`.
-            confidence: tell how sure each label is, too (7 ms for 131,072 pixels and 19 classes on one core).
+            confidence: also compute confidence and entropy (7 ms for 131,072 pixels and 19 classes on one core).
 
         Raises:
-            ValueError: the file cannot be read, the array has another shape, or the network's answer holds nan.
+            ValueError: the file cannot be read, the array has a wrong shape, or the network's output contains nan.
         """
         image = self.project(as_sample(given, self.run.experiment))
         logits = self.logits(image)
@@ -160,22 +160,22 @@ class Segmenter:
         workers: int | None = None,
         confidence: bool = False,
     ) -> Iterator[Any]:
-        """Label many, in order, in any number: only a few are in memory at a time.
+        """Label a stream of scans or photographs of any length, in order. Only a few are in memory at a time.
 
         Args:
-            items: what `__call__` takes, or what `read` makes into such.
-            read: item -> scan, photograph, file or array, ahead of the network; None: there is nothing to do for it.
-            write: (item, scan or photograph, labels) -> what comes out, behind the network.
-            batch: how many of one size go through the network at once on a GPU; on a CPU it is one.
-            workers: threads that take a scan each on a CPU, or are ahead of a GPU, and as many behind it; 0 for none,
-                None for what suits the device.
-            confidence: `write` is given a `Segmentation` that tells how sure each label is, in place of the labels.
+            items: arguments of `__call__`, or of `read`.
+            read: item -> scan, photograph, file or array, called before the network; returns None to skip an item.
+            write: (item, scan or photograph, labels) -> result, called after the network.
+            batch: number of images of one size per forward pass on a GPU; on a CPU it is one.
+            workers: on a CPU, number of threads, each with one scan; on a GPU, number of threads before the network
+                and again after it; 0: no threads; None: the default of the device.
+            confidence: give `write` a `Segmentation` with confidence in place of the labels.
 
         Yields:
-            (N,) train ids, or what `write` made of them; None for an item that `read` gave None for.
+            (N,) train ids, or the result of `write`; None for skipped items.
 
         Raises:
-            ValueError: the network's answer holds nan.
+            ValueError: the network's output contains nan.
         """
         workers = self.workers if workers is None else workers
         side_by_side = self.run.device.type == "cpu" and workers > 0
@@ -198,7 +198,7 @@ class Segmenter:
         def process(item: Any) -> Any:
             return finish(next(self._infer(iter([prepare(item)]), 1, confidence)))
 
-        share = max(1, threads // workers) if side_by_side else 1  # a team of threads for each would be too many
+        share = max(1, threads // workers) if side_by_side else 1  # otherwise each would start its own team of threads
         work = partial(in_order, workers=workers, start=partial(torch.set_num_threads, share))
         try:
             if side_by_side:
@@ -206,12 +206,12 @@ class Segmenter:
             else:
                 yield from work(finish, self._infer(work(prepare, items), batch, confidence))
         finally:
-            torch.set_num_threads(threads)  # what threads yet to come begin with
+            torch.set_num_threads(threads)  # default of threads that start later
 
     def _infer(
         self, prepared: Iterator[PreparedInput], batch: int, whole: bool
     ) -> Iterator[tuple[PreparedInput, PendingOutput | None]]:
-        """Each item with a function that returns the network's output. It does not wait for a GPU."""
+        """Yield each item with a function that returns the network's output. Does not wait for a GPU."""
         for group in in_groups(prepared, batch, lambda one: None if one.view is None else one.view.shape):
             views = [one.view for one in group if one.view is not None]
             if not views:
@@ -248,7 +248,7 @@ class Segmenter:
         return view.pin_memory() if self.run.device.type == "cuda" and not view.is_pinned() else view
 
     def view(self, image: PixelImage) -> Tensor:
-        """(C, H, W) what the network reads, in memory from which a GPU copies while others compute."""
+        """(C, H, W) input of the network, in pinned memory if the device is a GPU."""
         data = self.run.config.data
         view = image.view(tuple(data.channels), tuple(data.mean), tuple(data.std)).image
         return view.pin_memory() if self.run.device.type == "cuda" else view
@@ -260,7 +260,7 @@ class Segmenter:
             return self._network(torch.stack(moved))
 
     def segmentation(self, image: PixelImage, logits: Tensor) -> Segmentation:
-        """(K, H, W) logits -> the labels, and how sure they are, by the run's temperature."""
+        """(K, H, W) logits -> labels, with confidence and entropy at the run's temperature."""
         planes = logits.float().cpu()
         labels = self.label(image, planes)
         sure = confidence_and_entropy(image, labels, planes, self.run.temperature)
@@ -285,7 +285,7 @@ def _name_of(image: PixelImage) -> str:
 
 
 def _of(image: PixelImage) -> Scan | Photo:
-    """What was projected."""
+    """The projected scan or photograph."""
     return image.scan if isinstance(image, RangeImage) else image.photo
 
 

@@ -1,4 +1,4 @@
-"""What a network says of the scans of a drive, point by point: labels, confidence, entropy.
+"""Predictions for the scans of a drive: label, confidence and entropy of each point.
 
 Shapes: N points.
 """
@@ -15,25 +15,27 @@ from rangeseg.inference.segmenter import Segmenter
 T = TypeVar("T")
 
 
-def ask_along(
+def predict_along(
     segmenter: Segmenter, drive: Drive, numbers: Iterable[int], take: Callable[[int, Segmentation], T]
 ) -> Iterator[T]:
-    """Ask a network about scans of a drive.
+    """Predict scans of a drive.
 
     Args:
         segmenter: a run on scans.
         drive: the scans.
-        numbers: of those that are asked about.
-        take: (number, what the network says) -> what is kept of it.
+        numbers: indices of the scans to predict.
+        take: (index, prediction) -> result.
 
     Yields:
-        What `take` gives, in the order of the numbers.
+        The result of `take` for each scan, in the order of `numbers`.
 
     Raises:
-        ValueError: a scan cannot be read, or the run is of photographs.
+        ValueError: a scan cannot be read, or the run labels photographs.
     """
     if segmenter.run.experiment.dataset.kind != "scan":
-        raise ValueError(f"The run labels {segmenter.run.experiment.dataset.kind}s; a drive is made of scans.")
+        raise ValueError(
+            f"The run labels {segmenter.run.experiment.dataset.kind}s, but a drive has scans. Use another run."
+        )
     yield from segmenter.stream(
         numbers,
         lambda number: drive.read(drive.scans[number].file),

@@ -1,10 +1,10 @@
-"""Trained networks by name: weights as safetensors, and a card that says what they are.
+"""Trained networks by name: weights as safetensors, and a card that describes them.
 
-    NAME.card.json       what it has learnt from, its licence, scores, sensors, limits, its config, the weights' SHA-256
+    NAME.card.json       training data, licence, scores, sensors, limits, config, SHA-256 of the weights
     NAME.safetensors     the weights, in single or half precision
 
-Both ship in `datasets/weights`, lie in a folder, at a URL, or in a repository of the Hugging Face Hub (extra `hub`).
-A card is data: nothing of it is run, and weights that are not the card's are refused.
+Both ship in `datasets/weights`, or are in a folder, at a URL, or in a repository of the Hugging Face Hub (extra `hub`).
+A card is data and never runs code. rangeseg rejects weights that do not belong to the card.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FORMAT = 1
 SUFFIX = ".card.json"
 HUB = "hub:"
 FIRST = "first-answer"
-"""The network that answers where nobody names one."""
+"""The default network."""
 
 TIMEOUT_S = 30.0
 LARGEST_BYTES = 2**30
@@ -41,24 +41,24 @@ LARGEST_BYTES = 2**30
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What trained weights are.
+    """Description of trained weights.
 
     Args:
-        name: what they are called.
+        name: name of the weights.
         summary: one sentence.
-        data: what they have learnt from.
-        licence: of the weights, and what of the data it follows from.
-        sensors: that the training showed.
-        scores: what was scored -> {"mean_iou": share, "accuracy": share, ...}.
-        limits: what they are known not to do.
-        made_by: the commands.
-        config: the training's, as YAML.
+        data: training data.
+        licence: licence of the weights, and the licences of the data that it follows from.
+        sensors: sensors of the training data.
+        scores: name of the scored data -> {"mean_iou": share, "accuracy": share, ...}.
+        limits: known limits.
+        made_by: the commands that made the weights.
+        config: config of the training, as YAML.
         classes: names, by train id.
-        weights: the file, beside the card.
-        sha256: of that file.
-        statistics: of the training scans, see `rangeseg.data.scan_statistics`; None where they are not known.
-        temperature: what its logits are divided by before they become probabilities.
-        format: of the card.
+        weights: name of the weights file, next to the card.
+        sha256: SHA-256 of that file.
+        statistics: statistics of the training scans, see `rangeseg.data.scan_statistics`; None: unknown.
+        temperature: divisor of the logits before the softmax.
+        format: version of the card format.
     """
 
     name: str
@@ -82,28 +82,32 @@ class ModelCard:
         """A card from its JSON.
 
         Args:
-            content: of the file.
-            place: where it is from, for errors.
+            content: content of the file.
+            place: path or URL, for errors.
 
         Raises:
-            ValueError: it is no card, or one of another format.
+            ValueError: the content is not a card, or has another format.
         """
         try:
             card = ModelCard(**json.loads(content))
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"{place}: no card of weights ({error}). Take one that rangeseg weights --pack wrote."
+                f"{place}: is not a card of weights ({error}). Give a card that rangeseg weights --pack wrote."
             ) from error
         if card.format != FORMAT:
-            raise ValueError(f"{place}: a card of format {card.format}; this version of rangeseg reads {FORMAT}.")
+            raise ValueError(
+                f"{place}: the card has format {card.format}, but this version of rangeseg reads {FORMAT}."
+            )
         if Path(card.weights).name != card.weights or not card.weights.endswith(".safetensors"):
-            raise ValueError(f"{place}: its weights are {card.weights!r}; a file beside the card ends in .safetensors.")
+            raise ValueError(
+                f"{place}: names the weights {card.weights!r}, which is not the name of a .safetensors file."
+            )
         return card
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A card, and where the files are."""
+    """A card, and the folder of the files."""
 
     card: ModelCard
     folder: Path
@@ -112,24 +116,24 @@ class Weights:
         """The weights, in single precision.
 
         Raises:
-            ValueError: the file is missing, or not the card's.
+            ValueError: the file is missing, or does not belong to the card.
         """
         path = self.folder / self.card.weights
         if not path.is_file():
-            raise ValueError(f"{path}: missing, the weights of {self.card.name}. Put them beside their card.")
+            raise ValueError(f"{path}: missing. Put the weights of {self.card.name} next to their card.")
         content = path.read_bytes()
         _check(content, self.card.sha256, str(path))
         try:
             tensors = load(content)
         except SafetensorError as error:
-            raise ValueError(f"{path}: no whole safetensors ({error}).") from error
+            raise ValueError(f"{path}: not a complete safetensors file ({error}). Copy it again.") from error
         return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
     def checkpoint(self) -> dict[str, Any]:
         """As a checkpoint has it: `teacher`, `config`, `statistics` and `temperature`.
 
         Raises:
-            ValueError: as `state`.
+            ValueError: as for `state`.
         """
         card = self.card
         known = {"config": card.config, "statistics": card.statistics, "temperature": card.temperature}
@@ -137,7 +141,7 @@ class Weights:
 
 
 def shipped() -> dict[str, Weights]:
-    """The weights that come with rangeseg, by name."""
+    """The shipped weights, by name."""
     return {
         path.name.removesuffix(SUFFIX): _read(path)
         for path in sorted(resource("datasets", "weights").glob(f"*{SUFFIX}"))
@@ -145,17 +149,17 @@ def shipped() -> dict[str, Weights]:
 
 
 def find_weights(word: str | Path) -> Weights | None:
-    """The weights that a word stands for.
+    """Find weights by name, path, URL or repository.
 
     Args:
         word: a shipped name; a folder with one card, or the card; ``https://HOST/NAME.card.json#sha256=HEX`` with the
             card's SHA-256; ``hub:OWNER/REPOSITORY`` or ``hub:OWNER/REPOSITORY@REVISION``.
 
     Returns:
-        None where the word is a run folder, a checkpoint, or something else.
+        None if the word is a run folder, a checkpoint, or something else.
 
     Raises:
-        ValueError: there are no such weights, or they cannot be fetched or are not those of their card.
+        ValueError: the weights do not exist, cannot be fetched, or do not belong to their card.
         ImportError: the extra `hub` is not installed.
     """
     text = re.sub(r"^(https?):/+", r"\1://", str(word))
@@ -172,7 +176,7 @@ def find_weights(word: str | Path) -> Weights | None:
 
 
 def no_such(word: str | Path) -> str:
-    """What to say of a word that is neither a run nor weights."""
+    """The error for a word that names neither a run nor weights."""
     names = list(shipped())
     return f"{word}: no such checkpoint, run folder or weights. {did_you_mean(str(word), names)}"
 
@@ -181,14 +185,14 @@ def pack(name: str, state: dict[str, Tensor], folder: Path, facts: dict[str, Any
     """Write weights and their card.
 
     Args:
-        name: of both files.
-        state: the network's `state_dict`.
-        folder: gets the files.
+        name: name of both files.
+        state: `state_dict` of the network.
+        folder: output folder.
         facts: the keys of `ModelCard` other than name, weights, sha256 and format.
-        half: store floating point in half precision.
+        half: store floating-point numbers in half precision.
 
     Raises:
-        ValueError: a fact is missing, or is none that a card has.
+        ValueError: a fact is missing, or is not a key of a card.
     """
     kept = {
         key: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
@@ -221,17 +225,15 @@ def _read(path: Path) -> Weights:
 def _of_folder(folder: Path, place: str) -> Weights:
     cards = sorted(folder.glob(f"*{SUFFIX}"))
     if len(cards) != 1:
-        raise ValueError(f"{place}: holds {len(cards)} cards of weights (*{SUFFIX}); name one of them.")
+        raise ValueError(f"{place}: contains {len(cards)} cards of weights (*{SUFFIX}). Give one of them.")
     return _read(cards[0])
 
 
 def _fetch(url: str) -> Weights:
-    """Card and weights of a URL, from the cache where they are there already."""
+    """Card and weights of a URL, from the cache if they are there."""
     place, _, wanted = url.partition("#sha256=")
     if not re.fullmatch(r"[0-9a-f]{64}", wanted):
-        raise ValueError(
-            f"{url}: give the card's SHA-256 behind it, as {place}#sha256=HEX, so that it cannot change unseen."
-        )
+        raise ValueError(f"{url}: give the SHA-256 of the card, as {place}#sha256=HEX, so that changes are detected.")
     folder = cache_folder() / wanted
     path = folder / f"fetched{SUFFIX}"
     if not path.is_file():
@@ -252,9 +254,9 @@ def _download(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
             content: bytes = answer.read(LARGEST_BYTES + 1)
     except (urllib.error.URLError, TimeoutError, OSError) as error:
-        raise ValueError(f"{url}: cannot be fetched ({error}). Download it by hand and name its folder.") from error
+        raise ValueError(f"{url}: cannot be fetched ({error}). Download it by hand and give its folder.") from error
     if len(content) > LARGEST_BYTES:
-        raise ValueError(f"{url}: larger than {LARGEST_BYTES} bytes. Download it by hand and name its folder.")
+        raise ValueError(f"{url}: larger than {LARGEST_BYTES} bytes. Download it by hand and give its folder.")
     return content
 
 
@@ -265,7 +267,7 @@ def _from_hub(repository: str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise ImportError(
-            f'{HUB}{repository} needs the Hub\'s client. Install it: pip install "rangeseg[hub]".'
+            f'{HUB}{repository} needs the client of the Hub. Install it: pip install "rangeseg[hub]".'
         ) from error
     patterns = [f"*{SUFFIX}", "*.safetensors"]
     try:
@@ -276,9 +278,11 @@ def _from_hub(repository: str) -> Path:
 
 def _check(content: bytes, wanted: str, place: str) -> None:
     if (found := sha256(content).hexdigest()) != wanted:
-        raise ValueError(f"{place}: its SHA-256 is {found}, not {wanted}. It is damaged, or another; fetch it again.")
+        raise ValueError(
+            f"{place}: the SHA-256 is {found}, not {wanted}. The file is damaged or another file. Fetch it again."
+        )
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: below $XDG_CACHE_HOME, or ~/.cache."""
+    """Cache folder of fetched weights, in $XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rangeseg" / "weights"

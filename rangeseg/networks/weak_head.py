@@ -1,8 +1,8 @@
-"""A second, weak head on a network's last features, for labels that are less sure than a person's.
+"""A second, weak head on the last features of a network, for labels that are less reliable than those of people.
 
-Shapes: B views, F channels of the last features, K' of the logits; h, w their rows and columns.
+Shapes: B views, F channels of the last features, K' channels of the logits; h rows, w columns.
 
-Source: PLE (2410.06893): the weak head learns labels that were carried by poses, and is dropped after the training.
+Source: PLE (2410.06893). The weak head learns carried labels and is removed after training.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class WeakHead(nn.Module):
     """Two 1x1 convolutions from the last features to logits.
 
     Args:
-        classifier: the layer beside it, whose first convolution says how many channels come in and go out.
-        width: channels between the two; 512 in the paper.
+        classifier: layer of the network that maps the last features to logits; its first convolution gives F and K'.
+        width: number of channels between the two convolutions; 512 in the paper.
 
     Raises:
         ValueError: the classifier has no convolution.
@@ -32,14 +32,14 @@ class WeakHead(nn.Module):
         super().__init__()
         found = [module for module in classifier.modules() if isinstance(module, nn.Conv2d)]
         if not found:
-            raise ValueError(f"A weak head goes beside a convolution; a {type(classifier).__name__} has none.")
+            raise ValueError(f"A weak head needs a classifier with a Conv2d, but {type(classifier).__name__} has none.")
         self.layers = nn.Sequential(
             nn.Conv2d(found[0].in_channels, width, 1, bias=False),
             nn.BatchNorm2d(width),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(width, found[0].out_channels, 1),
         )
-        self.asked = False
+        self.active = False
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> (B, K', h, w)."""
@@ -47,17 +47,17 @@ class WeakHead(nn.Module):
         return logits
 
     def join(self, classifier: nn.Module, features: tuple[Any, ...], logits: Tensor) -> Tensor | None:
-        """The classifier's logits, and where this head is asked, its own behind them: 2B views. A forward hook."""
-        return torch.cat([logits, self(features[0])]) if self.asked else None
+        """Forward hook: if this head is active, append its logits to those of the classifier (2B views)."""
+        return torch.cat([logits, self(features[0])]) if self.active else None
 
 
 @contextmanager
-def asked(heads: Sequence[WeakHead]) -> Iterator[None]:
-    """Inside the block, a network's answer has 2B views: the strong head's, then the weak head's."""
+def weak_logits(heads: Sequence[WeakHead]) -> Iterator[None]:
+    """Inside the block, the output of a network has 2B views: logits of the strong head, then of the weak head."""
     for head in heads:
-        head.asked = True
+        head.active = True
     try:
         yield
     finally:
         for head in heads:
-            head.asked = False
+            head.active = False

@@ -1,7 +1,7 @@
 """Unnamed arrays and NumPy archives: KITTI's .bin, nuScenes' .pcd.bin, .npy, .npz.
 
-Remission of a .bin and of an .npy is taken as the file has it, and told of where it is not in [0, 1]. `fields` names
-columns, types, units and scales where a file has others. Shapes: N points.
+The remission of .bin and .npy files is not scaled; a notice reports remission outside [0, 1]. `fields` gives other
+columns, types, units and scales. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ NUSCENES_RINGS = 32
 FIVE = "x y z intensity ring"
 
 LOOKED_AT = 20_000
-"""Points of a scan whose remission is compared with full scale."""
+"""Number of points of a scan whose remission is compared with full scale."""
 
 DEFLATE_AT_MOST = 1032
-"""How much longer than its compressed form a deflated text can be."""
+"""Largest compression ratio of deflate."""
 
 
 def read_bin(path: Path, fields: FieldNames) -> Scan:
-    """KITTI's: float32 x, y, z in metres, remission.
+    """Read a KITTI scan: float32 x, y, z in metres, remission.
 
     Raises:
-        ValueError: it cannot be read, or its values are of other columns, another type or unit.
+        ValueError: the file cannot be read, or its values have other columns, another type or unit.
     """
     if fields:
         return _named(path, fields, "x y z remission")
@@ -59,16 +59,16 @@ def read_bin(path: Path, fields: FieldNames) -> Scan:
 
 
 def read_nuscenes(path: Path, fields: FieldNames) -> Scan:
-    """nuScenes' sweep: float32 x, y, z, intensity, which is divided by 255, and ring, which is counted from the top.
+    """Read a sweep of nuScenes: float32 x, y, z, intensity (divided by 255) and ring (renumbered from the top).
 
     Raises:
-        ValueError: it cannot be read, or its values are of something else.
+        ValueError: the file cannot be read, or its values do not fit these columns.
     """
     if fields:
         return _named(path, {"remission": "intensity/255", "ring": f"ring/{NUSCENES_RINGS}"} | dict(fields), FIVE)
     table = np.frombuffer(records_of(path, NUSCENES_RECORD), "<f4").reshape(-1, 5)
     ring = table[:, 4]
-    with np.errstate(invalid="ignore"):  # signalling nans, of which damaged files are full
+    with np.errstate(invalid="ignore"):  # damaged files contain signalling nans
         rings = np.isin(ring, np.arange(NUSCENES_RINGS)).all()
         remission: NDArray[np.float32] = np.divide(table[:, 3], np.float32(255), dtype=np.float32)
     if not rings:
@@ -80,16 +80,16 @@ def read_nuscenes(path: Path, fields: FieldNames) -> Scan:
     if 0 < remission[np.isfinite(remission)].max(initial=0) <= 1 / 255:
         notify(
             f"{path}: its intensity runs to {255 * np.nanmax(remission):.2g}, not to 255; if it is in [0, 1] already, "
-            'say fields={"remission": "intensity/1"}.'
+            'give fields={"remission": "intensity/1"}.'
         )
     return checked_scan(path, table[:, :3].copy(), remission, NUSCENES_RINGS - 1 - ring.astype(np.int32))
 
 
 def read_npy(path: Path, fields: FieldNames) -> Scan:
-    """A floating array of (N, 4) as in a .bin, or of (N, 3) without remission, which is then 0.
+    """Read a floating-point array: (N, 4) as in a .bin, or (N, 3) without remission, which is then 0.
 
     Raises:
-        ValueError: it cannot be read, is no such array, or its unit is none.
+        ValueError: the file cannot be read, has another array, or its unit is unknown.
     """
     table = read_array(path)
     usual = USUAL.get(table.shape[1], "") if table.ndim == 2 else ""
@@ -109,15 +109,15 @@ def read_npy(path: Path, fields: FieldNames) -> Scan:
             f"{path}: holds {table.dtype} of shape {table.shape}; give floating-point (N, 4) or (N, 3), or name the "
             'columns: fields={"columns": "x y z remission ring"}.'
         )
-    with np.errstate(over="ignore"):  # beyond float32 is as good as infinite: no return
+    with np.errstate(over="ignore"):  # beyond float32: infinite, thus no return
         return _scan_of_table(path, np.ascontiguousarray(table, np.float32))
 
 
 def read_array(path: Path) -> NDArray:
-    """What numpy.save wrote.
+    """The array in a file of numpy.save.
 
     Raises:
-        ValueError: it cannot be read, or is damaged.
+        ValueError: the file cannot be read or is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -127,20 +127,20 @@ def read_array(path: Path) -> NDArray:
             return array
     except OSError as error:
         raise unreadable(path, error) from error
-    except Exception as error:  # NumPy lets its tokenizer's errors out as they are
+    except Exception as error:  # NumPy does not wrap the errors of its tokenizer
         raise ValueError(f"{path}: not a complete NumPy array ({error}); write it again with numpy.save.") from error
 
 
 def read_npz(path: Path, fields: FieldNames) -> Scan:
-    """Named arrays of N values each; `xyz`, `points` or `positions` may hold (N, 3) instead of x, y and z."""
+    """Read named arrays of N values each; `xyz`, `points` or `positions` may be (N, 3) in place of x, y and z."""
     return scan_of_columns(path, columns_of_npz(path), fields, columns_of_npz)
 
 
 def columns_of_npz(path: Path) -> dict[str, NDArray]:
-    """The arrays of one number a point, and those of three split.
+    """The arrays with one number per point; arrays with three numbers are split.
 
     Raises:
-        ValueError: it cannot be read, is damaged, or the arrays differ in length.
+        ValueError: the file cannot be read, is damaged, or the arrays differ in length.
     """
     columns: dict[str, NDArray] = {}
     for name, array in read_arrays(path).items():
@@ -155,10 +155,10 @@ def columns_of_npz(path: Path) -> dict[str, NDArray]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray]:
-    """What numpy.savez wrote, without pickles.
+    """The arrays in a file of numpy.savez, without pickles.
 
     Raises:
-        ValueError: it cannot be read, or is damaged.
+        ValueError: the file cannot be read or is damaged.
     """
     content = bytes_of(path)
     try:
@@ -171,7 +171,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
             for member in members:
                 with archive.open(member) as file:
                     arrays[member.filename.removesuffix(".npy")] = _read_array(file, member.file_size)
-                    if file.read(1):  # the end is where the archive's check sum is compared
+                    if file.read(1):  # reading to the end compares the checksum
                         raise ValueError(f"data follow the array in {member.filename}")
             return arrays
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
@@ -179,7 +179,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
 
 
 def _read_array(file: BinaryIO | IO[bytes], size: int) -> NDArray:
-    """What numpy.save wrote, without pickles; nothing is allocated that the file, `size` bytes long, cannot hold."""
+    """The array of numpy.save, without pickles; allocates no more than the file, `size` bytes long, can contain."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"its format has version {version}")
@@ -205,13 +205,13 @@ def _scan_of_table(path: Path, table: NDArray[np.float32]) -> Scan:
     if len(remission) >= ENOUGH_POINTS and np.count_nonzero(some > 1) > BRIGHT * len(some):
         notify(
             f"{path}: its remission runs to {some[np.isfinite(some)].max(initial=0):.4g}, and 1 is full scale; if 255 "
-            'is, say fields={"remission": "remission/255"}.'
+            'is, give fields={"remission": "remission/255"}.'
         )
     return checked_scan(path, xyz, remission)
 
 
 def _named(path: Path, fields: FieldNames, usual: str) -> Scan:
-    """A file of bare numbers whose columns somebody names."""
+    """Read a file of unnamed columns with the columns given in `fields`."""
 
     def read(file: Path) -> dict[str, NDArray]:
         names, kind = str(fields.get("columns") or usual).split(), str(fields.get("type") or "float32")

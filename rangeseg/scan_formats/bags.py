@@ -1,8 +1,7 @@
 """Point clouds in recordings: ROS 1 bags, ROS 2 bags (folder, .db3, .mcap), through rosbags: the extra `bags`.
 
-PointCloud2 and Livox's CustomMsg are decoded, by their published layouts, so that a recording's other types need not be
-known.
-Shapes: N points.
+PointCloud2 and Livox's CustomMsg are decoded with their published layouts. Other message types of a recording can be
+unknown. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ uint8 reflectivity
 uint8 tag
 uint8 line"""
 LIVOX_COLUMNS = {"x": "f4", "y": "f4", "z": "f4", "reflectivity": "u1", "tag": "u1", "line": "u1"}
-"""What is taken of a point; line is the laser of the sensor, reflectivity 0 to 255."""
+"""Fields of a point that are read; line is the laser of the sensor, reflectivity is 0 to 255."""
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """The point clouds' columns, and what the message's header says.
+    """The columns of a point cloud, and values from the header of the message.
 
     Args:
         columns: (N,) each, by name.
-        stamp_ns: when it was measured, nanoseconds; None where nobody told.
-        frame_id: whose coordinates they are; None where nobody told.
+        stamp_ns: time of the measurement, nanoseconds; None: unknown.
+        frame_id: coordinate frame; None: unknown.
     """
 
     columns: dict[str, NDArray]
@@ -63,14 +62,14 @@ def clouds_of_bag(path: Path, topic: str | None = None) -> tuple[int, Iterator[C
 
     Args:
         path: a ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag.
-        topic: its name; needed where there are several of point clouds.
+        topic: name of the topic; required if several topics have point clouds.
 
     Returns:
-        How many there are, and each one's columns and header.
+        The number of clouds, and the columns and header of each.
 
     Raises:
         ImportError: rosbags is not installed.
-        ValueError: it cannot be read or is damaged, which may show only after some scans, or has no such topic.
+        ValueError: the recording cannot be read, has no such topic, or is damaged (possibly after some scans).
     """
     with opened(path) as reader:
         found = [(one.topic, one.msgtype, one.msgcount) for one in reader.connections]
@@ -104,7 +103,7 @@ def _clouds(path: Path, topic: str) -> Iterator[Cloud]:
 
 
 def topics_of_bag(path: Path) -> dict[str, str]:
-    """The topics of a recording -> the types of their messages, e.g. ``nav_msgs/msg/Odometry``.
+    """Topic of a recording -> type of its messages, for example ``nav_msgs/msg/Odometry``.
 
     Raises:
         ImportError: rosbags is not installed.
@@ -121,7 +120,7 @@ def messages_of_bag(path: Path, topic: str) -> Iterator[tuple[str, Any]]:
         ImportError: rosbags is not installed.
         ValueError: it cannot be read or is damaged, which may show only after some messages.
     """
-    with opened(path) as reader:  # before rosbags is imported: it says what is missing
+    with opened(path) as reader:  # raises a helpful error if rosbags is missing
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
         store = get_typestore(Stores.ROS1_NOETIC if path.suffix == ".bag" else Stores.ROS2_HUMBLE)
@@ -134,14 +133,14 @@ def messages_of_bag(path: Path, topic: str) -> Iterator[tuple[str, Any]]:
 
 
 def stamp_of(message: Any) -> float:
-    """When a message's content was measured, by its header: seconds."""
+    """Time of the measurement from the header of a message, seconds."""
     stamp = message.header.stamp
     return float(stamp.sec + stamp.nanosec * 1e-9)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """A reader of rosbags; whatever it cannot read is a ValueError that names the file."""
+    """A reader of rosbags; its errors become ValueErrors that name the file."""
     try:
         from rosbags import rosbag1, rosbag2
     except ImportError as error:

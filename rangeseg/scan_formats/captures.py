@@ -1,7 +1,7 @@
 """Captures of a sensor's packets: Velodyne's ``.pcap`` through velodyne-decoder, Ouster's through ouster-sdk.
 
-Ouster's packets need the sensor's metadata: a ``.json`` of the same name beside the ``.pcap``, or an ``.osf`` file,
-which has it within. A ``.pcap`` without is Velodyne's, whose packets tell the model.
+Ouster's packets need the metadata of the sensor: a ``.json`` of the same name next to the ``.pcap``, or an ``.osf``
+file, which includes it. A ``.pcap`` without metadata is Velodyne's; its packets contain the model.
 Shapes: N points, H rows, W columns.
 """
 
@@ -26,11 +26,11 @@ def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Cloud]]:
         path: a ``.pcap`` or ``.osf`` file.
 
     Returns:
-        How many there are, where that is known, and each one's columns by name, (N,).
+        The number of turns, if known, and the columns of each turn by name, (N,).
 
     Raises:
         ImportError: the extra `velodyne` or `ouster` is not installed.
-        ValueError: it cannot be read, or holds no whole turn, which may show only after some scans.
+        ValueError: the capture cannot be read, contains no complete turn, or is damaged (possibly after some scans).
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give a .pcap or .osf capture.")
@@ -39,7 +39,7 @@ def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Cloud]]:
 
 
 def _named(path: Path, clouds: Iterator[Columns]) -> Iterator[Cloud]:
-    """The same; whatever the libraries raise names the file."""
+    """The same turns; errors of the libraries become ValueErrors that name the file."""
     count = 0
     try:
         for count, columns in enumerate(clouds, 1):  # noqa: B007 - the count is read after the loop
@@ -77,7 +77,7 @@ def _ouster(path: Path) -> Iterator[Columns]:
     except ImportError as error:
         raise ImportError(f"{path}: reading this file needs ouster-sdk: pip install 'rangeseg[ouster]'.") from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # names that the next version drops
+        warnings.simplefilter("ignore", FutureWarning)  # deprecated names
         source = open_source(str(path))
         info = source.sensor_info[0]
         table = core.XYZLut(info)

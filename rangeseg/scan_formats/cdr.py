@@ -31,12 +31,12 @@ class Field:
 
 @dataclass
 class Message:
-    """ROS's PointCloud2, the header flat.
+    """ROS's PointCloud2, with the fields of its header.
 
     Args:
-        stamp_ns: when it was measured.
-        frame_id: whose coordinates they are.
-        height: as ROS has it, like all that follow.
+        stamp_ns: time of the measurement, nanoseconds.
+        frame_id: coordinate frame.
+        height: as in the ROS message, like all following fields.
     """
 
     stamp_ns: int
@@ -78,7 +78,7 @@ def decode_cloud(raw: bytes) -> Message:
     """Read a message.
 
     Raises:
-        ValueError: it is no PointCloud2 in CDR.
+        ValueError: the bytes are not a PointCloud2 in CDR.
     """
     try:
         reader = _Reader(raw)
@@ -97,7 +97,7 @@ def decode_cloud(raw: bytes) -> Message:
 
 
 def encode_cloud(told: Message, points: Points) -> bytes:
-    """Other points under the header of a message."""
+    """Other points with the header of a message."""
     parts = bytearray(LITTLE + b"\0\0")
 
     def number(form: str, value: int) -> None:

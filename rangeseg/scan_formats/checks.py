@@ -12,23 +12,23 @@ from rangeseg.notices import notify
 from rangeseg.types import Scan
 
 Where = Path | str
-"""A file, or a place in it, as errors name it."""
+"""A file, or a position in it, for errors."""
 
 
 PADDING = b"\0\r\n\x1a "
-"""What may follow the data, in any number: older PCL fills binary files with zeros to a whole page of memory."""
+"""Bytes that may follow the data: older PCL versions pad binary files with zeros to a whole page of memory."""
 
 PAGES = (4096, 16384, 65536)
-"""Sizes of a page of memory, bytes. Older PCL makes a binary file one page longer than its data, header included."""
+"""Sizes of a page of memory, bytes. Older PCL versions make a binary file one page longer than header and data."""
 
 FARTHEST_M = 1000.0
-"""No LiDAR that turns measures farther; a point beyond is an error of the file."""
+"""Maximum range of a spinning LiDAR, metres; points beyond are errors of the file."""
 
 ENOUGH_POINTS = 500
-"""Fewer points say nothing of the unit, the scale and the columns of a file."""
+"""Least number of points for conclusions about the unit, the scale and the columns of a file."""
 
 NEVER_SO_FAR_M = 250.0
-"""Half of a scan's points are never farther; where they are, the unit is no metre or the place is a map's."""
+"""Largest plausible median range, metres; beyond, the unit is not metres or the coordinates are those of a map."""
 
 
 class NoReturnsError(ValueError):
@@ -36,10 +36,10 @@ class NoReturnsError(ValueError):
 
 
 def bytes_of(path: Path) -> bytes:
-    """A file's content.
+    """The content of a file.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -51,7 +51,7 @@ def records_of(path: Path, record: int) -> bytes:
     """The content of a file of `record`-byte records.
 
     Raises:
-        ValueError: it cannot be read, or ends within a record.
+        ValueError: the file cannot be read, or ends within a record.
     """
     content = bytes_of(path)
     if len(content) % record:
@@ -63,21 +63,21 @@ def records_of(path: Path, record: int) -> bytes:
 
 
 def check_tail(content: bytes, start: int, end: int, points: int, record: int) -> None:
-    """Say whether what follows the data of a binary file may be ignored.
+    """Check whether the bytes after the data of a binary file can be ignored.
 
-    `PADDING` may, and so may the rest of a page that older PCL leaves, whatever is in it. Other bytes may if no wrong
-    header explains them: a field of the wrong SIZE or COUNT would leave at least one byte for each point, a wrong
-    number of points whole records.
+    `PADDING` can be ignored, and so can the rest of a page that older PCL versions write. Other bytes can be ignored if
+    no error in the header explains them: a wrong SIZE or COUNT would leave at least one byte per point, and a wrong
+    number of points would leave whole records.
 
     Args:
-        content: of the file.
-        start: where the data begins, bytes.
-        end: where it ends by the header, bytes.
+        content: content of the file.
+        start: offset of the first byte of the data.
+        end: offset of the end of the data according to the header.
         points: N.
-        record: bytes of a point, 0 where they differ.
+        record: bytes per point; 0 if they differ.
 
     Raises:
-        ValueError: the data is shorter than the header says, or longer in a way that a wrong header explains.
+        ValueError: the data is shorter than in the header, or longer in a way that a wrong header explains.
     """
     surplus = len(content) - end
     if surplus >= 0 and (not content[end:].strip(PADDING) or start + surplus in PAGES):
@@ -85,12 +85,12 @@ def check_tail(content: bytes, start: int, end: int, points: int, record: int) -
     if surplus < 0 or surplus >= points or (record and surplus % record == 0):
         raise ValueError(f"{len(content) - start} bytes of data where {points} points need {end - start}")
     if b"\r\n" in content[:start]:
-        raise ValueError("a program for text has changed its line ends, and bytes among its data with them")
+        raise ValueError("a text program has converted line ends, which also changed bytes of the data")
 
 
 def unreadable(path: Path, error: OSError) -> ValueError:
-    """The error for a file that the system does not give."""
-    return ValueError(f"{path}: cannot be read ({error.strerror}); check the path, the rights and the disk.")
+    """The error for a file that cannot be opened."""
+    return ValueError(f"{path}: cannot be read ({error.strerror}); check the path, the permissions and the disk.")
 
 
 def checked_scan(
@@ -99,18 +99,18 @@ def checked_scan(
     """The scan, if it contains a return.
 
     Args:
-        where: what errors name.
+        where: file name for errors.
         xyz: (N, 3) metres.
         remission: (N,).
         ring: (N,) or None.
 
     Raises:
-        NoReturnsError: there are no points, or none is a return.
-        ValueError: coordinates are no metres.
+        NoReturnsError: there are no points, or no returns.
+        ValueError: the coordinates are not in metres.
     """
     if len(xyz) == 0:
         raise NoReturnsError(f"{where}: contains no points; leave the scan out, or copy the file again.")
-    if not (returns(xyz[:64]).any() or returns(xyz).any()):  # the first points nearly always settle it
+    if not (returns(xyz[:64]).any() or returns(xyz).any()):  # the first points nearly always suffice
         raise NoReturnsError(
             f"{where}: none of its {len(xyz)} points is a return (non-finite or at the origin); leave it out."
         )
@@ -119,16 +119,16 @@ def checked_scan(
     if scan.xyz is not xyz and not returns(scan.xyz).any():
         raise NoReturnsError(
             f"{where}: none of its {len(xyz)} points is a return: all are beyond {FARTHEST_M:g} m or their remission "
-            "is not finite. Give metres; a remission that was not measured may be left out, or 0."
+            "is not finite. Give metres; omit an unknown remission, or set it to 0."
         )
     return scan
 
 
 def check_metres(where: Where, xyz: NDArray[np.float32]) -> None:
-    """Refuse millimetres, centimetres and coordinates of a map.
+    """Reject millimetres, centimetres and map coordinates.
 
     Args:
-        where: what errors name.
+        where: file name for errors.
         xyz: (N, 3).
 
     Raises:
@@ -143,19 +143,20 @@ def check_metres(where: Where, xyz: NDArray[np.float32]) -> None:
         return
     unit, name = ("mm", "millimetres") if middle > 4000 else ("cm", "centimetres")
     raise ValueError(
-        f"{where}: half of its points are farther than {middle:.0f} m. If these are {name}, say "
-        f'fields={{"unit": "{unit}"}}; if they are places on a map, move the scan into its sensor\'s frame.'
+        f"{where}: half of its points are farther than {middle:.0f} m. If these are {name}, give "
+        f'fields={{"unit": "{unit}"}}; if they are map coordinates, transform the scan to its sensor\'s frame.'
     )
 
 
 def guarded(scan: Scan) -> Scan:
-    """The scan without what no LiDAR can have measured.
+    """The scan without impossible measurements.
 
     Points beyond `FARTHEST_M` and returns whose remission is not finite become no returns in a copy: their xyz is nan,
-    their remission 0. A `Notice` counts them. A whole scan costs four passes of minimum and maximum, and is not copied.
+    their remission 0. A `Notice` reports their number. A valid scan is not copied; it costs four passes of minimum and
+    maximum.
 
     Args:
-        scan: N points, of a file or of a user's own.
+        scan: N points, from a file or from the user.
     """
     xyz, remission, near = scan.xyz, scan.remission, FARTHEST_M / 2
     if max(xyz.max(), -xyz.min()) < near and max(remission.max(), -remission.min()) < np.inf:
@@ -166,8 +167,8 @@ def guarded(scan: Scan) -> Scan:
     told = [(far, f"farther than {FARTHEST_M:g} m"), (there & odd & ~far, "with a remission that is not finite")]
     if said := [f"{np.count_nonzero(mask)} {what}" for mask, what in told if mask.any()]:
         notify(
-            f"{scan.where or 'a scan'}: {' and '.join(said)} of its {len(scan)} points; they are taken for no returns. "
-            "Look at what wrote the file."
+            f"{scan.where or 'a scan'}: {' and '.join(said)} of its {len(scan)} points; they count as no returns. "
+            "Check the program that wrote the file."
         )
     if not (far.any() or odd.any()):
         return scan
@@ -176,5 +177,5 @@ def guarded(scan: Scan) -> Scan:
 
 
 def returns(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(N, 3) -> (N,): finite and not at the origin."""
+    """(N, 3) -> (N,) bool: True for points that are finite and not at the origin."""
     return np.isfinite(xyz).all(axis=1) & (xyz != 0).any(axis=1)

@@ -1,15 +1,15 @@
 """Named columns -> `Scan`: the meaning of columns, the full scale of remission, and the order of rings.
 
-What is found is a `Fields`; a recording finds it on its first scan and keeps it, so that all its scans agree.
+The result is a `Fields`. A recording determines it on its first scan and keeps it, so that all its scans agree.
 
-Remission is divided by a full scale: 255 of uint8, 65535 of uint16, whatever the values. Other types do not tell, and
-take one for all scans of a folder or recording, see `rangeseg.scan_formats.scales`; the few values above it are clipped
-to 1. A floating column that is called remission is in [0, 1] as KITTI's and taken as it is.
+Remission is divided by a full scale: 255 for uint8, 65535 for uint16, for any values. For other types, all scans of a
+folder or recording have one full scale, see `rangeseg.scan_formats.scales`; the few values above it are clipped to 1. A
+floating-point column named remission is in [0, 1], as in KITTI, and not scaled.
 
-Ring 0 is the topmost beam in a `Scan`. Most drivers count from the lowest. If the mean inclination of the rings rises
-with their number (rank correlation above 0.9), they are counted anew from the top of the smallest number of beams that
-sensors have and that holds the rings of the folder's scans: the highest ring seen would change from scan to scan. Rings
-from 1 to such a number, without a 0, are counted from 0. Rings in no such order are kept.
+Ring 0 is the topmost beam in a `Scan`. Most drivers count from the lowest beam. If the mean inclination of the rings
+increases with their number (rank correlation above 0.9), the rings are renumbered from the top. The number of beams is
+then the smallest one of common sensors that covers all rings of the folder's scans, because the highest ring differs
+between scans. Rings from 1 to such a number, without a 0, are renumbered from 0. Rings in no such order are kept.
 
 Shapes: N points.
 """
@@ -46,7 +46,7 @@ NAMES = {
     "remission": ("remission", "intensity", "intensities", "reflectivity", "reflectance", "i"),
     "ring": ("ring", "channel", "line", "laser_id", "laser", "beam", "row"),
 }
-"""What columns are usually called, best first; case and a leading ``scalar_`` (CloudCompare's) do not count."""
+"""Common names of columns, best first; case and CloudCompare's prefix ``scalar_`` are ignored."""
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 OPTIONS = ("unit", "columns", "type")
@@ -54,10 +54,10 @@ RISING = 0.9
 LOOKED_AT = 20_000
 
 FieldNames = Mapping[str, str | None]
-"""Columns by name, instead of the usual: ``{"remission": "reflectivity", "ring": None}``; None leaves one out.
-``"reflectivity/255"`` divides by 255. ``"ring/32"`` are 32 rings counted from the lowest, ``"ring/top"`` from the top.
-``{"unit": "mm"}`` (or cm) makes metres of x, y and z. Of files whose columns have no names (.bin, .npy),
-``{"columns": "x y z remission ring", "type": "float64"}`` names them in their order, and their type, if not float32.
+"""Column names that replace the common ones: ``{"remission": "reflectivity", "ring": None}``; None omits a column.
+``"reflectivity/255"`` divides by 255. ``"ring/32"``: 32 rings, numbered from the lowest; ``"ring/top"``: from the top.
+``{"unit": "mm"}`` (or cm) converts x, y and z to metres. For files without column names (.bin, .npy),
+``{"columns": "x y z remission ring", "type": "float64"}`` gives the names in order, and the type if not float32.
 """
 
 
@@ -66,12 +66,12 @@ class Fields:
     """Names and scales of the columns that make a scan.
 
     Args:
-        x: the name of a column, as those of `y`, `z`, `remission` and `ring`; the last two may be missing.
-        divisor: of remission.
-        beams: the number of rings that are counted from the lowest; None where they are kept as they are.
-        unit_m: of x, y and z.
-        clipped: the divisor is not declared; remission above 1 is clipped.
-        first: the number of the first ring.
+        x: name of a column, as are `y`, `z`, `remission` and `ring`; the last two may be missing.
+        divisor: full scale of remission.
+        beams: number of rings if they are numbered from the lowest; None: keep the numbers.
+        unit_m: unit of x, y and z, metres.
+        clipped: the divisor was inferred from values; remission above 1 is clipped.
+        first: number of the first ring.
     """
 
     x: str
@@ -86,14 +86,14 @@ class Fields:
     first: int = 0
 
     def scan(self, where: Where, columns: Mapping[str, NDArray]) -> Scan:
-        """Make a scan of columns.
+        """Make a scan from columns.
 
         Args:
-            where: what errors name.
-            columns: (N,) of any integer or floating type each.
+            where: file name for errors.
+            columns: (N,) arrays of any integer or floating-point type.
 
         Raises:
-            ValueError: a column is missing or no ring, there are no points, or none is a return.
+            ValueError: a column is missing, the ring column is invalid, or there are no points or no returns.
         """
         missing = {self.x, self.y, self.z, self.remission, self.ring} - {None, *columns}
         if missing:
@@ -114,12 +114,12 @@ def scan_of_columns(path: Path, columns: Columns, requested: FieldNames, read: C
 
     Args:
         path: the file.
-        columns: (N,) of any integer or floating type each.
+        columns: (N,) arrays of any integer or floating-point type.
         requested: see `FieldNames`.
-        read: another file of the folder -> its columns, where one scan cannot tell the scale of all.
+        read: file of the same folder -> its columns; used if one scan does not determine the scale.
 
     Raises:
-        ValueError: as `find_fields` and `Fields.scan`.
+        ValueError: as for `find_fields` and `Fields.scan`.
     """
     scale, rings = partial(folder_scale, path, read), partial(folder_rings, path, read)
     return find_fields(path, columns, requested, scale, rings).scan(path, columns)
@@ -135,14 +135,14 @@ def find_fields(
     """Match columns to fields, by common names or by the given ones.
 
     Args:
-        where: what errors name.
-        columns: (N,) of any integer or floating type each.
+        where: file name for errors.
+        columns: (N,) arrays of any integer or floating-point type.
         requested: see `FieldNames`.
-        scale: a column -> its full scale, where its type does not tell; None looks at these columns alone.
-        rings: a column -> the lowest and the highest ring that other scans have; None looks at these columns alone.
+        scale: column -> full scale, if its type does not define it; None: use these columns only.
+        rings: column -> lowest and highest ring of other scans; None: use these columns only.
 
     Raises:
-        ValueError: x, y, z or what was asked for is not there, or not readable as what it should be.
+        ValueError: x, y, z or a requested column is missing or invalid.
     """
     if strange := [name for name in requested if name not in (*NAMES, *OPTIONS)]:
         raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join((*NAMES, *OPTIONS))}.")
@@ -169,7 +169,7 @@ def find_fields(
 
 
 def _find(where: Where, name: str, columns: Mapping[str, NDArray], requested: FieldNames) -> tuple[str | None, str]:
-    """The column for one field, and what was said after a slash."""
+    """The column for one field, and the option after the slash."""
     if name in requested:
         wanted = requested[name]
         if wanted is None:
@@ -184,14 +184,14 @@ def _find(where: Where, name: str, columns: Mapping[str, NDArray], requested: Fi
 
 
 def plain(column: str) -> str:
-    """A column's name as `NAMES` has it."""
+    """The normalised name of a column, as in `NAMES`."""
     return column.lower().removeprefix("scalar_")
 
 
 def _divisor(
     where: Where, name: str, columns: Columns, option: str, scale: Callable[[str], float] | None
 ) -> tuple[float, bool]:
-    """The full scale, and whether it was found from values."""
+    """The full scale, and whether it was inferred from values."""
     if option:
         try:
             divisor = float(option)
@@ -216,13 +216,13 @@ def _clipped(where: Where, remission: NDArray[np.float32], fields: Fields) -> ND
     if share > BRIGHT and len(remission) >= ENOUGH_POINTS:
         notify(
             f"{where}: {100 * share:.0f} % of its {fields.remission} are above {fields.divisor:g}, the full scale of "
-            f'the files beside it, and clipped. Say the scale: fields={{"remission": "{fields.remission}/N"}}.'
+            f'the files next to it, and clipped. Give the scale: fields={{"remission": "{fields.remission}/N"}}.'
         )
     return np.minimum(remission, np.float32(1))
 
 
 def _beams(where: Where, columns: Mapping[str, NDArray], fields: Fields, option: str, highest: int) -> int | None:
-    """The number of rings that are counted from the lowest; None where they are not."""
+    """The number of rings if they are numbered from the lowest; otherwise None."""
     if option == "top":
         return None
     if option:
@@ -246,7 +246,7 @@ def _beams(where: Where, columns: Mapping[str, NDArray], fields: Fields, option:
 
 def _ring(where: Where, values: NDArray, fields: Fields) -> NDArray[np.int32]:
     if values.dtype.kind == "f":
-        values = np.where(np.isfinite(values), values, 0)  # no returns may have none
+        values = np.where(np.isfinite(values), values, 0)  # points without a return may have no ring
     highest = np.iinfo(np.int32).max if fields.beams is None else fields.beams - 1
     values = np.maximum(values.astype(np.float64) - fields.first, 0) if fields.first else values
     ring = values.astype(np.int64)
@@ -264,7 +264,7 @@ def _ring(where: Where, values: NDArray, fields: Fields) -> NDArray[np.int32]:
 
 def _xyz(columns: Mapping[str, NDArray], fields: Fields) -> NDArray[np.float32]:
     xyz = np.empty((len(columns[fields.x]), 3), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is as good as infinite: no return
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: infinite, thus no return
         for axis, name in enumerate((fields.x, fields.y, fields.z)):
             xyz[:, axis] = columns[name] if fields.unit_m == 1 else columns[name] * np.float64(fields.unit_m)
     return xyz

@@ -1,4 +1,4 @@
-"""Scans written with a label, and how sure it is, beside each point: PCD, PLY, LAS, NPZ. Shapes: N points."""
+"""Writes scans with a label, confidence and entropy per point: PCD, PLY, LAS, NPZ. Shapes: N points."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rangeseg.types import IGNORE, Scan
 Columns = Mapping[str, NDArray]
 
 FIRST_OWN_CLASS = 64
-"""Of LAS 1.4: from here on classifications mean what their user says."""
+"""First user-defined classification of LAS 1.4."""
 
 LAS_STEP_M = 1e-4
-"""LAS stores coordinates as whole numbers of it."""
+"""LAS stores coordinates as integer multiples of this step."""
 
 LETTERS = {"f": "F", "i": "I", "u": "U"}
 PLY_NAMES = {"f4": "float", "f8": "double"} | {
@@ -36,7 +36,7 @@ PLY_NAMES = {"f4": "float", "f8": "double"} | {
 def labelled_columns(
     scan: Scan, raw: NDArray, confidence: NDArray | None = None, entropy: NDArray | None = None
 ) -> dict[str, NDArray]:
-    """A scan's fields by name, its labels after them.
+    """The fields of a scan by name, followed by its labels.
 
     Args:
         scan: N points.
@@ -70,13 +70,13 @@ def write_columns(path: Path, columns: Columns, train: NDArray[np.integer]) -> N
     """Write named columns, atomically; `rangeseg.scan_io.read_scan` reads the scan back.
 
     Args:
-        path: ends as one of `LABELLED`.
+        path: has a suffix of `LABELLED`.
         columns: (N,) each; `x`, `y`, `z` first.
         train: (N,) train ids or IGNORE: LAS's classification is 64 + train id, and 1 (unassigned) for IGNORE.
 
     Raises:
-        ImportError: LAS, and laspy is not installed.
-        ValueError: a column is of a type that the format lacks, or LAS cannot hold a coordinate.
+        ImportError: the format is LAS, but laspy is not installed.
+        ValueError: the format lacks the type of a column, or LAS cannot represent a coordinate.
     """
     write_atomically(path, LABELLED[path.suffix](path, columns, train))
 
@@ -112,10 +112,10 @@ def _las(path: Path, columns: Columns, train: NDArray) -> bytes:
     try:
         import laspy
     except ImportError as error:
-        raise ImportError(f"{path}: LAS is written through laspy: pip install 'rangeseg[las]'.") from error
+        raise ImportError(f"{path}: writing LAS needs laspy: pip install 'rangeseg[las]'.") from error
     xyz = np.stack([columns[axis] for axis in "xyz"], 1).astype(np.float64)
     finite = np.isfinite(xyz).all(1)
-    xyz[~finite] = 0  # LAS has no nan; the origin is no return either
+    xyz[~finite] = 0  # LAS has no nan; the origin is also no return
     if np.abs(xyz).max(initial=0) >= LAS_STEP_M * 2**31:
         raise ValueError(f"{path}: coordinates up to {np.abs(xyz).max():g} m do not fit LAS at {LAS_STEP_M} m.")
     header = laspy.LasHeader(point_format=6, version="1.4")
@@ -135,7 +135,7 @@ def _las(path: Path, columns: Columns, train: NDArray) -> bytes:
 
 
 def _table(path: Path, columns: Columns, kinds: Mapping[str, str]) -> NDArray:
-    """(N,) records of the columns, little-endian and without gaps."""
+    """(N,) records of the columns, little-endian, packed."""
     record = np.dtype([(name, column.dtype.newbyteorder("<")) for name, column in columns.items()])
     strange = [name for name in columns if record[name].kind not in kinds or record[name].str[1:] not in PLY_NAMES]
     if strange:

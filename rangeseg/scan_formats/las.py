@@ -1,8 +1,8 @@
 """LAS and LAZ files, through laspy (and lazrs for LAZ): the extra `las`.
 
-Coordinates are whole numbers times the file's scale, plus its offset. A ring can only be an extra dimension: LAS has
-no place of its own for it. Both libraries believe a header's counts, allocate or loop by them, and end the process
-where memory does not suffice; so counts are compared with the file's length first. Shapes: N points.
+Coordinates are integers times the file's scale, plus its offset. LAS has no standard field for a ring, so a ring is an
+extra dimension. Both libraries trust the counts in the header when they allocate memory or loop, and can crash the
+process. The counts are therefore compared with the length of the file first. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
 from rangeseg.types import Scan
 
 VLR, EVLR = 54, 60
-"""Bytes that a record before and one after the points has at least."""
+"""Least number of bytes of a record before the points, and of one after the points."""
 
 SMALLER_AT_MOST = 1000
-"""A LAZ file that claims to be smaller than its points by more than this is damaged."""
+"""Largest plausible compression ratio of LAZ; beyond, the file is damaged."""
 
 LAYERS, LAYER_EACH_BYTE = {10: 9, 11: 1, 12: 2, 13: 1}, 14
-"""How many layers LAZ makes of each item of a point of LAS 1.4: point, colours, colours and infrared, wave packet."""
+"""Number of LAZ layers for each item of a LAS 1.4 point: point, colours, colours and infrared, wave packet."""
 
 
 def read_las(path: Path, fields: FieldNames) -> Scan:
@@ -33,17 +33,17 @@ def read_las(path: Path, fields: FieldNames) -> Scan:
 
     Raises:
         ImportError: laspy or lazrs is not installed.
-        ValueError: it cannot be read, is damaged, or holds no scan.
+        ValueError: the file cannot be read, is damaged, or contains no scan.
     """
     return scan_of_columns(path, columns_of_las(path), fields, columns_of_las)
 
 
 def columns_of_las(path: Path) -> dict[str, NDArray]:
-    """The dimensions of one number a point.
+    """The dimensions with one number per point.
 
     Raises:
         ImportError: laspy or lazrs is not installed.
-        ValueError: it cannot be read, or is damaged.
+        ValueError: the file cannot be read or is damaged.
     """
     try:
         import laspy

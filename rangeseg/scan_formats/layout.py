@@ -1,7 +1,7 @@
-"""What a file of bare numbers holds: the columns it should have, or others that its values tell of.
+"""Columns of a file of unnamed numbers: a check of the expected columns, and a guess from the values.
 
-The length alone does not tell: 4, 5 and 6 columns of float32 fit the same lengths often. A remission is not negative,
-and a scan's points follow each other closely, which numbers in wrong columns do not. Shapes: N points.
+The length of a file is not sufficient, because 4, 5 and 6 columns of float32 often fit the same length. But a remission
+is not negative, and neighbouring points are close, which is not true for wrong columns. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from rangeseg.scan_formats.checks import ENOUGH_POINTS, NEVER_SO_FAR_M, records_of
 
 NEGATIVE = 0.02
-"""Share of a remission's values below 0 that no sensor gives."""
+"""Share of negative values at which a column is not remission."""
 
 WINDOW = 4096
-"""Points in the middle of the file that are looked at."""
+"""Number of points in the middle of the file that are checked."""
 
 TYPES = {"float32": "<f4", "float64": "<f8", "int32": "<i4", "int16": "<i2", "uint8": "u1", "uint16": "<u2"}
-"""Of bare numbers, as `fields` names them."""
+"""Types of unnamed numbers in `fields`."""
 
 GUESSES = [("float32", 3), ("float32", 5), ("float32", 6), ("float32", 7), ("float32", 8)]
 GUESSES += [("float64", 4), ("float64", 3), ("float64", 5), ("float64", 6)]
@@ -29,14 +29,14 @@ USUAL = {3: "x y z", 4: "x y z remission", 5: "x y z remission ring"}
 
 
 def check_four_columns(path: Path, content: bytes) -> None:
-    """Refuse the bytes of a KITTI file that are no x, y, z, remission of float32.
+    """Reject the content of a KITTI file that is not x, y, z, remission in float32.
 
     Args:
-        path: what errors name.
-        content: of the file, whole records.
+        path: file name for errors.
+        content: content of the file, whole records.
 
     Raises:
-        ValueError: the fourth column holds negative values; it says which columns fit better.
+        ValueError: the fourth column contains negative values; the error suggests other columns.
     """
     remission = np.frombuffer(content, "<f4")[3::4]
     if len(remission) < ENOUGH_POINTS:
@@ -52,11 +52,11 @@ def check_four_columns(path: Path, content: bytes) -> None:
 
 
 def advice(content: bytes, worse_than: float = np.inf) -> str:
-    """Which columns bytes hold, as far as they tell, and how to say it.
+    """Advice on the columns of a file, guessed from its values.
 
     Args:
-        content: of a file.
-        worse_than: of `rough`, for the columns that were tried already.
+        content: content of the file.
+        worse_than: result of `rough` for the expected columns.
     """
     tried = []
     for kind, count in GUESSES:
@@ -69,12 +69,12 @@ def advice(content: bytes, worse_than: float = np.inf) -> str:
         _, kind, count = best
         said = USUAL.get(count, f"x y z remission {' '.join('abcd'[: count - 4])}")
         typed = "" if kind == "float32" else f', "type": "{kind}"'
-        return f'It reads like {count} columns of {kind}: say it, fields={{"columns": "{said}"{typed}}}.'
-    return 'Say what the columns are, e.g. fields={"columns": "x y z remission ring"}, or copy the file again.'
+        return f'The values look like {count} columns of {kind}. Give fields={{"columns": "{said}"{typed}}}.'
+    return 'Give the columns, for example fields={"columns": "x y z remission ring"}, or copy the file again.'
 
 
 def rough(table: NDArray) -> float:
-    """The median step from point to point, as a share of the range; infinite where it holds no scan.
+    """The median distance between consecutive points, as a share of the range; infinite if it is not a scan.
 
     Args:
         table: (N, C), the first three columns x, y, z.
@@ -96,15 +96,15 @@ def _window(content: bytes, kind: str, count: int) -> NDArray:
 
 
 def read_columns(path: Path, names: Sequence[str], kind: str) -> dict[str, NDArray]:
-    """A file of bare numbers as columns.
+    """Read a file of unnamed numbers as columns.
 
     Args:
         path: the file.
-        names: of its columns, in order.
-        kind: their type, of `TYPES`.
+        names: names of its columns, in order.
+        kind: type of the numbers, one of `TYPES`.
 
     Raises:
-        ValueError: an unknown type, too few columns, or the file is no whole number of records of them.
+        ValueError: unknown type, too few columns, or the length of the file is not a multiple of the record length.
     """
     if kind not in TYPES:
         raise ValueError(f"fields: type is {kind}; use {', '.join(TYPES)}.")

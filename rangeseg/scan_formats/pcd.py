@@ -1,7 +1,7 @@
 """PCD files: ascii, binary and binary_compressed, with every field and every point in its order.
 
-A reader of our own, because Open3D 0.20, which reads them too, gives uninitialised memory where an ascii row is short,
-and believes the header's counts. Shapes: N points.
+We have our own reader, because Open3D 0.20 returns uninitialised memory for short ascii rows and trusts the counts in
+the header. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Header:
     """The header of a PCD file.
 
     Args:
-        record: one point; a field of COUNT above 1 holds so many numbers.
+        record: type of one point; a field with COUNT n above 1 has n numbers.
         points: N.
         data: ascii, binary or binary_compressed.
-        start: where the data begins, bytes.
+        start: offset of the first byte of the data.
     """
 
     record: np.dtype
@@ -42,19 +42,19 @@ class Header:
 
 
 def read_pcd(path: Path, fields: FieldNames) -> Scan:
-    """Read a PCD file. An organised cloud keeps its order, row after row, and its no returns.
+    """Read a PCD file. An organised cloud keeps its order, row by row, and its points without a return.
 
     Raises:
-        ValueError: it cannot be read, is damaged, or holds no scan.
+        ValueError: the file cannot be read, is damaged, or contains no scan.
     """
     return scan_of_columns(path, columns_of_pcd(path), fields, columns_of_pcd)
 
 
 def columns_of_pcd(path: Path) -> dict[str, NDArray]:
-    """The fields of one number a point.
+    """The fields with one number per point.
 
     Raises:
-        ValueError: it cannot be read, or is damaged.
+        ValueError: the file cannot be read or is damaged.
     """
     content = bytes_of(path)
     try:
@@ -110,7 +110,7 @@ def _record(said: dict[str, list[str]]) -> np.dtype:
 
 
 def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
-    """The fields of one number a point."""
+    """The fields with one number per point."""
     start, points = header.start, header.points
     record = {name: header.record[name] for name in header.record.names or ()}
     needed = points * header.record.itemsize

@@ -1,7 +1,7 @@
 """PLY files: ascii and binary of both byte orders, with every property of the vertices.
 
-A reader of our own, because Open3D 0.20, which reads them too, drops properties of the types ushort, short and char,
-such as a ring. Shapes: N points.
+We have our own reader, because Open3D 0.20 drops properties of the types ushort, short and char, such as a ring.
+Shapes: N points.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Element:
     """An element of a PLY file: vertices, faces, ...
 
     Args:
-        name: of the part.
-        count: its rows.
-        properties: the name and NumPy's type of each; of a list the type of its length too, else an empty text.
+        name: name of the element.
+        count: number of rows.
+        properties: name and NumPy type of each property, and the type of the length for a list (otherwise "").
     """
 
     name: str
@@ -43,12 +43,12 @@ class Element:
 
     @property
     def lists(self) -> bool:
-        """Whether rows differ in length."""
+        """Whether an element has lists, so that rows differ in length."""
         return any(length for _, _, length in self.properties)
 
     @property
     def record(self) -> np.dtype:
-        """One row without its lists."""
+        """The type of one row without its lists."""
         return np.dtype([(name, kind) for name, kind, length in self.properties if not length])
 
 
@@ -56,7 +56,7 @@ def read_ply(path: Path, fields: FieldNames) -> Scan:
     """Read the vertices of a PLY file.
 
     Raises:
-        ValueError: it cannot be read, is damaged, or holds no scan.
+        ValueError: the file cannot be read, is damaged, or contains no scan.
     """
     return scan_of_columns(path, columns_of_ply(path), fields, columns_of_ply)
 
@@ -65,7 +65,7 @@ def columns_of_ply(path: Path) -> dict[str, NDArray]:
     """The properties of the vertices.
 
     Raises:
-        ValueError: it cannot be read, or is damaged.
+        ValueError: the file cannot be read or is damaged.
     """
     content = bytes_of(path)
     try:
@@ -93,7 +93,7 @@ def _vertices(content: bytes) -> dict[str, NDArray]:
     whole = end + sum(element.count * element.record.itemsize for element in rest)
     if len(content) < whole:
         raise ValueError(f"{len(content)} bytes where its header needs {whole} or more")
-    if not any(element.lists for element in rest):  # the end of lists is known only once they are read
+    if not any(element.lists for element in rest):  # the end of lists is known only after reading them
         check_tail(content, start, whole, vertex.count, 0 if vertex.lists else vertex.record.itemsize)
     return columns
 
@@ -120,14 +120,14 @@ def _without_lists(words: list[bytes], element: Element) -> list[bytes]:
 
 
 def _rows(content: bytes, start: int, element: Element) -> tuple[dict[str, NDArray], int]:
-    """The columns of a binary element that begins at `start`, without its lists, and where it ends."""
+    """The columns of a binary element that begins at `start`, without its lists, and the offset of its end."""
     record = element.record
     if not element.lists:
         end = start + element.count * record.itemsize
         if end > len(content):
             raise ValueError(f"{len(content)} bytes where its header needs {end}")
         return _split(content[start:end], record), end
-    if element.count > len(content):  # each list has its length at least
+    if element.count > len(content):  # each list has at least its length field
         raise ValueError(f"{element.count} rows cannot be in {len(content)} bytes")
     packed, at = bytearray(), start
     for _ in range(element.count):
@@ -152,7 +152,7 @@ def _split(packed: bytes, record: np.dtype) -> dict[str, NDArray]:
 
 
 def _header(content: bytes) -> tuple[str, list[Element], int]:
-    """The format, the elements, and where the data begins."""
+    """The format, the elements, and the offset of the data."""
     layout, elements, start = "", [], 0
     while True:
         end = content.find(b"\n", start)

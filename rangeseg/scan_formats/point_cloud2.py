@@ -1,6 +1,6 @@
-"""ROS's PointCloud2 message: its bytes as columns, and columns as its bytes.
+"""ROS's PointCloud2 message: conversion of its bytes to columns, and of columns to bytes.
 
-Only the layout of the published message is known here, no ROS and no rosbags. Shapes: N = H * W points.
+This module uses only the published layout of the message, neither ROS nor rosbags. Shapes: N = H * W points.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 CLOUD = "sensor_msgs/msg/PointCloud2"
 TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
-"""NumPy's type of each of PointField's datatypes."""
+"""Datatype of PointField -> NumPy type."""
 
 CODES = {kind: code for code, kind in TYPES.items()}
 
 
 class PointCloud2(Protocol):
-    """The message, as ROS defines it."""
+    """The message as defined by ROS."""
 
     height: int
     width: int
@@ -33,12 +33,12 @@ class PointCloud2(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of one point, and the bytes it takes.
+    """The fields and the size of one point.
 
     Args:
-        fields: (name, offset in bytes, datatype, count) of each.
-        step: bytes.
-        big_endian: the order of a number's bytes.
+        fields: (name, offset in bytes, datatype, count) of each field.
+        step: size of a point, bytes.
+        big_endian: byte order of the numbers.
     """
 
     fields: tuple[tuple[str, int, int, int], ...]
@@ -58,10 +58,10 @@ AUTOWARE = Layout(
 
 @dataclass(frozen=True)
 class Points:
-    """The points of a message without their header.
+    """The points of a message, without its header.
 
     Args:
-        layout: of one point.
+        layout: layout of one point.
         data: (N, step) uint8.
         shape: H, W.
     """
@@ -71,17 +71,17 @@ class Points:
     shape: tuple[int, int]
 
     def columns(self) -> dict[str, NDArray]:
-        """(N,) each: the fields of one number a point."""
+        """(N,) each: the fields with one number per point."""
         record = _record(self.layout)
         table = np.frombuffer(self.data.tobytes(), record)
         return {name: table[name] for name in record.names or ()}
 
     def chosen(self, mask: NDArray[np.bool_]) -> Points:
-        """Those of the (N,) mask, as a cloud of one row."""
+        """The points selected by the (N,) mask, as a cloud with one row."""
         return Points(self.layout, self.data[mask], (1, int(np.count_nonzero(mask))))
 
     def extended(self, columns: Mapping[str, NDArray]) -> Points:
-        """The same points with further fields behind theirs; a field of the same name is told of no more."""
+        """The same points with additional fields; an existing field of the same name is hidden."""
         kept = tuple(field for field in self.layout.fields if field[0] not in columns)
         added, blocks, at = [], [self.data], self.layout.step
         for name, column in columns.items():
@@ -100,10 +100,10 @@ def points_of_cloud(cloud: PointCloud2) -> Points:
     """The points of a message.
 
     Args:
-        cloud: H x W points, row after row, perhaps with gaps between rows.
+        cloud: H x W points, row by row; there may be gaps between rows.
 
     Raises:
-        ValueError: its sizes contradict each other.
+        ValueError: the sizes in the message contradict each other.
     """
     fields = tuple((field.name, field.offset, field.datatype, field.count) for field in cloud.fields)
     layout = Layout(fields, cloud.point_step, bool(cloud.is_bigendian))
@@ -121,7 +121,7 @@ def points_of_cloud(cloud: PointCloud2) -> Points:
 
 
 def points_of_columns(layout: Layout, columns: Mapping[str, NDArray], shape: tuple[int, int]) -> Points:
-    """Columns in a layout; bytes between its fields are 0."""
+    """Columns as bytes with a layout; bytes between the fields are 0."""
     table = np.zeros(shape[0] * shape[1], _record(layout))
     for name in table.dtype.names or ():
         table[name] = columns[name]
@@ -129,10 +129,10 @@ def points_of_columns(layout: Layout, columns: Mapping[str, NDArray], shape: tup
 
 
 def columns_of_cloud(cloud: PointCloud2) -> dict[str, NDArray]:
-    """Decode a PointCloud2 message: the fields of one number a point, (N,) each.
+    """Decode a PointCloud2 message: the fields with one number per point, (N,) each.
 
     Raises:
-        ValueError: its sizes contradict each other.
+        ValueError: the sizes in the message contradict each other.
     """
     return points_of_cloud(cloud).columns()
 

@@ -1,4 +1,4 @@
-"""Recordings message by message, and their copies: ROS 1 bags, ROS 2 bags (folder, .db3, .mcap), through rosbags.
+"""Reads and copies recordings message by message: ROS 1 bags, ROS 2 bags (folder, .db3, .mcap), through rosbags.
 
 Only PointCloud2 is decoded here; messages of other types are copied as they are.
 """
@@ -18,11 +18,11 @@ from rangeseg.scan_formats.bags import damaged, opened
 from rangeseg.scan_formats.point_cloud2 import CLOUD, Points, points_of_cloud
 
 FILES = (".bag", ".mcap", ".db3")
-"""Endings of recordings that are files; a ROS 2 bag may also be a folder with a metadata.yaml."""
+"""Suffixes of recordings; a ROS 2 bag may also be a folder with a metadata.yaml."""
 
 
 def is_recording(path: Path) -> bool:
-    """By its name, or by what is in the folder."""
+    """Whether a path is a recording, by its name or by the content of the folder."""
     return path.suffix in FILES or (path / "metadata.yaml").is_file()
 
 
@@ -31,10 +31,10 @@ class Message:
     """One message of a recording.
 
     Args:
-        connection: its topic and type, as rosbags has them.
-        time_ns: when it was recorded.
+        connection: its topic and type, from rosbags.
+        time_ns: time of the recording, nanoseconds.
         raw: its bytes.
-        path: of the recording.
+        path: path of the recording.
         decode: bytes of a point cloud -> the message.
     """
 
@@ -49,7 +49,7 @@ class Message:
         """The message of a point cloud.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the message is not a point cloud.
         """
         try:
             return self.decode(self.raw)
@@ -61,7 +61,7 @@ class Message:
         """The points of a cloud.
 
         Raises:
-            ValueError: its sizes contradict each other.
+            ValueError: the sizes in the message contradict each other.
         """
         try:
             return points_of_cloud(self.cloud)
@@ -71,13 +71,13 @@ class Message:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording that was looked at.
+    """A recording and its selected topic.
 
     Args:
-        path: of it.
-        topic: of the point clouds that were chosen.
-        count: how many of them it declares.
-        total: how many messages of all topics.
+        path: path of the recording.
+        topic: selected topic of point clouds.
+        count: declared number of its messages.
+        total: declared number of messages of all topics.
     """
 
     path: Path
@@ -87,15 +87,15 @@ class Recording:
 
     @staticmethod
     def find(path: Path, topic: str | None = None) -> Recording:
-        """Look at its topics.
+        """Open a recording and select its topic.
 
         Args:
             path: a ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag.
-            topic: its name; needed where there are several of point clouds.
+            topic: name of the topic; required if several topics have point clouds.
 
         Raises:
             ImportError: rosbags is not installed.
-            ValueError: it cannot be read, or has no such topic.
+            ValueError: the recording cannot be read, or has no such topic.
         """
         with opened(path) as reader:
             clouds = [(one.topic, one.msgcount) for one in reader.connections if one.msgtype == CLOUD]
@@ -110,10 +110,10 @@ class Recording:
         return Recording(path, str(chosen), sum(count for name, count in clouds if name == chosen), total)
 
     def messages(self, *, others: bool) -> Iterator[Message]:
-        """The chosen clouds, and the messages of all other topics, in the order of their time.
+        """The clouds of the selected topic, and the messages of all other topics, in the order of time.
 
         Raises:
-            ValueError: the recording is damaged, which may show only after some messages.
+            ValueError: the recording is damaged (possibly after some messages).
         """
         store = _typestore(self.path)
         decode = store.deserialize_ros1 if self.path.suffix == ".bag" else store.deserialize_cdr
@@ -123,7 +123,7 @@ class Recording:
                 yield Message(connection, time_ns, raw, self.path, partial(decode, typename=CLOUD))
 
     def holds(self, connection: Any) -> bool:
-        """It is one of the chosen clouds'."""
+        """Whether a message belongs to the selected topic."""
         return bool((connection.msgtype, connection.topic) == (CLOUD, self.topic))
 
 
@@ -142,13 +142,13 @@ class Writer:
         self._bag.write(self._connection((old.id, id(old.owner)), old, old.topic), message.time_ns, message.raw)
 
     def add(self, message: Message, topic: str, points: Points) -> None:
-        """Other points under the header of a message, recorded at its time."""
+        """Write other points with the header and the time of a message."""
         encode = self._store.serialize_ros1 if self._ros1 else self._store.serialize_cdr
         connection = self._connection(topic, message.connection, topic)
         self._bag.write(connection, message.time_ns, encode(self._cloud(message, points), CLOUD))
 
     def _cloud(self, message: Message, points: Points) -> Any:
-        """The message of other points under the header of this one."""
+        """A message of other points with the header of this one."""
         told: Any = message.cloud
         field = self._store.types["sensor_msgs/msg/PointField"]
         (height, width), step = points.shape, points.layout.step
@@ -168,21 +168,21 @@ class Writer:
 
 @contextmanager
 def writing(path: Path, source: Path, *, overwrite: bool = False) -> Iterator[Writer]:
-    """Write a recording; what is there after an error is what was there before.
+    """Write a recording. After an error, an existing recording is unchanged.
 
     Args:
-        path: ends in ``.bag`` (ROS 1), ``.mcap``, ``.db3``, or is a folder to be, a ROS 2 bag of .mcap.
-        source: the recording that messages are copied from.
-        overwrite: what is there may go.
+        path: ends in ``.bag`` (ROS 1), ``.mcap`` or ``.db3``, or is a new folder for a ROS 2 bag of .mcap.
+        source: recording from which messages are copied.
+        overwrite: replace an existing recording.
 
     Raises:
         ImportError: rosbags is not installed.
-        ValueError: something is there already, or the other is of the other ROS.
+        ValueError: the path exists, or one recording is ROS 1 and the other ROS 2.
     """
     if (path.suffix == ".bag") != (source.suffix == ".bag"):
         raise ValueError(f"{path}: ROS 1 and ROS 2 do not mix ({source}); convert one with rosbags-convert first.")
     if path.exists() and (not overwrite or (path.is_dir() and not is_recording(path))):
-        raise ValueError(f"{path}: is there already; give another name{'' if overwrite else ', or --overwrite'}.")
+        raise ValueError(f"{path}: already exists. Give another name{'' if overwrite else ', or --overwrite'}.")
     bags = _rosbags(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -212,7 +212,7 @@ def _rosbags(path: Path) -> Any:
         import rosbags.rosbag2
         import rosbags.typesys
     except ImportError as error:
-        raise ImportError(f"{path}: recordings go through rosbags: pip install 'rangeseg[bags]'.") from error
+        raise ImportError(f"{path}: recordings need rosbags: pip install 'rangeseg[bags]'.") from error
     return rosbags
 
 

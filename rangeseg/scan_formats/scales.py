@@ -1,6 +1,6 @@
-"""The full scale of a remission whose type does not tell it: one for all scans of a folder or recording.
+"""The full scale of a remission whose type does not define it: one scale for all scans of a folder or recording.
 
-A single scan cannot tell: one bright reflector would make it darker than the next. Shapes: N points.
+A single scan is not sufficient: one bright reflector would make the scan darker than the next one. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ BRIGHT = 0.005
 """Share of a scan's values that may exceed the full scale: reflectors that the sensor does not clip."""
 
 LOOKED_AT = 8
-"""Files of a folder, evenly spaced by their names."""
+"""Number of files of a folder that are read, evenly spaced by name."""
 
 Columns = Mapping[str, NDArray]
 
 BEAM_COUNTS = (4, 8, 16, 20, 32, 40, 64, 80, 96, 128, 256)
-"""Of sensors that are sold; the smallest that holds a scan's rings is taken, since upper beams often return nothing."""
+"""Numbers of beams of common sensors. The smallest that covers a scan's rings is used; upper beams often lack
+returns."""
 
 _known: dict[tuple[Path, str, str], float] = {}
 _rings: dict[tuple[Path, str, str], tuple[int, int]] = {}
 
 
 def declared_scale(name: str, dtype: np.dtype) -> float | None:
-    """What a column's type or name says of its full scale; None where they say nothing.
+    """The full scale from the type or the name of a column; None if they do not define it.
 
     Args:
-        name: of the column.
-        dtype: of its values.
+        name: name of the column.
+        dtype: type of its values.
     """
     if dtype.kind == "u" and dtype.itemsize <= 2:
         return float(np.iinfo(dtype).max)
@@ -42,16 +43,16 @@ def declared_scale(name: str, dtype: np.dtype) -> float | None:
 
 
 def brightest(values: NDArray) -> float:
-    """What all but `BRIGHT` of the finite ones of (N,) values do not exceed; 0 where there are none."""
+    """The quantile 1 - `BRIGHT` of the finite values of (N,) values; 0 if there are none."""
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     return float(np.quantile(finite, 1 - BRIGHT, method="higher")) if len(finite) else 0.0
 
 
 def common_scale(name: str, clouds: Iterable[Columns]) -> float:
-    """The smallest full scale that holds a column of all clouds; the largest value where none does.
+    """The smallest full scale that covers a column of all clouds; the largest value if no scale does.
 
     Args:
-        name: of the column.
+        name: name of the column.
         clouds: columns of some scans.
     """
     highest = max((brightest(columns[name]) for columns in clouds if name in columns), default=0.0)
@@ -59,12 +60,12 @@ def common_scale(name: str, clouds: Iterable[Columns]) -> float:
 
 
 def folder_scale(path: Path, read: Callable[[Path], Columns], name: str) -> float:
-    """`common_scale` of the files like one beside it; found once for each folder, and the same for all its files.
+    """`common_scale` of the files with the same suffix in a folder, computed once per folder.
 
     Args:
         path: one of the files.
-        read: a file -> its columns.
-        name: of the column.
+        read: file -> its columns.
+        name: name of the column.
     """
     key = (path.parent.resolve(), path.suffix, name)
     if key not in _known:
@@ -73,12 +74,12 @@ def folder_scale(path: Path, read: Callable[[Path], Columns], name: str) -> floa
 
 
 def folder_rings(path: Path, read: Callable[[Path], Columns], name: str) -> tuple[int, int]:
-    """The lowest and the highest ring in the files like one beside it; found once for each folder.
+    """The lowest and the highest ring in the files with the same suffix in a folder, computed once per folder.
 
     Args:
         path: one of the files.
-        read: a file -> its columns.
-        name: of the column.
+        read: file -> its columns.
+        name: name of the column.
     """
     key = (path.parent.resolve(), path.suffix, f"ring {name}")
     if key not in _rings:
@@ -88,7 +89,7 @@ def folder_rings(path: Path, read: Callable[[Path], Columns], name: str) -> tupl
 
 
 def ring_limits(values: Sequence[NDArray]) -> tuple[int, int]:
-    """The lowest and the highest of some scans' rings, those that are not finite left out.
+    """The lowest and the highest finite ring of some scans.
 
     Args:
         values: (N,) each, at least one.
@@ -107,5 +108,5 @@ def _readable(files: Iterable[Path], read: Callable[[Path], Columns]) -> Iterabl
     for file in files:
         try:
             yield read(file)
-        except ValueError:  # it is told of when its turn comes
+        except ValueError:  # reading this file raises its error later
             continue

@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_NUMBER = re.compile(rb"[-+]?(?:1\.#(?:IND|QNAN|SNAN)\w*|nan\([^) ]*\))", re.IGNORECASE)
-"""What Microsoft's C library writes for a value that is no number."""
+"""Spellings of nan in Microsoft's C library."""
 
 
 def columns_of_text(lines: Sequence[bytes], rows: int, types: Sequence[np.dtype]) -> list[NDArray]:
-    """Read numbers between blanks, one row a line.
+    """Read numbers separated by blanks, one row per line.
 
     Args:
-        lines: of the file; blank ones do not count, and ``-1.#IND``, ``1.#QNAN`` and ``nan(ind)`` are nan. A nan in a
-            column of integers is 0: writers put it into every column of a point without a return.
-        rows: N, how many rows there must be.
-        types: the C columns' types.
+        lines: lines of the file. Blank lines are ignored; ``-1.#IND``, ``1.#QNAN`` and ``nan(ind)`` are nan. A nan in a
+            column of integers becomes 0, because writers put it into every column of a point without a return.
+        rows: expected number of rows, N.
+        types: types of the C columns.
 
     Returns:
         C columns of (N,).
 
     Raises:
-        ValueError: there are more or fewer, or what is no number of its column's type.
+        ValueError: wrong number of rows or columns, or a value is not a number of its column's type.
     """
     lines = [line for line in lines if line.strip()]
     if len(lines) != rows:

@@ -1,4 +1,4 @@
-"""When each point of a scan was measured, where its file tells. Shapes: N points."""
+"""The measurement time of each point of a scan, from its file. Shapes: N points."""
 
 from __future__ import annotations
 
@@ -21,31 +21,30 @@ COLUMNS: dict[str, Callable[[Path], dict[str, NDArray]]] = {
     ".las": columns_of_las,
     ".laz": columns_of_las,
 }
-"""How the formats whose columns have names are read; other files hold no times that anybody could find."""
+"""Readers of the formats with named columns; in other formats, times cannot be found."""
 
 NAMES = ("t", "time", "timestamp", "timestamps", "time_stamp", "offset_time", "time_offset", "gps_time")
-"""What columns of times are called by drivers (Ouster, Velodyne, Hesai, RoboSense, Livox) and in LAS, best first."""
+"""Names of columns with times from drivers (Ouster, Velodyne, Hesai, RoboSense, Livox) and in LAS, best first."""
 
 SWEEP_S = (0.004, 1.05)
-"""How long one sweep takes, seconds: 250 turns a second to one. A clock of today, 1.7e9, is no such span in any unit.
-"""
+"""Least and largest duration of a sweep, seconds. A Unix time of today, 1.7e9, is outside this range in every unit."""
 
 UNITS = (1.0, 1e-3, 1e-6, 1e-9)
-"""Seconds of a second, milli-, micro- and nanosecond; of a sweep only one of them fits a span of numbers."""
+"""Units in seconds: s, ms, µs, ns. For a given span of numbers, only one unit gives the duration of a sweep."""
 
 
 def point_times(path: Path, returns: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """When each point was measured.
+    """The measurement time of each point.
 
     Args:
-        path: the scan's file.
-        returns: (N,) bool; what is no return may have any time.
+        path: file of the scan.
+        returns: (N,) bool, True for returns; other points may have any time.
 
     Returns:
-        (N,) seconds after the first return, 0 for what is no return; None where the file has no column of times.
+        (N,) seconds after the first return, 0 for points without a return; None if the file has no column with times.
 
     Raises:
-        ValueError: the column holds no times of a sweep.
+        ValueError: the column does not contain the times of a sweep.
     """
     read = COLUMNS.get(path.suffix)
     columns = {plain(name): column for name, column in read(path).items()} if read is not None else {}
@@ -54,19 +53,19 @@ def point_times(path: Path, returns: NDArray[np.bool_]) -> NDArray[np.float64] |
         return None
     column = columns[name]
     if len(column) != len(returns) or not np.isfinite(column[returns]).all() or not returns.any():
-        raise ValueError(f"{path}: {name} does not tell the time of every return; leave --deskew out.")
+        raise ValueError(f"{path}: {name} is not finite for every return. Remove --deskew.")
     first = column[returns].min()
     after = np.where(returns, column - first if column.dtype.kind == "f" else _after(column, first), 0)
     span = float(after.max())
     unit = next((unit for unit in UNITS if SWEEP_S[0] <= span * unit <= SWEEP_S[1]), None)
     if unit is None:
         raise ValueError(
-            f"{path}: {name} spans {span:g}, which is no sweep of {SWEEP_S[0]:g} to {SWEEP_S[1]:g} s in seconds, "
-            "milli-, micro- or nanoseconds; leave --deskew out."
+            f"{path}: {name} spans {span:g}, but a sweep takes {SWEEP_S[0]:g} to {SWEEP_S[1]:g} s, and no unit of s, "
+            "ms, µs and ns fits. Remove --deskew."
         )
     return np.asarray(after * unit, np.float64)
 
 
 def _after(column: NDArray[np.integer], first: np.integer) -> NDArray[np.float64]:
-    """Whole numbers after the first; nanoseconds of a clock are beyond what float64 holds exactly."""
+    """Integer differences to the first, because float64 cannot represent nanoseconds of a clock exactly."""
     return (np.maximum(column, first) - first).astype(np.float64)

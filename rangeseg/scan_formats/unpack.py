@@ -24,28 +24,28 @@ def unpack(
 ) -> tuple[int | None, Iterator[Path]]:
     """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
 
-    What the columns are is found on the first cloud and kept, so that all agree. Where the type of the intensity does
-    not tell its full scale, the recording is read once before, so that all scans have one scale. A cloud without a
-    return is left out, and a file that is there is written again. The other columns are
-    kept under their own names, and what a ROS header says as `stamp_ns` and `frame_id`.
+    The columns are matched on the first cloud and then kept, so that all scans agree. If the type of the intensity does
+    not define its full scale, the recording is read once before, so that all scans have one scale. A cloud without a
+    return is left out, and existing files are overwritten. The other columns keep their names; the time stamp and the
+    frame of a ROS header are stored as `stamp_ns` and `frame_id`.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
-        out: a folder; made if absent.
-        topic: of the point clouds; needed where there are several.
-        fields: columns by name instead of the usual ones; see `rangeseg.scan_formats.fields`.
+        out: output folder; created if absent.
+        topic: topic of the point clouds; required if there are several.
+        fields: column names that replace the common ones; see `rangeseg.scan_formats.fields`.
 
     Returns:
-        How many clouds there are, where that is known, and the files, each when it is written.
+        The number of clouds, if known, and an iterator over the written files.
 
     Raises:
-        ImportError: the extra that it needs is not installed.
-        ValueError: the recording cannot be read, has no such topic, holds fewer clouds than it declares, or a
-            cloud is no scan; what was written stays.
+        ImportError: the required extra is not installed.
+        ValueError: the recording cannot be read, has no such topic, contains fewer clouds than it declares, or a cloud
+            is not a scan; files written before are kept.
     """
     captured = path.suffix in (".pcap", ".osf")
     if captured and topic is not None:
-        raise ValueError(f"{path}: a capture has no topics; leave --topic out.")
+        raise ValueError(f"{path}: a capture has no topics. Remove --topic.")
 
     def clouds_of() -> tuple[int | None, Iterator[Cloud]]:
         return clouds_of_capture(path) if captured else clouds_of_bag(path, topic)
@@ -65,7 +65,7 @@ def unpack(
             fitting = found or find_fields(where, cloud.columns, fields or {}, scale, rings)
             try:
                 scan = fitting.scan(where, cloud.columns)
-            except NoReturnsError:  # a sensor that was covered, or the turn that began before it ran
+            except NoReturnsError:  # a covered sensor, or a turn that began before the recording
                 continue
             found, target = fitting, out / f"{number:06d}.npz"
             write_npz(target, scan, _others(cloud, fitting))
@@ -75,7 +75,7 @@ def unpack(
 
 
 def _others(cloud: Cloud, fields: Fields) -> dict[str, NDArray]:
-    """What a scan does not hold; a column that might be taken for its ring, where it has none, is left out."""
+    """The columns that a scan does not contain, without columns that could be mistaken for its missing ring."""
     place = {fields.x, fields.y, fields.z}
     others = {name: column for name, column in cloud.columns.items() if name not in place}
     if fields.ring is None:
@@ -85,7 +85,7 @@ def _others(cloud: Cloud, fields: Fields) -> dict[str, NDArray]:
 
 
 def _complete(clouds: Iterator[Cloud], count: int | None, path: Path, out: Path) -> Iterator[Cloud]:
-    """The same clouds; at their end, fewer than the declared `count` are an error."""
+    """The same clouds; raises an error at the end if there are fewer than the declared `count`."""
     read = 0
     for cloud in clouds:
         read += 1
@@ -98,12 +98,12 @@ def _complete(clouds: Iterator[Cloud], count: int | None, path: Path, out: Path)
 
 
 def write_npz(path: Path, scan: Scan, others: Mapping[str, NDArray]) -> None:
-    """A scan without its labels, as `rangeseg.scan_io.read_scan` reads it: xyz, remission and, where known, ring.
+    """Write a scan without labels for `rangeseg.scan_io.read_scan`: xyz, remission and, if known, ring.
 
     Args:
         path: ends in ``.npz``.
         scan: N points.
-        others: what else is kept; a name of the scan's own is left to the scan.
+        others: further columns; the scan's own columns take precedence.
     """
     arrays: dict[str, Any] = {**others, "xyz": scan.xyz, "remission": scan.remission}
     if scan.ring is not None:

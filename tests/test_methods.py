@@ -185,6 +185,6 @@ class Bare(Network):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_network_without_a_stride_trains_by_every_method(tiny_config: Config, name: str) -> None:
     tiny_config.method, tiny_config.consistency.kind = {"name": name}, "ce"
-    tiny_config.network = {"name": "test_strategies:Bare"}
+    tiny_config.network = {"name": "test_methods:Bare"}
     tiny_config.optim.steps = 1
     assert train(tiny_config) is not None

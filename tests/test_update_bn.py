@@ -1,4 +1,4 @@
-"""BatchNorm's statistics taken anew."""
+"""Recomputed BatchNorm statistics."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from rangeseg.vis.confusion import confusion_picture
 
 
 def test_numbers_read_back(tmp_path: Path) -> None:
-    journal = RunLogger(tmp_path)
-    journal.scalars(1, {"loss": 0.1})
-    journal.scalars(2, {"loss": float("nan"), "lr": 1e-3})
-    journal.close()
+    logger = RunLogger(tmp_path)
+    logger.scalars(1, {"loss": 0.1})
+    logger.scalars(2, {"loss": float("nan"), "lr": 1e-3})
+    logger.close()
     rows = read_metrics(tmp_path / "metrics.csv")
     assert rows[0] == (1, "loss", 0.1)
     assert rows[2] == (2, "lr", 1e-3)
@@ -50,12 +50,12 @@ def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.csv") == [(1, "loss", 0.5)]
 
 
-def test_a_journal_that_is_not_enabled_leaves_nothing(tmp_path: Path) -> None:
-    journal = RunLogger(tmp_path / "none", enabled=False)
-    journal.scalars(1, {"loss": 1.0})
-    with journal.progress(0, 2) as progress:
+def test_a_logger_that_is_not_enabled_writes_nothing(tmp_path: Path) -> None:
+    logger = RunLogger(tmp_path / "none", enabled=False)
+    logger.scalars(1, {"loss": 1.0})
+    with logger.progress(0, 2) as progress:
         progress(1, {})
-    journal.close()
+    logger.close()
     assert not (tmp_path / "none").exists()
 
 
@@ -85,11 +85,11 @@ def test_tensorboard_has_classes_confusion_points_and_the_table_of_runs(tiny_con
 
 
 def test_many_points_are_thinned(tmp_path: Path) -> None:
-    journal = RunLogger(tmp_path)
+    logger = RunLogger(tmp_path)
     xyz = np.arange(3 * 70_000, dtype=np.float32).reshape(-1, 3)
     xyz[0] = np.nan
-    journal.points(1, "scan", xyz, np.zeros((70_000, 3), np.uint8))
-    journal.close()
+    logger.points(1, "scan", xyz, np.zeros((70_000, 3), np.uint8))
+    logger.close()
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
     events.Reload()
     kept = make_ndarray(events.Tensors("scan_VERTEX")[0].tensor_proto)[0]
