@@ -58,7 +58,7 @@ def test_pixels_are_scored_as_the_labels_of_the_points_they_show(
 def test_photographs_have_no_other_pixels(photo_config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     train(photo_config)
     assert main(["evaluate", photo_config.runtime.out, "--level", "pixel"]) == 1
-    assert "original pixels already" in capsys.readouterr().err
+    assert "at their original pixels" in capsys.readouterr().err
 
 
 def test_one_cycle_is_torchs_with_its_end(tiny_config: Config) -> None:

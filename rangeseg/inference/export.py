@@ -1,9 +1,9 @@
 """Export of a trained run as one file (ONNX, OpenVINO, or an AOTInductor package), verified against the run first.
 
-The inputs of the graph are `channels` (B, C, H, W) float32, in the sensor's units and in the order of the metadata, and
-`valid` (B, H, W) bool. The output is `logits` (B, K, H, W) float32. The graph includes the normalisation. Batch and
-width are dynamic (the width in multiples of the stride); for photographs, so is the height. The JSON `rangeseg` of the
-metadata has classes, channels, projection and config; with it, `rangeseg predict` accepts the file in place of a run.
+The graph reads `channels` (B, C, H, W) float32 in the sensor's units and `valid` (B, H, W) bool, normalises, and
+returns `logits` (B, K, H, W) float32. Batch and width are dynamic (the width in multiples of the stride); for
+photographs, so is the height. The entry `rangeseg` of the metadata is JSON with classes, channels, projection and the
+whole config, so `rangeseg predict` reads the file like a run.
 
 Shapes: B images, C channels, K classes, H rows, W columns.
 """
@@ -99,8 +99,8 @@ def export(
 
     Args:
         run: the run, on the device that will run the package; for ONNX, on the CPU.
-        path: ends in ``.onnx``; in ``.xml`` for an OpenVINO model, with a ``.bin`` next to it; or in ``.pt2`` for
-            machine code from torch's AOTInductor, for this kind of processor only.
+        path: ends in ``.onnx``; in ``.xml`` for OpenVINO, with a ``.bin`` next to it; or in ``.pt2`` for machine code
+            from torch's AOTInductor, for this kind of processor only.
         samples: real scans or photographs that both label; if they have labels, both are scored.
         calibration: scans, other than `samples`, to quantise an OpenVINO model to int8; None: float32.
 
