@@ -53,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         return _say(f"error: {error}", 1)
+    except MemoryError as error:
+        if arguments.debug:
+            raise
+        return _say(f"error: not enough memory ({error or 'a file asks for more than there is'}).", 1)
     except KeyboardInterrupt as error:
         code = error.args[1] if len(error.args) == 2 else INTERRUPTED  # of `Stopped`
         return _say(str(error) or "stopped", code)

@@ -65,6 +65,27 @@ def write_atomically(path: str | Path, content: Content) -> None:
         raise
 
 
+def plain_file(path: str | Path) -> Path:
+    """The same path, if it may be read as a file: a pipe that nobody writes to is waited for, a device has no end.
+
+    What a shell makes of ``<(command)`` is allowed, and a path that leads nowhere: to open it says so.
+
+    Raises:
+        OSError: there is a folder, a pipe, a socket or a device.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return path
+    if stat.S_ISREG(mode) or _descriptor_named(path) is not None or str(path) == "/dev/stdin":
+        return path
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
+    kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+    raise OSError(errno.EINVAL, f"is a {kind}, not a file", str(path))
+
+
 def check_writable(path: Path) -> None:
     """Find out before the work whether a file can be written in its end; nothing is made.
 

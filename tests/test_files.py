@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from rich.table import Table
 from rangeseg import files
 from rangeseg.cli import main
 from rangeseg.commands.console import OUT, console
-from rangeseg.files import TEMPORARY, is_running, try_lock, write_atomically
+from rangeseg.files import TEMPORARY, is_running, plain_file, try_lock, write_atomically
+from rangeseg.scan_io import read_labels
 from rangeseg.terminal import plain
 
 Write = Callable[[Path, bytes], None]
@@ -214,3 +216,31 @@ def test_figures_go_to_where_the_user_says(tmp_path: Path, capfd: pytest.Capture
     """`--json /dev/stdout`, as a command has it."""
     write_atomically("/dev/stdout", json.dumps({"mean_iou": 0.5}).encode())
     assert json.loads(capfd.readouterr().out) == {"mean_iou": 0.5}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "socket"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("a.label")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    with pytest.raises(OSError, match=f"is a {kind}, not a file"):
+        plain_file(path)
+    with pytest.raises(ValueError, match=r"a\.label: cannot be read"):
+        read_labels(path)
+
+
+def test_what_a_shell_makes_of_a_command_may_be_read(tmp_path: Path) -> None:
+    """`<(command)` is a pipe in /dev/fd; a path that leads nowhere is left to who opens it."""
+    read, write = os.pipe()
+    assert plain_file(f"/dev/fd/{read}").is_fifo()
+    os.close(read)
+    os.close(write)
+    assert plain_file(tmp_path / "nothing") == tmp_path / "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,18 @@ def test_sizes_of_what_is_no_image(tmp_path: Path) -> None:
     for name, said in (("a.png", "give an image, and copy it again"), ("b.png", "no such file")):
         with pytest.raises(ValueError, match=rf"{name}: .*{said}"):
             read_size(tmp_path / name)
+
+
+def test_a_png_whose_last_rows_are_damaged_is_refused(tmp_path: Path) -> None:
+    """Pillow stops reading when it has all pixels, before the check sum."""
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 12, (40, 50)).astype(np.uint8)).save(path)
+    whole, silent = path.read_bytes(), 0
+    for at in range(len(whole) - 40, len(whole) - 16):
+        path.write_bytes(whole[:at] + b"147483647" + whole[at:])
+        with Image.open(path) as image, suppress(OSError, SyntaxError):
+            image.load()
+            silent += 1
+        with pytest.raises(ValueError, match=r"a\.png: "):
+            read_label_image(path)
+    assert silent > 0, "Pillow alone finds all of it: check no sums"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_tiny_config
 from test_trajectory import curve
 
 from rangeseg.cli import main
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.engine.checkpoint import write_checkpoint
+from rangeseg.engine.experiment import Experiment
+from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.drive import ScanProbabilities, label_drive, pooled
+from rangeseg.inference.origin import FILE
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import read_labels
@@ -90,3 +96,90 @@ def test_the_command_writes_labels(tiny_drive: Path, tmp_path: Path, capsys: pyt
     assert "has no poses.txt" in " ".join(capsys.readouterr().err.split())
     assert main(["predict"]) == 1
     assert "There is nothing to predict" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture
+def predict(tiny_drive: Path, tiny_kitti: Path, tmp_path: Path) -> Callable[..., int]:
+    """Label the drive by one of two networks."""
+    config = make_tiny_config(tiny_kitti, tmp_path)
+    for number in (0, 1):
+        config.runtime.seed = number
+        network = Experiment(config).make_network()
+        write_checkpoint(tmp_path / f"{number}.pt", {"teacher": network.state_dict()}, config)
+
+    def call(number: int, *words: str) -> int:
+        where = ["--drive", str(tiny_drive), "--out", str(tmp_path / "out"), "--device", "cpu"]
+        return main(["predict", str(tmp_path / f"{number}.pt"), *where, *words])
+
+    return call
+
+
+def test_labels_of_another_network_votes_or_poses_are_not_taken_for_ones_own(
+    predict: Callable[..., int], tiny_drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said() -> str:
+        return " ".join(capsys.readouterr().err.split())
+
+    assert predict(0) == 0
+    whole = {path.name: path.read_bytes() for path in sorted((tmp_path / "out").rglob("*.label"))}
+    assert len(whole) == 3
+    stamp = (tmp_path / "out" / FILE).stat().st_mtime_ns
+    (tmp_path / "out/sequences/00/predictions/000001.label").unlink()
+    capsys.readouterr()
+    assert predict(0) == 0
+    assert "(1 now)" in capsys.readouterr().out
+    assert (tmp_path / "out" / FILE).stat().st_mtime_ns == stamp
+    assert {path.name: path.read_bytes() for path in sorted((tmp_path / "out").rglob("*.label"))} == whole
+    for number, words, what in (
+        (1, (), "another network"),
+        (0, ("--votes", "1"), "drive.votes"),
+        (0, ("evaluation.back_projection.name=nearest",), "another config"),
+    ):
+        assert predict(number, *words) == 1
+        assert what in (told := said())
+        assert "--overwrite" in told
+    write_kitti_poses(tiny_drive, Trajectory(("000000", "000001", "000002"), curve(3, 0.2)))
+    assert predict(0) == 1
+    assert "drive.poses" in said()
+    assert predict(1, "--overwrite") == 0
+    assert "(3 now)" in capsys.readouterr().out
+    alone = ["predict", str(tmp_path / "1.pt"), str(tiny_drive), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(alone) == 1  # without votes they are others
+    assert "drive.votes" in said()
+
+
+def test_a_linked_drive_keeps_the_name_of_the_path_given(tiny_drive: Path) -> None:
+    (tiny_drive.parent / "11").symlink_to(tiny_drive)
+    assert open_drive(tiny_drive.parent / "11").scans[0].label_path.as_posix() == "sequences/11/labels/000000.label"
+
+
+@pytest.mark.parametrize("words", [["--zip", "x.zip"], ["--fields", "unit=mm"], ["--topic", "/a"]])
+def test_what_a_drive_does_not_have_is_refused(
+    words: list[str], predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(0, *words) == 1
+    assert words[0] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_processes_share_a_drive(
+    predict: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each labels a stretch, with the votes of scans of the other's; only the first speaks."""
+    assert predict(0) == 0
+    labels = tmp_path / "out" / "sequences/00/predictions"
+    whole = {path.name: path.read_bytes() for path in labels.iterdir()}
+    for path in labels.iterdir():
+        path.unlink()
+    for name in ("barrier", "close"):
+        monkeypatch.setattr(ProcessGroup, name, lambda self: None)
+    shares = []
+    for number in (1, 0):
+        capsys.readouterr()
+        monkeypatch.setattr(ProcessGroup, "init", staticmethod(lambda number=number: ProcessGroup(number, 2, number)))
+        before = set(labels.iterdir())
+        assert predict(0) == 0
+        shares.append({path.name for path in set(labels.iterdir()) - before})
+        assert bool(capsys.readouterr().out) == (number == 0)
+    assert shares == [{"000002.label"}, {"000000.label", "000001.label"}]
+    assert {path.name: path.read_bytes() for path in labels.iterdir()} == whole

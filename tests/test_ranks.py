@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rangeseg.cli import main
-from rangeseg.config import Config
+from rangeseg.config import Config, write_config
 from rangeseg.engine.preconditions import check_batches, check_launch
 from rangeseg.engine.training import train
 from rangeseg.inference.distributed import ProcessGroup
@@ -128,6 +128,54 @@ def test_processes_share_an_evaluation_and_have_the_numbers_of_one(
     assert [one.returncode for one in started] == [0] * world, told
     assert [bool(out) for out, _ in told] == [True] + [False] * (world - 1)
     assert json.loads((tmp_path / "shared.json").read_text()) == json.loads((tmp_path / "alone.json").read_text())
+
+
+TRAIN = """
+import os, sys
+import torch
+from rangeseg.config import read_config
+from rangeseg.engine import training
+
+made = []
+make = training._make_trainer
+
+def remember(*arguments, **options):
+    made.append(make(*arguments, **options))
+    torch.save({"before": made[0].network.state_dict()}, f"{sys.argv[2]}/before{os.environ['RANK']}.pt")
+    return made[0]
+
+training._make_trainer = remember
+training.train(read_config(sys.argv[1]))
+trained = {"student": made[0].network.state_dict(), "teacher": made[0].teacher.network.state_dict()}
+torch.save(trained, f"{sys.argv[2]}/after{os.environ['RANK']}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_deeplab_v2_trains_on_two_processes_and_they_stay_equal(photo_config: Config, tmp_path: Path) -> None:
+    """Two of its four branches get no gradient, for which processes would wait; started by torchrun."""
+    config = photo_config
+    config.network = {"name": "deeplab_v2", "layers": 50, "width": 4, "branches": 2, "freeze_batchnorm": "all"}
+    config.data.augmentation = {"crop": [17, 25]}
+    config.runtime.devices, config.optim.steps, config.data.batch_labelled = 2, 3, 2
+    config.data.batch_unlabelled = 2
+    (tmp_path / "config.yaml").write_text(write_config(config))
+    (tmp_path / "train.py").write_text(TRAIN)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "train.py")]
+    words += [str(tmp_path / "config.yaml"), str(tmp_path)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (before, _), (after, other) = ([torch.load(tmp_path / f"{when}{rank}.pt") for rank in (0, 1)] for when in TIMES)
+    for who in ("student", "teacher"):
+        assert after[who].keys() == other[who].keys()
+        for name, value in after[who].items():
+            assert torch.equal(value, other[who][name]), (who, name)
+    moved = {name for name, value in after["student"].items() if not torch.equal(value, before["before"][name])}
+    assert {"head.0.weight", "head.1.weight"} <= moved
+    assert not {"head.2.weight", "head.3.weight"} & moved
+
+
+TIMES = ("before", "after")
 
 
 def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

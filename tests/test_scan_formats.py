@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from scan_writers import EXACT, PLAIN, ROUNDED, npz, pcd, ply, table
 
 from rangeseg.cli import main
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.scan_formats.bags import Cloud
+from rangeseg.notices import Notice
+from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.lzf import expand
+from rangeseg.scan_formats.pcap import check_packets
 from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
 from rangeseg.types import Scan
 
@@ -207,7 +211,10 @@ class TestPCD:
         scan, path = made_up(), tmp_path / "a.pcd"
         content = pcd(table(scan), "binary")
         path.write_bytes(content + b"other data")
-        np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
+        with pytest.warns(
+            Notice, match=r"a\.pcd: ignored 10 bytes after the 40 points, which the header does not explain"
+        ):
+            np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
         for wrong in (
             content.replace(b"SIZE 4 4 4 4 2", b"SIZE 4 4 4 4 1"),  # a byte a point too many
             content.replace(b"COUNT 1 1 1 1 1", b"COUNT 1 1 1 1 0"),
@@ -361,7 +368,22 @@ class TestPLY:
             with pytest.raises(ValueError, match=r"a\.ply: not a complete PLY file"):
                 read_scan(path)
         else:
-            np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
+            told = pytest.warns(Notice, match="ignored 10 bytes") if tail == b"other data" else nullcontext()
+            with told:
+                np.testing.assert_array_equal(read_scan(path).xyz, scan.xyz)
+
+
+@pytest.mark.parametrize("name", ["pcd binary", "ply little"])
+def test_bytes_that_were_put_among_the_points_or_into_a_name_are_not_silent(tmp_path: Path, name: str) -> None:
+    """The points behind them are scrambled; a column of another name would be no column."""
+    path = write(tmp_path, name, made_up())
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + b"\x01\x00\x01" + content[-2:])
+    with pytest.warns(Notice, match="ignored 3 bytes after the 40 points"):
+        read_scan(path)
+    path.write_bytes(content.replace(b"remission", b"remi\xffssion", 1))
+    with pytest.raises(ValueError, match="unexpected header line"):
+        read_scan(path)
 
 
 def test_npz_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
@@ -593,6 +615,14 @@ class TestRecordings:
             np.testing.assert_array_equal(read.remission, expected.remission)
             np.testing.assert_array_equal(read.ring, expected.ring)
 
+    @pytest.mark.parametrize("name", ["a.bag", "a.mcap", "a/a.db3", "a/metadata.yaml"])
+    def test_a_pipe_in_place_of_a_recording_is_not_waited_for(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        os.mkfifo(path)
+        with pytest.raises(ValueError, match=r"not a complete recording .*is a pipe, not a file"):
+            clouds_of_bag(tmp_path / name.partition("/")[0])
+
     def test_what_is_wrong_is_said(self, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def error(*words: str) -> str:
             assert main(["unpack", *words, "--out", str(tmp_path / "o")]) == 1
@@ -640,6 +670,31 @@ class TestCaptures:
             assert inclination[scan.ring == ring].mean() == pytest.approx(15 - 2 * ring, abs=0.3)
         np.testing.assert_allclose(np.unique(scan.remission), np.arange(16) * 10 / 255, rtol=1e-5)
         assert np.linalg.norm(scan.xyz, axis=1).max() == pytest.approx(13, abs=0.3)
+
+    @pytest.mark.parametrize("size", [24 + 10, 24 + 16 + 500, -7])
+    def test_a_capture_that_was_cut_off_is_told_of(self, tmp_path: Path, size: int) -> None:
+        whole = self.velodyne(tmp_path / "a.pcap", 20).read_bytes()
+        check_packets(tmp_path / "a.pcap")
+        (tmp_path / "a.pcap").write_bytes(whole[:size])
+        with pytest.warns(Notice, match=r"a\.pcap: \d+ packets are whole, and the other \d+ of its"):
+            check_packets(tmp_path / "a.pcap")
+        (tmp_path / "a.pcap").write_bytes(whole[:32] + b"\xff" * 4 + whole[36:])
+        with pytest.warns(Notice, match="0 packets are whole"):
+            check_packets(tmp_path / "a.pcap")
+
+    def test_a_pcapng_that_was_cut_off_is_told_of(self, tmp_path: Path) -> None:
+        def block(kind: int, body: bytes) -> bytes:
+            length = 12 + len(body)
+            return struct.pack("<II", kind, length) + body + struct.pack("<I", length)
+
+        head = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)) + block(1, struct.pack("<HHI", 1, 0, 0))
+        packet = block(6, struct.pack("<IIIII", 0, 0, 0, 8, 8) + bytes(8))
+        path = tmp_path / "a.pcapng"
+        path.write_bytes(head + 3 * packet)
+        check_packets(path)
+        path.write_bytes(head + 3 * packet[:-2])
+        with pytest.warns(Notice, match="2 packets are whole"):
+            check_packets(path)
 
     def test_an_ouster_recording(self, tmp_path: Path) -> None:
         core = pytest.importorskip("ouster.sdk.core", reason="the extra ouster is not installed")

@@ -37,6 +37,15 @@ def names(numbers: range | list[int]) -> tuple[str, ...]:
     return tuple(f"{number:06d}" for number in numbers)
 
 
+@pytest.mark.parametrize("tr", ["0 0 0 0 0 0 0 0 0 0 0 0", "1 0 0 0 0 1 0 0 0 0 9 0", "1 0 0 0 0 1 0 0 0 0 nan 0"])
+def test_a_tr_that_is_no_motion_is_named(tmp_path: Path, tr: str) -> None:
+    """Not the poses, which it would bend."""
+    path = tmp_path / "calib.txt"
+    path.write_text(f"Tr: {tr}\n")
+    with pytest.raises(ValueError, match=r"calib\.txt: Tr is not a rigid motion"):
+        read_tr(path)
+
+
 class TestTrajectory:
     def test_what_is_no_trajectory_is_refused(self) -> None:
         poses = curve(3)

@@ -18,7 +18,8 @@ from rangeseg.apps.validate import dataset_config
 from rangeseg.cli import main
 from rangeseg.commands import COMMANDS
 from rangeseg.config import Config, config_from_yaml, write_config
-from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from rangeseg.engine.experiment import Experiment
 from rangeseg.evaluation.point_head import read_head
 from rangeseg.inference.import_weights import read_tensors
 from rangeseg.inference.run import Run
@@ -269,3 +270,19 @@ def test_a_package_of_machine_code_runs_only_with_trust(
     with pytest.raises(ValueError, match="cannot run on this machine"):
         read_exported(tmp_path / "net.pt2", trust=True)
     assert opened == [str(tmp_path / "net.pt2")]
+
+
+def test_an_error_of_a_stored_config_names_its_file_and_one_of_an_override_does_not(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    network = Experiment(tiny_config).make_network()
+    write_checkpoint(tmp_path / "a.pt", {"teacher": network.state_dict()}, tiny_config)
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    for old, new in (("label_seed", "label_Seed"), ("fov_up_deg: 6.0", "fov_up_deg: -60.0")):
+        damaged = state | {"config": state["config"].replace(old, new)}
+        assert damaged["config"] != state["config"]
+        torch.save(damaged, tmp_path / "b.pt")
+        with pytest.raises(ConfigError, match=r"b\.pt: its config is damaged, or of another version: data\."):
+            Run.load(tmp_path / "b.pt", device="cpu")
+    with pytest.raises(ConfigError, match=r"^network\.widht: "):
+        Run.load(tmp_path / "a.pt", device="cpu", overrides=["network.widht=3"])

@@ -185,7 +185,9 @@ def test_class_shares_are_those_of_the_labels(rng: np.random.Generator) -> None:
     (line,) = shares.words()
     whole = np.concatenate(labels)
     whole = whole[whole != 255]
-    told = dict(part.rsplit(" ", 1) for part in line.removeprefix("class shares: ").partition(";")[0].split(", "))
+    line, _, rest = line.partition("; ")
+    assert rest == f"{1 - len(whole) / 3000:.1%} of all have no label"
+    told = dict(part.rsplit(" ", 1) for part in line.removeprefix("class shares: ").split(", "))
     assert told == {names[one]: f"{(whole == one).mean():.1%}" for one in (0, 1, 2, 5)}
     shares.count(np.arange(9))
     assert "and 3 more classes" in next(iter(shares.words()))

@@ -1,16 +1,29 @@
-"""`rangeseg predict --drive`: the scans of a drive labelled, each with the votes of those around it."""
+"""`rangeseg predict --drive`: the scans of a drive labelled, each with the votes of those around it.
+
+Every process that torchrun started labels a stretch of the drive. As with `rangeseg predict`, whole files of the same
+network, config, votes and poses are left alone, and those of others are refused.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rangeseg.apps.predict import ClassShares
+from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.request import poses_for
 from rangeseg.drive.sweep import straightened
+from rangeseg.drive.trajectory import Trajectory
+from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.drive import label_drive
 from rangeseg.inference.labelled_files import chosen_files
+from rangeseg.inference.origin import claim, origin_of
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust
@@ -19,8 +32,8 @@ from rangeseg.registry import Trust
 def predict_drive(
     run: Path | None, folder: Path, out: Path, *, poses: Path | None = None, scene: str | None = None, votes: int = 2,
     deskew: str | None = None, format: str = "label", confidence: bool = False, unsure: Sequence[str] = (),
-    workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (), trust: Trust = False,
-    progress: Progress = no_progress,
+    overwrite: bool = False, anyway: bool = False, workers: int | None = None, device: str = "auto",
+    overrides: Sequence[str] = (), trust: Trust = False, progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
     """Label the scans of a drive and write the labels in the dataset's own form.
 
@@ -30,11 +43,13 @@ def predict_drive(
         out: the output folder.
         poses: folder that `rangeseg poses` wrote; None: the dataset's own.
         scene: of nuScenes.
-        deskew: the moment of a sweep at which the poses are; None: scans are taken as they are.
         votes: so many scans before and behind help.
+        deskew: the moment of a sweep at which the poses are; None: scans are taken as they are.
         format: of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
         confidence: write how sure each label is, too.
         unsure: labels that are less sure are left out, see `rangeseg.inference.labelled_files.least_sure`.
+        overwrite: write again what is there and whole.
+        anyway: it is no error if most scans do not fit the run.
         workers: threads beside the network; None: as suits the device.
         device: a torch device, or auto.
         overrides: `key.path=value` above the run's config.
@@ -42,25 +57,53 @@ def predict_drive(
         progress: shows the progress.
 
     Yields:
-        What was done, in words.
+        What was done, in words, in the first process only.
 
     Raises:
-        ValueError: the run is of photographs, or a file cannot be read.
+        ValueError: the run is of photographs, a file cannot be read, the folder holds labels of another network,
+            config, votes or poses, or most scans do not fit the run.
     """
     if votes < 0:
         raise ValueError(f"--votes is {votes}; give 0 or more.")
-    segmenter = Segmenter.load(run, device=device, overrides=overrides, trust=trust)
-    experiment = segmenter.run.experiment
-    if experiment.dataset.kind != "scan":
-        raise ValueError(f"{run}: labels {experiment.dataset.kind}s, but a drive consists of scans.")
-    drive = open_drive(folder, scene=scene)
-    trajectory, (files, least) = poses_for(drive, poses), chosen_files(experiment, format, confidence, unsure)
-    drive = straightened(drive, trajectory, deskew)
-    workers = segmenter.workers if workers is None else workers
-    done = label_drive(segmenter, drive, trajectory, votes=votes, workers=workers)
-    for number, scan, found in progress(done, "predicting", len(drive.scans)):
-        file = drive.scans[number].file
-        kept = found if least is None else found.sure(least)
-        labels: Any = kept if confidence or format != "label" else kept.labels
-        files.write(out / files.target(file, file.parent), labels, scan, file)
-    yield f"{len(drive.scans)} scans labelled below {out}, each with votes of {votes} scans before and {votes} after."
+    group = ProcessGroup.init()
+    try:
+        segmenter = Segmenter.load(run, device=group.device(device), overrides=overrides, trust=trust)
+        experiment = segmenter.run.experiment
+        if experiment.dataset.kind != "scan":
+            raise ValueError(f"{run}: labels {experiment.dataset.kind}s, but a drive consists of scans.")
+        drive = open_drive(folder, scene=scene)
+        trajectory, (files, least) = poses_for(drive, poses), chosen_files(experiment, format, confidence, unsure)
+        origin = origin_of(run, segmenter.run.config, unsure) | _of_drive(trajectory, votes, deskew)
+        targets = [(files.target(scan.file, scan.file.parent), scan.file) for scan in drive.scans]
+        since = claim(out, origin, [target for target, _ in targets], overwrite=overwrite, write=group.rank == 0)
+        share = np.array_split(np.arange(len(targets)), group.world_size)[group.rank].tolist()
+        share = [i for i in share if overwrite or not _is_whole(out, targets[i], files, since)]
+        options: dict[str, Any] = {"workers": segmenter.workers if workers is None else workers, "numbers": share}
+        done: Any = label_drive(segmenter, straightened(drive, trajectory, deskew), trajectory, votes=votes, **options)
+        shares = ClassShares(segmenter.label_map.names)
+        for number, scan, found in done if group.rank else progress(done, "predicting", len(share)):
+            kept, (target, file) = found if least is None else found.sure(least), targets[number]
+            files.write(out / target, kept if confidence or format != "label" else kept.labels, scan, file)
+            shares.count(kept.labels)
+        group.barrier()
+        if group.rank == 0:
+            by = f" by the first of {group.world_size} processes" if group.world_size > 1 else ""
+            yield (
+                f"{len(targets)} scans labelled below {out} ({len(share)} now{by}), each with votes of {votes} scans "
+                f"before and {votes} after."
+            )
+            yield from chain(shares.words(), segmenter.domain_check.summary(anyway=anyway))
+    finally:
+        group.close()
+
+
+def _of_drive(trajectory: Trajectory, votes: int, deskew: str | None) -> dict[str, Any]:
+    """What labels of a drive rest on beside the network and its config."""
+    poses = hashlib.sha256(np.ascontiguousarray(trajectory.poses, "<f8").tobytes()).hexdigest()
+    return {"drive.votes": votes, "drive.deskew": deskew, "drive.poses": poses if votes or deskew else None}
+
+
+def _is_whole(out: Path, task: tuple[Path, Path], files: PredictionFiles, since: int) -> bool:
+    """The labels of a scan are there, of this network, and fit it."""
+    path, file = out / task[0], task[1]
+    return path.is_file() and path.stat().st_mtime_ns >= since and files.problem(path, file) is None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import mean, median, stdev
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +23,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rangeseg.benchmark.timing import compare
 from rangeseg.config import read_config
+from rangeseg.data.range_views import RangeViews
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.precision import in_precision
 from rangeseg.inference.export import to_onnx
 from rangeseg.inference.run import Run
+from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.inference.segmenter import AnySample, Segmenter
 from rangeseg.inference.weights import find_weights
 from rangeseg.networks.exported import onnx_network
+from rangeseg.projection.checks import disable_first_scan_check
+from rangeseg.types import Sample
 from rangeseg.vis.panels import Picture
 from rangeseg.vis.plots import Axes, plot
 
@@ -59,6 +64,8 @@ class Inference:
         per_s: scans a second in a stream.
         share: of the network's own scans a second, that of the same forward passes and nothing else.
         scores: mean IoU of the runs, in [0, 1]; empty for configs.
+        evaluated: of the network's own scans a second, that of `rangeseg evaluate`, which reads, projects, labels and
+            counts them; nan where the split has no labels.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Inference:
     per_s: float
     share: float
     scores: tuple[float, ...] = ()
+    evaluated: float = np.nan
 
     @property
     def score(self) -> str:
@@ -192,11 +200,12 @@ def _time(run: Run, samples: Sequence[AnySample], onnx: bool, repeats: int) -> I
     count = max(3, min(4 * repeats, int(ENOUGH_MS / timings["forward"])))
     latencies = _latencies(segmenter, samples, count)
     count += -count % segmenter.workers  # a folder's last scans, for which a thread has no other, are not its rate
-    per_s, own = _throughput(segmenter, network, samples, count, views)
+    per_s, own, evaluated = _throughput(segmenter, network, samples, count, views)
     return Inference(
         "", sum(weight.numel() for weight in run.network.parameters()), gflop, timings["forward"],
         timings.get("onnx", np.nan), (gflop / best) / (2e-9 * SGEMM**3 / timings["gemm"]), median(latencies),
         float(np.percentile(latencies, 99)), per_s, per_s / own,
+        evaluated=evaluated / own,
     )  # fmt: skip
 
 
@@ -229,18 +238,62 @@ def _throughput(
     samples: Sequence[AnySample],
     count: int,
     views: Iterator[Tensor],
-) -> tuple[float, float]:
-    """Scans a second: of a stream, and of the network alone; both `evaluation.batch` at once, the better of three."""
+) -> tuple[float, float, float]:
+    """Scans a second: of a stream, of the network alone, and of an evaluation; all `evaluation.batch` at once.
+
+    They take turns; of each the best of three.
+    """
     batch = segmenter.run.config.evaluation.batch
     together = cycle([torch.cat(list(islice(views, batch)))])
-    rates: tuple[list[float], list[float]] = ([], [])
-    for _ in range(3):
-        start = time.perf_counter()
-        for _ in segmenter.stream(islice(cycle(samples), count), batch=batch):
-            pass
-        rates[0].append(count / (time.perf_counter() - start))
-        start = time.perf_counter()
+    scored = _Repeated.of(segmenter.run, count)
+
+    def stream() -> int:
+        return sum(1 for _ in segmenter.stream(islice(cycle(samples), count), batch=batch))
+
+    def own() -> int:
         for _ in range(count // batch):
             _waiting(_forward(network, next(together)))
-        rates[1].append(count // batch * batch / (time.perf_counter() - start))
-    return max(rates[0]), max(rates[1])
+        return count // batch * batch
+
+    def evaluation() -> int:
+        return 0 if scored is None else len(scored) * bool(score_run(segmenter.run, scored))
+
+    rates: dict[Callable[[], int], list[float]] = {stream: [], own: [], evaluation: []}
+    for _ in range(3):
+        for work, found in rates.items():
+            start = time.perf_counter()
+            done = work()
+            found.append(done / (time.perf_counter() - start))
+    return max(rates[stream]), max(rates[own]), np.nan if scored is None else max(rates[evaluation])
+
+
+class _Repeated:
+    """The labelled samples of the validation split, again and again.
+
+    Args:
+        views: of the split.
+        count: how many.
+    """
+
+    def __init__(self, views: Any, count: int) -> None:
+        self._views, self._count = views, count
+
+    @staticmethod
+    def of(run: Run, count: int) -> _Repeated | None:
+        """None where the split has no labels."""
+        try:
+            views = open_views(run, "val")
+            views.sample(0)
+        except ValueError:
+            return None
+        if isinstance(views, RangeViews):
+            disable_first_scan_check(views.projection)
+        return _Repeated(views, count)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def sample(self, index: int) -> Sample:
+        """The next of them."""
+        sample: Sample = self._views.sample(index % len(self._views))
+        return sample

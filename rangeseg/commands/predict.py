@@ -21,6 +21,9 @@ CAPTURES = (".pcap", ".osf")
 OF_RECORDINGS = ("topic", "layout", "class_ids", "filter", "drop_input")
 """Options for recordings only."""
 
+NOT_OF_DRIVES = ("split", "zip", "partial", "compile", "fields")
+"""Further options that --drive does not have."""
+
 EXAMPLES = (
     "rangeseg predict scans --run runs/quick --out labels",
     "rangeseg predict runs/quick drive.mcap --out labelled.mcap --filter car person",
@@ -86,14 +89,19 @@ def along_drive(arguments: argparse.Namespace) -> None:
     """Label the scans of a drive; without a run, the shipped network labels them."""
     from rangeseg.apps.predict_drive import predict_drive
 
-    given = [name for name in (*OF_RECORDINGS, "split", "zip", "partial", "compile") if getattr(arguments, name)]
+    given = [
+        name for name in (*OF_RECORDINGS, "split", "zip", "partial", "compile", "fields") if getattr(arguments, name)
+    ]
     if words := [f"--{name.replace('_', '-')}" for name in given]:
         raise ValueError(f"{' and '.join(words)}: not with --drive; leave it out.")
+    if len(arguments.inputs) > (arguments.run is None):
+        raise ValueError("A drive is labelled alone: give a run and --drive, and no other input.")
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
         OUT.print(FIRST, soft_wrap=True)
     names = (
-        "poses", "scene", "deskew", "votes", "format", "confidence", "unsure", "workers", "device", "overrides", "trust"
+        "poses", "scene", "deskew", "votes", "format", "confidence", "unsure", "workers", "device", "overrides",
+        "trust", "overwrite", "anyway",
     )  # fmt: skip
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.files import plain_file
 from rangeseg.types import SensorPose
 
 AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
@@ -33,15 +35,31 @@ def pose_of(scan: Path) -> SensorPose | None:
 @lru_cache(maxsize=8)
 def _read(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(S, 4, 4) poses of the LiDAR and (S,) seconds; poses.txt has those of the camera, calib.txt the way to it."""
-    camera = _matrices(folder / "poses.txt", np.loadtxt(folder / "poses.txt", ndmin=2))
+    camera = _matrices(folder / "poses.txt", _numbers(folder / "poses.txt", 2))
     to_camera = AXES
     if (folder / "calib.txt").is_file():
-        for line in (folder / "calib.txt").read_text().splitlines():
+        for line in plain_file(folder / "calib.txt").read_text().splitlines():
             if line.startswith("Tr:"):
-                values = np.array([line.removeprefix("Tr:").split()], np.float64)
-                to_camera = _matrices(folder / "calib.txt", values)[0]
+                to_camera = _tr(folder / "calib.txt", line.removeprefix("Tr:").split())
     times = folder / "times.txt"
-    return np.linalg.inv(to_camera) @ camera @ to_camera, np.loadtxt(times, ndmin=1) if times.is_file() else np.empty(0)
+    return np.linalg.inv(to_camera) @ camera @ to_camera, _numbers(times, 1) if times.is_file() else np.empty(0)
+
+
+def _numbers(path: Path, dimensions: Literal[1, 2]) -> NDArray[np.float64]:
+    try:
+        return np.loadtxt(path, ndmin=dimensions)
+    except ValueError as error:
+        raise ValueError(f"{path}: is no table of numbers ({error}). Copy the file again.") from error
+
+
+def _tr(path: Path, words: list[str]) -> NDArray[np.float64]:
+    """The sensor's pose in the camera's frame, which can be undone."""
+    try:
+        found = _matrices(path, np.array([words], np.float64))[0]
+        np.linalg.inv(found)
+    except ValueError as error:
+        raise ValueError(f"{path}: its line Tr is no pose ({error}). Copy the file again.") from error
+    return found
 
 
 def _matrices(path: Path, rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rangeseg.files import plain_file
+
 
 def read_names(path: str | Path, *, pattern: str, what: str, form: str, example: str) -> tuple[str, ...]:
     """Read a list: one name a line; empty lines and lines from ``#`` on are left out.
@@ -21,7 +23,7 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
         ValueError: the file cannot be read, is empty, or a line is no name.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = plain_file(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); give a text file of {form} lines.") from error
     names = []

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rangeseg.files import inside
+from rangeseg.files import inside, plain_file
 
 LIDAR = "LIDAR_TOP"
 """The sensor's name in the tables, and its folder below samples/ and sweeps/."""
@@ -109,7 +109,7 @@ def _of_row(path: Path, row: Any, take: Callable[[dict[str, Any]], Any]) -> Any:
 
 def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
     try:
-        rows = json.loads(path.read_bytes())
+        rows = json.loads(plain_file(path).read_bytes())
     except OSError as error:
         raise _broken(path, error.strerror or "unreadable") from error
     except ValueError as error:
@@ -126,7 +126,7 @@ def read_rows(path: Path, word: str) -> Iterator[Any]:
         ValueError: the table is missing, cut off or no JSON.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with plain_file(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             size = len(content)
             if content[max(0, size - 100) :].rstrip()[-1:] != b"]":
                 raise _broken(path, "it does not end with ], as a table does")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.pickles import RestrictedUnpickler
 from rangeseg.data.scan_pairs import Pair, ScanPairs
-from rangeseg.files import write_atomically
+from rangeseg.files import plain_file, write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
@@ -148,7 +148,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floa
             f"{path}: PandaSet's files need pandas ({error}). Install it: pip install 'rangeseg[pandaset]'"
         ) from error
     try:
-        with gzip.open(path) as file:
+        with gzip.open(plain_file(path)) as file:
             table = RestrictedUnpickler(file, ALLOWED).load()
             file.read()  # the end, where the checksum is
             return {name: np.asarray(table[name], np.float64) for name in columns}
@@ -161,7 +161,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floa
 @lru_cache(maxsize=4)
 def _poses(path: Path) -> list[dict[str, Any]]:
     try:
-        poses: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        poses: list[dict[str, Any]] = json.loads(plain_file(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); this file must hold the poses of the sequence.") from error
     return poses

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.files import plain_file
+
 ARRAYS = (
     *(("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")),
     *(("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar")),
@@ -47,7 +49,7 @@ def read_pickled_array(path: Path) -> NDArray:
         ValueError: the file cannot be read, or holds another thing.
     """
     try:
-        with path.open("rb") as file:
+        with plain_file(path).open("rb") as file:
             array = np.asarray(RestrictedUnpickler(file, ARRAYS).load())
     except OSError as error:
         raise ValueError(error.strerror) from error

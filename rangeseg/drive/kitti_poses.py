@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.drive.trajectory import Trajectory, between
-from rangeseg.files import write_atomically
+from rangeseg.files import plain_file, write_atomically
 
 PUBLISHED_TR = {
     718.856: (
@@ -87,12 +87,17 @@ def read_tr(path: Path) -> NDArray[np.float64]:
         else:
             focal = float(found["P0"].split()[0])
             values = next(value for at, value in PUBLISHED_TR.items() if abs(at - focal) < 0.01)
-        return np.asarray(_matrices(np.array(values, np.float64).reshape(1, 12))[0])
+        found_tr = np.asarray(_matrices(np.array(values, np.float64).reshape(1, 12))[0])
     except (ValueError, KeyError, IndexError, StopIteration) as error:
         raise ValueError(
             f"{path}: has neither a line Tr with 12 numbers nor a P0 of KITTI. Add `Tr:` and the pose of the sensor in "
             "the frame of the poses (1 0 0 0 0 1 0 0 0 0 1 0 if the poses are those of the sensor itself)."
         ) from error
+    try:
+        Trajectory(("Tr",), found_tr[None])
+    except ValueError as error:
+        raise ValueError(f"{path}: Tr is not a rigid motion. Copy the file again.") from error
+    return found_tr
 
 
 def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool = False) -> list[Path]:
@@ -179,7 +184,7 @@ def _table(path: Path, columns: int) -> NDArray[np.float64]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in plain_file(path).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}). Copy the file again.") from error
     if not lines:

@@ -10,6 +10,7 @@ Shapes: N points.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,7 +108,7 @@ def open_drive(folder: Path, *, scene: str | None = None, dataset: str | None = 
     Raises:
         ValueError: there are no scans, the scene does not exist, or the classes are unknown.
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link and take its target's name
     if (folder / "velodyne").is_dir():
         drive = _kitti(folder, _classes(dataset or "semantic_kitti"))
     elif (folder / "lidar").is_dir():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rangeseg.data.nuscenes_tables import LIDAR, read_rows
 from rangeseg.data.pandaset import SENSOR
 from rangeseg.drive.trajectory import Trajectory, rigid
+from rangeseg.files import plain_file
 from rangeseg.scan_formats.bags import messages_of_bag, stamp_of, topics_of_bag
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ def _of(path: Path, row: Any, take: Callable[[Any], T]) -> T:
 
 def _json(path: Path) -> list[Any]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(plain_file(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}). Copy the file again.") from error
     if not isinstance(rows, list):
@@ -172,7 +173,7 @@ def _rows_by_token(path: Path, tokens: set[str]) -> dict[str, Any]:
     """The rows of a table with one of the tokens. ego_pose.json has millions of rows, so no other row is parsed."""
     found: dict[str, Any] = {}
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with plain_file(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             for match in re.finditer(rb'"token"\s*:\s*"([^"]+)"', content):
                 token = match[1].decode()
                 if token in tokens:

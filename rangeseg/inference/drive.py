@@ -113,8 +113,9 @@ def pooled(
 
 
 def label_drive(
-    segmenter: Segmenter, drive: Drive, poses: Trajectory, *, votes: int, max_distance_m: float = 0.3, workers: int = 2
-) -> Iterator[tuple[int, Scan, Segmentation]]:
+    segmenter: Segmenter, drive: Drive, poses: Trajectory, *, votes: int, max_distance_m: float = 0.3, workers: int = 2,
+    numbers: Sequence[int] | None = None,
+) -> Iterator[tuple[int, Scan, Segmentation]]:  # fmt: skip
     """Label the scans of a drive, each with the help of those around it.
 
     Args:
@@ -124,6 +125,7 @@ def label_drive(
         votes: number of scans before, and of scans after, that contribute; 0: each scan is labelled alone.
         max_distance_m: see `pooled`.
         workers: number of threads that average probabilities while the network runs.
+        numbers: ascending numbers of the scans to label; their labels do not depend on this choice. None: all scans.
 
     Yields:
         The number of each scan, its points and their labels, in the order of the drive.
@@ -135,7 +137,7 @@ def label_drive(
     def label(scan: ScanProbabilities, probability: NDArray) -> tuple[int, Scan, Segmentation]:
         return scan.number, scan.image.scan, label_pooled(segmenter, scan, probability)
 
-    numbers = range(len(drive.scans))
+    numbers = range(len(drive.scans)) if numbers is None else numbers
     yield from pool_drive(
         segmenter, drive, poses, numbers, label, votes, max_distance_m=max_distance_m, workers=workers
     )

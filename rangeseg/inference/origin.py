@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rangeseg.config import Config
-from rangeseg.files import write_atomically
+from rangeseg.files import plain_file, write_atomically
 from rangeseg.inference.run import checkpoint_of
 
 FILE = ".predicted_by.json"
@@ -34,11 +34,12 @@ def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> 
         unsure: least confidences of labels, see `rangeseg.inference.labelled_files.least_sure`.
     """
     file = checkpoint_of(path)
-    with file.open("rb") as content:
+    with plain_file(file).open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     told: dict[str, Any] = {"checkpoint": str(file), "sha256": digest}
+    whole = asdict(config)
     for key in KEYS:
-        value: Any = asdict(config)
+        value: Any = whole
         for part in key.split("."):
             value = value[part]
         told[key] = value
@@ -67,11 +68,12 @@ def claim(
     """
     path = out / FILE
     try:
-        other: Any = json.loads(path.read_bytes())
+        other: Any = json.loads(plain_file(path).read_bytes())
     except (OSError, ValueError):
         other = None
     if isinstance(other, dict):
-        differing = [key for key in origin if key != "checkpoint" and other.get(key) != origin[key]]
+        keys = [key for key in {**origin, **other} if key != "checkpoint"]
+        differing = [key for key in keys if other.get(key) != origin.get(key)]
         whose = f"labels of another {'network' if 'sha256' in differing else 'config'} ({other.get('checkpoint')}; "
         whose += f"{', '.join(differing)} differ)"
     else:

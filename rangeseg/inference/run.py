@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rangeseg.inference.weights import FIRST, find_weights, no_such
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
 from rangeseg.networks.exported import EXPORTED, read_exported
-from rangeseg.registry import Trust
+from rangeseg.registry import ConfigError, Trust
 
 
 def checkpoint_of(path: str | Path | None) -> Path:
@@ -77,15 +78,16 @@ class Run:
         path = checkpoint_of(path)
         if path.suffix in EXPORTED:
             exported = read_exported(path, device=device, trust=trust is True)
-            config = config_from_yaml(exported.description["config"], overrides, trust=trust, source=str(path))
             known = exported.description
-            return Run(
-                Experiment(config), exported, exported.device, known.get("statistics"), known.get("temperature", 1.0)
-            )
+            with naming(path, overrides):
+                config = config_from_yaml(known["config"], overrides, trust=trust, source=str(path))
+                experiment = Experiment(config)
+            return Run(experiment, exported, exported.device, known.get("statistics"), known.get("temperature", 1.0))
         chosen = choose_device(device)
         state = read_checkpoint(path) if weights is None else weights.checkpoint()
-        experiment = Experiment(config_from_yaml(state["config"], overrides, trust=trust, source=str(path)))
-        network = experiment.make_network(weights=False)
+        with naming(path, overrides):
+            experiment = Experiment(config_from_yaml(state["config"], overrides, trust=trust, source=str(path)))
+            network = experiment.make_network(weights=False)
         fill(network, state["teacher"], path)
         known = {"statistics": state.get("statistics"), "temperature": state.get("temperature", 1.0)}
         return replace(Run.of(experiment, network, chosen), **known)
@@ -96,6 +98,23 @@ class Run:
         network = network.to(device).eval()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster forwards
         return Run(experiment, network, device)
+
+
+@contextmanager
+def naming(path: Path, overrides: Sequence[str]) -> Iterator[None]:
+    """Name the file in errors of its stored config, except in those of what the user says above it.
+
+    Raises:
+        ConfigError: the config, or a component of it, cannot be.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        key, given = str(error).partition(":")[0], [pair.partition("=")[0] for pair in overrides]
+        own = any(f"{key}.".startswith(f"{one}.") or f"{one}.".startswith(f"{key}.") for one in given)
+        if own or str(path) in str(error):
+            raise
+        raise ConfigError(f"{path}: its config is damaged, or of another version: {error}") from error
 
 
 def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> None:

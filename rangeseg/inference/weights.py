@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from rangeseg.files import write_atomically
+from rangeseg.files import plain_file, write_atomically
 from rangeseg.registry import did_you_mean
 from rangeseg.resources import resource
 
@@ -217,7 +217,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def _read(path: Path) -> Weights:
     try:
-        return Weights(ModelCard.read(path.read_bytes(), str(path)), path.parent)
+        return Weights(ModelCard.read(plain_file(path).read_bytes(), str(path)), path.parent)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
 

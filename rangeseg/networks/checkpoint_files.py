@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rangeseg.files import cause_of
+from rangeseg.files import cause_of, plain_file
 
 FOREIGN = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
 MOST_FOREIGN = 100
@@ -80,7 +80,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
 def _other_kind(path: Path) -> str:
     """What a file is that cannot be a checkpoint, and what to do; empty if it may be one."""
     try:
-        with path.open("rb") as file:
+        with plain_file(path).open("rb") as file:
             start = file.read(512)
         packed = next((kind for magic, kind in ARCHIVES.items() if start.startswith(magic)), "")
         if not packed and tarfile.is_tarfile(path) and not _members(path) & {"storages", "tensors"}:  # torch's of 2016
@@ -104,7 +104,7 @@ def _other_kind(path: Path) -> str:
 
 
 def _members(path: Path) -> set[str]:
-    with tarfile.open(path) as archive:
+    with tarfile.open(plain_file(path)) as archive:
         return set(archive.getnames())
 
 

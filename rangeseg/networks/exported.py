@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rangeseg.files import plain_file
 from rangeseg.networks.base import Network
 
 PROVIDERS = {
@@ -84,7 +85,7 @@ def read_onnx(path: Path, device: str = "auto") -> ExportedNetwork:
         ValueError: see `onnx_network`.
     """
     try:
-        content = path.read_bytes()
+        content = plain_file(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
     return onnx_network(content, str(path), device=device)
@@ -113,6 +114,8 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
         description: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
     except KeyError as error:
         raise ValueError(f"{name}: an ONNX file that rangeseg export did not write; export the run again.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}: what it says of its network is damaged ({error}); export the run again.") from error
     except ValueError:
         raise
     except Exception as error:  # ONNX Runtime's own, which have no common class

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from rangeseg.files import write_atomically
+from rangeseg.files import plain_file, write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.notices import notify
 from rangeseg.types import Photo
@@ -205,7 +205,7 @@ def write_label_image(path: str | Path, raw: NDArray[np.integer], palette: NDArr
 
 
 def _read(path: str | Path, modes: tuple[str, ...], wanted: str, *, lossless: bool = False) -> NDArray:
-    with _opened(path, wanted) as image:
+    with _opened(path, wanted, check_sums=True) as image:
         if image.mode not in modes or (lossless and image.format == "JPEG"):
             raise ValueError(f"is {image.format} of mode {image.mode}{LABEL_CURES.get(image.mode, '')}")
         colour = modes is COLOUR_MODES and image.mode != "RGB"
@@ -256,9 +256,13 @@ def _by_palette(
 
 
 @contextmanager
-def _opened(path: str | Path, wanted: str) -> Iterator[Image.Image]:
+def _opened(path: str | Path, wanted: str, *, check_sums: bool = False) -> Iterator[Image.Image]:
+    """An image; Pillow decodes a PNG until it has all pixels, and leaves the check sum behind them unread."""
     try:
-        with Image.open(path) as image:
+        if check_sums and Path(path).suffix.lower() == ".png":
+            with Image.open(plain_file(path)) as image:
+                image.verify()
+        with Image.open(plain_file(path)) as image:
             yield image
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; give {wanted}.") from error

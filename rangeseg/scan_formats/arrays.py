@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from rangeseg.files import plain_file
 from rangeseg.kernels.columns import split_columns
 from rangeseg.notices import notify
 from rangeseg.scan_formats.checks import ENOUGH_POINTS, bytes_of, checked_scan, records_of, unreadable
@@ -120,7 +121,7 @@ def read_array(path: Path) -> NDArray:
         ValueError: the file cannot be read or is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with plain_file(path).open("rb") as file:
             array = _read_array(file, path.stat().st_size)
             if file.read(1):
                 raise ValueError("it goes on after its array")

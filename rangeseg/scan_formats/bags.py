@@ -15,7 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.files import plain_file
 from rangeseg.scan_formats.point_cloud2 import CLOUD, columns_of_cloud
+
+READ = (".mcap", ".db3", ".yaml")
+"""Endings of the files in a ROS 2 bag's folder that are read."""
 
 LIVOX = ("livox_ros_driver/msg/CustomMsg", "livox_ros_driver2/msg/CustomMsg", "livox_interfaces/msg/CustomMsg")
 LIVOX_MESSAGE = """std_msgs/Header header
@@ -146,6 +150,8 @@ def opened(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise ImportError(f"{path}: reading recordings needs rosbags: pip install 'rangeseg[bags]'.") from error
     try:
+        for file in [one for one in path.iterdir() if one.suffix in READ] if path.is_dir() else [path]:
+            plain_file(file)
         with (rosbag1 if path.suffix == ".bag" else rosbag2).Reader(path) as reader:
             yield reader
     except GeneratorExit:

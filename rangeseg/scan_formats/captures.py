@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.scan_formats.bags import Cloud
+from rangeseg.scan_formats.pcap import check_packets
 
 Columns = dict[str, NDArray]
 
@@ -34,6 +35,7 @@ def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Cloud]]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give a .pcap or .osf capture.")
+    check_packets(path)
     clouds = _ouster if path.suffix == ".osf" or path.with_suffix(".json").is_file() else _velodyne
     return None, _named(path, clouds(path))
 

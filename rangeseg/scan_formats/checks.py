@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.files import plain_file
 from rangeseg.notices import notify
 from rangeseg.types import Scan
 
@@ -42,9 +43,11 @@ def bytes_of(path: Path) -> bytes:
         ValueError: the file cannot be read.
     """
     try:
-        return path.read_bytes()
+        return plain_file(path).read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
+    except MemoryError as error:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes do not fit into memory; no scan is so long.") from error
 
 
 def records_of(path: Path, record: int) -> bytes:
@@ -62,14 +65,16 @@ def records_of(path: Path, record: int) -> bytes:
     return content
 
 
-def check_tail(content: bytes, start: int, end: int, points: int, record: int) -> None:
+def check_tail(path: Path, content: bytes, start: int, end: int, points: int, record: int) -> None:
     """Check whether the bytes after the data of a binary file can be ignored.
 
     `PADDING` can be ignored, and so can the rest of a page that older PCL versions write. Other bytes can be ignored if
     no error in the header explains them: a wrong SIZE or COUNT would leave at least one byte per point, and a wrong
-    number of points would leave whole records.
+    number of points would leave whole records. The user is warned about them, because inserted bytes would scramble the
+    points after them.
 
     Args:
+        path: path of the file.
         content: content of the file.
         start: offset of the first byte of the data.
         end: offset of the end of the data according to the header.
@@ -86,6 +91,18 @@ def check_tail(content: bytes, start: int, end: int, points: int, record: int) -
         raise ValueError(f"{len(content) - start} bytes of data where {points} points need {end - start}")
     if b"\r\n" in content[:start]:
         raise ValueError("a text program has converted line ends, which also changed bytes of the data")
+    notify(
+        f"{path}: ignored {surplus} bytes after the {points} points, which the header does not explain. If bytes were "
+        "inserted among the points, the points are wrong: copy the file again and check it with `rangeseg show`."
+    )
+
+
+def is_text(line: bytes) -> bool:
+    """Whether a line of a header is printable text. A damaged column name must not become another column."""
+    try:
+        return line.decode().strip().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def unreadable(path: Path, error: OSError) -> ValueError:

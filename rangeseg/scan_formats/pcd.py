@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.scan_formats.checks import PADDING, PAGES, bytes_of, check_tail
+from rangeseg.scan_formats.checks import PADDING, PAGES, bytes_of, check_tail, is_text
 from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
 from rangeseg.scan_formats.lzf import expand
 from rangeseg.scan_formats.text import columns_of_text
@@ -58,7 +58,7 @@ def columns_of_pcd(path: Path) -> dict[str, NDArray]:
     """
     content = bytes_of(path)
     try:
-        return _columns(content, _header(content))
+        return _columns(path, content, _header(content))
     except ValueError as error:
         raise ValueError(f"{path}: not a complete PCD file ({error}); copy or write it again.") from error
 
@@ -70,11 +70,12 @@ def _header(content: bytes) -> Header:
         end = content.find(b"\n", start)
         if end < 0:
             raise ValueError("its header has no DATA line")
-        words = content[start:end].decode("latin1").split()
+        line = content[start:end]
+        words = line.decode("latin1").split()
         start = end + 1
         if not words or words[0].startswith("#"):
             continue
-        if words[0] not in KEYS or words[0] in said:
+        if words[0] not in KEYS or words[0] in said or not is_text(line):
             raise ValueError(f"unexpected header line {' '.join(words)[:60]!r}")
         said[words[0]] = words[1:]
     if missing := {"FIELDS", "SIZE", "TYPE", "WIDTH"} - set(said):
@@ -109,7 +110,7 @@ def _record(said: dict[str, list[str]]) -> np.dtype:
     return np.dtype(record)
 
 
-def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
+def _columns(path: Path, content: bytes, header: Header) -> dict[str, NDArray]:
     """The fields with one number per point."""
     start, points = header.start, header.points
     record = {name: header.record[name] for name in header.record.names or ()}
@@ -120,7 +121,7 @@ def _columns(content: bytes, header: Header) -> dict[str, NDArray]:
         firsts = np.cumsum([0, *(math.prod(kind.shape) for kind in record.values())])
         columns = {name: table[first] for name, first in zip(record, firsts[:-1], strict=True)}
     elif header.data == "binary":
-        check_tail(content, start, start + needed, points, header.record.itemsize)
+        check_tail(path, content, start, start + needed, points, header.record.itemsize)
         rows = np.frombuffer(memoryview(content)[start : start + needed], header.record)
         columns = {name: rows[name] for name in record}
     elif header.data == "binary_compressed":

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.scan_formats.checks import PADDING, bytes_of, check_tail
+from rangeseg.scan_formats.checks import PADDING, bytes_of, check_tail, is_text
 from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
 from rangeseg.scan_formats.text import columns_of_text
 from rangeseg.types import Scan
@@ -69,12 +69,12 @@ def columns_of_ply(path: Path) -> dict[str, NDArray]:
     """
     content = bytes_of(path)
     try:
-        return _vertices(content)
+        return _vertices(path, content)
     except ValueError as error:
         raise ValueError(f"{path}: not a complete PLY file ({error}); copy or write it again.") from error
 
 
-def _vertices(content: bytes) -> dict[str, NDArray]:
+def _vertices(path: Path, content: bytes) -> dict[str, NDArray]:
     layout, elements, start = _header(content)
     names = [element.name for element in elements]
     if names.count("vertex") != 1:
@@ -93,8 +93,10 @@ def _vertices(content: bytes) -> dict[str, NDArray]:
     whole = end + sum(element.count * element.record.itemsize for element in rest)
     if len(content) < whole:
         raise ValueError(f"{len(content)} bytes where its header needs {whole} or more")
-    if not any(element.lists for element in rest):  # the end of lists is known only after reading them
-        check_tail(content, start, whole, vertex.count, 0 if vertex.lists else vertex.record.itemsize)
+    if not any(
+        element.lists and element.count for element in rest
+    ):  # the end of lists is known only after reading them
+        check_tail(path, content, start, whole, vertex.count, 0 if vertex.lists else vertex.record.itemsize)
     return columns
 
 
@@ -161,10 +163,12 @@ def _header(content: bytes) -> tuple[str, list[Element], int]:
         words = content[start:end].decode("latin1").split()
         if (start == 0) != (words == ["ply"]):
             raise ValueError("it does not begin with the line ply")
-        start = end + 1
+        line, start = content[start:end], end + 1
         match words:
             case ["ply"] | ["comment" | "obj_info", *_]:
                 pass
+            case _ if not is_text(line):
+                raise ValueError(f"unexpected header line {' '.join(words)[:60]!r}")
             case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as name, "1.0"] if not layout:
                 layout = name
             case ["element", name, count] if layout and count.isascii() and count.isdecimal() and len(count) < 19:

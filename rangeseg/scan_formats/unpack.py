@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.files import write_atomically
+from rangeseg.notices import notify
 from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.checks import NoReturnsError
@@ -26,8 +27,8 @@ def unpack(
 
     The columns are matched on the first cloud and then kept, so that all scans agree. If the type of the intensity does
     not define its full scale, the recording is read once before, so that all scans have one scale. A cloud without a
-    return is left out, and existing files are overwritten. The other columns keep their names; the time stamp and the
-    frame of a ROS header are stored as `stamp_ns` and `frame_id`.
+    return is left out with a message, and existing files are overwritten. The other columns keep their names; the time
+    stamp and the frame of a ROS header are stored as `stamp_ns` and `frame_id`.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
@@ -66,6 +67,7 @@ def unpack(
             try:
                 scan = fitting.scan(where, cloud.columns)
             except NoReturnsError:  # a covered sensor, or a turn that began before the recording
+                notify(f"{where}: has no return; it is left out.")
                 continue
             found, target = fitting, out / f"{number:06d}.npz"
             write_npz(target, scan, _others(cloud, fitting))
