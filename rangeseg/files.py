@@ -12,6 +12,7 @@ import stat
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -84,6 +85,22 @@ def plain_file(path: str | Path) -> Path:
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
     kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
     raise OSError(errno.EINVAL, f"is a {kind}, not a file", str(path))
+
+
+def read_whole(path: str | Path) -> bytes:
+    """A file's content; OSError where there is none, it is no file, or does not fit into memory."""
+    try:
+        return plain_file(path).read_bytes()
+    except MemoryError:
+        raise OSError(errno.ENOMEM, "does not fit into memory", str(path)) from None
+
+
+def check_stored(path: str | Path) -> None:
+    """Refuse, by a ValueError, an archive that expands: torch stores tensors as they are."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (told := sum(entry.file_size for entry in archive.infolist())) > Path(path).stat().st_size:
+                raise ValueError(f"it expands to {told} bytes, which no checkpoint does")
 
 
 def check_writable(path: Path) -> None:
@@ -269,6 +286,7 @@ def load_tensors(path: str | Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch speaks of pickle's protocols
+            check_stored(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes torch raise
         raise ValueError(cause_of(error)) from error

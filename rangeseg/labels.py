@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
-from rangeseg.files import plain_file
+from rangeseg.files import read_whole
 from rangeseg.types import IGNORE
 
 try:
@@ -107,7 +107,7 @@ class LabelMap:
             ValueError: the file cannot be read, lacks an entry, or its entries do not fit each other.
         """
         try:
-            content = yaml.load(plain_file(path).read_text(encoding="utf-8"), SafeLoader)
+            content = yaml.load(read_whole(path).decode(), SafeLoader)
             return _from_yaml(content)
         except OSError as error:
             raise ValueError(f"{path}: cannot be read ({error.strerror}); give a dataset's labels.yaml.") from error

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from rangeseg.files import plain_file, write_atomically
+from rangeseg.files import read_whole, write_atomically
 from rangeseg.resources import resource
 
 KINDS = ("organised", "ring", "unfolding", "beam", "spherical")
@@ -91,7 +91,7 @@ def read_sensor(name: str | Path) -> SensorModel:
     if path.suffix != ".yaml":
         path = resource("datasets", "sensors", f"{name}.yaml")
     try:
-        content = yaml.safe_load(plain_file(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_whole(path).decode())
         facts = {key: content.pop(key) for key in ("sensor", "source", "height", "width", "projection")}
         return SensorModel(**facts, sections=content)
     except OSError as error:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+import torch
 from rich.table import Table
 
 from rangeseg import files
 from rangeseg.cli import main
 from rangeseg.commands.console import OUT, console
-from rangeseg.files import TEMPORARY, is_running, plain_file, try_lock, write_atomically
+from rangeseg.files import TEMPORARY, is_running, load_tensors, plain_file, try_lock, write_atomically
+from rangeseg.networks.checkpoint_files import read_tensors
 from rangeseg.scan_io import read_labels
 from rangeseg.terminal import plain
 
@@ -244,3 +246,37 @@ def test_what_a_shell_makes_of_a_command_may_be_read(tmp_path: Path) -> None:
     os.close(read)
     os.close(write)
     assert plain_file(tmp_path / "nothing") == tmp_path / "nothing"
+
+
+def test_a_checkpoint_that_expands_is_refused(tmp_path: Path) -> None:
+    """A thousand bytes of it may be a megabyte of zeros, and so on."""
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "a.pt")
+    assert load_tensors(tmp_path / "a.pt")["a"].shape == (1000,)
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as whole,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for name in whole.namelist():
+            small.writestr(name, whole.read(name))
+    for read in (load_tensors, read_tensors):
+        with pytest.raises(ValueError, match=r"it expands to .* bytes"):
+            read(tmp_path / "b.pt")
+
+
+def test_a_file_that_does_not_fit_into_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", full)
+    (tmp_path / "a.label").touch()
+    with pytest.raises(ValueError, match=r"a\.label: cannot be read \(does not fit into memory\)"):
+        read_labels(tmp_path / "a.label")
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*arguments: object) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr("rangeseg.config.shipped.shipped_configs", full)
+    assert main(["configs"]) == 1
+    assert capsys.readouterr().err == "error: not enough memory (Unable to allocate 9 GiB).\n"

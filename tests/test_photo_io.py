@@ -201,3 +201,11 @@ def test_a_png_whose_last_rows_are_damaged_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"a\.png: "):
             read_label_image(path)
     assert silent > 0, "Pillow alone finds all of it: check no sums"
+
+
+def test_a_picture_that_expands_enormously_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.zeros((100, 100), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for read in (read_label_image, read_image, read_size):
+        with pytest.raises(ValueError, match=r"a\.png: Image size \(10000 pixels\) exceeds"):
+            read(tmp_path / "a.png")

@@ -18,6 +18,7 @@ from scan_writers import EXACT, PLAIN, ROUNDED, npz, pcd, ply, table
 from rangeseg.cli import main
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.notices import Notice
+from rangeseg.scan_formats import arrays
 from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.lzf import expand
 from rangeseg.scan_formats.pcap import check_packets
@@ -384,6 +385,21 @@ def test_bytes_that_were_put_among_the_points_or_into_a_name_are_not_silent(tmp_
     path.write_bytes(content.replace(b"remission", b"remi\xffssion", 1))
     with pytest.raises(ValueError, match="unexpected header line"):
         read_scan(path)
+
+
+def test_an_npz_that_expands_enormously_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "MOST_BYTES", 10_000)
+    np.savez_compressed(tmp_path / "a.npz", xyz=np.ones((1000, 3)))
+    with pytest.raises(ValueError, match=r"a\.npz: .*its arrays claim \d+ bytes; no scan has so many"):
+        read_scan(tmp_path / "a.npz")
+
+
+def test_a_bag_that_does_not_begin_as_one_is_not_searched_for_its_first_line(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags", reason="the extra bags is not installed")
+    with (tmp_path / "a.bag").open("wb") as file:
+        file.truncate(2**40)  # a hole
+    with pytest.raises(ValueError, match=r"a\.bag: not a complete recording .*does not begin as a bag does"):
+        clouds_of_bag(tmp_path / "a.bag")
 
 
 def test_npz_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:

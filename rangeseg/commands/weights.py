@@ -41,14 +41,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _pack(arguments: argparse.Namespace) -> None:
     from rangeseg.config import write_config
-    from rangeseg.files import plain_file
+    from rangeseg.files import read_whole
     from rangeseg.inference.run import Run
     from rangeseg.inference.weights import pack
 
     if not (arguments.name and arguments.facts and arguments.out):
         raise ValueError("--pack also needs --name, --facts and --out.")
     try:
-        facts = json.loads(plain_file(arguments.facts).read_text(encoding="utf-8"))
+        facts = json.loads(read_whole(arguments.facts).decode())
     except ValueError as error:
         raise ValueError(f"{arguments.facts}: cannot be read as JSON ({error}). Repair the file.") from error
     here = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]

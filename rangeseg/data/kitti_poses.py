@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.files import plain_file
+from rangeseg.files import read_whole
 from rangeseg.types import SensorPose
 
 AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
@@ -38,7 +38,7 @@ def _read(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     camera = _matrices(folder / "poses.txt", _numbers(folder / "poses.txt", 2))
     to_camera = AXES
     if (folder / "calib.txt").is_file():
-        for line in plain_file(folder / "calib.txt").read_text().splitlines():
+        for line in read_whole(folder / "calib.txt").decode().splitlines():
             if line.startswith("Tr:"):
                 to_camera = _tr(folder / "calib.txt", line.removeprefix("Tr:").split())
     times = folder / "times.txt"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rangeseg.files import plain_file
+from rangeseg.files import read_whole
 
 
 def read_names(path: str | Path, *, pattern: str, what: str, form: str, example: str) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
         ValueError: the file cannot be read, is empty, or a line is no name.
     """
     try:
-        lines = plain_file(path).read_text(encoding="utf-8").splitlines()
+        lines = read_whole(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); give a text file of {form} lines.") from error
     names = []

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.files import inside, plain_file, write_atomically
+from rangeseg.files import inside, read_whole, write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.scan_io import READERS, read_scan
 from rangeseg.types import IGNORE, Scan
@@ -143,7 +143,7 @@ def _meta_problem(path: Path) -> str | None:
     if not path.is_file():
         return "missing"
     try:
-        content = json.loads(plain_file(path).read_bytes())
+        content = json.loads(read_whole(path))
     except ValueError as error:
         return f"not JSON ({error})"
     meta = content.get("meta") if isinstance(content, dict) else None

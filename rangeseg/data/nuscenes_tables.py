@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rangeseg.files import inside, plain_file
+from rangeseg.files import inside, plain_file, read_whole
 
 LIDAR = "LIDAR_TOP"
 """The sensor's name in the tables, and its folder below samples/ and sweeps/."""
@@ -109,7 +109,7 @@ def _of_row(path: Path, row: Any, take: Callable[[dict[str, Any]], Any]) -> Any:
 
 def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
     try:
-        rows = json.loads(plain_file(path).read_bytes())
+        rows = json.loads(read_whole(path))
     except OSError as error:
         raise _broken(path, error.strerror or "unreadable") from error
     except ValueError as error:

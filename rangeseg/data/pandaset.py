@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.pickles import RestrictedUnpickler
 from rangeseg.data.scan_pairs import Pair, ScanPairs
-from rangeseg.files import plain_file, write_atomically
+from rangeseg.files import plain_file, read_whole, write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
@@ -161,7 +161,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floa
 @lru_cache(maxsize=4)
 def _poses(path: Path) -> list[dict[str, Any]]:
     try:
-        poses: list[dict[str, Any]] = json.loads(plain_file(path).read_text(encoding="utf-8"))
+        poses: list[dict[str, Any]] = json.loads(read_whole(path).decode())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); this file must hold the poses of the sequence.") from error
     return poses

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rangeseg.data.scan_pairs import Pair, ScanPairs
-from rangeseg.files import inside, plain_file
+from rangeseg.files import inside, read_whole
 
 SCANS, LABELS = "os1_cloud_node_kitti_bin", "os1_cloud_node_semantickitti_label_id"
 
@@ -41,7 +41,7 @@ class Rellis3D(ScanPairs):
         if path is None:
             raise ValueError(f"{root}: no {name}.lst here or in {inner}; unpack the split (Rellis_3D_lidar_split.zip).")
         pairs = []
-        for number, line in enumerate(plain_file(path).read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_whole(path).decode().splitlines(), start=1):
             if not line.strip():
                 continue
             scan = Path(line.split()[0])

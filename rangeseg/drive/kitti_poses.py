@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.drive.trajectory import Trajectory, between
-from rangeseg.files import plain_file, write_atomically
+from rangeseg.files import read_whole, write_atomically
 
 PUBLISHED_TR = {
     718.856: (
@@ -184,7 +184,7 @@ def _table(path: Path, columns: int) -> NDArray[np.float64]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line for line in plain_file(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in read_whole(path).decode().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}). Copy the file again.") from error
     if not lines:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rangeseg.data.nuscenes_tables import LIDAR, read_rows
 from rangeseg.data.pandaset import SENSOR
 from rangeseg.drive.trajectory import Trajectory, rigid
-from rangeseg.files import plain_file
+from rangeseg.files import plain_file, read_whole
 from rangeseg.scan_formats.bags import messages_of_bag, stamp_of, topics_of_bag
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def _of(path: Path, row: Any, take: Callable[[Any], T]) -> T:
 
 def _json(path: Path) -> list[Any]:
     try:
-        rows = json.loads(plain_file(path).read_text(encoding="utf-8"))
+        rows = json.loads(read_whole(path).decode())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}). Copy the file again.") from error
     if not isinstance(rows, list):

@@ -30,7 +30,7 @@ from rangeseg.drive.labelled_points import (
 )
 from rangeseg.drive.layouts import Drive, Raw
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.files import plain_file, write_atomically
+from rangeseg.files import read_whole, write_atomically
 from rangeseg.parallel import in_order
 from rangeseg.types import IGNORE
 
@@ -240,7 +240,7 @@ def _crc32(files: Iterable[Path]) -> str:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(plain_file(path).read_text(encoding="utf-8")))
+        return dict(json.loads(read_whole(path).decode()))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); give --overwrite or another --out.") from error
 

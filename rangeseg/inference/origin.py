@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rangeseg.config import Config
-from rangeseg.files import plain_file, write_atomically
+from rangeseg.files import plain_file, read_whole, write_atomically
 from rangeseg.inference.run import checkpoint_of
 
 FILE = ".predicted_by.json"
@@ -68,7 +68,7 @@ def claim(
     """
     path = out / FILE
     try:
-        other: Any = json.loads(plain_file(path).read_bytes())
+        other: Any = json.loads(read_whole(path))
     except (OSError, ValueError):
         other = None
     if isinstance(other, dict):

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from rangeseg.files import plain_file, write_atomically
+from rangeseg.files import read_whole, write_atomically
 from rangeseg.registry import did_you_mean
 from rangeseg.resources import resource
 
@@ -90,7 +90,7 @@ class ModelCard:
         """
         try:
             card = ModelCard(**json.loads(content))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{place}: is not a card of weights ({error}). Give a card that rangeseg weights --pack wrote."
             ) from error
@@ -121,7 +121,7 @@ class Weights:
         path = self.folder / self.card.weights
         if not path.is_file():
             raise ValueError(f"{path}: missing. Put the weights of {self.card.name} next to their card.")
-        content = path.read_bytes()
+        content = read_whole(path)
         _check(content, self.card.sha256, str(path))
         try:
             tensors = load(content)
@@ -217,7 +217,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def _read(path: Path) -> Weights:
     try:
-        return Weights(ModelCard.read(plain_file(path).read_bytes(), str(path)), path.parent)
+        return Weights(ModelCard.read(read_whole(path), str(path)), path.parent)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rangeseg.files import cause_of, plain_file
+from rangeseg.files import cause_of, check_stored, plain_file
 
 FOREIGN = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
 MOST_FOREIGN = 100
@@ -56,6 +56,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
     foreign: list[Any] = []
     while True:
         try:
+            check_stored(path)
             with torch.serialization.safe_globals(foreign):
                 content = torch.load(path, map_location="cpu", weights_only=True)
             break

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rangeseg.files import plain_file
+from rangeseg.files import read_whole
 from rangeseg.networks.base import Network
 
 PROVIDERS = {
@@ -85,7 +85,7 @@ def read_onnx(path: Path, device: str = "auto") -> ExportedNetwork:
         ValueError: see `onnx_network`.
     """
     try:
-        content = plain_file(path).read_bytes()
+        content = read_whole(path)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
     return onnx_network(content, str(path), device=device)

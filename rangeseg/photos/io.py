@@ -58,7 +58,7 @@ class Shrink:
     label: Callable[[NDArray[np.integer]], NDArray[np.integer]]
 
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_DAMAGE = (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 def read_photo(

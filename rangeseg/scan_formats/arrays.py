@@ -37,6 +37,9 @@ FIVE = "x y z intensity ring"
 LOOKED_AT = 20_000
 """Number of points of a scan whose remission is compared with full scale."""
 
+MOST_BYTES = 2**30
+"""Of the arrays of one scan."""
+
 DEFLATE_AT_MOST = 1032
 """Largest compression ratio of deflate."""
 
@@ -165,6 +168,8 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            if (whole := sum(member.file_size for member in members)) > MOST_BYTES:
+                raise ValueError(f"its arrays claim {whole} bytes; no scan has so many")
             for member in members:
                 if member.file_size > DEFLATE_AT_MOST * (member.compress_size + 1):
                     raise ValueError(f"{member.filename} claims {member.file_size} bytes")

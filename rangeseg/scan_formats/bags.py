@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from rangeseg.files import plain_file
 from rangeseg.scan_formats.point_cloud2 import CLOUD, columns_of_cloud
 
+BAG = b"#ROSBAG V"
+
 READ = (".mcap", ".db3", ".yaml")
 """Endings of the files in a ROS 2 bag's folder that are read."""
 
@@ -152,12 +154,19 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         for file in [one for one in path.iterdir() if one.suffix in READ] if path.is_dir() else [path]:
             plain_file(file)
+        if path.suffix == ".bag" and not _begins_with(path, BAG):  # rosbags looks for the end of the first line
+            raise ValueError("it does not begin as a bag does")
         with (rosbag1 if path.suffix == ".bag" else rosbag2).Reader(path) as reader:
             yield reader
     except GeneratorExit:
         raise
     except Exception as error:
         raise damaged(path, error) from error
+
+
+def _begins_with(path: Path, word: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(word)) == word
 
 
 def damaged(path: Path, error: Exception) -> ValueError:

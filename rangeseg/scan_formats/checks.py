@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.files import plain_file
+from rangeseg.files import read_whole
 from rangeseg.notices import notify
 from rangeseg.types import Scan
 
@@ -43,11 +43,9 @@ def bytes_of(path: Path) -> bytes:
         ValueError: the file cannot be read.
     """
     try:
-        return plain_file(path).read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    except MemoryError as error:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes do not fit into memory; no scan is so long.") from error
 
 
 def records_of(path: Path, record: int) -> bytes:

@@ -124,11 +124,11 @@ ALL = [
           "{root}/run", "--out", "{out}", "--device", "cpu", "--workers", "0"), Format.TEXT, cost=2),
     Route("config.yaml", "texts", "config.yaml", ("stats", "{tree}/config.yaml", "--out", "{out}/s.yaml"),
           Format.TEXT, cost=6, also=KEY),
-    Route("frames.txt", "texts", "frames.txt", ("stats", "{root}/texts/config.yaml", "--frames", "{tree}/frames.txt",
+    Route("frames.txt", "texts", "frames.txt", ("stats", "{root}/texts/config.yaml", "--subset", "{tree}/frames.txt",
           "--out", "{out}/s.yaml"), Format.TEXT, cost=6),
     Route("sample_data.json", "nuscenes", "v1.0-mini/sample_data.json", ("split", "--out", "{out}", "--dataset",
           "nuscenes", "--root", "{tree}", "--options", "version=v1.0-mini", "--fractions", "0.5", "1"), Format.TEXT,
-          cost=2, also="samples/"),
+          cost=2, also="samples/|v1.0-mini"),
 ]  # fmt: skip
 """Every format that a command reads."""
 
