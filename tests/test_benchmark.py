@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rangeseg.benchmark.run import run
 from rangeseg.benchmark.timing import Timing, compare
 from rangeseg.benchmark.training import benchmark_configs, benchmark_mix
 from rangeseg.cli import main
+from rangeseg.commands.console import console
 from rangeseg.config import Config, write_config
 from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.pairs import PhotoPairs
@@ -155,6 +157,7 @@ def test_engines_heed_what_is_asked_and_name_what_is_missing(
     tiny_kitti: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("rangeseg.commands.console.console", cache(console.__wrapped__))  # it keeps its first width
     words = ["benchmark", str(tiny_kitti), "--repeats", "1", "--only", "torch float32", "torch bfloat16", "no engine"]
     for asked in (["kitti", "data.projection.width=256"], ["mini_kitti+networks/foldnet", "data.projection.width=128"]):
         assert main([*words, "--engines", *asked]) == 0
