@@ -179,7 +179,7 @@ def test_errors_of_scan_files_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "scan.pcap").touch()
     assert "contains no points; leave the scan out" in error_of(tmp_path / "empty.bin")
     assert "33 bytes are not a multiple of 16-byte records" in error_of(tmp_path / "cut.bin")
-    assert "cannot be read (Is a directory)" in error_of(tmp_path / "folder.bin")
+    assert "cannot be read (is a folder, not a file)" in error_of(tmp_path / "folder.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.bin")
     assert "cannot be read (No such file or directory)" in error_of(tmp_path / "absent.npy")
     assert "unknown extension '.pcap'; scans end in" in error_of(tmp_path / "scan.pcap")
