@@ -38,7 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 1 after an error that the user can fix, printed in one line on standard error; 130 after Ctrl-C, 143 after a
         SIGTERM that was waited for. Wrong usage exits with 2.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _main(sys.argv[1:] if argv is None else list(argv))
+    except KeyboardInterrupt as error:
+        code = error.args[1] if len(error.args) == 2 else INTERRUPTED  # of `Stopped`
+        return _say(str(error) or "stopped", code)
+
+
+def _main(words: Sequence[str]) -> int:
     if not words:
         make_parser().print_help()
         return 0
@@ -57,9 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         return _say(f"error: not enough memory ({error or 'a file asks for more than there is'}).", 1)
-    except KeyboardInterrupt as error:
-        code = error.args[1] if len(error.args) == 2 else INTERRUPTED  # of `Stopped`
-        return _say(str(error) or "stopped", code)
     return 0
 
 

@@ -61,18 +61,18 @@ def write_atomically(path: str | Path, content: Content) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 - the call that is atomic, by its own name
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        cause = error if isinstance(error, OSError) else error.__context__  # torch hides that the disk is full
+        if isinstance(error, Exception) and isinstance(cause, OSError) and cause.filename is None:
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
         raise
 
 
 def plain_file(path: str | Path) -> Path:
-    """The same path, if it may be read as a file: a pipe that nobody writes to is waited for, a device has no end.
+    """The same path, if it may be read: OSError of folders, pipes, sockets and devices, which may have no end.
 
     What a shell makes of ``<(command)`` is allowed, and a path that leads nowhere: to open it says so.
-
-    Raises:
-        OSError: there is a folder, a pipe, a socket or a device.
     """
     path = Path(path)
     try:
@@ -276,11 +276,7 @@ def inside(folder: str | Path, name: str | Path) -> Path:
 
 
 def load_tensors(path: str | Path) -> Any:
-    """What `torch.save` wrote, on the CPU; runs no code of the file.
-
-    Raises:
-        ValueError: it cannot be read, or asks for code. The message is the cause alone, in one line.
-    """
+    """What `torch.save` wrote, on the CPU; runs no code of the file. A ValueError says the cause alone, in one line."""
     import torch
 
     try:

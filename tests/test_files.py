@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -280,3 +281,21 @@ def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr("rangeseg.config.shipped.shipped_configs", full)
     assert main(["configs"]) == 1
     assert capsys.readouterr().err == "error: not enough memory (Unable to allocate 9 GiB).\n"
+
+
+def test_what_the_disk_says_is_told_with_the_files_name(tmp_path: Path) -> None:
+    """torch.save says only that it stands at another place of the file than it should."""
+
+    def full(file: BinaryIO) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def torch_does(file: BinaryIO) -> None:
+        try:
+            full(file)
+        except OSError:
+            raise RuntimeError("unexpected pos 64 vs 0")  # noqa: B904 - as torch does
+
+    for content in (full, torch_does):
+        with pytest.raises(OSError, match=r"No space left on device: '.*a\.pt'"):
+            write_atomically(tmp_path / "a.pt", content)
+    assert list(tmp_path.iterdir()) == []

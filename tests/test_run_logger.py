@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.summary.writer import record_writer
 from tensorboard.util.tensor_util import make_ndarray
 
 from rangeseg.config import Config
-from rangeseg.engine.run_logger import RunLogger, flatten, read_metrics, read_seconds
+from rangeseg.engine.run_logger import RunLogger, flatten, no_traceback_of_writers, read_metrics, read_seconds
 from rangeseg.engine.training import train
 from rangeseg.vis.confusion import confusion_picture
 
@@ -116,3 +122,30 @@ def test_a_confusion_picture_shows_shares() -> None:
     assert cells[0, 2] > cells[1, 2] > cells[2, 2]
     empty = picture[margin + 30 + 2, margin + 2 :: 30]
     assert (empty == empty[0]).all()
+
+
+def log_for_seconds(logger: RunLogger) -> None:
+    for step in range(1000):
+        logger.scalars(step, {"a": 1.0})
+        time.sleep(0.01)
+
+
+def test_a_full_disk_is_told_once_and_not_by_the_thread_that_writes_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    told: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: told.append(failed.thread.name))
+    with no_traceback_of_writers():
+        logger = RunLogger(tmp_path)
+        monkeypatch.setattr(record_writer.RecordWriter, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            log_for_seconds(logger)
+        with suppress(OSError):
+            logger.close()
+        other = threading.Thread(target=full, name="another")
+        other.start()
+        other.join()
+    assert told == ["another"]

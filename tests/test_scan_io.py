@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rangeseg.files import write_atomically
@@ -212,6 +212,8 @@ def test_errors_of_labels_say_what_to_do(tmp_path: Path, rng: np.random.Generato
 @given(st.lists(st.integers(0, 0xFFFFFFFF), max_size=40), st.sampled_from([np.uint32, np.int64, np.uint64]))
 @SHARED_FOLDER
 def test_labels_come_back_as_written(tmp_path: Path, raw: list[int], dtype: type) -> None:
+    classes = sum(value % 65536 > 0 for value in raw)
+    assume(2 * classes > sum(value > 0 for value in raw))  # else the classes seem to be in the upper bits
     write_labels(tmp_path / "a.label", np.array(raw, dtype))
     semantic, instance = read_labels(tmp_path / "a.label")
     assert semantic.tolist() == [value % 65536 for value in raw]

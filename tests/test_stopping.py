@@ -18,8 +18,10 @@ from rangeseg import ConfigError, read_config, train
 from rangeseg.apps.steps import ChildProcesses
 from rangeseg.cli import main, parse
 from rangeseg.config import Config, config_from_yaml, write_config
+from rangeseg.engine import training
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.folder import LOCK
+from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import SIGNALS, Stopped, StopRequest
 from rangeseg.engine.trainer import Trainer
 from rangeseg.files import check_folder, check_writable, expand_home, try_lock
@@ -64,6 +66,83 @@ def test_a_signal_lets_the_step_finish_and_the_rest_is_the_same_to_the_bit(
     one, other = (read_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "stopped"))
     for part in ("network", "teacher"):
         assert all(torch.equal(value, other[part][name]) for name, value in one[part].items())
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a SIGKILL."""
+
+
+def dies_before(owner: Any, name: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends where something is called for the so-many-th time."""
+    whole, calls = getattr(owner, name), []
+
+    def call(*given: Any, **options: Any) -> Any:
+        calls.append(name)
+        if len(calls) == count:
+            raise Killed
+        return whole(*given, **options)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "count"),
+    [
+        *((training, "_validate", count) for count in (1, 2)),  # the checkpoint is there, the evaluation is not
+        *((Trainer, "save", count) for count in range(1, 6)),  # of last.pt, best.pt, last.pt; last.pt twice
+        *((RunLogger, "scalars", count) for count in (2, 3, 6)),  # of 4 steps and 2 evaluations
+    ],
+)
+def test_a_run_that_died_anywhere_ends_with_the_files_of_one_that_did_not(
+    owner: Any, name: str, count: int, tiny_config: Config, tmp_path: Path
+) -> None:
+    tiny_config.evaluation.every, tiny_config.runtime.checkpoint_every = 2, 2
+    found = []
+    for folder in ("whole", "died"):
+        tiny_config.runtime.out = str(tmp_path / folder)
+        with pytest.MonkeyPatch.context() as patch:
+            if folder == "died":
+                dies_before(owner, name, count, patch)
+                with pytest.raises(Killed):
+                    train(tiny_config)
+                patch.undo()
+            train(tiny_config, resume="auto")
+        tensors = [read_checkpoint(tmp_path / folder / f"{one}.pt") for one in ("last", "best")]
+        texts = [(tmp_path / folder / one).read_text() for one in ("metrics.csv", "metrics.json", "evaluation.json")]
+        found.append((tensors, texts))
+    (one, texts), (other, again) = found
+    assert again == texts
+    for mine, yours in zip(one, other, strict=True):
+        assert all(torch.equal(value, yours["teacher"][key]) for key, value in mine["teacher"].items())
+        assert (mine["step"], mine["best"], mine["evaluated"]) == (yours["step"], yours["best"], yours["evaluated"])
+
+
+def test_ctrl_c_before_a_command_begins_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rangeseg.cli.make_parser", interrupted)
+    assert main(["configs"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_a_signal_where_numbers_and_an_evaluation_are_due_loses_none_of_them(
+    number: signal.Signals, tiny_config: Config, tmp_path: Path
+) -> None:
+    tiny_config.evaluation.every = 2
+    texts = []
+    for folder in ("whole", "stopped"):
+        tiny_config.runtime.out = str(tmp_path / folder)
+        with pytest.MonkeyPatch.context() as patch:
+            if folder == "stopped":
+                signalled_at(2, number, patch)
+                with pytest.raises(Stopped):
+                    train(tiny_config)
+        train(tiny_config, resume="auto") if folder == "stopped" else train(tiny_config)
+        texts.append((tmp_path / folder / "metrics.csv").read_text())
+    assert texts[0] == texts[1]
 
 
 def test_the_command_says_so_and_ends_as_shells_have_it(

@@ -12,6 +12,8 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +42,10 @@ MOST_POINTS = 30_000
 ProgressStep = Callable[[int, dict[str, Tensor]], None]
 
 
+EVALUATED = re.compile(r"(mean_iou|accuracy)$|iou/")
+"""Names that an evaluation logs."""
+
+
 class RunLogger:
     """The run folder of one process; only the first of several writes (`enabled`).
 
@@ -48,9 +54,13 @@ class RunLogger:
         enabled: False writes nothing.
         step: the run goes on from here; what was logged beyond it is dropped.
         others: are told the same, but for points; of the first process alone.
+        again: the evaluation of `step` is made again; what is left of it is dropped.
     """
 
-    def __init__(self, folder: Path, *, enabled: bool = True, step: int = 0, others: Sequence[Logger] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, enabled: bool = True, step: int = 0, others: Sequence[Logger] = (),
+        again: bool = False,
+    ) -> None:  # fmt: skip
         self._step, self._others = step, list(others) if enabled else []
         self.folder, self.enabled = folder, enabled
         self.last, self.best = folder / "last.pt", folder / "best.pt"
@@ -60,6 +70,7 @@ class RunLogger:
         if enabled:
             folder.mkdir(parents=True, exist_ok=True)
             kept = [row for row in read_metrics(folder / "metrics.csv") if row[0] <= step] if step else []
+            kept = [row for row in kept if not (again and row[0] == step and EVALUATED.match(row[1]))]
             self._latest = {name: value for _, name, value in kept}
             write_atomically(folder / "metrics.csv", "".join(["step,name,value\n", *map(_line, kept)]).encode())
             self._csv = (folder / "metrics.csv").open("a")
@@ -108,8 +119,8 @@ class RunLogger:
     def close(self) -> None:
         """Finish the event file; write metrics.json and time.json."""
         if self.enabled:
-            self._events.close()
             self._csv.close()
+            self._events.close()  # raises where the disk is full
             latest = {name: (None if np.isnan(value) else value) for name, value in self._latest.items()}
             write_atomically(self.folder / "metrics.json", json.dumps(latest, indent=2).encode())
             seconds = self._before + time.monotonic() - self._began
@@ -151,6 +162,22 @@ class RunLogger:
                     bar.update(task, completed=now)
 
             yield advance
+
+
+@contextmanager
+def no_traceback_of_writers() -> Iterator[None]:
+    """Leave it to the main thread to say that the disk is full: TensorBoard's raises there, and prints before."""
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if type(failed.thread).__name__ != "_AsyncWriterThread":
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def read_metrics(path: Path) -> list[tuple[int, str, float]]:

@@ -104,7 +104,7 @@ class Trainer:
         weak, weights = self.network.weak_heads(), self.class_weights
         settings = config.supervised
         self.supervised_loss = SupervisedLoss(self.student, self.method, settings, self.channels, weights, weak)
-        self.step, self.best = 0, -1.0
+        self.step, self.best, self.evaluated = 0, -1.0, 0
         self.statistics: dict[str, Any] | None = None  # of the training scans
         self._guard = LossGuard(fabric, config.runtime.log_every)
 
@@ -169,15 +169,9 @@ class Trainer:
         logits = self.student(*(views.image for views in mixed))
         target = self.method.select(concat(mixed), self.step / self.config.optim.steps)
         loss = consistency_loss(
-            logits,
-            target.target,
-            target.valid,
-            kind=settings.kind,
-            threshold=settings.threshold,
-            confidence=settings.confidence,
-            normalise=settings.normalise,
-            target_logits=target.target_logits,
-        )
+            logits, target.target, target.valid, kind=settings.kind, threshold=settings.threshold,
+            confidence=settings.confidence, normalise=settings.normalise, target_logits=target.target_logits,
+        )  # fmt: skip
         if self.fabric.world_size > 1:
             loss = loss + no_loss_of_heads(self.network)
         weight = settings.weight * sigmoid_rampup(self.step, self.rampup_steps)
@@ -187,14 +181,12 @@ class Trainer:
     def targets(self, teacher: Teacher, a: View, b: View) -> tuple[PseudoLabelled, PseudoLabelled]:
         """Both batches with the teacher's predictions; `a` twice if the perturbation does not use `b`."""
         settings = self.config.consistency
+        both = (a, b) if self.perturbation.uses_b else (a,)
         labelled = pseudo_labels(
-            teacher,
-            *((a, b) if self.perturbation.uses_b else (a,)),
-            joint=self.config.teacher.joint,
-            logits=settings.kind.startswith("logits"),
+            teacher, *both, joint=self.config.teacher.joint, logits=settings.kind.startswith("logits"),
             labels=settings.pair == "labelled" or self.config.data.carried_as in AS_TARGETS,
             unsure_below=settings.threshold if self.config.data.carried_where == "unsure" else None,
-        )
+        )  # fmt: skip
         return labelled[0], labelled[-1]
 
     def fit(
@@ -212,7 +204,9 @@ class Trainer:
             Stopped: `request` has a signal; `logger.last` is written.
             NotFiniteError: a loss is NaN or infinite; nothing is saved after it.
         """
-        runtime, steps, every = self.config.runtime, self.config.optim.steps, self.config.evaluation.every
+        runtime, steps = self.config.runtime, self.config.optim.steps
+        if self.evaluation_pending:
+            self._evaluate(logger, evaluate, save=True)
         with logger.progress(self.step, steps) as progress:
             while self.step < steps:
                 labelled, a, b = next(batches)
@@ -221,22 +215,29 @@ class Trainer:
                 losses = self.train_step(self._on_device(labelled), pair)
                 self.step += 1
                 last = self.step == steps
-                if not last and (number := request.agreed(self.fabric, due=self.step % runtime.log_every == 0)):
-                    self._guard.check(logger.last)
-                    self.save(logger.last)
-                    raise Stopped(f"stopped at step {self.step}; go on with --resume", number)
                 if last and self.config.teacher.update_bn:
                     self.update_bn(batches)
                 if last or self.step % runtime.log_every == 0:
                     self._guard.check(logger.last)
                     rate = {"lr": float(self.optimizer.param_groups[0]["lr"])}
                     logger.scalars(self.step, {k: float(v) for k, v in losses.items()} | rate)
+                if not last and (number := request.agreed(self.fabric, due=self.step % runtime.log_every == 0)):
+                    self._guard.check(logger.last)
+                    self.save(logger.last)
+                    raise Stopped(f"stopped at step {self.step}; go on with --resume", number)
                 if due := last or self.step % runtime.checkpoint_every == 0:  # before an evaluation, which may fail
                     self._guard.check(logger.last)
                     self.save(logger.last)
-                if (last or (every and self.step % every == 0)) and self._evaluate(logger, evaluate) and due:
-                    self.save(logger.last)  # with the new best score
+                if self.evaluation_pending:
+                    self._evaluate(logger, evaluate, save=due)
                 progress(self.step, losses)
+
+    @property
+    def evaluation_pending(self) -> bool:
+        """An evaluation belongs to this step and was not made: it comes next, or a kill or a signal was before it."""
+        every = self.config.evaluation.every
+        due = self.step == self.config.optim.steps or bool(every and self.step % every == 0)
+        return due and self.evaluated != self.step > 0
 
     def update_bn(self, batches: Iterator[Batches]) -> None:
         """Recompute the teacher's BatchNorm statistics over the views of the next `teacher.update_bn` steps."""
@@ -252,6 +253,7 @@ class Trainer:
         state = {
             "step": self.step,
             "best": self.best,
+            "evaluated": self.evaluated,
             "network": self.network.state_dict(),
             "teacher": self.teacher.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -274,6 +276,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.step, self.best = state["step"], state["best"]
+        self.evaluated = state.get("evaluated", self.step)  # not in checkpoints of version 0.1
 
     @staticmethod
     def _load(network: nn.Module, state: dict[str, Any], path: Path) -> None:
@@ -282,14 +285,16 @@ class Trainer:
         except RuntimeError as error:
             raise ValueError(f"{path}: holds a different network from that of this config: {error}") from error
 
-    def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluation]) -> bool:
+    def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluation], *, save: bool) -> None:
         self._guard.check(logger.last)
         result = evaluate()
         logger.scalars(self.step, result.metrics)
-        if improved := result.score > self.best:
+        self.evaluated = self.step
+        if result.score > self.best:
             self.best = result.score
             self.save(logger.best)
-        return improved
+        if save:
+            self.save(logger.last)  # with the best score, and that the evaluation was made
 
     def _on_device(self, batch: Batch) -> View:
         return batch.view.to(self.fabric.device)

@@ -23,7 +23,7 @@ from rangeseg.engine.folder import own_folder
 from rangeseg.engine.initialise import initialise
 from rangeseg.engine.loggers import Logger
 from rangeseg.engine.preconditions import check_batches, check_launch
-from rangeseg.engine.run_logger import RunLogger
+from rangeseg.engine.run_logger import RunLogger, no_traceback_of_writers
 from rangeseg.engine.stopping import StopRequest
 from rangeseg.engine.trainer import Batches, Evaluation, Trainer
 from rangeseg.engine.training_data import TrainingData
@@ -99,7 +99,8 @@ def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Tr
 def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers: Sequence[Logger]) -> dict[str, Any]:
     """Train to the end; the last evaluation's report."""
     config, fabric = experiment.config, trainer.fabric
-    logger = RunLogger(Path(config.runtime.out), enabled=fabric.is_global_zero, step=trainer.step, others=loggers)
+    options: dict[str, Any] = {"step": trainer.step, "others": loggers, "again": trainer.evaluation_pending}
+    logger = RunLogger(Path(config.runtime.out), enabled=fabric.is_global_zero, **options)
     logger.start(config)
     reports: list[dict[str, Any]] = []
 
@@ -109,6 +110,7 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers
         return _log_validation(logger, trainer, experiment, validation)
 
     with ExitStack() as stack:
+        stack.enter_context(no_traceback_of_writers())
         stack.callback(logger.close)
         batches = read_batches(stack, config, fabric, data, trainer.step)
         trainer.fit(batches, logger, evaluate, stack.enter_context(StopRequest()))
