@@ -13,8 +13,10 @@ from robot import check
 
 from rangeseg import LabelMap, Segmenter, read_scan
 from rangeseg.cli import main
+from rangeseg.commands.console import RECORDINGS
 from rangeseg.inference.autoware import CLASSES, INVALID, autoware_ids
 from rangeseg.resources import resource
+from rangeseg.scan_formats.recordings import FILES
 from rangeseg.types import Scan
 
 for needed in ("rosbags", "mcap"):
@@ -180,6 +182,18 @@ def test_overwrite_replaces_a_recording_but_no_other_folder(tmp_path: Path, caps
         predicted([str(drive), "--out", str(out), "--overwrite"], capsys)
     (out / "metadata.yaml").unlink()
     assert main(["predict", str(drive), "--out", str(out), "--overwrite"]) == 1
+
+
+@pytest.mark.parametrize("ending", sorted(RECORDINGS - {".bag"}))
+def test_a_file_that_is_there_is_named_or_replaced(
+    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(FILES) == RECORDINGS
+    drive, out = write_recording(tmp_path / "drive_mcap", made_up(1)), tmp_path / f"out{ending}"
+    predicted([str(drive), "--out", str(out)], capsys)
+    assert main(["predict", str(drive), "--out", str(out)]) == 1
+    assert f"{out.name}: already exists. Give another name, or --overwrite" in capsys.readouterr().err.replace("\n", "")
+    predicted([str(drive), "--out", str(out), "--overwrite"], capsys)
 
 
 def test_autowares_table_has_a_class_for_every_class_of_the_scan_datasets() -> None:

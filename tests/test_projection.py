@@ -368,3 +368,9 @@ def test_a_second_process_compiles_nothing() -> None:
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "0"
+
+
+@pytest.mark.parametrize("size", [(2**20, 2**20), (10**20, 64), (64, 2**31)])
+def test_an_image_that_no_memory_holds_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="give at most 67108864 in all"):
+        SphericalProjection(*size, 3.0, -25.0)

@@ -36,6 +36,9 @@ def console(*, stderr: bool = False) -> Console:
 OUT_IS_A_FILE = {"export", "report", "fit-head", "fit-sensor", "stats"}
 """Commands whose --out is a file; of the others it is a folder."""
 
+RECORDINGS = {".bag", ".mcap", ".db3"}
+"""Endings of an --out that is a file, whatever the command."""
+
 
 class Output:
     """Standard output."""
@@ -169,7 +172,8 @@ def check_outputs(arguments: argparse.Namespace, command: str) -> None:
     for name in ("out", "json", "plot", "zip", "video"):
         path = vars(arguments).get(name)
         if isinstance(path, Path):
-            check_folder(path) if name == "out" and command not in OUT_IS_A_FILE else check_writable(path)
+            folder = name == "out" and command not in OUT_IS_A_FILE and path.suffix not in RECORDINGS
+            check_folder(path) if folder else check_writable(path)
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

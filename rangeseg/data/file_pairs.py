@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from rangeseg.data.dataset import Dataset
-from rangeseg.data.lists import keep_listed, read_names
+from rangeseg.data.lists import keep_listed, place_of_list, read_names
 from rangeseg.labels import LabelMap
 
 T = TypeVar("T")
@@ -69,7 +69,8 @@ class FilePairs(Dataset):
                 f"{root}: contains no {self.kind}s of split {split}; see datasets/{self.folder}/README.md."
             )
         if subset is not None:
-            self._pairs = self._keep(self.read_list(subset) if isinstance(subset, str | Path) else subset)
+            listed = self.read_list(subset) if isinstance(subset, str | Path) else subset
+            self._pairs = self._keep(listed, place_of_list(self._root, subset))
 
     @abstractmethod
     def find(self, root: Path, split: str) -> Sequence[Pair]:
@@ -123,7 +124,7 @@ class FilePairs(Dataset):
             ValueError: a name that is not there.
         """
         selection = copy(self)
-        selection._pairs = self._keep(names)
+        selection._pairs = self._keep(names, self._root)
         return selection
 
     def label_path(self, index: int) -> Path:
@@ -153,7 +154,7 @@ class FilePairs(Dataset):
             )
         return read(pair.file, pair.label, label_map=self._label_map, **self.read_by())
 
-    def _keep(self, names: Iterable[str]) -> tuple[Pair, ...]:
+    def _keep(self, names: Iterable[str], where: object) -> tuple[Pair, ...]:
         cure = f"Name {self.kind}s of split {self.split}, e.g. {self._pairs[0].name}."
-        kept = set(keep_listed(self.names, names, self._root, what=self.kind, cure=cure))
+        kept = set(keep_listed(self.names, names, where, what=self.kind, cure=cure))
         return tuple(pair for pair in self._pairs if pair.name in kept)

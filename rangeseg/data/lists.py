@@ -37,6 +37,11 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
     return tuple(names)
 
 
+def place_of_list(root: object, subset: object) -> object:
+    """What errors of a list name: the list where it is a file, and the folder that it is of."""
+    return f"{subset}: in {root}" if isinstance(subset, str | Path) else root
+
+
 def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, what: str, cure: str) -> list[str]:
     """The names that are listed, in their own order.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.data.dataset import ScanDataset
-from rangeseg.data.lists import keep_listed
+from rangeseg.data.lists import keep_listed, place_of_list
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.labels import LabelMap
 from rangeseg.synthetic.beams import read_beams
@@ -91,7 +91,7 @@ class SyntheticStreets(ScanDataset):
         if subset is not None:
             listed = read_list(subset) if isinstance(subset, str | Path) else subset
             cure = f"Sequences have {scans} scans; name some of them as SS/FFFFFF."
-            self._names = keep_listed(self._names, listed, Path("synthetic"), what="scan", cure=cure)
+            self._names = keep_listed(self._names, listed, place_of_list("synthetic", subset), what="scan", cure=cure)
         self._streets: OrderedDict[tuple[int, int], tuple[Street, World]] = OrderedDict()
         self._kept, self._lock = streets_kept, Lock()
         check_drive(self._drive, kind)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.data.dataset import ScanDataset
-from rangeseg.data.lists import keep_listed, read_names
+from rangeseg.data.lists import keep_listed, place_of_list, read_names
 from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
@@ -72,11 +72,12 @@ class Waymo(ScanDataset):
             raise ValueError(f"{self._home / listed}: holds no .parquet files; see datasets/waymo/README.md.")
         self._names = [f"{file.stem}/{time}" for file in files for time in _times(file)]
         if subset is not None:
+            where = place_of_list(self._home, subset)
             if isinstance(subset, str | Path):
                 form = {"what": "scan", "form": "SEGMENT/TIMESTAMP", "example": self._names[0]}
                 subset = read_names(subset, pattern=r"\S+/\d+", **form)
             cure = f"Name scans of split {split}, e.g. {self._names[0]}."
-            self._names = keep_listed(self._names, subset, self._home, what="scan", cure=cure)
+            self._names = keep_listed(self._names, subset, where, what="scan", cure=cure)
 
     @property
     def label_map(self) -> LabelMap:

@@ -30,14 +30,20 @@ CLAMPED, FILLED, EMPTY_ROWS, EMPTY_COLUMNS = 0.05, 0.35, 0.25, 0.4
 """Shares of points beyond the field of view, of filled pixels and of empty rows and columns where a warning begins."""
 
 
+MOST_PIXELS = 2**26
+"""Of a range image; a sensor of 128 beams and 4096 columns has 2**19."""
+
+
 def check_size(height: int, width: int) -> None:
-    """Refuse an image without pixels.
+    """Refuse an image without pixels, and one that no memory holds.
 
     Raises:
-        ValueError: a size that is not positive.
+        ValueError: a size that is not positive, or more than `MOST_PIXELS`.
     """
     if height <= 0 or width <= 0:
         raise ValueError(f"Range image of {height} x {width} pixels; give a positive height and width.")
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"Range image of {height} x {width} pixels; give at most {MOST_PIXELS} in all.")
 
 
 def sides_of(left_deg: float, right_deg: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from campaign.workspace import fresh
 
 STUCK_S = 120
 TEMPORARY = ".rangeseg-"
-LOGS = re.compile(r"events\.out\.tfevents|\.training$|\.log$")
+LOGS = re.compile(r"events\.out\.tfevents|time\.json$|\.training$|\.log$")
 """Files that grow line by line, or are a lock."""
 
 
