@@ -184,12 +184,15 @@ def test_overwrite_replaces_a_recording_but_no_other_folder(tmp_path: Path, caps
     assert main(["predict", str(drive), "--out", str(out), "--overwrite"]) == 1
 
 
-@pytest.mark.parametrize("ending", sorted(RECORDINGS - {".bag"}))
+@pytest.mark.parametrize("ending", sorted(RECORDINGS))
 def test_a_file_that_is_there_is_named_or_replaced(
     ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert set(FILES) == RECORDINGS
-    drive, out = write_recording(tmp_path / "drive_mcap", made_up(1)), tmp_path / f"out{ending}"
+    drive, out = (
+        write_recording(tmp_path / ("drive.bag" if ending == ".bag" else "drive_mcap"), made_up(1)),
+        tmp_path / f"out{ending}",
+    )
     predicted([str(drive), "--out", str(out)], capsys)
     assert main(["predict", str(drive), "--out", str(out)]) == 1
     assert f"{out.name}: already exists. Give another name, or --overwrite" in capsys.readouterr().err.replace("\n", "")

@@ -66,7 +66,7 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
     check_launch(config)
     fabric = make_fabric(config.runtime)
     folder, loggers = Path(config.runtime.out), make_loggers(config)
-    with own_folder(folder, fabric):
+    with own_folder(folder, fabric), no_traceback_of_writers():
         there = (folder / "last.pt").exists()
         if there and not resume:
             raise ConfigError(f"runtime.out: {folder} already holds a run. Use --resume, or choose another folder.")
@@ -110,7 +110,6 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers
         return _log_validation(logger, trainer, experiment, validation)
 
     with ExitStack() as stack:
-        stack.enter_context(no_traceback_of_writers())
         stack.callback(logger.close)
         batches = read_batches(stack, config, fabric, data, trainer.step)
         trainer.fit(batches, logger, evaluate, stack.enter_context(StopRequest()))

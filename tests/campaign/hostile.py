@@ -54,16 +54,16 @@ def zeros(size: int = BIG) -> Iterator[bytes]:
 
 
 def npz_bomb(path: Path) -> None:
-    """An array of true size whose entry is a thousandth of it."""
+    """Arrays of a gigabyte, whose entries are a thousandth of them."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("x", "y", "z", "remission"):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 head = io.BytesIO()
                 np.lib.format.write_array_header_1_0(
-                    head, {"descr": "<f4", "fortran_order": False, "shape": (BIG // 4,)}
+                    head, {"descr": "<f4", "fortran_order": False, "shape": (BIG // 16,)}
                 )
                 entry.write(head.getvalue())
-                for piece in zeros():
+                for piece in zeros(BIG // 4):
                     entry.write(piece)
 
 

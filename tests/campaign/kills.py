@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from campaign.workspace import fresh
 
 STUCK_S = 120
 TEMPORARY = ".rangeseg-"
-LOGS = re.compile(r"events\.out\.tfevents|time\.json$|\.training$|\.log$")
-"""Files that grow line by line, or are a lock."""
+LOGS = re.compile(r"events\.out\.tfevents|\.training$|\.log$|time\.json$")
+"""Files that grow line by line, are a lock, or say how long it took."""
 
 
 def files_of(out: Path) -> list[Path]:
@@ -94,7 +95,8 @@ class Victim:
         process.join(float(rng.uniform(0, 1.02 * self.seconds)))
         struck = process.exitcode is None
         if struck:
-            os.kill(process.pid, kind)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(process.pid, kind)
         code = self.finish(process)
         verdict = self.verdict(kind, struck, code, case, out)
         if verdict is None and go_on:
