@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from conftest import random_scan
 from rangeseg.evaluation.backprojection import NearestPixel
 from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, Segmented, evaluate, report, score, segment
 from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.kernels.confusion import count_by_range
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import IGNORE, Sample
 
@@ -61,6 +64,19 @@ def test_distances_partition_the_points(rng: np.random.Generator) -> None:
     total = sum((matrix.state for matrix in scores.by_distance.values()), np.zeros_like(scores.overall.state))
     assert (total == scores.overall.state).all()
     assert [near for near, _ in scores.by_distance] == list(DISTANCE_EDGES_M[:-1])
+
+
+def test_each_range_of_distance_counts_its_own_points(rng: np.random.Generator) -> None:
+    n, ranges = 5003, len(DISTANCE_EDGES_M) - 1
+    label, prediction = rng.integers(0, K, n), rng.integers(0, K, n)
+    label[rng.random(n) < 0.1] = prediction[rng.random(n) < 0.1] = IGNORE
+    distance = rng.choice(np.array([*DISTANCE_EDGES_M[:-1], 9.999, 70, np.nan, np.inf, -1], np.float32), n)
+    states = np.zeros((ranges, K, K + 1), np.int64)
+    count_by_range(prediction, label, distance, np.array(DISTANCE_EDGES_M), states)
+    for state, (near, far) in zip(states, pairwise(DISTANCE_EDGES_M), strict=True):
+        expected, inside = ConfusionMatrix(K), (distance >= near) & (distance < far)
+        expected.update(prediction[inside], label[inside])
+        assert (state == expected.state).all()
 
 
 def test_a_report_names_what_is_absent() -> None:

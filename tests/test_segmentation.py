@@ -16,6 +16,7 @@ from rangeseg import IGNORE, Photo, Segmenter, read_scan
 from rangeseg.cli import main
 from rangeseg.engine.training import train
 from rangeseg.inference.segmentation import Segmentation
+from rangeseg.kernels.confidence import sum_up_classes
 from rangeseg.scan_formats.labelled import read_labelled
 from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
@@ -54,6 +55,22 @@ def test_confidence_and_entropy_are_those_of_the_pixels_probabilities(segmenter:
     np.testing.assert_allclose(found.entropy[known], nats[known], atol=1e-5)
     assert found.confidence[7] == found.entropy[7] == 0
     assert 0 < found.confidence[known].min() < 0.5 < found.confidence.max() <= 1
+
+
+@pytest.mark.parametrize("order", ["planes", "pixels"])
+@pytest.mark.parametrize("inverse", [1.0, 0.3])
+def test_softmax_is_that_of_float64(order: str, inverse: float, rng: np.random.Generator) -> None:
+    logits = rng.normal(0, 6, (5, 2500)).astype(np.float32)
+    logits[:, :4] = [[0] * 4, [500, -500, 0, -np.inf], [0] * 4, [1, 2, 3, 4], [88, 87, -88, 0]]
+    held = logits if order == "planes" else np.ascontiguousarray(logits.T).T
+    most, total, entropy = np.empty((3, 2500), np.float32)
+    sum_up_classes(held, inverse, most, total, entropy)
+    exact = logits.astype(np.float64) * inverse
+    weight = np.exp(exact - exact.max(0))
+    share = weight / weight.sum(0)
+    np.testing.assert_allclose(most, exact.max(0), rtol=1e-6)
+    np.testing.assert_allclose(total, weight.sum(0), rtol=1e-6)
+    np.testing.assert_allclose(entropy, -(share * np.log(np.maximum(share, 1e-300))).sum(0), atol=2e-6)
 
 
 def test_a_stream_with_confidence_gives_what_each_scan_alone_gives(segmenter: Segmenter, scan: Scan) -> None:

@@ -78,14 +78,19 @@ def run_inference(
 
 
 def _table_of_networks(lines: Sequence[Inference]) -> Table:
-    table = Table(
-        "network", "weights M", "GFLOP", "forward ms", "ONNX ms", "of gemm", "points to labels ms", "99 %", "scans/s",
+    """A column for each network, so that a terminal of 80 columns shows four of them."""
+    rows = (
+        "weights M", "GFLOP", "forward ms", "ONNX ms", "of gemm", "points to labels ms", "99 %", "scans/s",
         "of the network's", "evaluation, of the network's", "mIoU %",
     )  # fmt: skip
+    columns = []
     for line in lines:
         numbers = (line.parameters / 1e6, line.gflop, line.forward_ms, line.onnx_ms, line.gemm_share)
         more = (line.latency_ms, line.latency_99_ms, line.per_s, line.share, line.evaluated)
-        table.add_row(line.name, *(f"{number:.4g}" for number in numbers + more), line.score)
+        columns.append([*(f"{number:.4g}" for number in numbers + more), line.score])
+    table = Table("", *(line.name for line in lines))
+    for name, *values in zip(rows, *columns, strict=True):
+        table.add_row(name, *values)
     return table
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rangeseg.scan_formats.checks import ENOUGH_POINTS, returns
+from rangeseg.scan_formats.checks import ENOUGH_POINTS
 from rangeseg.types import Scan
 
 MOST_SCANS = 16
@@ -67,9 +67,10 @@ def unlike(scan: Scan, statistics: Mapping[str, Any], channels: Sequence[str]) -
 def _numbers(scan: Scan) -> tuple[float, float]:
     """The median range and the mean remission of the returns."""
     every = max(1, len(scan) // 20_000)
-    xyz, remission = scan.xyz[::every], scan.remission[::every]
-    there = returns(xyz)
+    x, y, z = scan.xyz[::every].T.copy()
+    squares = x * x + y * y + z * z
+    there = (squares > 0) & (squares < np.inf)
     if not there.any():
         return 0.0, 0.0
-    metres = np.sqrt((xyz[there].astype(np.float64) ** 2).sum(axis=1))
-    return float(np.median(metres)), float(remission[there].mean(dtype=np.float64))
+    remission = scan.remission[::every][there]
+    return float(np.sqrt(np.median(squares[there]))), float(remission.mean(dtype=np.float64))

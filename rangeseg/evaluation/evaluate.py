@@ -18,6 +18,7 @@ from rangeseg.evaluation.argmax import argmax_uint8
 from rangeseg.evaluation.backprojection import BackProjection
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.evaluation.reliability import Reliability
+from rangeseg.kernels.confusion import count_by_range
 from rangeseg.parallel import in_groups
 from rangeseg.types import Sample
 
@@ -191,10 +192,10 @@ def count_sample(
         drawn.update(pixels, sample.view.label.numpy())
     if distance is None or not distances:
         return SampleCounts(sample.name, overall, pixels=drawn, reliability=sure)
-    bins = {edges: ConfusionMatrix(num_classes) for edges in pairwise(DISTANCE_EDGES_M)}
-    for (near, far), matrix in bins.items():
-        inside = (distance >= near) & (distance < far)
-        matrix.update(elements[inside], label[inside])
+    states = np.zeros((len(DISTANCE_EDGES_M) - 1, num_classes, num_classes + 1), np.int64)
+    count_by_range(elements.ravel(), label.ravel(), distance.ravel(), np.array(DISTANCE_EDGES_M), states)
+    edges = pairwise(DISTANCE_EDGES_M)
+    bins = {each: ConfusionMatrix(num_classes, state) for each, state in zip(edges, states, strict=True)}
     return SampleCounts(sample.name, overall, bins, drawn, sure)
 
 

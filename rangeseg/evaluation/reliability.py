@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.types import IGNORE
+from rangeseg.kernels.confusion import count_by_confidence
 
 BINS = 20
 """Of equal width, from 0 to 1."""
@@ -57,14 +57,8 @@ class Reliability:
                 f"predictions have shape {prediction.shape}, labels {label.shape} and confidence {confidence.shape}; "
                 "give one of each for each element."
             )
-        known = (prediction != IGNORE) & (label != IGNORE)
-        given, sure = prediction[known].astype(np.intp), confidence[known].astype(np.float64)
-        if not ((sure >= 0) & (sure <= 1 + 1e-6)).all():
+        if not count_by_confidence(prediction.ravel(), label.ravel(), confidence.ravel(), PARTS, self.state):
             raise ValueError("A confidence is not in [0, 1]; give probabilities.")
-        place = given * BINS + np.minimum(sure * BINS, BINS - 1).astype(np.intp)
-        for state, weight in zip(self.state, (None, given == label[known], np.rint(sure * PARTS)), strict=True):
-            added = np.bincount(place, weight, minlength=state.size)
-            state += added.astype(np.int64).reshape(state.shape)
 
     def __add__(self, other: Reliability) -> Reliability:
         """The counts of both."""

@@ -16,7 +16,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from rangeseg.kernels.confidence import sum_up_classes
+from rangeseg.kernels.confidence import sum_up_classes, take_confidence
 from rangeseg.labels import LabelMap
 from rangeseg.photos.io import write_label_image
 from rangeseg.photos.padded_image import PaddedImage
@@ -168,11 +168,12 @@ def confidence_and_entropy(
     """
     planes = logits.detach().float().cpu().numpy()
     height, width = planes.shape[1:]
-    most, total, entropy = np.empty((3, height, width), np.float32)
-    sum_up_classes(planes, 1 / temperature, most, total, entropy)
-    known = labels != IGNORE
-    row, col = np.divmod(image.back_project(np.arange(height * width).reshape(height, width))[known], width)
-    above = planes[labels[known], row, col] * np.float32(1 / temperature) - most[row, col]
-    confidence, nats = np.zeros((2, len(labels)), np.float32)
-    confidence[known], nats[known] = np.exp(above) / total[row, col], entropy[row, col]
+    by_class = planes.reshape(len(planes), -1)
+    if planes.strides[0] == planes.itemsize:  # channels_last: without a copy
+        by_class = planes.transpose(1, 2, 0).reshape(-1, len(planes)).T
+    most, total, entropy = np.empty((3, height * width), np.float32)
+    sum_up_classes(by_class, 1 / temperature, most, total, entropy)
+    place = image.back_project(np.arange(height * width, dtype=np.int32).reshape(height, width))
+    confidence, nats = np.empty((2, len(labels)), np.float32)
+    take_confidence(labels, place, by_class, 1 / temperature, (most, total, entropy), confidence, nats)
     return confidence, nats

@@ -43,3 +43,55 @@ def _cells(prediction: NDArray[np.integer], label: NDArray[np.integer], classes:
         strange += (not labelled) & (label[i] != IGNORE)
         cell[i] = row * np.uint16(classes + 1) + column
     return strange == 0
+
+
+@njit(cache=True, nogil=True)
+def count_by_range(
+    prediction: NDArray[np.integer],
+    label: NDArray[np.integer],
+    distance: NDArray[np.floating],
+    edges: NDArray[np.floating],
+    states: NDArray[np.int64],
+) -> None:
+    """Add (N,) pairs of labels, which `count` has checked, to (D, K, K+1) counts, one for each range of distance.
+
+    Args:
+        prediction: (N,) train ids; whatever is not in 0..K-1 is a miss.
+        label: (N,) train ids or IGNORE.
+        distance: (N,) of each pair.
+        edges: (D + 1,) rising; a range holds its lower edge and not its upper one. Pairs outside count nowhere.
+        states: (D, K, K+1).
+    """
+    bins, classes, _ = states.shape
+    for i in range(len(label)):
+        if label[i] == IGNORE or not edges[0] <= distance[i] < edges[bins]:
+            continue
+        place = 0
+        while distance[i] >= edges[place + 1]:
+            place += 1
+        named = (prediction[i] >= 0) & (prediction[i] < classes)
+        states[place, label[i], prediction[i] if named else classes] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def count_by_confidence(
+    prediction: NDArray[np.integer],
+    label: NDArray[np.integer],
+    confidence: NDArray[np.floating],
+    parts: int,
+    state: NDArray[np.int64],
+) -> bool:
+    """Add (N,) labels to (3, K, B) counts, see `Reliability.state`. False, and nothing added, for no probability."""
+    bins = state.shape[2]
+    for i in range(len(label)):
+        known = (prediction[i] != IGNORE) & (label[i] != IGNORE)
+        if known and not 0 <= confidence[i] <= 1 + 1e-6:
+            return False
+    for i in range(len(label)):
+        if prediction[i] != IGNORE and label[i] != IGNORE:
+            sure = np.float64(confidence[i])
+            place = min(int(sure * bins), bins - 1)
+            state[0, prediction[i], place] += 1
+            state[1, prediction[i], place] += prediction[i] == label[i]
+            state[2, prediction[i], place] += int(np.rint(sure * parts))
+    return True
