@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "masks": {"types", "registry", "catalog", "noise"},
     "mixing": {"types", "kernels"},
     "losses": {"types", "kernels"},
-    "networks": {"types", "files", "registry", "catalog"},
+    "networks": {"types", "files", "registry", "catalog", "kernels"},
     "teacher": {"types", "networks"},
     "perturbations": {"types", "registry", "catalog", "masks", "mixing", "noise", "losses", "networks"},
     "analysis": {"types"},

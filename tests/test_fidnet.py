@@ -147,3 +147,22 @@ def test_picking_pixels_first_is_the_strided_convolution(stride: int, layout: to
     image = torch.randn(2, 8, 16, 32, dtype=torch.float64).contiguous(memory_format=layout)
     plain = torch.einsum("oi,bihw->bohw", convolution.weight[..., 0, 0], image[..., ::stride, ::stride])
     torch.testing.assert_close(convolution(image), plain)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((2, 5, 8, 16), (16, 64)), ((1, 3, 1, 7), (4, 21)), ((2, 4, 6, 10), (6, 30)), ((1, 2, 3, 1), (7, 3))],
+)
+def test_interpolation_has_torchs_gradient_in_every_order_of_memory(
+    wrap: bool, shape: tuple[int, ...], size: tuple[int, int], generator: torch.Generator
+) -> None:
+    image, gradient = torch.randn(shape, generator=generator), torch.randn(*shape[:2], *size, generator=generator)
+    planes = image.double().requires_grad_()
+    pixels = image.to(memory_format=torch.channels_last).requires_grad_()
+    expected = upsample_align_corners(planes, size, wrap=wrap)
+    found = upsample_align_corners(pixels, size, wrap=wrap)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    (by_torch,) = torch.autograd.grad(expected, planes, gradient.double())
+    (by_us,) = torch.autograd.grad(found, pixels, gradient)
+    torch.testing.assert_close(by_us.double(), by_torch, rtol=1e-4, atol=1e-5)

@@ -18,7 +18,7 @@ from rangeseg.losses import (
     lovasz_softmax,
 )
 from rangeseg.losses.lovasz import _jaccard_slope
-from rangeseg.losses.numbers import divide
+from rangeseg.losses.numbers import as_planes, divide
 from rangeseg.types import IGNORE
 
 B, K, H, W = 2, 5, 4, 6
@@ -345,3 +345,13 @@ def test_the_kernel_ranks_as_torch_does(pixels: int) -> None:
     exact = _jaccard_slope(error.double(), truth, labelled)  # float64 goes the other way
     ours = _jaccard_slope(error, truth, labelled)
     torch.testing.assert_close(ours.double(), exact, atol=1e-6, rtol=0)
+
+
+def test_planes_are_the_same_values_and_their_gradient_keeps_the_order_of_memory(s: Array) -> None:
+    pixels = torch.from_numpy(s).float().to(memory_format=torch.channels_last).requires_grad_()
+    planes = as_planes(pixels)
+    assert planes.is_contiguous()
+    assert torch.equal(planes, pixels)
+    (gradient,) = torch.autograd.grad((planes**3).sum(), pixels)
+    torch.testing.assert_close(gradient, 3 * pixels.detach() ** 2)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)

@@ -20,6 +20,7 @@ from torch import Tensor
 from rangeseg.config import Config, SupervisedConfig
 from rangeseg.config.checks import WEAK
 from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, lovasz_softmax, ohem_cross_entropy
+from rangeseg.losses.numbers import as_planes, at_least_float32
 from rangeseg.networks.base import Network
 from rangeseg.perturbations import Channels
 from rangeseg.registry import ConfigError
@@ -104,6 +105,7 @@ def _loss(
     settings: SupervisedConfig, logits: Tensor, label: Tensor, weights: Tensor | None, factor: Tensor | None,
     pixel: Tensor | None,
 ) -> Tensor:  # fmt: skip
+    logits = as_planes(at_least_float32(logits))
     if settings.ohem_ratio:
         if factor is not None:  # a pair of networks has every label twice
             factor = factor.repeat(len(label) // len(factor), 1, 1)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rangeseg.losses.lovasz import lovasz_softmax
-from rangeseg.losses.numbers import at_least_float32, divide
+from rangeseg.losses.numbers import as_planes, at_least_float32, divide
 from rangeseg.types import IGNORE
 
 __all__ = [
@@ -223,7 +223,7 @@ def consistency_loss(
     compared = target_logits if kind.startswith("logits_") else target
     if compared is None:
         raise ValueError(f"consistency_loss of kind {kind!r} needs target_logits, of pseudo_labels(logits=True).")
-    distance = CONSISTENCY_KINDS[kind](at_least_float32(student_logits), at_least_float32(compared.detach()))
+    distance = CONSISTENCY_KINDS[kind](as_planes(at_least_float32(student_logits)), at_least_float32(compared.detach()))
     confident = target.detach().amax(1) >= threshold
     counted = {"valid": valid, "confident": valid & confident, "all": torch.ones_like(valid)}
     if normalise not in counted:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rangeseg.kernels.interpolation import gather_bilinear
+
 
 def pad_azimuth(image: Tensor, margin: int) -> Tensor:
     """On a cylinder: `margin` columns from the other side of the seam on either side, however wide the image is.
@@ -90,13 +92,38 @@ def upsample_align_corners(image: Tensor, size: tuple[int, int], *, wrap: bool =
     Returns:
         (B, C, H', W').
     """
-    height, width = size
     if image.shape[-2:] == size:
         return image
+    on_cpu = image.device.type == "cpu" and image.is_contiguous(memory_format=torch.channels_last)
+    if on_cpu and torch.is_grad_enabled() and image.requires_grad and not torch.compiler.is_compiling():
+        enlarged: Tensor = _Upsampled.apply(image, size, wrap)
+        return enlarged
+    return _upsampled(image, size, wrap)
+
+
+def _upsampled(image: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
     if not wrap:
         return F.interpolate(image, size, mode="bilinear", align_corners=True)
+    height, width = size
     closed = circular_pad_width(image, 0, 1)
     return F.interpolate(closed, (height, width + 1), mode="bilinear", align_corners=True)[..., :width]
+
+
+class _Upsampled(torch.autograd.Function):
+    """`_upsampled` of channels_last images on a CPU, whose gradient torch computes pixel by pixel."""
+
+    @staticmethod
+    def forward(context: Any, image: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
+        context.shape, context.wrap = image.shape, wrap
+        return _upsampled(image, size, wrap)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        views, channels, height, width = context.shape
+        large = gradient.permute(0, 2, 3, 1).contiguous().float()
+        small = torch.zeros((views, height, width, channels))
+        gather_bilinear(large.numpy(), context.wrap, small.numpy())
+        return small.to(gradient.dtype).permute(0, 3, 1, 2), None, None
 
 
 def upsample_width(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor:
