@@ -1,6 +1,6 @@
-"""The sort of the Lovász loss on a CPU: a radix sort of the errors by eleven bits at a time.
+"""The Lovász loss on a CPU: errors of labelled pixels, and their sort, a radix sort by eleven bits at a time.
 
-Shapes: K classes, P pixels.
+Shapes: K classes, P labelled pixels; B views with K' classes and N pixels each.
 """
 
 from __future__ import annotations
@@ -86,3 +86,49 @@ def _scatter(
         starts[digit] = place + 1
         sorted_keys[place] = keys[p]
         sorted_order[place] = order[p]
+
+
+@njit(cache=True, nogil=True)
+def gather_errors(
+    probability: NDArray[np.floating], label: NDArray[np.integer], place: NDArray[np.int64], classes: NDArray[np.int64]
+) -> NDArray[np.floating]:
+    """Of each labelled pixel and class: 1 - P where the label is the class, else P.
+
+    Args:
+        probability: (B, K', N).
+        label: (P,) of the labelled pixels.
+        place: (P,) rising, view * N + pixel.
+        classes: (K,) that are asked for.
+
+    Returns:
+        (K, P) of the same type.
+    """
+    views, _, pixels = probability.shape
+    one = probability.dtype.type(1)
+    error = np.empty((len(classes), len(place)), probability.dtype)
+    starts = np.searchsorted(place, np.arange(views + 1) * pixels)
+    for view in range(views):
+        mine = slice(starts[view], starts[view + 1])
+        at, of = (place[mine] - view * pixels).astype(np.uint32), label[mine]
+        for row in range(len(classes)):
+            k, share, found = classes[row], probability[view, classes[row]], error[row, mine]
+            for p in range(len(at)):
+                found[p] = one - share[at[p]] if of[p] == k else share[at[p]]
+    return error
+
+
+@njit(cache=True, nogil=True)
+def spread_errors(
+    gradient: NDArray[np.floating], label: NDArray[np.integer], place: NDArray[np.int64], classes: NDArray[np.int64],
+    spread: NDArray[np.floating],
+) -> None:  # fmt: skip
+    """The gradient of `gather_errors`: (K, P) -> (B, K', N), which is zero before."""
+    views, _, pixels = spread.shape
+    starts = np.searchsorted(place, np.arange(views + 1) * pixels)
+    for view in range(views):
+        mine = slice(starts[view], starts[view + 1])
+        at, of = (place[mine] - view * pixels).astype(np.uint32), label[mine]
+        for row in range(len(classes)):
+            k, slope, out = classes[row], gradient[row, mine], spread[view, classes[row]]
+            for p in range(len(at)):
+                out[at[p]] = -slope[p] if of[p] == k else slope[p]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from rangeseg.kernels.lovasz import lovasz_grad
+from rangeseg.kernels.lovasz import gather_errors, lovasz_grad, spread_errors
 from rangeseg.losses.numbers import at_least_float32, divide
 from rangeseg.types import IGNORE
 
@@ -28,24 +30,46 @@ def lovasz_softmax(logits: Tensor, label: Tensor, pixel: Tensor | None = None) -
     Source:
         Berman et al., CVPR 2018.
     """
-    probability = at_least_float32(logits).softmax(1).transpose(0, 1).flatten(1)
-    label = label.flatten()
+    probability = at_least_float32(logits).softmax(1)
+    flat = label.flatten()
     weight = None if pixel is None else (pixel.flatten() * WHOLE).ceil()
-    classes = torch.arange(len(probability), device=label.device)
     if logits.device.type == "cpu":
         # Fewer pixels and classes to sort; on a GPU their numbers would have to be read back first.
-        labelled = label != IGNORE
-        label, weight = label[labelled], None if weight is None else weight[labelled]
-        classes = label.unique()
-        # Not by brackets: their backward pass puts values one by one.
-        probability = probability.index_select(0, classes).index_select(1, labelled.nonzero()[:, 0])
-    truth = label == classes[:, None]
-    labelled = label != IGNORE
-    error = torch.where(truth, 1 - probability, probability) * labelled
-    counted = labelled if weight is None else weight * labelled
+        place = (flat != IGNORE).nonzero()[:, 0]
+        flat, weight = flat[place], None if weight is None else weight[place]
+        classes = flat.unique()
+        truth = flat == classes[:, None]
+        error: Tensor = _Errors.apply(probability, flat, place, classes)
+        counted = torch.ones_like(flat, dtype=torch.bool) if weight is None else weight
+    else:
+        classes, labelled = torch.arange(logits.shape[1], device=label.device), flat != IGNORE
+        truth = flat == classes[:, None]
+        share = probability.transpose(0, 1).flatten(1)
+        error = torch.where(truth, 1 - share, share) * labelled
+        counted = labelled if weight is None else weight * labelled
     loss = (error * _jaccard_slope(error.detach(), truth, counted)).sum(1)
     present = (truth & (counted > 0)).any(1)
     return divide((loss * present).sum(), present.sum())
+
+
+class _Errors(torch.autograd.Function):
+    """(B, K', H, W) probabilities -> (K, P) errors of labelled pixels for the classes present, see `gather_errors`."""
+
+    @staticmethod
+    def forward(context: Any, probability: Tensor, label: Tensor, place: Tensor, classes: Tensor) -> Tensor:
+        context.save_for_backward(label, place, classes)
+        context.shape = probability.shape
+        return torch.from_numpy(
+            gather_errors(probability.flatten(2).contiguous().numpy(), label.numpy(), place.numpy(), classes.numpy())
+        )
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        label, place, classes = context.saved_tensors
+        spread = gradient.new_zeros(context.shape)
+        known = (label.numpy(), place.numpy(), classes.numpy())
+        spread_errors(gradient.contiguous().numpy(), *known, spread.flatten(2).numpy())
+        return spread, None, None, None
 
 
 @torch.no_grad()
