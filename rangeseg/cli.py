@@ -38,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 1 after an error that the user can fix, printed in one line on standard error; 130 after Ctrl-C, 143 after a
         SIGTERM that was waited for. Wrong usage exits with 2.
     """
+    if argv is None:  # the process is the command's own
+        from rangeseg.commands.memory import keep_freed_memory
+
+        keep_freed_memory()
     try:
         return _main(sys.argv[1:] if argv is None else list(argv))
     except KeyboardInterrupt as error:

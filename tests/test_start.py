@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -171,3 +173,13 @@ def test_without_a_terminal_lines_say_how_far_it_is_and_how_long_it_takes() -> N
     said.clear()
     assert list(lines_of_progress(iter([1, 2]), "reading", None, said.append)) == [1, 2]
     assert said == ["reading: 2 in 0:00:00"]
+
+
+def test_freed_memory_is_kept_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [sys.executable, "-c", "from rangeseg.commands.memory import keep_freed_memory; print(keep_freed_memory())"]
+    glibc = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == str(glibc)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "False"
