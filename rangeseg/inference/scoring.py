@@ -81,7 +81,8 @@ def score_run(
         segmented = run.experiment.segment(run.network, views, indices, run.device)
         counted = (count_sample(o.sample, o.elements, classes, distances=True, pixels=o.pixels) for o in segmented)
     else:
-        counted = segmenter.stream(indices, views.sample, write, batch=run.config.evaluation.batch, confidence=True)
+        batch = run.config.evaluation.batch
+        counted = segmenter.stream(indices, views.sample, write, batch=batch, confidence=True, entropy=False)
     scores = sum_counts(counted, classes, by_sample=by_sample)
     return scores if group.world_size == 1 else _sum(scores, group)
 

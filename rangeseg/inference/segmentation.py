@@ -150,30 +150,49 @@ class Segmentation(NDArrayOperatorsMixin):
         return getattr(self.labels, name)
 
 
-def confidence_and_entropy(
-    image: RangeImage | PaddedImage, labels: NDArray[np.uint8], logits: Tensor, temperature: float = 1.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Confidence and entropy of each element, from the class probabilities at its pixel.
-
-    If a vote of neighbours changed a label, its confidence is the low probability of the new label at the pixel.
+class Softmax:
+    """The class probabilities of each pixel, as far as labels, confidence and entropy need them.
 
     Args:
-        image: the elements and their pixels.
-        labels: (N,) train ids, IGNORE for no returns.
         logits: (K, H, W).
         temperature: that they are divided by, see `rangeseg.evaluation.reliability.fit_temperature`.
-
-    Returns:
-        (N,) probability of the label and (N,) entropy in nats, float32; both 0 where the label is IGNORE.
+        entropy: also compute the entropy.
     """
-    planes = logits.detach().float().cpu().numpy()
-    height, width = planes.shape[1:]
-    by_class = planes.reshape(len(planes), -1)
-    if planes.strides[0] == planes.itemsize:  # channels_last: without a copy
-        by_class = planes.transpose(1, 2, 0).reshape(-1, len(planes)).T
-    most, total, entropy = np.empty((3, height * width), np.float32)
-    sum_up_classes(by_class, 1 / temperature, most, total, entropy)
-    place = image.back_project(np.arange(height * width, dtype=np.int32).reshape(height, width))
-    confidence, nats = np.empty((2, len(labels)), np.float32)
-    take_confidence(labels, place, by_class, 1 / temperature, (most, total, entropy), confidence, nats)
-    return confidence, nats
+
+    def __init__(self, logits: Tensor, temperature: float = 1.0, *, entropy: bool = True) -> None:
+        planes = logits.detach().float().cpu().numpy()
+        count, height, width = planes.shape
+        self._logits = planes.reshape(count, -1)
+        if planes.strides[0] == planes.itemsize:  # channels_last: without a copy
+            self._logits = planes.transpose(1, 2, 0).reshape(-1, count).T
+        self._inverse, self._shape, pixels = 1 / temperature, (height, width), height * width
+        most, total = np.empty((2, pixels), np.float32)
+        nats = np.empty(pixels if entropy else 0, np.float32)
+        self._sums = np.empty(pixels, np.uint8), most, total, nats
+        sum_up_classes(self._logits, self._inverse, *self._sums)
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(H, W) the likeliest class of each pixel, the first of equal ones."""
+        return self._sums[0].reshape(self._shape)
+
+    def of_elements(
+        self, image: RangeImage | PaddedImage, labels: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Confidence and entropy of each element, from the class probabilities at its pixel.
+
+        If a vote of neighbours changed a label, its confidence is the low probability of the new label at the pixel.
+
+        Args:
+            image: the elements and their pixels.
+            labels: (N,) train ids, IGNORE for no returns.
+
+        Returns:
+            (N,) probability of the label and (N,) entropy in nats, float32; both 0 where the label is IGNORE. No
+            entropy if nobody asked for it.
+        """
+        place = image.back_project(np.arange(len(self._sums[0]), dtype=np.int32).reshape(self._shape))
+        confidence = np.empty(len(labels), np.float32)
+        nats = np.empty(len(labels) if len(self._sums[3]) else 0, np.float32)
+        take_confidence(labels, place, self._logits, self._inverse, self._sums, confidence, nats)
+        return confidence, nats if len(self._sums[3]) else None

@@ -24,7 +24,7 @@ from rangeseg.evaluation.evaluate import check_not_nan, contains_nan, network_ou
 from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.inputs import AnySample, InputLike, as_sample
 from rangeseg.inference.run import Run
-from rangeseg.inference.segmentation import Segmentation, confidence_and_entropy
+from rangeseg.inference.segmentation import Segmentation, Softmax
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_groups, in_order
 from rangeseg.photos.padded_image import PaddedImage
@@ -159,6 +159,7 @@ class Segmenter:
         batch: int = 1,
         workers: int | None = None,
         confidence: bool = False,
+        entropy: bool = True,
     ) -> Iterator[Any]:
         """Label a stream of scans or photographs of any length, in order. Only a few are in memory at a time.
 
@@ -170,6 +171,7 @@ class Segmenter:
             workers: on a CPU, number of threads, each with one scan; on a GPU, number of threads before the network
                 and again after it; 0: no threads; None: the default of the device.
             confidence: give `write` a `Segmentation` with confidence in place of the labels.
+            entropy: it also has the entropy.
 
         Yields:
             (N,) train ids, or the result of `write`; None for skipped items.
@@ -192,8 +194,11 @@ class Segmenter:
             prepared, output = pair
             if output is None or prepared.sample is None or prepared.image is None:
                 return None
-            finished = (self._segmentation if confidence else self._labels)(prepared.image, output())
-            return write(prepared.item, prepared.sample, finished)
+            image, answer = prepared.image, output()
+            if not confidence:
+                return write(prepared.item, prepared.sample, self._labels(image, answer))
+            found = self.segmentation(image, torch.from_numpy(answer), entropy=entropy)
+            return write(prepared.item, prepared.sample, found)
 
         def process(item: Any) -> Any:
             return finish(next(self._infer(iter([prepare(item)]), 1, confidence)))
@@ -259,15 +264,13 @@ class Segmenter:
         with torch.inference_mode():
             return self._network(torch.stack(moved))
 
-    def segmentation(self, image: PixelImage, logits: Tensor) -> Segmentation:
-        """(K, H, W) logits -> labels, with confidence and entropy at the run's temperature."""
+    def segmentation(self, image: PixelImage, logits: Tensor, *, entropy: bool = True) -> Segmentation:
+        """(K, H, W) logits -> labels, with confidence and, if asked for, entropy at the run's temperature."""
         planes = logits.float().cpu()
-        labels = self.label(image, planes)
-        sure = confidence_and_entropy(image, labels, planes, self.run.temperature)
-        return Segmentation(labels, _of(image), self.label_map, *sure)
-
-    def _segmentation(self, image: PixelImage, logits: NDArray[Any]) -> Segmentation:
-        return self.segmentation(image, torch.from_numpy(logits))
+        softmax = Softmax(planes, self.run.temperature, entropy=entropy)
+        answer = planes.numpy() if self._back_projection.reads_logits else softmax.labels
+        labels = self._labels(image, answer)
+        return Segmentation(labels, _of(image), self.label_map, *softmax.of_elements(image, labels))
 
     def _labels(self, image: PixelImage, answer: NDArray[Any]) -> Labels:
         labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)

@@ -29,36 +29,45 @@ HALF, ONE = np.float32(0.5), np.float32(1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sum_up_classes(logits: NDArray, inverse: float, most: NDArray, total: NDArray, entropy: NDArray) -> None:
-    """Of each pixel: the largest logit, the sum of the others' exponentials relative to it, and the entropy in nats.
+def sum_up_classes(
+    logits: NDArray, inverse: float, best_class: NDArray, most: NDArray, total: NDArray, entropy: NDArray
+) -> None:
+    """Of each pixel: the class of the largest logit, that logit, the sum of exponentials relative to it, the entropy.
 
     Args:
         logits: (K, P) float32, in any order of memory.
-        inverse: they are multiplied by, 1 / temperature.
+        inverse: differences of logits are multiplied by, 1 / temperature.
+        best_class: (P,) uint8, out; the first of equal ones.
         most: (P,) float32, out.
-        total: (P,) float32, out; the probability of class k is exp(logit_k - most) / total.
-        entropy: (P,) float32, out.
+        total: (P,) float32, out; the probability of class k is exp((logit_k - most) * inverse) / total.
+        entropy: (P,) float32, nats, out; or (0,) if nobody asks for it.
     """
     count, pixels = logits.shape
     factor = np.float32(inverse)
-    scaled = np.empty((count, BLOCK), np.float32)
-    slopes, rest = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    block = np.empty((count, BLOCK), np.float32)
+    slopes, rest, winner = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     exponent = np.empty(BLOCK, np.int32)
     power = exponent.view(np.float32)  # 2^n, by writing n where a float32 has its exponent
     for start in range(0, pixels, BLOCK):
         size = min(BLOCK, pixels - start)
         best, weights = most[start : start + size], total[start : start + size]
-        _load(logits, start, factor, scaled[:, :size])
-        best[:] = scaled[0, :size]
+        _load(logits, start, block[:, :size])
+        best[:] = block[0, :size]
+        winner[:] = 0
         for k in range(1, count):
+            name = np.float32(k)  # as wide as the logits, so that both are chosen by the same lanes
             for i in range(size):
-                best[i] = scaled[k, i] if scaled[k, i] > best[i] else best[i]
+                better = block[k, i] > best[i]
+                best[i] = block[k, i] if better else best[i]
+                winner[i] = name if better else winner[i]
+        for i in range(size):
+            best_class[start + i] = np.uint8(winner[i])
         weights[:] = 0
         slopes[:] = 0
         for k in range(count):
-            below = scaled[k, :size]
+            below = block[k, :size]
             for i in range(size):
-                x = below[i] - best[i]
+                x = (below[i] - best[i]) * factor
                 x = x if x > LOWEST else LOWEST
                 n = np.int32(x * LOG2E - HALF)
                 rest[i] = (x - np.float32(n) * LN2_HIGH) - np.float32(n) * LN2_LOW
@@ -69,17 +78,17 @@ def sum_up_classes(logits: NDArray, inverse: float, most: NDArray, total: NDArra
                 weight = (ONE + r * (ONE + r * (HALF + r * (C3 + r * (C4 + r * (C5 + r * C6)))))) * power[i]
                 weights[i] += weight
                 slopes[i] += weight * below[i]
-        for i in range(size):
+        for i in range(size if len(entropy) else 0):
             entropy[start + i] = max(np.float32(0), np.float32(math.log(weights[i])) - slopes[i] / weights[i])
 
 
 @njit(cache=True, nogil=True)
-def _load(logits: NDArray, start: int, factor: np.float32, scaled: NDArray) -> None:
+def _load(logits: NDArray, start: int, block: NDArray) -> None:
     """A block of (K, P) logits, one row for each class, whatever their order of memory."""
-    count, size = scaled.shape
+    count, size = block.shape
     for k in range(count):
         for i in range(size):
-            scaled[k, i] = logits[k, start + i] * factor
+            block[k, i] = logits[k, start + i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -88,7 +97,7 @@ def take_confidence(
     place: NDArray,
     logits: NDArray,
     inverse: float,
-    sums: tuple[NDArray, NDArray, NDArray],
+    sums: tuple[NDArray, NDArray, NDArray, NDArray],
     confidence: NDArray,
     nats: NDArray,
 ) -> None:
@@ -99,17 +108,21 @@ def take_confidence(
         place: (N,) pixel of each element that has a label.
         logits: (K, P) float32.
         inverse: see `sum_up_classes`.
-        sums: most, total and entropy of `sum_up_classes`.
+        sums: best_class, most, total and entropy of `sum_up_classes`.
         confidence: (N,) float32, out.
-        nats: (N,) float32, out.
+        nats: (N,) float32, out; or (0,) if nobody asks for it.
     """
-    most, total, entropy = sums
+    best_class, most, total, entropy = sums
     factor = np.float32(inverse)
     for i in range(len(labels)):
-        if labels[i] == IGNORE:
-            confidence[i], nats[i] = 0, 0
-            continue
-        pixel = place[i]
-        above = logits[labels[i], pixel] * factor - most[pixel]
-        confidence[i] = np.float32(math.exp(above)) / total[pixel]
-        nats[i] = entropy[pixel]
+        known = labels[i] != IGNORE
+        pixel = place[i] if known else 0
+        if not known:
+            confidence[i] = 0
+        elif labels[i] == best_class[pixel]:
+            confidence[i] = np.float32(1) / total[pixel]
+        else:
+            below = (logits[labels[i], pixel] - most[pixel]) * factor
+            confidence[i] = np.float32(math.exp(below)) / total[pixel]
+        if len(nats):
+            nats[i] = entropy[pixel] if known else np.float32(0)

@@ -158,7 +158,8 @@ def doubled(scan: Scan) -> float:
     level = np.hypot(xyz[:, 0], xyz[:, 1])
     angles = np.degrees([np.arctan2(xyz[:, 1], xyz[:, 0]), np.arctan2(xyz[:, 2], level)])
     cells = np.floor((angles[:, np.isfinite(angles).all(axis=0)] + 180) / SAME_DEG).astype(np.int64)
-    return 1 - len(np.unique(cells[0] * 1_000_000 + cells[1])) / max(1, cells.shape[1])
+    found = np.sort(cells[0] * 1_000_000 + cells[1])  # np.unique takes three times as long
+    return float(np.count_nonzero(found[1:] == found[:-1]) / max(1, len(found)))
 
 
 def _geometry(image: RangeImage, fov: tuple[float, float] | None, rows_found: int | None) -> list[str]:
