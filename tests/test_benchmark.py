@@ -160,7 +160,10 @@ def test_engines_heed_what_is_asked_and_name_what_is_missing(
     monkeypatch.setattr("rangeseg.commands.console.console", cache(console.__wrapped__))  # it keeps its first width
     words = ["benchmark", str(tiny_kitti), "--repeats", "1", "--only", "torch float32", "torch bfloat16", "no engine"]
     for asked in (["kitti", "data.projection.width=256"], ["mini_kitti+networks/foldnet", "data.projection.width=128"]):
-        assert main([*words, "--engines", *asked]) == 0
+        assert main([*words, "--engines", *asked, "--json", str(tiny_kitti / "engines.json")]) == 0
+        written = json.loads((tiny_kitti / "engines.json").read_text())["engines"]
+        assert [engine["name"] for engine in written] == ["torch float32", "torch bfloat16", "no engine"]
+        assert (written[0]["equal"], written[2]["equal"]) == (1.0, None)
         lines = capsys.readouterr().out.splitlines()
         rows = {
             line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
@@ -172,3 +175,8 @@ def test_engines_heed_what_is_asked_and_name_what_is_missing(
         assert "There is no engine 'no engine'" in rows["no engine"][0]
         least, middle = (float(rows["torch float32"][place]) for place in (2, 3))
         assert 0 < least <= middle
+
+
+def test_overrides_of_what_has_no_config_are_refused(tiny_kitti: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", str(tiny_kitti), "data.projection.width=128"]) == 1
+    assert "data.projection.width=128: the stages have no config" in capsys.readouterr().err

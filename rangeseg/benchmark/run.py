@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -68,10 +69,7 @@ def run_inference(
         PlainConsole().print(_table_of_networks([line]))
     PlainConsole().print(_table_of_networks(lines))
     if json_path is not None:
-        head = _machine() | {"threads": torch.get_num_threads(), "device": device}
-        write_atomically(
-            json_path, json.dumps(head | {"networks": [asdict(line) for line in lines]}, indent=2).encode()
-        )
+        write_lines(json_path, device, {"networks": lines})
     if picture is not None:
         write_png(picture, draw(lines))
     return lines
@@ -94,12 +92,20 @@ def _table_of_networks(lines: Sequence[Inference]) -> Table:
     return table
 
 
-def run(root: Path, *, configs: Sequence[str] = (), json_path: Path | None = None, repeats: int = 20) -> list[Row]:
+def run(
+    root: Path,
+    *,
+    configs: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    json_path: Path | None = None,
+    repeats: int = 20,
+) -> list[Row]:
     """Time each stage against a plain implementation, interleaved, in this process, on one thread.
 
     Args:
         root: SemanticKITTI's folder; its first training scan is used.
         configs: time a training step of each of these experiments instead.
+        overrides: `key.path=value` above each of them.
         json_path: also write the rows here.
         repeats: rounds of each stage.
 
@@ -111,7 +117,11 @@ def run(root: Path, *, configs: Sequence[str] = (), json_path: Path | None = Non
     scan = source.scan(0)
     console = PlainConsole()
     rows: list[Row] = []
-    stages = iter([benchmark_configs(root, configs, repeats=repeats)]) if configs else _stages(root, source, repeats)
+    stages = (
+        iter([benchmark_configs(root, configs, overrides=overrides, repeats=repeats)])
+        if configs
+        else _stages(root, source, repeats)
+    )
     for new in stages:
         rows += new
         console.print(_table(new))
@@ -128,6 +138,23 @@ def _stages(root: Path, source: SemanticKitti, repeats: int) -> Iterator[list[Ro
     yield benchmark_mix(repeats=repeats)
     yield benchmark_step(root, repeats=repeats)
     yield benchmark_step(root, overrides=FULL_FIDNET, repeats=2, warm_up=1)
+
+
+def write_lines(path: Path, device: str, lines: dict[str, Sequence[Any]]) -> None:
+    """Write lines of tables as JSON, with the machine, the device and the number of threads.
+
+    Args:
+        path: of the file.
+        device: a torch device.
+        lines: name -> dataclasses.
+    """
+    head = _machine() | {"threads": torch.get_num_threads(), "device": device}
+    told = {name: [{key: _plain(value) for key, value in asdict(one).items()} for one in lines[name]] for name in lines}
+    write_atomically(path, json.dumps(head | told, indent=2).encode())
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _write(path: Path, head: dict[str, Any], rows: list[Row]) -> None:

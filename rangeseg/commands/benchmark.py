@@ -33,25 +33,37 @@ def run(arguments: argparse.Namespace) -> None:
             trust=arguments.trust,
         )  # fmt: skip
         return
-    work(arguments.data, configs=arguments.configs, json_path=arguments.json, repeats=arguments.repeats)
+    if arguments.overrides and not arguments.configs:
+        raise ValueError(
+            f"{arguments.overrides[0]}: the stages have no config. Give --configs, --inference, --engines or --photos."
+        )
+    work(
+        arguments.data, configs=arguments.configs, overrides=arguments.overrides, json_path=arguments.json,
+        repeats=arguments.repeats,
+    )  # fmt: skip
 
 
 def compare_engines(arguments: argparse.Namespace) -> None:
     """A table of one run in every engine."""
     from rangeseg.benchmark.engines import benchmark_engines
     from rangeseg.benchmark.inference import load_run
+    from rangeseg.benchmark.run import write_lines
     from rangeseg.commands.export import inputs_of
 
     run = load_run(arguments.engines, arguments.data, arguments.overrides, "cpu", arguments.trust)
     scans, calibration = inputs_of(run, [], 40), inputs_of(run, arguments.calibrate, 40)
     whole = ("points to labels: least, ms", "median", "99 %")
     rows = table("engine", "cpu ms", "forward ms", *whole, "mIoU", "equal labels %")
+    engines = []
     for one in benchmark_engines(run, scans, calibration, arguments.repeats, arguments.only):
+        engines.append(one)
         told = (one.cpu_ms, one.forward_ms, one.latency_least_ms, one.latency_ms, one.latency_99_ms)
         times = (f"{value:.1f}" for value in told)
         shares = (f"{100 * value:.2f}" for value in (one.mean_iou, one.equal))
         rows.add_row(one.name, *((one.problem, *[""] * 6) if one.problem else (*times, *shares)))
     OUT.print(rows)
+    if arguments.json:
+        write_lines(arguments.json, "cpu", {"engines": engines})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
