@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from test_projection import bare, oracle, oracle_winners, read
 
 from rangeseg.catalog import PROJECTIONS
 from rangeseg.projection.beam import BeamProjection
+from rangeseg.projection.checks import misfits
 from rangeseg.projection.fitted import FittedProjection, field_of_view
 from rangeseg.projection.organised import OrganisedProjection
 from rangeseg.projection.range_image import RangeImage
@@ -438,3 +440,15 @@ def test_a_fitted_image_ends_where_the_scan_ends(rng: np.random.Generator) -> No
 def test_a_fitted_image_of_a_scan_without_returns_is_refused() -> None:
     with pytest.raises(ValueError, match="None of the scan's 3 points"):
         FittedProjection(16, 64)(Scan(np.zeros((3, 3), np.float32), np.zeros(3, np.float32)))
+
+
+def test_a_fitted_image_is_looked_at_once_and_not_for_each_scan(rng: np.random.Generator) -> None:
+    angle = rng.uniform(0, 0.5, 20_000)  # a narrow sector: most columns are empty
+    xyz = np.stack([10 * np.cos(angle), 10 * np.sin(angle), rng.uniform(-2, 1, 20_000)], 1).astype(np.float32)
+    projection = FittedProjection(16, 512)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        images = [projection(Scan(xyz)) for _ in range(3)]
+    assert len(told) == 1
+    assert "of the columns are empty" in str(told[0].message)
+    assert all("of the columns are empty" in " ".join(misfits(image)) for image in images)

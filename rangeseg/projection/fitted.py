@@ -6,11 +6,12 @@ For networks that read any sensor: nothing of the sensor needs to be known. A se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from rangeseg.projection.checks import check_size
+from rangeseg.projection.checks import FirstScanCheck, check_size, disable_first_scan_check
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import Scan
@@ -37,6 +38,7 @@ class FittedProjection:
     height: int
     width: int
     wrap = True
+    _check: FirstScanCheck = field(default_factory=FirstScanCheck, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_size(self.height, self.width)
@@ -51,7 +53,9 @@ class FittedProjection:
             ValueError: no point of the scan is a return.
         """
         up, down = field_of_view(scan)
-        return SphericalProjection(self.height, self.width, up, down)(scan)
+        projection = SphericalProjection(self.height, self.width, up, down)
+        disable_first_scan_check(projection)  # it lives for one scan
+        return self._check(projection(scan), (math.radians(up), math.radians(down)))
 
 
 def field_of_view(scan: Scan) -> tuple[float, float]:
@@ -60,12 +64,12 @@ def field_of_view(scan: Scan) -> tuple[float, float]:
     Args:
         scan: N points; without a return the answer is about the horizon.
     """
-    xyz = scan.xyz.astype(np.float64)
-    metres = np.sqrt((xyz**2).sum(1))
-    there = np.isfinite(metres) & (metres > 0)
+    x, y, z = scan.xyz.T.astype(np.float32, order="C")
+    metres = np.sqrt(x * x + y * y + z * z)
+    there = (metres > 0) & (metres < np.inf)
     if not there.any():
         return LEAST_DEG / 2, -LEAST_DEG / 2
-    inclination = np.rad2deg(np.arcsin(np.clip(xyz[there, 2] / metres[there], -1, 1)))
-    down, up = np.quantile(inclination, (STRAY, 1 - STRAY))
+    sines = np.quantile(z[there] / metres[there], (STRAY, 1 - STRAY))
+    down, up = np.rad2deg(np.arcsin(np.clip(sines, -1, 1)))
     more = max(0.0, LEAST_DEG - (up - down)) / 2
     return float(min(up + more + 0.1, 90)), float(max(down - more - 0.1, -90))
