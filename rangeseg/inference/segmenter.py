@@ -182,23 +182,19 @@ class Segmenter:
         workers = self.workers if workers is None else workers
         side_by_side = self.run.device.type == "cpu" and workers > 0
         threads = torch.get_num_threads()
+        label = partial(self._segmentation, entropy=entropy) if confidence else self._labels
 
         def prepare(item: Any) -> PreparedInput:
             if (given := read(item)) is None:
                 return PreparedInput(item)
-            sample = as_sample(given, self.run.experiment)
-            image = self.project(sample)
+            image = self.project(sample := as_sample(given, self.run.experiment))
             return PreparedInput(item, sample, image, self._input_view(sample, image))
 
         def finish(pair: tuple[PreparedInput, PendingOutput | None]) -> Any:
             prepared, output = pair
             if output is None or prepared.sample is None or prepared.image is None:
                 return None
-            image, answer = prepared.image, output()
-            if not confidence:
-                return write(prepared.item, prepared.sample, self._labels(image, answer))
-            found = self.segmentation(image, torch.from_numpy(answer), entropy=entropy)
-            return write(prepared.item, prepared.sample, found)
+            return write(prepared.item, prepared.sample, label(prepared.image, output()))
 
         def process(item: Any) -> Any:
             return finish(next(self._infer(iter([prepare(item)]), 1, confidence)))
@@ -271,6 +267,9 @@ class Segmenter:
         answer = planes.numpy() if self._back_projection.reads_logits else softmax.labels
         labels = self._labels(image, answer)
         return Segmentation(labels, _of(image), self.label_map, *softmax.of_elements(image, labels))
+
+    def _segmentation(self, image: PixelImage, logits: NDArray[Any], *, entropy: bool) -> Segmentation:
+        return self.segmentation(image, torch.from_numpy(logits), entropy=entropy)
 
     def _labels(self, image: PixelImage, answer: NDArray[Any]) -> Labels:
         labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)

@@ -67,8 +67,7 @@ def sum_up_classes(
         for k in range(count):
             below = block[k, :size]
             for i in range(size):
-                x = (below[i] - best[i]) * factor
-                x = x if x > LOWEST else LOWEST
+                x = max((below[i] - best[i]) * factor, LOWEST)
                 n = np.int32(x * LOG2E - HALF)
                 rest[i] = (x - np.float32(n) * LN2_HIGH) - np.float32(n) * LN2_LOW
                 exponent[i] = (n + np.int32(127)) << np.int32(23)
