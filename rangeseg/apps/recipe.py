@@ -2,7 +2,7 @@
 
     streets       write synthetic scans with labels
     pretrain      train on them, supervised
-    labelled      train on the real labelled scans, supervised (kitti)             starts from pretrain
+    labelled      train on the real labelled scans, rangeformer.yaml (kitti)       starts from pretrain
     teacher       mean teacher with CutMix on unlabelled scans, warm_teacher.yaml  starts from labelled or pretrain
     pseudo1       write pseudo-labels of the unlabelled scans, predicted by teacher, balanced over classes and ranges
     round1        train on true labels and pseudo-labels, supervised               starts from pretrain
@@ -109,7 +109,7 @@ class Recipe:
         ]
         last = "pretrain"
         if self.real is not None:
-            found.append(self._train("labelled", "supervised", self._labelled(), last, lengths))
+            found.append(self._train("labelled", "supervised+rangeformer", self._labelled(), last, lengths))
             last = "labelled"
         found.append(self._train("teacher", "warm_teacher+cutmix", self._unlabelled(), last, lengths))
         last = "teacher"
