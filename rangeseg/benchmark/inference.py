@@ -256,7 +256,7 @@ def _throughput(
         return count // batch * batch
 
     def evaluation() -> int:
-        return 0 if scored is None else len(scored) * bool(score_run(segmenter.run, scored))
+        return 0 if scored is None else len(scored) * bool(score_run(segmenter.run, scored, segmenter=segmenter))
 
     rates: dict[Callable[[], int], list[float]] = {stream: [], own: [], evaluation: []}
     for _ in range(3):

@@ -44,6 +44,7 @@ def score_run(
     domain_check: DomainCheck | None = None,
     pixels: bool = False,
     progress: Progress = no_progress,
+    segmenter: Segmenter | None = None,
 ) -> Scores:
     """Score the predictions of the run's teacher for every element. Threads read, project and vote.
 
@@ -57,6 +58,7 @@ def score_run(
         pixels: also score every pixel of the range images, sample by sample, without threads.
         progress: shows the progress in the first process.
         domain_check: checks every scan of this process.
+        segmenter: of the run; None: make one.
 
     Raises:
         ValueError: a sample has no labels, there are no samples, or `pixels` is set for photographs.
@@ -72,7 +74,7 @@ def score_run(
         return count_sample(cast(Sample, sample), found.labels, classes, distances=True, confidence=found.confidence)
 
     indices = mine if group.rank else progress(mine, "evaluating", len(mine))
-    segmenter = Segmenter(run)
+    segmenter = segmenter or Segmenter(run)
     segmenter.domain_check = domain_check or segmenter.domain_check
     if isinstance(views, RangeViews):
         disable_first_scan_check(views.projection)
