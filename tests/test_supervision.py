@@ -20,12 +20,14 @@ from rangeseg.config import Config, config_from_yaml, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.class_weights import class_weights
 from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.initialise import _of_classes, initialise
 from rangeseg.engine.methods import Pair
 from rangeseg.engine.supervision import range_weight, supervised_loss
 from rangeseg.engine.trainer import Trainer
 from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
 from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, lovasz_softmax, ohem_cross_entropy
+from rangeseg.notices import Notice
 from rangeseg.perturbations import CutMix
 from rangeseg.registry import ConfigError
 
@@ -349,9 +351,34 @@ def test_what_a_run_cannot_start_from_is_refused(deep_config: Config, tmp_path: 
     refused(r"has channels .*remission.* but data\.channels are", data__channels=["x", "range", "y", "z", "remission"])
     deep_config.network["width"] = 16
     refused("a different network")
-    deep_config.network["width"] = 8
+
+
+@pytest.mark.parametrize("name", ["semantic_poss", "nuscenes"])
+def test_with_other_classes_all_but_the_last_layers_start_from_the_run(
+    name: str, deep_config: Config, tmp_path: Path
+) -> None:
+    deep_config.optim.steps = 1
+    deep_config.runtime.out = str(tmp_path / "first")
+    train(deep_config)
     checkpoint = tmp_path / "first" / "last.pt"
     state = read_checkpoint(checkpoint)
-    state["config"] = state["config"].replace("name: semantic_kitti", "name: semantic_poss")
+    network = Experiment(deep_config).make_network()
+    of_classes = _of_classes(network)
+    assert 0 < len(of_classes) < len(state["teacher"]) / 2
+    state["config"] = state["config"].replace("name: semantic_kitti", f"name: {name}")
+    for key in of_classes:
+        state["teacher"][key] = state["teacher"][key][:3]  # of fewer classes
     torch.save(state, checkpoint)
-    refused("has the classes")
+    deep_config.runtime.initialise_from = str(checkpoint)
+    before = weights(network)
+    with pytest.warns(Notice, match="has other classes: .*The last layer begins with random weights"):
+        initialise(network, Experiment(deep_config))
+    after = weights(network)
+    for key, value in after.items():
+        assert torch.equal(value, before[key] if key in of_classes else state["teacher"][key])
+    network.classifier = lambda: None  # type: ignore[method-assign]
+    with (
+        pytest.raises(ConfigError, match=r"does not name its last layer\. Give it the method classifier"),
+        pytest.warns(),
+    ):
+        initialise(network, Experiment(deep_config))

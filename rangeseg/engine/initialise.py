@@ -1,4 +1,4 @@
-"""Initialisation from the weights of another run, for example to fine-tune at a larger size."""
+"""Initialisation from the weights of another run, for example to fine-tune at a larger size or on other classes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import nn
 from rangeseg.config import config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
+from rangeseg.networks.base import Network
+from rangeseg.notices import notify
 from rangeseg.registry import ConfigError, named_code
 
 KEY = "runtime.initialise_from"
@@ -20,10 +22,11 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
 
     Args:
         network: as the experiment makes it.
-        experiment: its channels and classes must be those of the run; sizes, losses and all else may differ.
+        experiment: its channels must be those of the run; sizes, losses and all else may differ. With other classes,
+            the last layer keeps its random weights, and a notice says so.
 
     Raises:
-        ConfigError: there is no such checkpoint, or it has other channels, classes or another network.
+        ConfigError: there is no such checkpoint, or it has other channels or another network.
     """
     config = experiment.config
     if config.runtime.initialise_from is None:
@@ -40,9 +43,32 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
         raise ConfigError(
             f"{KEY}: {path} has channels {channels}, but data.channels are {config.data.channels}. Use the same list."
         )
+    weights = state["teacher"]
     if classes != experiment.label_map.names:
-        raise ConfigError(f"{KEY}: {path} has the classes {', '.join(classes)}, not those of this dataset.")
+        notify(f"{KEY}: {path} has other classes: {', '.join(classes)}. The last layer begins with random weights.")
+        weights = weights | {
+            name: value for name, value in network.state_dict().items() if name in _of_classes(network)
+        }
     try:
-        network.load_state_dict(state["teacher"])
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"{KEY}: {path} holds a different network from that of this config: {error}") from error
+
+
+def _of_classes(network: nn.Module) -> set[str]:
+    """The names of the weights that belong to classes: the classifier's and those of auxiliary heads.
+
+    Raises:
+        ConfigError: the network does not say which.
+    """
+    assert isinstance(network, Network)
+    last = network.classifier()
+    if last is None:
+        raise ConfigError(
+            f"{KEY}: the run has other classes than this dataset, and {type(network).__name__} does not name its last "
+            "layer. Give it the method classifier()."
+        )
+    parts = (last, *network.auxiliary_heads())
+    inside = {id(value) for part in parts for value in (*part.parameters(), *part.buffers())}
+    named = (*network.named_parameters(), *network.named_buffers())
+    return {name for name, value in named if id(value) in inside}
