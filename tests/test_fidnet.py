@@ -166,3 +166,6 @@ def test_interpolation_has_torchs_gradient_in_every_order_of_memory(
     (by_torch,) = torch.autograd.grad(expected, planes, gradient.double())
     (by_us,) = torch.autograd.grad(found, pixels, gradient)
     torch.testing.assert_close(by_us.double(), by_torch, rtol=1e-4, atol=1e-5)
+    exact = image.double().to(memory_format=torch.channels_last).requires_grad_()
+    (in_float64,) = torch.autograd.grad(upsample_align_corners(exact, size, wrap=wrap), exact, gradient.double())
+    torch.testing.assert_close(in_float64, by_torch, rtol=1e-12, atol=1e-12)

@@ -452,3 +452,9 @@ def test_a_fitted_image_is_looked_at_once_and_not_for_each_scan(rng: np.random.G
     assert len(told) == 1
     assert "of the columns are empty" in str(told[0].message)
     assert all("of the columns are empty" in " ".join(misfits(image)) for image in images)
+
+
+def test_points_beyond_float32_have_no_part_in_the_field_of_view(rng: np.random.Generator) -> None:
+    scan = random_scan(rng)
+    odd = np.array([[1e30, 0, 1e30], [np.inf, 0, 0], [np.nan, 1, 1], [0, 0, 0]], np.float32)
+    assert field_of_view(Scan(np.concatenate([scan.xyz, odd]))) == field_of_view(Scan(scan.xyz))

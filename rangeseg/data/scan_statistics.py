@@ -68,7 +68,8 @@ def _numbers(scan: Scan) -> tuple[float, float]:
     """The median range and the mean remission of the returns."""
     every = max(1, len(scan) // 20_000)
     x, y, z = scan.xyz[::every].T.copy()
-    squares = x * x + y * y + z * z
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = x * x + y * y + z * z
     there = (squares > 0) & (squares < np.inf)
     if not there.any():
         return 0.0, 0.0

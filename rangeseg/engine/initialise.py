@@ -46,9 +46,8 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
     weights = state["teacher"]
     if classes != experiment.label_map.names:
         notify(f"{KEY}: {path} has other classes: {', '.join(classes)}. The last layer begins with random weights.")
-        weights = weights | {
-            name: value for name, value in network.state_dict().items() if name in _of_classes(network)
-        }
+        fresh = network.state_dict()
+        weights = weights | {name: fresh[name] for name in _of_classes(network)}
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -94,8 +94,9 @@ def upsample_align_corners(image: Tensor, size: tuple[int, int], *, wrap: bool =
     """
     if image.shape[-2:] == size:
         return image
-    on_cpu = image.device.type == "cpu" and image.is_contiguous(memory_format=torch.channels_last)
-    if on_cpu and torch.is_grad_enabled() and image.requires_grad and not torch.compiler.is_compiling():
+    slow = image.device.type == "cpu" and image.is_contiguous(memory_format=torch.channels_last)
+    trains = torch.is_grad_enabled() and image.requires_grad and not torch.compiler.is_compiling()
+    if slow and trains and image.dtype != torch.float64:
         enlarged: Tensor = _Upsampled.apply(image, size, wrap)
         return enlarged
     return _upsampled(image, size, wrap)
@@ -110,7 +111,7 @@ def _upsampled(image: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
 
 
 class _Upsampled(torch.autograd.Function):
-    """`_upsampled` of channels_last images on a CPU, whose gradient torch computes pixel by pixel."""
+    """`_upsampled` of channels_last images on a CPU, whose gradient torch computes value by value; in float32."""
 
     @staticmethod
     def forward(context: Any, image: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:

@@ -65,7 +65,8 @@ def field_of_view(scan: Scan) -> tuple[float, float]:
         scan: N points; without a return the answer is about the horizon.
     """
     x, y, z = scan.xyz.T.astype(np.float32, order="C")
-    metres = np.sqrt(x * x + y * y + z * z)
+    with np.errstate(over="ignore", invalid="ignore"):
+        metres = np.sqrt(x * x + y * y + z * z)
     there = (metres > 0) & (metres < np.inf)
     if not there.any():
         return LEAST_DEG / 2, -LEAST_DEG / 2
