@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from conftest import random_scan
+from numpy.typing import NDArray
 
 from rangeseg.data.dataset import ScanSource
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
@@ -246,6 +249,36 @@ def test_points_without_return_are_never_labelled(made: Made) -> None:
     made.scans[0] = Scan(xyz, made.scans[0].remission, label=made.scans[0].label)
     label = SparseLabels(made, PROJECTION, 1.0, seed=0).scan(0).label
     assert np.array_equal(label != IGNORE, np.isfinite(xyz).all(1) & xyz.any(1))
+
+
+@pytest.mark.parametrize("fraction", [0.002, 0.1, 0.5, 1.0])
+def test_labels_spread_by_classes_are_as_many_and_equal_in_number(made: Made, fraction: float) -> None:
+    """No class has two labels more than another one that has pixels left."""
+    made.scans = [replace(scan, label=np.minimum(cast(NDArray, scan.label), 4)) for scan in made.scans]
+    sparse = SparseLabels(made, PROJECTION, fraction, 0, "classes")
+    for index in range(len(made)):
+        full, image = made.scan(index), PROJECTION(made.scan(index))
+        nearest = full.label[image.point_index[image.valid]]
+        kept = (sparse.scan(index).label != IGNORE)[image.point_index[image.valid]]
+        assert kept.sum() == max(1, round(fraction * image.valid.sum()))
+        given = np.bincount(nearest[kept], minlength=5)
+        left = np.bincount(nearest[~kept], minlength=5) > 0
+        assert given.max() - min(given[left], default=given.max()) <= 1
+
+
+def test_labels_spread_by_classes_leave_out_what_has_no_class(made: Made) -> None:
+    label = made.scans[0].label.copy()
+    label[100:] = IGNORE
+    made.scans[0] = replace(made.scans[0], label=label)
+    sparse = SparseLabels(made, PROJECTION, 1.0, 0, "classes").scan(0).label
+    image = PROJECTION(made.scans[0])
+    seen = (image.row >= 0) & (label[image.point_index[image.row, image.col]] != IGNORE)
+    assert np.array_equal(sparse != IGNORE, (label != IGNORE) & seen)
+
+
+def test_another_spread_is_refused(made: Made) -> None:
+    with pytest.raises(ValueError, match="give pixels or classes"):
+        SparseLabels(made, PROJECTION, 0.1, 0, "objects")
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5, float("nan")])

@@ -40,8 +40,9 @@ def requests_of(config: Config, usual: Request) -> list[Request]:
     if not isinstance(source, ScanDataset) or not isinstance(image, ScanInput):
         raise ValueError("--config: its data are photographs; labels are carried from scan to scan.")
     files = {source.scan_path(index): index for index in range(len(source))}
-    fraction = config.data.label_fraction
-    sparse = SparseLabels(source, image.projection, fraction, config.data.label_seed) if fraction < 1 else None
+    data = config.data
+    drawn = (data.label_fraction, data.label_seed, data.label_spread)
+    sparse = SparseLabels(source, image.projection, *drawn) if data.label_fraction < 1 else None
     requests = []
     for folder in sorted({file.parent.parent for file in files}):
         drive = open_drive(folder)

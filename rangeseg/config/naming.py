@@ -25,6 +25,7 @@ def default_folder(config: Any, place: str | None = None) -> str:
     labels = Path(str(config.data.labelled)).stem.removeprefix("train_")
     if config.data.label_fraction < 1:
         labels += f"_{config.data.label_fraction:g}"
+        labels += "_classes" if config.data.label_spread == "classes" else ""
     if config.data.carried != "none":
         labels += f"_carried_{config.data.carried_as}"
     seed = f"_seed{config.runtime.seed}" if config.runtime.seed else ""

@@ -81,6 +81,9 @@ class DataConfig:
     label_fraction: float = number(1.0, above=0, most=1)
     """Share of the pixels of each labelled scan that keep their labels, drawn with `label_seed`."""
     label_seed: int = number(0, least=0)
+    label_spread: str = choice("pixels", "pixels", "classes")
+    """How these pixels are drawn. pixels: each one is equally likely. classes: the classes of a scan take turns, so
+    that rare ones get as many labels as others, as if a person looked for them."""
     carried: str = text("none")
     """Folder of labels that `rangeseg propagate` wrote for scans of the training split."""
     carried_as: str = choice("labels", "labels", "targets", "weak_head", "both")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +17,9 @@ from rangeseg.types import IGNORE, Scan
 if TYPE_CHECKING:
     from rangeseg.projection.range_image import RangeImage
 
+SPREADS = ("pixels", "classes")
+"""How the labelled pixels of a scan are drawn."""
+
 
 class SparseLabels:
     """A source that keeps the labels of a few pixels of each scan; all other points become IGNORE.
@@ -28,20 +31,30 @@ class SparseLabels:
         projection: makes a scan a range image. Its pixels are what is drawn; a pixel's hidden points count with it.
         fraction: labelled share of a scan's valid pixels, in (0, 1]; at least one pixel a scan.
         seed: another seed draws other pixels.
+        spread: pixels: every valid pixel is equally likely. classes: a scan's classes take turns, the rarest one
+            first, and each takes one of its pixels; a class whose pixels are all taken is left out.
 
     Raises:
-        ValueError: a fraction outside (0, 1].
+        ValueError: a fraction outside (0, 1], or another spread.
     """
 
     def __init__(
-        self, source: ScanSource, projection: Callable[[Scan], RangeImage], fraction: float, seed: int
+        self,
+        source: ScanSource,
+        projection: Callable[[Scan], RangeImage],
+        fraction: float,
+        seed: int,
+        spread: str = "pixels",
     ) -> None:
         if not 0 < fraction <= 1:
             raise ValueError(f"The labelled fraction is {fraction}; give a share in (0, 1], for example 0.002.")
+        if spread not in SPREADS:
+            raise ValueError(f"Labels are not spread by {spread!r}; give {' or '.join(SPREADS)}.")
         self._source = source
         self._projection = projection
         self._fraction = fraction
         self._seed = seed
+        self._spread = spread
         self._points: dict[int, NDArray[np.intp]] = {}
 
     @property
@@ -81,5 +94,23 @@ class SparseLabels:
         generator = np.random.default_rng([self._seed, crc32(name.encode())])
         count = max(1, round(self._fraction * len(pixels)))
         drawn = np.zeros(image.valid.shape, bool)
-        drawn.flat[generator.choice(pixels, count, replace=False)] = True
+        if self._spread == "classes":
+            labels = cast(NDArray, scan.label)[image.point_index.flat[pixels]]
+            chosen = _in_turns(labels, count, generator)
+            drawn.flat[pixels[chosen]] = True
+        else:
+            drawn.flat[generator.choice(pixels, count, replace=False)] = True
         return np.flatnonzero((image.row >= 0) & drawn[image.row, image.col])
+
+
+def _in_turns(labels: NDArray, count: int, generator: np.random.Generator) -> NDArray[np.intp]:
+    """`count` elements, or all that have a class; the classes take turns."""
+    order = generator.permutation(len(labels))
+    order = order[labels[order] != IGNORE]
+    found = labels[order]
+    classes, sizes = np.unique(found, return_counts=True)
+    turns = np.empty(len(order), np.intp)
+    for place, kind in enumerate(classes[np.argsort(sizes, kind="stable")]):
+        mine = np.flatnonzero(found == kind)
+        turns[mine] = np.arange(len(mine)) * len(classes) + place
+    return order[np.argsort(turns, kind="stable")[:count]]

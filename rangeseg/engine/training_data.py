@@ -134,7 +134,8 @@ def _views(experiment: Experiment, split: str, subset: str | None, classes: Labe
             f"{', '.join(classes.names)}. Labelled sources need the classes of data.dataset in the same order."
         )
     if data.label_fraction < 1 and not carried and isinstance(experiment.input, ScanInput):
-        source = SparseLabels(source, experiment.input.projection, data.label_fraction, data.label_seed)
+        image = experiment.input.projection
+        source = SparseLabels(source, image, data.label_fraction, data.label_seed, data.label_spread)
     return experiment.views(source, augment=True)
 
 
