@@ -52,6 +52,7 @@ def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
         ("data.label_fraction=0", r"data\.label_fraction: 0\.0 is out of range; give above 0 and at most 1"),
         ("optim.accumulate=3", r"optim\.accumulate: 3 is larger"),
         ("lr", r"not an override; write key\.path=value"),
+        ("data.root={a}/b", r"data\.root=\{a\}/b: the value is not readable as YAML; put quotes around"),
     ],
 )
 def test_errors_name_the_path_and_the_cure(minimal: Path, override: str, message: str) -> None:

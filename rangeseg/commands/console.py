@@ -221,6 +221,15 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
         OUT.print(f"pixel level: {numbers}; before back-projection, only points that a pixel shows")
 
 
+def print_groups(groups: dict[str, dict[str, float | None]]) -> None:
+    """How many elements of each group of classes got one of its classes; nothing without groups."""
+    rows = table("group", "right %", "of all labels %", "of all predictions %")
+    for name, values in groups.items():
+        rows.add_row(name, *(_percent(values[key], none="absent") for key in ("right", "labelled", "predicted")))
+    if groups:
+        OUT.print(rows)
+
+
 def print_reliability(found: Reliability, temperature: float) -> None:
     """How often labels are right that are so sure."""
     rows = table("confidence", "share %", "mean %", "right %")

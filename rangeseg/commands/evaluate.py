@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, add_trust, print_reliability, print_report, progress
+from rangeseg.commands.console import OUT, add_trust, print_groups, print_reliability, print_report, progress
 from rangeseg.files import write_atomically
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "rangeseg evaluate runs/quick --calibrate",
     "rangeseg evaluate runs/quick --split val --official --json val.json",
+    "rangeseg evaluate kitti data.root=DATA --groups vehicle=car,truck,other-vehicle road=road,parking",
 )
 
 
@@ -32,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     from rangeseg.evaluation.evaluate import report
+    from rangeseg.evaluation.groups import parse_groups, score_groups
     from rangeseg.inference.calibrate import calibrated, checkpoint_to_write, write_temperature
     from rangeseg.inference.domain_check import DomainCheck
     from rangeseg.inference.run import Run
@@ -47,6 +49,7 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     )
     split = arguments.split or run.config.evaluation.split
     kind = run.experiment.dataset
+    groups = parse_groups(arguments.groups, run.label_map.names)
     views = open_views(run, split)
     domain_check = DomainCheck(run)
     if file is not None:
@@ -59,10 +62,13 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
     if scores.reliability is not None:
         result["reliability"] = scores.reliability.report(run.label_map.names, run.temperature)
+    if groups:
+        result["groups"] = score_groups(scores.overall, groups)
     title = f"{split}, {len(views)} {kind.kind}s, every {kind.element}"
     print_report(result, title, official=arguments.official)
     if scores.reliability is not None:
         print_reliability(scores.reliability, run.temperature)
+    print_groups(result.get("groups", {}))
     if file is not None:
         write_temperature(file, run.temperature)
         OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on these very {kind.kind}s", soft_wrap=True)
@@ -85,6 +91,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="element",
         help="pixel: also score the pixels of range images, the level of most published LiDAR numbers",
     )
+    parser.add_argument(
+        "--groups", nargs="+", default=[], metavar="NAME=CLASSES",
+        help="also score groups of classes: how many points of a group got any of its classes",
+    )  # fmt: skip
     parser.add_argument(
         "--half-resolution", action="store_true", help="score Cityscapes at 1024 x 512, as the BMVC 2020 paper does"
     )

@@ -213,10 +213,14 @@ def _overrides(pairs: Sequence[str]) -> DictConfig:
     for pair in pairs:
         if "=" not in pair:
             raise ConfigError(f"{pair!r}: not an override; write key.path=value, for example optim.lr=1e-3.")
-    try:
-        return OmegaConf.from_dotlist(list(pairs))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(pairs)}: not readable as key.path=value: {error}") from error
+        try:
+            OmegaConf.from_dotlist([pair])
+        except (YAMLError, OmegaConfBaseException) as error:
+            raise ConfigError(
+                f"{pair}: the value is not readable as YAML; put quotes around text with special characters, for "
+                f"example KEY=\"'{{split}}/*.bin'\": {error}"
+            ) from error
+    return OmegaConf.from_dotlist(list(pairs))
 
 
 def _merge(below: DictConfig, above: DictConfig) -> DictConfig:

@@ -259,6 +259,7 @@ def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:
         "official_accuracy": _plain(matrix.official_accuracy()),
         "classes_present": [name for name, value in zip(names, iou, strict=True) if not np.isnan(value)],
         "iou": _by_class(matrix, names),
+        "confusion": matrix.state.tolist(),
         "by_distance": {f"{near:g}-{far:g} m": _means(m) for (near, far), m in scores.by_distance.items()},
         **beside,
     }

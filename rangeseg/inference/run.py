@@ -111,7 +111,8 @@ def naming(path: Path, overrides: Sequence[str]) -> Iterator[None]:
         yield
     except ConfigError as error:
         key, given = str(error).partition(":")[0], [pair.partition("=")[0] for pair in overrides]
-        own = any(f"{key}.".startswith(f"{one}.") or f"{one}.".startswith(f"{key}.") for one in given)
+        own = any(pair in str(error) for pair in overrides)
+        own = own or any(f"{key}.".startswith(f"{one}.") or f"{one}.".startswith(f"{key}.") for one in given)
         if own or str(path) in str(error):
             raise
         raise ConfigError(f"{path}: its config is damaged, or of another version: {error}") from error
