@@ -109,6 +109,20 @@ def test_every_scan_has_its_own_sensor_and_is_the_same_whoever_asks() -> None:
             assert -np.median(near[:, 2]) == pytest.approx(sensors[index].height_m, abs=0.5)
 
 
+def test_remission_has_one_gain_within_its_bounds_that_changes_no_other_draw() -> None:
+    scan = Scan(np.ones((50, 3), np.float32), np.linspace(0, 1, 50, dtype=np.float32))
+    gains = []
+    for seed in range(400):
+        plain = Augmentation(drop=0.3)(scan, np.random.default_rng(seed))
+        varied = Augmentation(drop=0.3, remission_gain=(0.5, 2.0))(scan, np.random.default_rng(seed))
+        assert np.array_equal(plain.xyz, varied.xyz)
+        gains.append(varied.remission[-1] / plain.remission[-1])
+        np.testing.assert_allclose(varied.remission, gains[-1] * plain.remission, rtol=1e-5)
+    assert 0.5 <= min(gains) < 0.55
+    assert 1.8 < max(gains) <= 2
+    assert np.median(np.log(gains)) == pytest.approx(0, abs=0.1)  # darker as often as brighter
+
+
 def test_dropping_remission_is_all_or_nothing_and_changes_no_other_draw() -> None:
     scan = Scan(np.ones((50, 3), np.float32), np.full(50, 0.5, np.float32))
     dark = 0

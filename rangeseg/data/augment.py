@@ -30,6 +30,8 @@ class Augmentation:
         shift_m: standard deviation of the normal translation along each axis, metres.
         drop: the largest fraction of points dropped; the fraction is uniform in [0, drop), the points independent.
         drop_remission: probability that every remission becomes 0, as of a file that has none.
+        remission_gain: (low, high) of the log-uniform factor on all remissions. Absolute remissions then tell a network
+            less, as those of another sensor, lens or surface do.
         columns: width of the part of the range image that is learnt from, anywhere in azimuth; None for all of it.
 
     Raises:
@@ -47,14 +49,17 @@ class Augmentation:
     drop: float = 0.0
     columns: int | None = None
     drop_remission: float = 0.0
+    remission_gain: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         for name in ("flip_x", "flip_y", "drop_remission"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"Augmentation.{name} is {value}; give a probability in [0, 1].")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"Augmentation.scale is {self.scale}; give (low, high) with 0 < low <= high.")
+        for name in ("scale", "remission_gain"):
+            value = getattr(self, name)
+            if len(value) != 2 or not 0 < value[0] <= value[1] < math.inf:
+                raise ValueError(f"Augmentation.{name} is {value}; give (low, high) with 0 < low <= high.")
         for name in ("rotate_deg", "shift_m"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
@@ -76,8 +81,15 @@ class Augmentation:
         cos, sin = math.cos(angle), math.sin(angle)
         matrix = np.array([[x * cos, -x * sin, 0], [y * sin, y * cos, 0], [0, 0, factor]])
         seed = int(rng.integers(2**63))
-        dark = self.drop_remission > 0 and np.random.default_rng(seed).random() < self.drop_remission
-        return Motion(matrix, shift, self.drop * dropped, seed, bool(dark))
+        return Motion(matrix, shift, self.drop * dropped, seed, self._draw_gain(seed))
+
+    def _draw_gain(self, seed: int) -> float:
+        """The factor on the remissions, from draws of its own."""
+        low, high = self.remission_gain
+        if self.drop_remission == 0 and low == high == 1:
+            return 1.0
+        dark, gain = np.random.default_rng(seed).random(2)
+        return 0.0 if dark < self.drop_remission else low * (high / low) ** gain
 
     def __call__(self, scan: Scan, rng: np.random.Generator) -> Scan:
         """A new scan; the given one stays as it is.
@@ -102,21 +114,21 @@ class Motion:
         shift: (3,) metres.
         dropped: probability of each point to be dropped, in [0, 1).
         seed: of the draws that drop points.
-        dark: every remission becomes 0.
+        gain: factor on every remission; 0 drops them all.
     """
 
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
     dropped: float = 0.0
     seed: int = 0
-    dark: bool = False
+    gain: float = 1.0
 
     def __call__(self, scan: Scan) -> Scan:
         """The moved scan; fields that do not change are shared with the given one."""
         xyz = np.empty((len(scan), 3), np.float32)
         flat = np.ascontiguousarray(scan.xyz, np.float32).reshape(-1)
         move(flat, self.matrix.astype(np.float32), self.shift.astype(np.float32), xyz.reshape(-1))
-        remission = np.zeros_like(scan.remission) if self.dark else scan.remission
+        remission = scan.remission if self.gain == 1 else scan.remission * np.float32(self.gain)
         if self.dropped == 0:
             return replace(scan, xyz=xyz, remission=remission)
         kept = np.empty(len(scan), np.intp)
