@@ -60,7 +60,9 @@ def test_each_stage_starts_from_the_last_and_rounds_from_the_first(tmp_path: Pat
     assert (teacher.teacher.decay, teacher.teacher.warmup, teacher.consistency.threshold) == (0.996, True, 0.95)
     assert teacher.consistency.rampup_share == 0.3
     assert teacher.data.unlabelled == "all"
-    sources = configs["round2"].data.labelled_from
+    streets = {"root": str(tmp_path / "streets"), "dataset": {"name": "semantic_kitti"}, "share": 0.5}
+    first, *sources = configs["round2"].data.labelled_from
+    assert [configs["labelled"].data.labelled_from, teacher.data.labelled_from, [first]] == [[streets]] * 3
     assert [source["dataset"]["labels_from"] for source in sources] == [
         str(tmp_path / "pseudo2" / place) for place in ("real", "gathered")
     ]

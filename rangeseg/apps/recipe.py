@@ -2,7 +2,8 @@
 
     streets       write synthetic scans with labels
     pretrain      train on them, supervised
-    labelled      train on the real labelled scans, rangeformer.yaml (kitti)       starts from pretrain
+    labelled      train on the real labelled scans and the streets, half of the
+                  views each, rangeformer.yaml (kitti)                             starts from pretrain
     teacher       mean teacher with CutMix on unlabelled scans, warm_teacher.yaml  starts from labelled or pretrain
     pseudo1       write pseudo-labels of the unlabelled scans, predicted by teacher, balanced over classes and ranges
     round1        train on true labels and pseudo-labels, supervised               starts from pretrain
@@ -33,6 +34,9 @@ from rangeseg.resources import resource
 STEPS = {"pretrain": 20000, "labelled": 1800, "teacher": 6000, "round": 6000}
 RATES = {"pretrain": "5e-3", "labelled": "2e-3", "teacher": "1e-3", "round": "2e-3"}
 """The steps and the largest learning rate of each kind of training."""
+
+STREETS_SHARE = 0.5
+"""The share of the labelled views that come from synthetic streets while a recipe trains on real labels."""
 
 TRAINING_SHARE = 0.85
 """The share of a budget's hours for training. Pseudo-labels, scores and starts take the rest."""
@@ -125,9 +129,16 @@ class Recipe:
         streets = f"{{root: {self.out / 'streets'}, dataset: {{name: semantic_kitti}}}}"
         return (f"data.root={self.real}", "data.labelled=none", f"data.labelled_from=[{streets}]")
 
-    def _labelled(self) -> tuple[str, ...]:
-        """The true labels of all later stages: the real ones, or the streets' if the recipe has no real ones."""
-        return (f"data.root={self.real}", f"data.labelled={self.labelled}") if self.real else self._streets()
+    def _labelled(self, *further: str) -> tuple[str, ...]:
+        """The labelled scans of all later stages: the real ones, streets for a share of the views, and `further`.
+
+        Without streets, a network forgets the classes that few real scans have.
+        """
+        streets = f"{{root: {self.out / 'streets'}, dataset: {{name: semantic_kitti}}, share: {STREETS_SHARE}}}"
+        if self.real is None:
+            return (*self._streets(), f"data.labelled_from=[{', '.join(further)}]")
+        named = (f"data.root={self.real}", f"data.labelled={self.labelled}")
+        return (*named, f"data.labelled_from=[{', '.join((streets, *further))}]")
 
     def _unlabelled(self) -> tuple[str, ...]:
         gathered = (
@@ -142,7 +153,7 @@ class Recipe:
             folder = self.out / f"pseudo{number}" / source
             dataset = f"{{name: semantic_kitti, labels_from: {folder}}}"
             parts.append(f"{{root: {self._root(source)}, dataset: {dataset}, subset: {folder / 'scans.txt'}}}")
-        return (*self._labelled(), f"data.labelled_from=[{', '.join(parts)}]")
+        return self._labelled(*parts)
 
     def _root(self, source: str) -> Path | None:
         return self.real if source == "real" else self.out / "gathered"

@@ -222,12 +222,11 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
 
 
 def print_groups(groups: dict[str, dict[str, float | None]]) -> None:
-    """How many elements of each group of classes got one of its classes; nothing without groups."""
+    """How many elements of each group of classes got one of its classes."""
     rows = table("group", "right %", "of all labels %", "of all predictions %")
     for name, values in groups.items():
         rows.add_row(name, *(_percent(values[key], none="absent") for key in ("right", "labelled", "predicted")))
-    if groups:
-        OUT.print(rows)
+    OUT.print(rows)
 
 
 def print_reliability(found: Reliability, temperature: float) -> None:

@@ -41,12 +41,8 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
 
     file = checkpoint_to_write(arguments.run) if arguments.calibrate else None
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
-    run = Run.load(
-        arguments.run,
-        device=group.device(arguments.device),
-        overrides=[*half, *arguments.overrides],
-        trust=arguments.trust,
-    )
+    overrides = [*half, *arguments.overrides]
+    run = Run.load(arguments.run, device=group.device(arguments.device), overrides=overrides, trust=arguments.trust)
     split = arguments.split or run.config.evaluation.split
     kind = run.experiment.dataset
     groups = parse_groups(arguments.groups, run.label_map.names)
@@ -60,15 +56,14 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     if group.rank:
         return
     result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
-    if scores.reliability is not None:
-        result["reliability"] = scores.reliability.report(run.label_map.names, run.temperature)
-    if groups:
-        result["groups"] = score_groups(scores.overall, groups)
     title = f"{split}, {len(views)} {kind.kind}s, every {kind.element}"
     print_report(result, title, official=arguments.official)
     if scores.reliability is not None:
+        result["reliability"] = scores.reliability.report(run.label_map.names, run.temperature)
         print_reliability(scores.reliability, run.temperature)
-    print_groups(result.get("groups", {}))
+    if groups:
+        print_groups(by_group := score_groups(scores.overall, groups))
+        result["groups"] = by_group
     if file is not None:
         write_temperature(file, run.temperature)
         OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on these very {kind.kind}s", soft_wrap=True)

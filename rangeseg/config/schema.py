@@ -74,8 +74,9 @@ class DataConfig:
     unlabelled: str = text("all")
     """List of unlabelled scans, as for `labelled`; none: only scans of `unlabelled_from`."""
     unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
-    """Further unlabelled scans of other datasets or sensors: {root, dataset, split, subset, projection} each; the last
-    three default to train, the whole split, and `projection`."""
+    """Further unlabelled scans of other datasets or sensors: {root, dataset, split, subset, projection, share} each. By
+    default, split is train, subset the whole split, and projection `projection`. share: about this share of the views
+    comes from this source (0.5: half); without it, every scan is read equally often."""
     labelled_from: list[dict[str, Any]] = field(default_factory=list)
     """Further labelled scans with the same classes, in the same form; evaluation uses only `dataset`."""
     label_fraction: float = number(1.0, above=0, most=1)

@@ -11,7 +11,7 @@ import numpy as np
 from rangeseg.config.checks import AS_TARGETS, WEAK, tells_carried_apart
 from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.carried_weights import CarriedWeights
-from rangeseg.data.concat import ConcatViews
+from rangeseg.data.concat import ConcatViews, times_for_shares
 from rangeseg.data.dataset import Dataset, ScanDataset
 from rangeseg.data.loading import Views
 from rangeseg.data.scan_statistics import MOST_SCANS, measure
@@ -28,7 +28,7 @@ NOTHING = "none"
 
 Kind = Literal["labelled", "unlabelled"]
 
-OTHER = ("root", "dataset", "split", "subset", "projection", "carried")
+OTHER = ("root", "dataset", "split", "subset", "projection", "carried", "share")
 """Keys of an entry of `data.labelled_from` and `data.unlabelled_from`."""
 
 
@@ -113,7 +113,21 @@ def open_views(experiment: Experiment, kind: Kind) -> Views:
         parts.append(_open_other(experiment, section, f"data.{kind}_from[{number}]", classes))
     if not parts:
         raise ConfigError(f"data.{kind}: none leaves no {kind} data. Name sources in data.{kind}_from.")
-    return cast(Views, parts[0]) if len(parts) == 1 else ConcatViews(parts)
+    if len(parts) == 1:
+        return cast(Views, parts[0])
+    shares: list[float | None] = [None] * (len(parts) - len(others))
+    shares += [_share(section, f"data.{kind}_from[{number}]") for number, section in enumerate(others)]
+    try:
+        return ConcatViews(parts, times_for_shares([len(part) for part in parts], shares))
+    except ValueError as error:
+        raise ConfigError(f"data.{kind}_from: {error}") from error
+
+
+def _share(section: dict[str, Any], path: str) -> float | None:
+    share = section.get("share")
+    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
+        raise ConfigError(f"{path}.share: {share!r} is no share. Give a number between 0 and 1, for example 0.5.")
+    return share
 
 
 def _views(experiment: Experiment, split: str, subset: str | None, classes: LabelMap | None) -> WholeViews:
