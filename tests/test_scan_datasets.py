@@ -375,6 +375,24 @@ class TestWaymo:
             source.scan(0)
 
 
+@pytest.mark.parametrize("dataset", ["nuscenes", "pandaset", "rellis3d"])
+def test_every_raw_id_has_its_place_in_kittis_classes(dataset: str) -> None:
+    """The 19 classes in their order; every id of the dataset is listed, people are persons."""
+    folder = resource("datasets", dataset)
+    theirs = LabelMap.read(folder / "labels.yaml")
+    ours = LabelMap.read(folder / "semantic_kitti_classes.yaml")
+    assert ours.names == SemanticKitti.read_label_map().names
+    known = sorted(raw for raw in theirs.raw_names if raw < 100)
+    assert sorted(raw for raw in ours.raw_names if raw < 100) == known
+    mapped = ours.to_train(np.array(known))
+    for raw, train_id in zip(known, mapped.tolist(), strict=True):
+        word = theirs.raw_names[raw].lower()
+        if "pedestrian" in word and "area" not in word and train_id != IGNORE:
+            assert ours.names[train_id] == "person"
+        if "vegetation" in word:
+            assert ours.names[train_id] == "vegetation"
+
+
 def test_pandaset_is_scored_in_kittis_classes(data_root: Path) -> None:
     classes = resource("datasets", "pandaset", "semantic_kitti_classes.yaml")
     patterns = {"scans": "sequences/{split}/velodyne/*.bin", "label_scans": "sequences/{split}/labels/{name}.label"}
