@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from rangeseg.cli import main
 from rangeseg.config import Config
 from rangeseg.data.scan_statistics import FACTOR, measure, unlike
 from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
+from rangeseg.engine.training_data import TrainingData
 from rangeseg.inference.export import describe, write_weights
 from rangeseg.inference.run import Run
 from rangeseg.notices import Notice
@@ -211,6 +214,23 @@ def test_the_numbers_of_training_scans_tell_others_from_them(data_root: Path) ->
     assert unlike(Scan(one.xyz, 255 * one.remission), statistics, ("range", "x")) == []
     panda = read_scan(next(data_root.glob("pandaset/sequences/001/velodyne/*.bin")))
     assert "mean remission" in unlike(panda, statistics, CHANNELS)[0]
+
+
+def test_a_network_that_learnt_without_remission_or_at_any_gain_accepts_scans_like_that(
+    tiny_config: Config, rng: np.random.Generator
+) -> None:
+    def statistics(**changes: Any) -> dict[str, Any]:
+        tiny_config.data.augmentation = changes
+        return TrainingData.open(Experiment(tiny_config)).statistics or {}
+
+    scan = random_scan(rng)
+    dark, bright = (Scan(scan.xyz, factor * scan.remission) for factor in (0, 4.5))
+    plain = statistics()
+    assert [bool(unlike(one, plain, CHANNELS)) for one in (scan, dark, bright)] == [False, True, True]
+    assert [bool(unlike(one, statistics(drop_remission=0.3), CHANNELS)) for one in (dark, bright)] == [False, True]
+    wide = statistics(remission_gain=[0.5, 2.0])
+    assert [bool(unlike(one, wide, CHANNELS)) for one in (dark, bright)] == [True, False]
+    np.testing.assert_allclose(wide["remission"], np.array(plain["remission"]) * [0.5, 2])
 
 
 def test_statistics_are_the_least_and_the_most_of_medians_and_means(rng: np.random.Generator) -> None:

@@ -37,6 +37,18 @@ def measure(scans: Iterable[Scan]) -> dict[str, Any]:
     return {"scans": len(numbers), "range_m": [low[0], high[0]], "remission": [low[1], high[1]]}
 
 
+def with_augmentation(statistics: dict[str, Any], drop_remission: float, gain: Sequence[float]) -> dict[str, Any]:
+    """The statistics of the scans as training shows them to the network.
+
+    Args:
+        statistics: of `measure`.
+        drop_remission: probability that a scan's remissions become 0.
+        gain: (low, high) of the factor on a scan's remissions.
+    """
+    low, high = statistics["remission"]
+    return statistics | {"remission": [0.0 if drop_remission else low * gain[0], high * gain[1]]}
+
+
 def unlike(scan: Scan, statistics: Mapping[str, Any], channels: Sequence[str]) -> list[str]:
     """In which ways a scan is not like those that a run was trained on; a sentence each.
 

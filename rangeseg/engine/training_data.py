@@ -14,7 +14,7 @@ from rangeseg.data.carried_weights import CarriedWeights
 from rangeseg.data.concat import ConcatViews, times_for_shares
 from rangeseg.data.dataset import Dataset, ScanDataset
 from rangeseg.data.loading import Views
-from rangeseg.data.scan_statistics import MOST_SCANS, measure
+from rangeseg.data.scan_statistics import MOST_SCANS, measure, with_augmentation
 from rangeseg.data.sparse import SparseLabels
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import ScanInput, WholeViews
@@ -98,7 +98,9 @@ def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
     sources = [part.source for whole in views for part in _parts(whole)]
     scans = [(source, index) for source in sources for index in range(len(source))]
     chosen = [scans[k] for k in np.unique(np.linspace(0, len(scans) - 1, MOST_SCANS).astype(int))]
-    return measure(guarded(source.scan(index)) for source, index in chosen)
+    found = measure(guarded(source.scan(index)) for source, index in chosen)
+    changes = experiment.config.data.augmentation
+    return with_augmentation(found, changes.get("drop_remission", 0.0), changes.get("remission_gain", (1.0, 1.0)))
 
 
 def open_views(experiment: Experiment, kind: Kind) -> Views:
