@@ -70,6 +70,11 @@ def test_a_config_gives_a_share(tiny_config: Config) -> None:
         tiny_config.data.labelled_from = [other | {"share": share}]
         with pytest.raises(ConfigError, match=said):
             TrainingData.open(Experiment(tiny_config))
+    tiny_config.data.labelled = "none"
+    tiny_config.data.labelled_from = [other | {"share": 0.5}]
+    with pytest.raises(ConfigError, match=r"data\.labelled_from: The shares add up to 0.5; they must add up to 1"):
+        TrainingData.open(Experiment(tiny_config))
+    tiny_config.data.labelled = "all"
     tiny_config.data.labelled_from = [other | {"share": 0.5}, other | {"share": 0.5}]
     with pytest.raises(ConfigError, match=r"data\.labelled_from: The shares add up to 1; they must"):
         TrainingData.open(Experiment(tiny_config))

@@ -115,10 +115,10 @@ def open_views(experiment: Experiment, kind: Kind) -> Views:
         parts.append(_open_other(experiment, section, f"data.{kind}_from[{number}]", classes))
     if not parts:
         raise ConfigError(f"data.{kind}: none leaves no {kind} data. Name sources in data.{kind}_from.")
-    if len(parts) == 1:
-        return cast(Views, parts[0])
     shares: list[float | None] = [None] * (len(parts) - len(others))
     shares += [_share(section, f"data.{kind}_from[{number}]") for number, section in enumerate(others)]
+    if shares == [None]:
+        return cast(Views, parts[0])
     try:
         return ConcatViews(parts, times_for_shares([len(part) for part in parts], shares))
     except ValueError as error:
