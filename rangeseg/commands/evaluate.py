@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "rangeseg evaluate runs/quick --calibrate",
     "rangeseg evaluate runs/quick --split val --official --json val.json",
-    "rangeseg evaluate kitti data.root=DATA --groups vehicle=car,truck,other-vehicle road=road,parking",
 )
 
 
