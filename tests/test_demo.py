@@ -14,6 +14,8 @@ pytest.importorskip("open3d", reason="the extra view is not installed")
 from rangeseg.apps.demo import LABELLED, METHODS, TRAIN, Numbers, demo, verdict
 from rangeseg.cli import main
 from rangeseg.config import read_config
+from rangeseg.data.synthesise import write_scan
+from rangeseg.data.synthetic import SyntheticStreets
 
 TINY = [
     "optim.steps=2",
@@ -86,6 +88,35 @@ def test_it_begins_with_an_answer_to_any_scan(
     assert not (out / "streets").exists()
     for name in ("mine", "synthetic"):
         assert len(np.unique(np.asarray(Image.open(out / f"answer_{name}.png")).reshape(-1, 3), axis=0)) > 10
+
+
+def test_a_scan_of_another_sensor_and_dataset_gets_an_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = write_scan(tmp_path / "mine", SyntheticStreets(sensor="vlp16", scans=1, sequences=["08"], split="val"), 0)
+    beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
+    other = np.full(len(np.fromfile(beside, np.uint32)), 23, np.uint32)  # an id that SemanticKITTI does not have
+    other.tofile(beside)
+    assert main(["demo", str(scan), "--out", str(tmp_path / "demo"), "--answer-only"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{scan}, labelled by the network any-lidar: ")
+    assert "does not fit this run" not in printed.err
+    warned = [line for line in printed.err.splitlines() if line.startswith(f"warning: {beside}: ")]
+    assert len(warned) == 1
+    assert "The scan is shown without labels" in warned[0]
+
+
+def test_labels_that_are_named_are_not_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = write_scan(tmp_path / "mine", SyntheticStreets(sensor="vlp16", scans=1, sequences=["08"], split="val"), 0)
+    beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
+    np.fromfile(beside, np.uint32)[:-1].tofile(beside)
+    picture = tmp_path / "x.png"
+    assert main(["show", str(scan), "--png", str(picture)]) == 0
+    assert f"warning: {beside}: " in capsys.readouterr().err
+    picture.unlink()
+    assert main(["show", str(scan), "--labels", str(beside), "--png", str(picture)]) == 1
+    assert f"error: {beside}: " in capsys.readouterr().err
+    assert not picture.exists()
 
 
 def test_a_wrong_scan_is_told_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

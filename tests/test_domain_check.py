@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,21 @@ def test_small_scans_and_runs_without_statistics_say_nothing(rng: np.random.Gene
     assert list(domain_check.summary()) == []
 
 
+def test_empty_rows_are_no_fault_where_training_images_had_them() -> None:
+    with pytest.warns(Notice, match="give fewer columns"):
+        sparse = SphericalProjection(64, 1024, 3.0, -25.0)(street(points=16_000))
+    share = float(sparse.valid.mean())
+    assert [bool(misfits(sparse, least)) for least in (1.0, share + 0.01, share, 0.1)] == [True, True, False, False]
+    run = Run.load(device="cpu")
+    known = {**(run.statistics or {})}
+    for least, fits in ((share + 0.01, False), (share - 0.01, True)):
+        check = DomainCheck(replace(run, statistics=known | {"filled": [least, 1.0]}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Notice)
+            check.check(sparse)
+        assert [*check.fits.values()] == [fits]
+
+
 def test_real_scans_fit_or_do_not(data_root: Path) -> None:
     """KITTI fits the network that learnt from it; PandaSet, nuScenes and RELLIS-3D do not."""
     segmenter = Segmenter.load(device="cpu")
@@ -159,7 +175,7 @@ def test_of_a_stream_the_first_scans_and_then_some_are_looked_at(monkeypatch: py
     """Scans without a file come of one sensor; of files each is looked at."""
     run = Run.load(device="cpu")
     looked: list[str] = []
-    monkeypatch.setattr(domain_check, "misfits", lambda image: looked.append(image.scan.where) or [])
+    monkeypatch.setattr(domain_check, "misfits", lambda image, filled: looked.append(image.scan.where) or [])
     image = SphericalProjection(64, 512, 3.0, -25.0)(street())
     check = DomainCheck(run)
     for _ in range(60):

@@ -25,10 +25,12 @@ from rangeseg.engine.training_data import TrainingData
 from rangeseg.inference.export import describe, write_weights
 from rangeseg.inference.run import Run
 from rangeseg.notices import Notice
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_formats import unpack as unpacking
 from rangeseg.types import Scan
 
 CHANNELS = ("range", "x", "y", "z", "remission")
+IMAGE = SphericalProjection(64, 512, 3.0, -25.0)
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +199,7 @@ def test_a_recording_is_unpacked_with_one_scale(tmp_path: Path, monkeypatch: pyt
 def test_the_numbers_of_training_scans_tell_others_from_them(data_root: Path) -> None:
     """KITTI's own scans of other places are like its training scans; those with another unit, scale or sensor not."""
     scans = [read_scan(path) for path in sorted(data_root.glob("semantickitti/sequences/0*/velodyne/000004.bin"))]
-    statistics = measure(scans)
+    statistics = measure(IMAGE(scan) for scan in scans)
     assert statistics["scans"] == len(scans) == 8
     others = sorted(data_root.glob("kitti_unlabelled/sequences/*/velodyne/*.bin"))[::4]
     assert [unlike(read_scan(path), statistics, CHANNELS) for path in others] == [[]] * len(others)
@@ -238,7 +240,10 @@ def test_statistics_are_the_least_and_the_most_of_medians_and_means(rng: np.rand
     scans[0].xyz[::3] = 0  # no returns do not count
     metres = [np.median(np.linalg.norm(scan.xyz[scan.xyz.any(axis=1)].astype(float), axis=1)) for scan in scans]
     light = [scan.remission[scan.xyz.any(axis=1)].astype(float).mean() for scan in scans]
-    found = measure(scans)
+    images = [IMAGE(scan) for scan in scans]
+    found = measure(images)
+    filled = [np.count_nonzero(image.point_index >= 0) / (64 * 512) for image in images]
+    np.testing.assert_allclose(found["filled"], [min(filled), max(filled)], rtol=1e-6)
     np.testing.assert_allclose(found["range_m"], [min(metres), max(metres)], rtol=1e-6)
     np.testing.assert_allclose(found["remission"], [min(light), max(light)], rtol=1e-6)
     brightest = Scan(scans[1].xyz, np.full(2000, max(light), np.float32))

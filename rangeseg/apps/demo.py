@@ -36,8 +36,10 @@ from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.inference.weights import FIRST
+from rangeseg.notices import collected_notices
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust, named_code
+from rangeseg.scan_io import read_scan
 from rangeseg.types import IGNORE
 from rangeseg.vis.png import write_png
 from rangeseg.vis.show import show_scan
@@ -51,8 +53,8 @@ TRAIN, VAL = ("00", "01", "02", "03", "04"), ("08",)
 LABELLED = 10
 """Scans whose labels are used."""
 
-REAL_WEIGHTS = "kitti"
-"""The shipped network for a scan that the caller brings; `FIRST` answers for synthetic streets."""
+KITTI, ANY_LIDAR = "kitti", "any-lidar"
+"""The shipped networks for a scan that the caller brings: one for the sensor of KITTI, one for all others."""
 
 SENSOR = "vlp16"
 """Of the synthetic scans that are trained on: none that the shipped weights have seen."""
@@ -89,14 +91,22 @@ def answer(out: Path, scan: Path | None = None, *, seed: int = 0) -> Iterator[st
         FileNotFoundError, ValueError: there is no such scan, or it cannot be read.
     """
     if scan is not None:
-        yield _label(scan, REAL_WEIGHTS, out / f"answer_{scan.stem}.png")
+        yield _label(scan, _weights_for(scan), out / f"answer_{scan.stem}.png")
     street = SyntheticStreets(split="val", sequences=["08"], scans=1, scans_per_street=1, seed=seed)
     yield _label(write_scan(out / "answer", street, 0), FIRST, out / "answer_synthetic.png")
 
 
+def _weights_for(path: Path) -> str:
+    """`KITTI`, unless the scan does not resemble the scans which that network was trained on."""
+    segmenter = Segmenter.load(KITTI)
+    with collected_notices():
+        segmenter.project(read_scan(path))
+    return KITTI if all(segmenter.domain_check.fits.values()) else ANY_LIDAR
+
+
 def _label(path: Path, weights: str, picture: Path) -> str:
     segmenter = Segmenter.load(weights)
-    scan = read_shown(path, None, segmenter, "semantic_kitti", segmenter.label_map, None)
+    scan = read_shown(path, None, segmenter, "semantic_kitti", segmenter.label_map)
     given = segmenter(scan, confidence=False)
     write_png(
         picture, show_scan(projection_of(segmenter, segmenter.label_map)(scan), given.labels, segmenter.label_map)

@@ -19,6 +19,7 @@ from rangeseg.engine.experiment import dataset_class
 from rangeseg.files import inside
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
+from rangeseg.notices import notify
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.registry import Trust, accepted_kwargs, build
@@ -113,14 +114,22 @@ def read_shown(
 ) -> Scan:  # fmt: skip
     """A scan with its labels, the given ones or those beside it, read as the run's dataset, or `dataset`, reads them.
 
+    Labels beside the scan that cannot be read, for example those of another dataset, give a notice and are left out.
+
     Raises:
-        ValueError: a file cannot be read or does not fit the scan.
+        ValueError: the scan or the given labels cannot be read, or do not fit each other.
     """
-    read: Any = segmenter.run.experiment.read if segmenter else dataset_class(dataset).read
+    read: Any = with_fields(segmenter.run.experiment.read if segmenter else dataset_class(dataset).read, fields)
     beside = scan.parent.parent / "labels" / f"{scan.stem}.label"
-    points: Scan = with_fields(read, fields)(
-        scan, labels or (beside if beside.is_file() else None), label_map=label_map
-    )
+    points: Scan
+    if labels is None and beside.is_file():
+        try:
+            points = read(scan, beside, label_map=label_map)
+        except ValueError as error:
+            points = read(scan, None, label_map=label_map)
+            notify(f"{error} The scan is shown without labels; --labels gives others.")
+    else:
+        points = read(scan, labels, label_map=label_map)
     return points
 
 

@@ -1,4 +1,4 @@
-"""How far and how bright a run's training scans are, and whether another scan is like them.
+"""How far and how bright a run's training scans are, how much of their images they fill, and whether another is alike.
 
 A scan in another unit, or with an intensity of another scale, gives labels without an error; its numbers tell of it.
 Shapes: N points.
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rangeseg.projection.range_image import RangeImage
 from rangeseg.scan_formats.checks import ENOUGH_POINTS
 from rangeseg.types import Scan
 
@@ -22,19 +23,30 @@ FACTOR = 2.5
 within 2.3 of each other in range and 1.8 in remission; PandaSet's remission is 2.6 times darker than the darkest."""
 
 
-def measure(scans: Iterable[Scan]) -> dict[str, Any]:
-    """Plain numbers of some scans, for a checkpoint.
+def measure(images: Iterable[RangeImage]) -> dict[str, Any]:
+    """Plain numbers of some scans and their range images, for a checkpoint.
 
     Args:
-        scans: at least one.
+        images: at least one.
 
     Returns:
-        `scans`, how many; `range_m` and `remission`, the least and the most that a scan has: of ranges the median,
-        metres, of remissions the mean.
+        `scans`, how many; `range_m`, `remission` and `filled`, the least and the most that a scan has: of ranges the
+        median, metres, of remissions the mean, and the share of the image's pixels that show a point.
     """
-    numbers = np.array([_numbers(scan) for scan in scans])
+    numbers = np.array([[*_numbers(image.scan), image.valid.mean()] for image in images])
+    names = ("range_m", "remission", "filled")
     low, high = numbers.min(axis=0).tolist(), numbers.max(axis=0).tolist()
-    return {"scans": len(numbers), "range_m": [low[0], high[0]], "remission": [low[1], high[1]]}
+    return {"scans": len(numbers)} | {name: [low[k], high[k]] for k, name in enumerate(names)}
+
+
+def filled_enough(statistics: Mapping[str, Any]) -> float:
+    """The least share of filled pixels of a training image; 1 if unknown.
+
+    Args:
+        statistics: of `measure`; checkpoints of earlier versions have no `filled`.
+    """
+    least: float = statistics.get("filled", [1.0])[0]
+    return least
 
 
 def with_augmentation(statistics: dict[str, Any], drop_remission: float, gain: Sequence[float]) -> dict[str, Any]:

@@ -95,10 +95,10 @@ def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
     """The statistics of some scans of all views."""
     if experiment.dataset.kind != "scan":
         return None
-    sources = [part.source for whole in views for part in _parts(whole)]
-    scans = [(source, index) for source in sources for index in range(len(source))]
+    parts = [part for whole in views for part in _parts(whole)]
+    scans = [(part, index) for part in parts for index in range(len(part))]
     chosen = [scans[k] for k in np.unique(np.linspace(0, len(scans) - 1, MOST_SCANS).astype(int))]
-    found = measure(guarded(source.scan(index)) for source, index in chosen)
+    found = measure(part.projection(guarded(part.source.scan(index))) for part, index in chosen)
     changes = experiment.config.data.augmentation
     return with_augmentation(found, changes.get("drop_remission", 0.0), changes.get("remission_gain", (1.0, 1.0)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rangeseg.data.scan_statistics import unlike
+from rangeseg.data.scan_statistics import filled_enough, unlike
 from rangeseg.inference.run import Run
 from rangeseg.notices import notify
 from rangeseg.projection.checks import ENOUGH_RETURNS, misfits
@@ -46,9 +46,10 @@ class DomainCheck:
             self._unnamed += 1
             if self._unnamed > SURE_AFTER and self._unnamed % EVERY:
                 return
-        reasons = misfits(image)
-        if self._run.statistics:
-            reasons += unlike(image.scan, self._run.statistics, self._run.config.data.channels)
+        statistics = self._run.statistics or {}
+        reasons = misfits(image, filled_enough(statistics))
+        if statistics:
+            reasons += unlike(image.scan, statistics, self._run.config.data.channels)
         told = name == UNNAMED and self.fits.get(UNNAMED) is False
         if reasons and not told:
             notify(f"{name}: does not fit this run, and its labels are probably wrong: {' '.join(reasons)}")

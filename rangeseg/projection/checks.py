@@ -126,13 +126,17 @@ def disable_first_scan_check(projection: Any) -> None:
             part.disable()
 
 
-def misfits(image: RangeImage) -> list[str]:
+def misfits(image: RangeImage, filled_enough: float = 1.0) -> list[str]:
     """In which ways a scan plainly does not fit its projection; a sentence each. It takes about a millisecond.
 
     Args:
         image: of a scan of at least `ENOUGH_RETURNS` returns; fewer say nothing.
+        filled_enough: share of filled pixels from which empty rows and columns are no fault, because the network was
+            trained on such images.
     """
     found = _geometry(image, image.expected.fov, image.expected.rows_found)
+    if image.valid.mean() < filled_enough:
+        found += _empty(image)
     found += ["`rangeseg fit-sensor SCANS` finds the sensor's geometry."] if found else []
     if (share := doubled(image.scan)) > DOUBLED:
         found.append(
@@ -182,11 +186,11 @@ def _geometry(image: RangeImage, fov: tuple[float, float] | None, rows_found: in
             f"Unfolding found {rows_found} turns in a scan for an image of {image.height} rows; its points are not in "
             "the order of a beam-by-beam file, or the height is wrong. Use spherical or beam."
         )
-    return found + _empty(image, int(returns.sum()))
+    return found
 
 
-def _empty(image: RangeImage, returns: int) -> list[str]:
-    valid = image.valid
+def _empty(image: RangeImage) -> list[str]:
+    valid, returns = image.valid, len(image.scan) - image.no_return_count
     filled, empty_rows, empty_columns = (
         float(valid.mean()),
         float((~valid.any(axis=1)).mean()),
