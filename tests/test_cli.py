@@ -19,7 +19,7 @@ from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main, parse
 from rangeseg.config import Config, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.inference.weights import FIRST
+from rangeseg.inference.weights import DEFAULT
 from rangeseg.inference.weights import shipped as shipped_weights
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
@@ -295,7 +295,7 @@ def test_without_a_run_the_shipped_network_answers_and_says_so(
 ) -> None:
     scan = data_root / "semantickitti" / "sequences" / "08" / "velodyne" / "000000.bin"
     assert main(["predict", str(scan), "--out", str(tmp_path)]) == 0
-    assert "using the small network that ships with rangeseg" in " ".join(capsys.readouterr().out.split())
+    assert "using any-lidar, a network that ships with rangeseg" in " ".join(capsys.readouterr().out.split())
     points = read_scan(scan)
     segmenter = Segmenter.load(device="cpu")
     label_map = segmenter.label_map
@@ -304,9 +304,9 @@ def test_without_a_run_the_shipped_network_answers_and_says_so(
     np.testing.assert_array_equal(label_map.to_train(raw), labels)
     truth = label_map.to_train(read_labels(scan.parent.parent / "labels" / "000000.label")[0])
     known = truth != IGNORE
-    assert (labels == truth)[known].mean() > 0.5  # the card says 65 % over five such scans
-    card = shipped_weights()[FIRST]
-    assert (card.folder / card.card.weights).stat().st_size < 2e6  # bytes
+    assert (labels == truth)[known].mean() > 0.5  # 65 % over five such scans
+    card = shipped_weights()[DEFAULT]
+    assert (card.folder / card.card.weights).stat().st_size < 8e6  # bytes
     assert resource("datasets", "semantic_kitti", "first_answer.md").is_file()
 
 

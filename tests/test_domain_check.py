@@ -48,7 +48,7 @@ def test_predict_looks_at_every_scan(tmp_path: Path, capsys: pytest.CaptureFixtu
     """The first fits, so the old check, of the first scan, said nothing."""
     good, bad = write(tmp_path / "a.bin", street(0)), write(tmp_path / "b.bin", dark(street(1)))
     high = write(tmp_path / "c.bin", replace(street(2), xyz=street(2).xyz * np.float32([1, 1, -1])))
-    words = ["predict", str(good), str(bad), str(high), "--out", str(tmp_path / "out")]
+    words = ["predict", "first-answer", str(good), str(bad), str(high), "--out", str(tmp_path / "out")]
     assert main(words) == 1
     captured = capsys.readouterr()
     first, second = sorted(warnings_in(captured.err))
@@ -65,7 +65,7 @@ def test_predict_looks_at_every_scan(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_few_misfits_are_counted_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [str(write(tmp_path / f"{k}.bin", street(k) if k else dark(street(k)))) for k in range(3)]
-    assert main(["predict", *paths, "--out", str(tmp_path / "out"), "--workers", "2"]) == 0
+    assert main(["predict", "first-answer", *paths, "--out", str(tmp_path / "out"), "--workers", "2"]) == 0
     captured = capsys.readouterr()
     assert len(warnings_in(captured.err)) == 1
     assert "1 of 3 scans do not fit this run" in captured.out
@@ -90,7 +90,7 @@ def test_evaluate_and_show_look_too(anyway: bool, tmp_path: Path, capsys: pytest
 
 
 def test_a_segmenter_warns_for_each_file_and_once_for_a_stream_without_files(tmp_path: Path) -> None:
-    segmenter = Segmenter.load(device="cpu")
+    segmenter = Segmenter.load("first-answer", device="cpu")
     for name in ("a.bin", "b.bin"):
         with pytest.warns(Notice, match=rf"{name}: does not fit this run"):
             segmenter(read_scan(write(tmp_path / name, dark(street()))))
@@ -104,7 +104,7 @@ def test_a_segmenter_warns_for_each_file_and_once_for_a_stream_without_files(tmp
 
 
 def test_small_scans_and_runs_without_statistics_say_nothing(rng: np.random.Generator) -> None:
-    run = replace(Run.load(device="cpu"), statistics=None)
+    run = replace(Run.load("first-answer", device="cpu"), statistics=None)
     domain_check = DomainCheck(run)
     segmenter = Segmenter(run)
     domain_check.check(segmenter.project(dark(street())))
@@ -118,7 +118,7 @@ def test_empty_rows_are_no_fault_where_training_images_had_them() -> None:
         sparse = SphericalProjection(64, 1024, 3.0, -25.0)(street(points=16_000))
     share = float(sparse.valid.mean())
     assert [bool(misfits(sparse, least)) for least in (1.0, share + 0.01, share, 0.1)] == [True, True, False, False]
-    run = Run.load(device="cpu")
+    run = Run.load("first-answer", device="cpu")
     known = {**(run.statistics or {})}
     for least, fits in ((share + 0.01, False), (share - 0.01, True)):
         check = DomainCheck(replace(run, statistics=known | {"filled": [least, 1.0]}))
@@ -130,7 +130,7 @@ def test_empty_rows_are_no_fault_where_training_images_had_them() -> None:
 
 def test_real_scans_fit_or_do_not(data_root: Path) -> None:
     """KITTI fits the network that learnt from it; PandaSet, nuScenes and RELLIS-3D do not."""
-    segmenter = Segmenter.load(device="cpu")
+    segmenter = Segmenter.load("first-answer", device="cpu")
     kitti = sorted(data_root.glob("kitti_unlabelled/sequences/*/velodyne/*.bin"))[::13]
     for path in kitti:
         segmenter.project(read_scan(path))
@@ -173,7 +173,7 @@ def test_one_return_a_beam_is_not(data_root: Path) -> None:
 
 def test_of_a_stream_the_first_scans_and_then_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scans without a file come of one sensor; of files each is looked at."""
-    run = Run.load(device="cpu")
+    run = Run.load("first-answer", device="cpu")
     looked: list[str] = []
     monkeypatch.setattr(domain_check, "misfits", lambda image, filled: looked.append(image.scan.where) or [])
     image = SphericalProjection(64, 512, 3.0, -25.0)(street())

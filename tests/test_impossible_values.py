@@ -70,7 +70,7 @@ def test_what_no_lidar_measured_is_no_return_in_every_format(
     broken[7, column], without[7, :3] = value, 0
     with pytest.warns(Notice, match=rf"broken\{ending}: 1 (farther|with a remission).*of its 3000 points"):
         scan = read_scan(written(tmp_path / f"broken{ending}", broken))
-    segmenter = Segmenter.load(device="cpu")
+    segmenter = Segmenter.load("first-answer", device="cpu")
     expected = segmenter(read_scan(written(tmp_path / f"without{ending}", without)))
     found = segmenter(scan)
     assert found[7] == IGNORE
@@ -92,7 +92,7 @@ def test_scans_that_were_not_read_from_files_are_guarded_too(rng: np.random.Gene
     scan = random_scan(rng, 500)
     scan.remission[5] = np.nan
     with pytest.warns(Notice, match="a scan: 1 with a remission"):
-        assert Segmenter.load(device="cpu")(replace(scan, label=None))[5] == IGNORE
+        assert Segmenter.load("first-answer", device="cpu")(replace(scan, label=None))[5] == IGNORE
 
     class Own:
         label_map = Experiment(tiny_config).label_map
@@ -204,7 +204,7 @@ def test_an_answer_of_nan_is_an_error_for_photographs_too(photo_config: Config) 
 
 
 def test_weights_of_nan_are_refused_when_a_checkpoint_is_read(tmp_path: Path) -> None:
-    run = Run.load(device="cpu")
+    run = Run.load("first-answer", device="cpu")
     state = run.network.state_dict()
     name = next(iter(state))
     state[name][(0,) * state[name].ndim] = np.nan

@@ -28,7 +28,7 @@ FIELDS = (("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("intensity", 12, 7, 1
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter.load(device="cpu")
+    return Segmenter.load("first-answer", device="cpu")
 
 
 def rows_of(scan: Scan) -> np.ndarray:

@@ -32,7 +32,7 @@ def scans() -> list[Scan]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory, scans: list[Scan]) -> Path:
     path = tmp_path_factory.mktemp("openvino") / "net.xml"
-    agreement = export(Run.load(device="cpu"), path, scans)
+    agreement = export(Run.load("first-answer", device="cpu"), path, scans)
     assert agreement.samples == 4
     assert agreement.mean_iou is not None
     assert agreement.mean_iou[0] == pytest.approx(agreement.mean_iou[1], abs=1e-3)
@@ -41,7 +41,7 @@ def file(tmp_path_factory: pytest.TempPathFactory, scans: list[Scan]) -> Path:
 
 
 def test_it_gives_the_runs_logits_and_labels_from_any_thread_and_size(file: Path, scans: list[Scan]) -> None:
-    own, other = Segmenter.load(device="cpu"), Segmenter.load(file, device="cpu")
+    own, other = Segmenter.load("first-answer", device="cpu"), Segmenter.load(file, device="cpu")
     for scan in scans:
         image = own.project(scan)
         torch.testing.assert_close(other.logits(image), own.logits(image), atol=1e-3, rtol=1e-3)
@@ -69,7 +69,7 @@ def test_the_commands_take_it_like_a_run(file: Path, tiny_kitti: Path, tmp_path:
 
 def test_int8_keeps_the_ends_in_float(scans: list[Scan], tmp_path: Path) -> None:
     pytest.importorskip("nncf", reason="the extra int8 is not installed")
-    run = Run.load(device="cpu")
+    run = Run.load("first-answer", device="cpu")
     segmenter = Segmenter(run)
     views = [segmenter.project(scan).view(tuple(run.config.data.channels), (0,) * 5, (1,) * 5) for scan in scans]
     inputs = [as_input(view.image.numpy(), view.valid.numpy()) for view in views]

@@ -55,7 +55,7 @@ def test_the_mean_is_that_of_the_near(rng: np.random.Generator) -> None:
 
 def test_the_order_and_the_window(tiny_drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each scan is asked once; no votes are the run's own labels; threads do not matter."""
-    drive, segmenter = open_drive(tiny_drive), Segmenter.load(device="cpu")
+    drive, segmenter = open_drive(tiny_drive), Segmenter.load("first-answer", device="cpu")
     poses = drive.own_poses()
     asked: list[int] = []
     logits = segmenter.logits

@@ -28,7 +28,7 @@ AUTOWARE = [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("class_id", 12, 2), ("probab
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter.load(device="cpu")
+    return Segmenter.load("first-answer", device="cpu")
 
 
 def rows_of(scan: Scan, number: int) -> NDArray:
@@ -49,7 +49,7 @@ def made_up(count: int = 3) -> list[NDArray]:
 
 
 def predicted(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(["predict", *words, "--device", "cpu"]) == 0, capsys.readouterr().err
+    assert main(["predict", "first-answer", *words, "--device", "cpu"]) == 0, capsys.readouterr().err
     return " ".join(capsys.readouterr().out.split())
 
 

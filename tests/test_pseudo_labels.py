@@ -142,7 +142,7 @@ def test_votes_along_the_drive_are_the_teacher(
 
 def test_votes_hold_a_window_of_the_drive(tiny_drive: Path) -> None:  # noqa: F811
     """Each scan in reach is asked once, those out of reach never."""
-    drive, segmenter = open_drive(tiny_drive), Segmenter.load(device="cpu")
+    drive, segmenter = open_drive(tiny_drive), Segmenter.load("first-answer", device="cpu")
     read: list[str] = []
     seen = replace(drive, read=lambda file: (read.append(file.stem), drive.read(file))[1])
     many = replace(seen, scans=seen.scans * 4)

@@ -136,7 +136,7 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> Ros:
 @pytest.mark.slow
 def test_a_cloud_comes_back_labelled(ros: Ros, rng: np.random.Generator) -> None:
     pytest.importorskip("rosbags", reason="the extra bags is not installed")
-    scan, segmenter = random_scan(rng, 500), Segmenter.load(device="cpu")
+    scan, segmenter = random_scan(rng, 500), Segmenter.load("first-answer", device="cpu")
     node = Rclpy("/points", "/labels", domain=7)
     ros.coming.append(message(scan, 5))
     labelling = Labelling(segmenter.label_map, class_ids="train")

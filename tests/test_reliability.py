@@ -107,7 +107,7 @@ def test_no_best_temperature_ends_at_the_border_and_nothing_to_fit_is_refused() 
 
 
 def test_a_temperature_changes_confidence_and_no_label(rng: np.random.Generator) -> None:
-    run = Run.load(device="cpu")
+    run = Run.load("first-answer", device="cpu")
     scan = random_scan(rng)
     plain, warm = (Segmenter(replace(run, temperature=heat)) for heat in (1.0, 2.5))
     image = plain.project(scan)
@@ -169,7 +169,7 @@ def test_exported_files_carry_the_temperature(
 ) -> None:
     pytest.importorskip("openvino" if name.endswith(".xml") else "onnxruntime")
     pytest.importorskip("onnxscript")
-    write_weights(replace(Run.load(device="cpu"), temperature=2.0), tmp_path / "run.pt")
+    write_weights(replace(Run.load("first-answer", device="cpu"), temperature=2.0), tmp_path / "run.pt")
     scan = random_scan(rng)
     scan.xyz.tofile(tmp_path / "scan.bin")
     np.column_stack([scan.xyz, scan.remission]).astype(np.float32).tofile(tmp_path / "scan.bin")

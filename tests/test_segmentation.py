@@ -24,7 +24,7 @@ from rangeseg.types import Scan
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter.load(device="cpu")
+    return Segmenter.load("first-answer", device="cpu")
 
 
 @pytest.fixture
@@ -189,7 +189,16 @@ def test_predict_writes_labelled_points_and_goes_on(
     tiny_kitti: Path, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scans = tiny_kitti / "sequences/08/velodyne"
-    words = ["predict", str(scans / "000000.bin"), str(scans / "000001.bin"), "--out", str(tmp_path), "--device", "cpu"]
+    words = [
+        "predict",
+        "first-answer",
+        str(scans / "000000.bin"),
+        str(scans / "000001.bin"),
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
     assert main([*words, "--format", "ply"]) == 0
     folder = tmp_path / "sequences/08/predictions"
     assert sorted(path.name for path in folder.iterdir()) == ["000000.ply", "000001.ply"]
@@ -205,7 +214,7 @@ def test_predict_writes_confidence_beside_labels(
     tiny_kitti: Path, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tiny_kitti / "sequences/08/velodyne/000000.bin"
-    words = ["predict", str(path), "--out", str(tmp_path), "--device", "cpu", "--confidence"]
+    words = ["predict", "first-answer", str(path), "--out", str(tmp_path), "--device", "cpu", "--confidence"]
     assert main(words) == 0
     folder = tmp_path / "sequences/08/predictions"
     found = segmenter(read_scan(path))
@@ -281,7 +290,9 @@ def test_the_command_that_predict_names_next_shows_labelled_points(
     if ending == "las":
         pytest.importorskip("laspy", reason="the extra las is not installed")
     path = tiny_kitti / "sequences/08/velodyne/000000.bin"
-    assert main(["predict", str(path), "--out", str(tmp_path), "--device", "cpu", "--format", ending]) == 0
+    assert (
+        main(["predict", "first-answer", str(path), "--out", str(tmp_path), "--device", "cpu", "--format", ending]) == 0
+    )
     told = capsys.readouterr().out.replace("\n", " ").rpartition("next: rangeseg ")[2]
     monkeypatch.chdir(tmp_path)
     assert main([*shlex.split(told), "--dataset", "semantic_kitti"]) == 0

@@ -23,7 +23,7 @@ ROUNDING = 1e-5
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter.load(device="cpu")
+    return Segmenter.load("first-answer", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_an_unreadable_scan_ends_the_stream_after_those_before_it(segmenter: Seg
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # by torch itself
 def test_compiled_it_gives_the_same_labels(segmenter: Segmenter, scans: list[Scan]) -> None:
-    compiled = Segmenter.load(device="cpu", compile=True)
+    compiled = Segmenter.load("first-answer", device="cpu", compile=True)
     for scan in scans[:2]:
         assert (compiled(scan) != segmenter(scan)).mean() < 1e-3
 

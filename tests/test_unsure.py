@@ -28,7 +28,7 @@ KITTI = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter.load(device="cpu")
+    return Segmenter.load("first-answer", device="cpu")
 
 
 def expected(found: Segmentation, least: float, road: float) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_predict_leaves_them_out_and_notices_another_threshold(
     tiny_kitti: Path, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tiny_kitti / "sequences/08/velodyne/000000.bin"
-    words = ["predict", str(path), "--out", str(tmp_path), "--device", "cpu"]
+    words = ["predict", "first-answer", str(path), "--out", str(tmp_path), "--device", "cpu"]
     found = segmenter(read_scan(path))
     wanted = expected(found, 0.5, 0.7)
     assert 0.05 < (wanted == IGNORE).mean() < 0.95

@@ -25,7 +25,7 @@ from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
-from rangeseg.inference.weights import FIRST, SUFFIX, find_weights, pack, same, shipped
+from rangeseg.inference.weights import DEFAULT, SUFFIX, find_weights, pack, same, shipped
 
 FACTS = {
     "summary": "Four steps.", "data": "Made-up scans.", "licence": "none needed", "sensors": ["none"],
@@ -56,7 +56,7 @@ def packed(tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_all_that_ships_loads_and_labels(rng: np.random.Generator) -> None:
-    assert FIRST in shipped()
+    assert DEFAULT in shipped()
     for name, weights in shipped().items():
         assert (weights.folder / weights.card.weights).stat().st_size < 8e6  # bytes
         assert weights.card.classes == list(Experiment(config_from_yaml(weights.card.config)).label_map.names)
@@ -64,7 +64,7 @@ def test_all_that_ships_loads_and_labels(rng: np.random.Generator) -> None:
         labels = Segmenter.load(name, device="cpu")(scan)
         assert labels.shape == (len(scan),)
         assert labels.max() < len(weights.card.classes)
-    assert same(Run.load(device="cpu").network.state_dict(), shipped()[FIRST].state())
+    assert same(Run.load(device="cpu").network.state_dict(), shipped()[DEFAULT].state())
 
 
 def test_a_packed_run_is_the_run_in_half_precision(packed: Path, tiny_config: Config, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_an_unknown_name_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -
 
 def test_the_command_lists_and_shows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights"]) == 0
-    assert FIRST in capsys.readouterr().out
-    assert main(["weights", FIRST]) == 0
+    assert "first-answer" in capsys.readouterr().out
+    assert main(["weights", "first-answer"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "CC BY-NC-SA" in said
     assert "0.191" in said

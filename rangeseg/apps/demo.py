@@ -35,7 +35,6 @@ from rangeseg.inference.export import write_weights
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.inference.segmenter import Segmenter
-from rangeseg.inference.weights import FIRST
 from rangeseg.notices import collected_notices
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust, named_code
@@ -52,6 +51,9 @@ TRAIN, VAL = ("00", "01", "02", "03", "04"), ("08",)
 
 LABELLED = 10
 """Scans whose labels are used."""
+
+FIRST = "first-answer"
+"""The shipped network that answers for synthetic streets, and from which the demo trains."""
 
 KITTI, ANY_LIDAR = "kitti", "any-lidar"
 """The shipped networks for a scan that the caller brings: one for the sensor of KITTI, one for all others."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from rangeseg.commands.console import OUT, add_deskew, add_trust, add_unsure, progress
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
-FIRST = (
-    "No run given: using the small network that ships with rangeseg. It was trained on synthetic streets and "
-    "unlabelled KITTI scans, and it is often wrong (datasets/semantic_kitti/first_answer.md). Train your own."
+NO_RUN = (
+    "No run given: using any-lidar, a network that ships with rangeseg. It was trained on synthetic streets alone, and "
+    "it is often wrong. For an HDL-64E, as in KITTI, give --run kitti. Better: train your own."
 )
 """The message if no run is named."""
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     if run is None and inputs and not _is_scans(inputs[0]):
         run, *inputs = inputs
     elif run is None and inputs:
-        OUT.print(FIRST, soft_wrap=True)
+        OUT.print(NO_RUN, soft_wrap=True)
     elif run is None:
         raise ValueError("There is nothing to predict. Give scan files or a folder of scans, after --run RUN.")
     if any(is_recording(path) for path in inputs):
@@ -98,7 +98,7 @@ def along_drive(arguments: argparse.Namespace) -> None:
         raise ValueError("A drive is labelled alone: give a run and --drive, and no other input.")
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
-        OUT.print(FIRST, soft_wrap=True)
+        OUT.print(NO_RUN, soft_wrap=True)
     names = (
         "poses", "scene", "deskew", "votes", "format", "confidence", "unsure", "workers", "device", "overrides",
         "trust", "overwrite", "anyway",

@@ -14,7 +14,7 @@ from torch import Tensor
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
-from rangeseg.inference.weights import FIRST, find_weights, no_such
+from rangeseg.inference.weights import DEFAULT, find_weights, no_such
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
 from rangeseg.networks.exported import EXPORTED, read_exported
@@ -25,9 +25,9 @@ def checkpoint_of(path: str | Path | None) -> Path:
     """The file from which a run is read.
 
     Args:
-        path: argument of `Run.load`: for a run folder, its last checkpoint; None: the shipped network.
+        path: argument of `Run.load`: for a run folder, its last checkpoint; None: the default network.
     """
-    if weights := find_weights(FIRST if path is None else path):
+    if weights := find_weights(DEFAULT if path is None else path):
         return weights.folder / weights.card.weights
     path = Path(path or "")
     return path / "last.pt" if path.is_dir() else path
@@ -62,7 +62,7 @@ class Run:
         """Read a run folder (its last checkpoint), a checkpoint, an exported file, or weights.
 
         Args:
-            path: folder or file, or an argument of `find_weights`; None: the network that ships with rangeseg.
+            path: folder or file, or an argument of `find_weights`; None: the default network, `any-lidar`.
             device: a torch device, or auto; for an exported file also tensorrt.
             overrides: `key.path=value`, for example another `data.root`.
             trust: True, or names of code outside rangeseg that the file's config may name; True also allows packages
@@ -72,7 +72,7 @@ class Run:
             ConfigError: the file names code outside rangeseg and is not trusted.
             ValueError: there is no complete checkpoint or exported file, or the device is not available.
         """
-        weights = find_weights(FIRST if path is None else path)
+        weights = find_weights(DEFAULT if path is None else path)
         if weights is None and not Path(path or "").exists() and not Path(path or "").suffix:
             raise ValueError(no_such(Path(path or "")))
         path = checkpoint_of(path)

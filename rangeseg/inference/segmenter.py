@@ -87,7 +87,7 @@ class Segmenter:
         """Load a run folder or a checkpoint.
 
         Args:
-            path: folder (its last checkpoint) or file; None: the network that ships with rangeseg.
+            path: folder (its last checkpoint) or file; None: the default network, `any-lidar`.
             device: a torch device, or auto.
             overrides: `key.path=value` entries that override the run's config.
             compile: see `Segmenter`.

@@ -32,8 +32,8 @@ from rangeseg.resources import resource
 FORMAT = 1
 SUFFIX = ".card.json"
 HUB = "hub:"
-FIRST = "first-answer"
-"""The default network."""
+DEFAULT = "any-lidar"
+"""The network that labels where no run is named."""
 
 TIMEOUT_S = 30.0
 LARGEST_BYTES = 2**30
