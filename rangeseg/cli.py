@@ -138,10 +138,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, command in COMMANDS.items():
-        said = inspect.cleandoc(command.run.__doc__)
+        description = inspect.cleandoc(command.run.__doc__)
         examples = "\n".join(["examples:", *(f"  {example}" for example in command.EXAMPLES)])
         added = commands.add_parser(
-            name, help=said.splitlines()[0], description=said, epilog=examples, formatter_class=_Help
+            name, help=description.splitlines()[0], description=description, epilog=examples, formatter_class=_Help
         )
         command.add_arguments(added)
         added.set_defaults(run_command=command.run, parser=parser, command=name)

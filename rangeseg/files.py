@@ -99,8 +99,8 @@ def check_stored(path: str | Path) -> None:
     """Refuse, by a ValueError, an archive that expands: torch stores tensors as they are."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            if (told := sum(entry.file_size for entry in archive.infolist())) > Path(path).stat().st_size:
-                raise ValueError(f"it expands to {told} bytes, which no checkpoint does")
+            if (expanded := sum(entry.file_size for entry in archive.infolist())) > Path(path).stat().st_size:
+                raise ValueError(f"it expands to {expanded} bytes, which no checkpoint does")
 
 
 def check_writable(path: Path) -> None:
@@ -189,11 +189,11 @@ def _write_through(descriptor: int, content: Content) -> None:
 
 
 def _copy_rights(of: Path, to: Path) -> None:
-    there = of.stat()
-    if sys.platform != "win32" and (there.st_uid, there.st_gid) != (to.stat().st_uid, to.stat().st_gid):
+    status = of.stat()
+    if sys.platform != "win32" and (status.st_uid, status.st_gid) != (to.stat().st_uid, to.stat().st_gid):
         with suppress(PermissionError):  # only root gives files away
-            os.chown(to, there.st_uid, there.st_gid)
-    to.chmod(stat.S_IMODE(there.st_mode))
+            os.chown(to, status.st_uid, status.st_gid)
+    to.chmod(stat.S_IMODE(status.st_mode))
 
 
 @lru_cache(maxsize=4096)
@@ -246,10 +246,10 @@ def try_lock(file: IO[Any]) -> bool:
 def walk(folder: Path) -> Iterator[Path]:
     """The files below a folder, also through links to folders, each by the path that leads to it; no circle twice."""
     for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        yield from (here / name for name in names if (here / name).is_file())
-        above = os.path.realpath(here) + os.sep
-        folders[:] = [name for name in folders if not above.startswith(os.path.realpath(here / name) + os.sep)]
+        parent = Path(place)
+        yield from (parent / name for name in names if (parent / name).is_file())
+        above = os.path.realpath(parent) + os.sep
+        folders[:] = [name for name in folders if not above.startswith(os.path.realpath(parent / name) + os.sep)]
 
 
 def inside(folder: str | Path, name: str | Path) -> Path:

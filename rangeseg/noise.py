@@ -24,7 +24,7 @@ def normal(generator: Generator, shape: Sequence[int], device: torch.device | st
     Returns:
         `shape`, float32.
     """
-    return torch.randn(tuple(shape), generator=_there(generator, device), device=device)
+    return torch.randn(tuple(shape), generator=_generator_on(generator, device), device=device)
 
 
 def uniform(generator: Generator, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
@@ -38,7 +38,7 @@ def uniform(generator: Generator, shape: Sequence[int], device: torch.device | s
     Returns:
         `shape`, float32.
     """
-    return torch.rand(tuple(shape), generator=_there(generator, device), device=device)
+    return torch.rand(tuple(shape), generator=_generator_on(generator, device), device=device)
 
 
 def beta(generator: Generator, shape: Sequence[int], alpha: float) -> Tensor:
@@ -59,5 +59,5 @@ def _seed(generator: Generator) -> int:
     return int(torch.randint(2**62, (), generator=generator))
 
 
-def _there(generator: Generator, device: torch.device | str) -> Generator:
+def _generator_on(generator: Generator, device: torch.device | str) -> Generator:
     return torch.Generator(device).manual_seed(_seed(generator))

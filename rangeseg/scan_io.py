@@ -118,21 +118,21 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16
 
 def _check_words(path: Path, raw: NDArray[np.uint32]) -> None:
     """Refuse words whose class would be 0 and whose instance is not, as none of a dataset is."""
-    there = raw[raw != 0]
-    if not len(there) or 2 * np.count_nonzero(there & 0xFFFF) > len(there):
+    words = raw[raw != 0]
+    if not len(words) or 2 * np.count_nonzero(words & 0xFFFF) > len(words):
         return
     with np.errstate(all="ignore"):
-        whole = there.view("<f4")
+        whole = words.view("<f4")
         fraction = whole != np.trunc(whole)
     if not fraction.any() and whole.max() <= 0xFFFF and whole.min() >= 0:
         found, cure = "float32 numbers", "raw.astype('<u4')"
-    elif (there.byteswap() <= 0xFFFF).all() and there.byteswap().max() < (there >> 16).max():
+    elif (words.byteswap() <= 0xFFFF).all() and words.byteswap().max() < (words >> 16).max():
         found, cure = "big-endian numbers", "raw.astype('<u4')"
     else:
         found, cure = "classes in the upper 16 bits", "raw >> 16, or instance << 16 | class"
     raise ValueError(
         f"{path}: holds {found}: read as KITTI's labels, uint32 with the class in the lower 16 bits, "
-        f"{len(there)} points would have class 0. Write {cure}."
+        f"{len(words)} points would have class 0. Write {cure}."
     )
 
 

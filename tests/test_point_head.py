@@ -58,7 +58,7 @@ def test_neighbours_are_those_of_a_plain_loop(image: RangeImage, wrap: bool) -> 
     for i, point in enumerate(points):
         for j, cell in enumerate(window_of(image, point, wrap)):
             there = cell is not None and image.point_index[cell] >= 0
-            assert bool(found.there[i, j]) == there
+            assert bool(found.valid[i, j]) == there
             if cell is None or not there:
                 continue
             other = image.point_index[cell]

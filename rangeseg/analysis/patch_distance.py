@@ -69,9 +69,9 @@ def neighbours(view: View, patch: int, *, wrap: bool = False) -> Neighbours:
     depth = _from_boundary(label, wrap)
     distances, places, ids = [], [], []
     for axis in AXES:
-        here, there = _pair(valid, axis, wrap)
+        first_valid, second_valid = _pair(valid, axis, wrap)
         first, second = _pair(image, axis - 2, wrap)
-        both = here & there
+        both = first_valid & second_valid
         change = np.where(both, np.square(first - second).mean(0), 0)
         count = _box_sum(both.astype(float), patch, wrap)
         mean = np.maximum(_box_sum(change, patch, wrap), 0) / np.maximum(count, 1)  # sums of differences round below 0

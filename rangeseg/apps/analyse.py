@@ -141,8 +141,8 @@ def _contrast(distance: np.ndarray, place: np.ndarray) -> float | None:
 
 def _mean(values: np.ndarray) -> float:
     """Mean of the finite values; nan if there are none."""
-    there = values[~np.isnan(values)]
-    return float(there.mean(dtype=np.float64)) if len(there) else float("nan")
+    finite = values[~np.isnan(values)]
+    return float(finite.mean(dtype=np.float64)) if len(finite) else float("nan")
 
 
 def _by_classes(relative: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:

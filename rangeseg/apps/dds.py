@@ -94,12 +94,12 @@ def environment_domain() -> int:
     Raises:
         ValueError: it is no number.
     """
-    said = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
-    if not said.isdecimal():
+    domain = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
+    if not domain.isdecimal():
         raise ValueError(
-            f"The environment variable ROS_DOMAIN_ID is {said!r}, not a number. Unset it or give --domain."
+            f"The environment variable ROS_DOMAIN_ID is {domain!r}, not a number. Unset it or give --domain."
         )
-    return int(said)
+    return int(domain)
 
 
 def ros_topic(name: str) -> str:

@@ -152,11 +152,11 @@ class ClassShares:
         """One line, the largest first; none where nothing was labelled."""
         if total := self._counts.sum():
             order = np.argsort(-self._counts, kind="stable")[: np.count_nonzero(self._counts)]
-            told = [f"{self._names[index]} {self._counts[index] / total:.1%}" for index in order[:MOST_SHARES]]
+            shares = [f"{self._names[index]} {self._counts[index] / total:.1%}" for index in order[:MOST_SHARES]]
             more = f" and {len(order) - MOST_SHARES} more classes" if len(order) > MOST_SHARES else ""
             left = 1 - total / self._elements
             without = f"; {left:.1%} of all have no label" if left >= FEWEST_UNLABELLED else ""
-            yield f"class shares: {', '.join(told)}{more}{without}"
+            yield f"class shares: {', '.join(shares)}{more}{without}"
 
 
 def _next(run: Path | None, task: Task, out: Path, trust: Trust) -> str:

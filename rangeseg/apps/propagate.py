@@ -50,7 +50,7 @@ def run_propagate(
     total = Tally.empty(label_map.num_classes)
     for task in tasks:
         reached: list[int] = []
-        yield ("" if len(tasks) == 1 else f"{task.drive.name}: ") + _said(task.rules, len(task.labelled))
+        yield ("" if len(tasks) == 1 else f"{task.drive.name}: ") + _rules_text(task.rules, len(task.labelled))
         done = propagate(task, overwrite=overwrite, workers=workers)
         for number in progress(done, "carrying", len(task.drive.scans)):
             total += count(task, number)
@@ -110,7 +110,7 @@ def lines_of(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _said(rules: Rules, labelled: int) -> str:
+def _rules_text(rules: Rules, labelled: int) -> str:
     see = "not onto what the labelled scan saw through" if rules.visibility else "without a test of visibility"
     grows = f" and {100 * rules.max_distance_per_m:g} % of the range" if rules.max_distance_per_m else ""
     return (

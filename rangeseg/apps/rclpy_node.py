@@ -62,9 +62,9 @@ class Rclpy:
     def diagnose(self, level: int, message: str, values: dict[str, str]) -> None:
         """Publish a status."""
         array, status, pair = self._kinds
-        told = status(level=bytes([level]), name=STATUS, message=message)
-        told.values = [pair(key=key, value=value) for key, value in values.items()]
-        message_ = array(status=[told])
+        diagnostic = status(level=bytes([level]), name=STATUS, message=message)
+        diagnostic.values = [pair(key=key, value=value) for key, value in values.items()]
+        message_ = array(status=[diagnostic])
         message_.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message_)
 

@@ -122,20 +122,20 @@ def _machine(folder: Path) -> str:
     path = folder / "versions.json"
     if not path.is_file():
         return "This checkpoint has no versions.json, so the machine is not known."
-    said = json.loads(path.read_text())
-    device = "" if said.get("device", "cpu") == "cpu" else f"{said['device']}, "
-    processor = f"{said['processor']}, {said['cores']} cores, " if "processor" in said else ""
-    libraries = ", ".join(f"{name} {said[name]}" for name in ("torch", "rangeseg", "python") if name in said)
+    versions = json.loads(path.read_text())
+    device = "" if versions.get("device", "cpu") == "cpu" else f"{versions['device']}, "
+    processor = f"{versions['processor']}, {versions['cores']} cores, " if "processor" in versions else ""
+    libraries = ", ".join(f"{name} {versions[name]}" for name in ("torch", "rangeseg", "python") if name in versions)
     return f"{device}{processor}{libraries}"
 
 
 def configs(groups: Groups) -> list[str]:
     """The keys that differ, and all keys of every run."""
-    told = {
+    runs = {
         name if len(group) == 1 else f"{name}, seed {one.seed}": one for name, group in groups.items() for one in group
     }
     flat = {
-        name: {key: str(value) for key, value in flatten(asdict(one.run.config)).items()} for name, one in told.items()
+        name: {key: str(value) for key, value in flatten(asdict(one.run.config)).items()} for name, one in runs.items()
     }
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     differing = [key for key in keys if len({values.get(key) for values in flat.values()}) > 1]
@@ -143,7 +143,7 @@ def configs(groups: Groups) -> list[str]:
     if differing:
         rows = [(key, *(values.get(key, "") for values in flat.values())) for key in differing]
         parts += [paragraph("Keys that differ:"), table(("key", *flat), rows)]
-    return parts + [folded(name, write_config(one.run.config)) for name, one in told.items()]
+    return parts + [folded(name, write_config(one.run.config)) for name, one in runs.items()]
 
 
 def _colors(count: int) -> list[tuple[int, int, int]]:

@@ -133,11 +133,11 @@ def table(plan: Reproduction) -> str:
     for row in plan.rows:
         found = {seed: plan.score(row, seed) for seed in plan.seeds_of(row)}
         scores = [score for score in found.values() if score is not None]
-        here = f"{mean(scores):.2f}" if scores else "not yet"
+        reproduced = f"{mean(scores):.2f}" if scores else "not yet"
         spread = f"± {stdev(scores):.2f}" if len(scores) > 1 else ""
         single = ", ".join(f"{seed}: {'-' if score is None else f'{score:.2f}'}" for seed, score in found.items())
         published = row.published.replace("±", " ± ") or "-"
-        lines.append(f"| {row.name} | {published} | {here} | {spread} | {single} | {row.table.level} |")
+        lines.append(f"| {row.name} | {published} | {reproduced} | {spread} | {single} | {row.table.level} |")
     sources = "; ".join(dict.fromkeys(row.table.source for row in plan.rows))
     return (
         "\n".join([*lines, "", f"Sources: {sources}. The spread is the sample standard deviation over seeds."]) + "\n"
@@ -176,11 +176,11 @@ def estimate(plan: Reproduction) -> list[str]:
             disk += sizes[row.table.config]
             hours += config.optim.steps * known.get(row.name, 0) / 3600
             unknown += row.name not in known
-    said = (
+    expected = (
         f"expected: {hours:.1f} hours of training without evaluations, by the measured time of a step" if known else ""
     )
     lines.append(f"disk: about {disk / 1e9:.2f} GB for run folders")
-    lines += [said] if said else []
+    lines += [expected] if expected else []
     if unknown:
         lines.append(f"hours: unknown for {unknown} trainings; --measure times some of their steps on this machine")
     return lines

@@ -137,8 +137,8 @@ def run_chains(
         stack.callback(pool.shutdown, cancel_futures=True)
         for chain, failed in zip(chains, pool.map(partial(_do, children), chains), strict=True):
             if failed:
-                said = failed.log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise RuntimeError(f"{failed.name} failed; see {failed.log}{''.join(f': {line}' for line in said)}")
+                lines = failed.log.read_text(errors="replace").strip().splitlines()[-1:]
+                raise RuntimeError(f"{failed.name} failed; see {failed.log}{''.join(f': {line}' for line in lines)}")
             yield chain[-1]
 
 

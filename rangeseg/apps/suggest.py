@@ -39,7 +39,7 @@ from rangeseg.types import IGNORE
 NOTABLE = 0.2
 """A scan is reported to cover a rare class if it covers this share of the points of the class or more."""
 
-Said = tuple[NDArray[np.floating], NDArray[np.integer]]
+Prediction = tuple[NDArray[np.floating], NDArray[np.integer]]
 """Entropy (nats) and label of each sampled point of a scan."""
 
 
@@ -106,17 +106,19 @@ def suggest(
     covered = reached_already(task, looked, workers)
     search = in_order(partial(_reach, task, looked, rules), range(total), workers=workers)
     reach = list(progress(search, "computing coverage", total))
-    said, weights = None, None
+    predictions, weights = None, None
     if segmenter is not None:
         answers = predict_along(segmenter, task.drive, range(total), partial(_of_looked, looked))
-        said = list(progress(answers, "predicting", total))
-        weights = weights_of([one[0] for one in said], [one[1] for one in said], segmenter.label_map.num_classes)
+        predictions = list(progress(answers, "predicting", total))
+        weights = weights_of(
+            [one[0] for one in predictions], [one[1] for one in predictions], segmenter.label_map.num_classes
+        )
     chosen = list(
         choose(reach, looked, count, covered=covered, weights=weights, leave_out=labelled_in_whole(task, looked))
     )
     names = segmenter.label_map.names if segmenter is not None else ()
-    shares = _shares(said, looked, len(names)) if said is not None else np.empty(0)
-    rows = tuple(_row(task, one, looked, said, (names, shares)) for one in chosen)
+    shares = _shares(predictions, looked, len(names)) if predictions is not None else np.empty(0)
+    rows = tuple(_row(task, one, looked, predictions, (names, shares)) for one in chosen)
     points = round(sum(one.stands_for * len(one.index) for one in looked))
     return Suggested(task, coverage(covered, looked), rows, tuple(one.number for one in chosen), points)
 
@@ -125,35 +127,35 @@ def _reach(task: Task, looked: Sequence[Looked], rules: Any, number: int) -> dic
     return reached_by(task, number, looked, rules)
 
 
-def _of_looked(looked: Sequence[Looked], number: int, said: Segmentation) -> Said:
-    assert said.entropy is not None
+def _of_looked(looked: Sequence[Looked], number: int, segmentation: Segmentation) -> Prediction:
+    assert segmentation.entropy is not None
     index = looked[number].index
-    return said.entropy[index], said.labels[index]
+    return segmentation.entropy[index], segmentation.labels[index]
 
 
-def _shares(said: Sequence[Said], looked: Sequence[Looked], classes: int) -> NDArray[np.float64]:
+def _shares(predictions: Sequence[Prediction], looked: Sequence[Looked], classes: int) -> NDArray[np.float64]:
     """(K,) share of each class among the drive's points, from the network's predictions."""
     counts = np.zeros(classes)
-    for (_, label), one in zip(said, looked, strict=True):
+    for (_, label), one in zip(predictions, looked, strict=True):
         counts += one.stands_for * np.bincount(label[label != IGNORE], minlength=classes)
     return counts / max(1.0, counts.sum())
 
 
 def _row(
-    task: Task, one: Chosen, looked: Sequence[Looked], said: Sequence[Said] | None,
+    task: Task, one: Chosen, looked: Sequence[Looked], predictions: Sequence[Prediction] | None,
     classes: tuple[Sequence[str], NDArray[np.float64]],
 ) -> Suggestion:  # fmt: skip
     name = task.drive.names[one.number]
-    if said is None:
+    if predictions is None:
         return Suggestion(name, round(one.gain), one.coverage, None, ())
     names, shares = classes
     counts = np.zeros(len(names))
-    for at, there in one.new.items():
-        label = said[at][1][there]
+    for at, mask in one.new.items():
+        label = predictions[at][1][mask]
         counts += looked[at].stands_for * np.bincount(label[label != IGNORE], minlength=len(names))
     whole = shares * sum(one.stands_for * len(one.index) for one in looked)
     rare = [k for k in np.argsort(shares) if 0 < shares[k] < RARE and counts[k] >= NOTABLE * whole[k]]
-    return Suggestion(name, round(one.gain), one.coverage, float(said[one.number][0].mean()),
+    return Suggestion(name, round(one.gain), one.coverage, float(predictions[one.number][0].mean()),
                       tuple(names[k] for k in rare))  # fmt: skip
 
 
@@ -205,8 +207,8 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
     known: list[Start] = []
     mine = task.raw(number)
     if mine is not None:
-        there = (mine & 0xFFFF) != label_map.ignore_raw
-        known.append(Start(mine, there.astype(np.float32), there))
+        labelled = (mine & 0xFFFF) != label_map.ignore_raw
+        known.append(Start(mine, labelled.astype(np.float32), labelled))
     if carried is not None and (carried / entry.label_path).is_file():
         known.append(
             _of_carried(
@@ -214,9 +216,9 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
             )
         )
     if segmenter is not None:
-        said = segmenter(task.drive.read(entry.file))
-        assert said.confidence is not None
-        known.append(Start(said.raw, said.confidence, np.zeros(len(said), np.bool_)))
+        segmentation = segmenter(task.drive.read(entry.file))
+        assert segmentation.confidence is not None
+        known.append(Start(segmentation.raw, segmentation.confidence, np.zeros(len(segmentation), np.bool_)))
     count = len(task.drive.read(entry.file))
     start = Start(np.full(count, label_map.ignore_raw, np.uint32), np.zeros(count, np.float32), np.zeros(count, bool))
     for one in known:
@@ -232,9 +234,9 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
 
 def _of_carried(label_map: LabelMap, raw: Raw, place: Path) -> Start:
     """Carried labels with their agreement as confidence; 0.5 if there is no evidence."""
-    there = (raw & 0xFFFF) != label_map.ignore_raw
+    labelled = (raw & 0xFFFF) != label_map.ignore_raw
     if not evidence_file(place).is_file():
-        return Start(raw, np.where(there, 0.5, 0), np.zeros(len(raw), np.bool_))
+        return Start(raw, np.where(labelled, 0.5, 0), np.zeros(len(raw), np.bool_))
     evidence = read_evidence(evidence_file(place))
     own = evidence["kind"] == OWN
-    return Start(raw, np.where(there, np.where(own, 1, evidence["agreement"]), 0), own & there)
+    return Start(raw, np.where(labelled, np.where(own, 1, evidence["agreement"]), 0), own & labelled)

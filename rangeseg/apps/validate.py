@@ -87,8 +87,8 @@ def _examine(source: Dataset, index: int) -> SampleReport:
             name, sample.image.shape[0] * sample.image.shape[1], 0, labelled, (), sample.label is not None
         )
     problems = tuple(f"{name}: {what}" for what in scan_problems(sample))
-    there = np.isfinite(sample.xyz).all(axis=1) & sample.xyz.any(axis=1)
-    return SampleReport(name, len(sample), int(np.count_nonzero(~there)), labelled, problems, sample.label is not None)
+    valid = np.isfinite(sample.xyz).all(axis=1) & sample.xyz.any(axis=1)
+    return SampleReport(name, len(sample), int(np.count_nonzero(~valid)), labelled, problems, sample.label is not None)
 
 
 def scan_problems(scan: Scan) -> list[str]:
@@ -118,12 +118,12 @@ def count_problems(label_map: LabelMap, split: str, names: Sequence[str]) -> lis
         split: train, val or test.
         names: of what is there; of scans each begins with its sequence and a ``/``.
     """
-    there = Counter(name.split("/")[0] for name in names)
+    counts = Counter(name.split("/")[0] for name in names)
     wanted = {sequence: label_map.scan_counts.get(sequence) for sequence in label_map.splits.get(split, ())}
     problems = [
-        f"sequence {sequence}: {there[sequence]} scans; the official count is {count}"
+        f"sequence {sequence}: {counts[sequence]} scans; the official count is {count}"
         for sequence, count in wanted.items()
-        if count is not None and there[sequence] != count
+        if count is not None and counts[sequence] != count
     ]
     if (count := label_map.split_counts.get(split, len(names))) != len(names):
         what = "photographs" if label_map.sensor is None else "scans"
@@ -183,10 +183,10 @@ def validate(
             yield SplitReport(split, 0, 0, 0, 0, (f"split {split}: {error}",))
             continue
         names = [source.name(index) for index in range(len(source))]
-        with collected_notices() as said:
+        with collected_notices() as notices:
             found = list(progress(examine(source, workers=workers), f"reading {split}", len(source)))
         problems = [] if partial else count_problems(label_map, source.split or split, names)
-        yield tally(split, found, problems, said)
+        yield tally(split, found, problems, notices)
 
 
 def tally(

@@ -68,16 +68,16 @@ def strokes(drive: Drive, index: int, seed: int, many: int = 30) -> np.ndarray:
     scan, raw = drive.read(drive.scans[index].file), _raw(drive, index) & 0xFFFF
     rng, chosen = np.random.default_rng([seed, index]), np.zeros(len(raw), bool)
     for _ in range(many):
-        here = int(rng.choice(np.flatnonzero(raw)))
+        point = int(rng.choice(np.flatnonzero(raw)))
         way = rng.normal(size=3) * (1, 1, 0.5)
         for _ in range(STROKE[0]):
-            chosen[here] = True
-            ahead = scan.xyz - scan.xyz[here]
+            chosen[point] = True
+            ahead = scan.xyz - scan.xyz[point]
             far = np.linalg.norm(ahead, axis=1)
-            next_ones = np.flatnonzero((far > 0.02) & (far < STROKE[1]) & (raw == raw[here]) & (ahead @ way > 0))
+            next_ones = np.flatnonzero((far > 0.02) & (far < STROKE[1]) & (raw == raw[point]) & (ahead @ way > 0))
             if not len(next_ones):
                 break
-            here = int(next_ones[np.argmax(ahead[next_ones] @ way)])
+            point = int(next_ones[np.argmax(ahead[next_ones] @ way)])
     return chosen
 
 

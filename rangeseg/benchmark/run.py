@@ -149,8 +149,8 @@ def write_lines(path: Path, device: str, lines: dict[str, Sequence[Any]]) -> Non
         lines: name -> dataclasses.
     """
     head = _machine() | {"threads": torch.get_num_threads(), "device": device}
-    told = {name: [{key: _plain(value) for key, value in asdict(one).items()} for one in lines[name]] for name in lines}
-    write_atomically(path, json.dumps(head | told, indent=2).encode())
+    rows = {name: [{key: _plain(value) for key, value in asdict(one).items()} for one in lines[name]] for name in lines}
+    write_atomically(path, json.dumps(head | rows, indent=2).encode())
 
 
 def _plain(value: Any) -> Any:

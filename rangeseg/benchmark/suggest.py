@@ -34,7 +34,7 @@ DRAWS = 1000
 """Random choices of the unlabelled drives."""
 
 Truth = list[NDArray[np.uint8]]
-Said = list[tuple[NDArray[np.floating], NDArray[np.integer]]]
+Predictions = list[tuple[NDArray[np.floating], NDArray[np.integer]]]
 
 
 def evenly(scans: int, count: int) -> tuple[int, ...]:
@@ -49,24 +49,24 @@ def prepared(home: Path, poses: Path | None) -> tuple[Task, list[Looked], list[d
     return task, looked, [reached_by(task, number, looked, rules) for number in range(len(looked))]
 
 
-def answers(segmenter: Segmenter, drive: Drive, looked: Sequence[Looked]) -> Said:
+def answers(segmenter: Segmenter, drive: Drive, looked: Sequence[Looked]) -> Predictions:
     """Entropy and label of the looked-at points."""
 
-    def take(number: int, said: Segmentation) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-        assert said.entropy is not None
+    def take(number: int, segmentation: Segmentation) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+        assert segmentation.entropy is not None
         index = looked[number].index
-        return said.entropy[index], said.labels[index]
+        return segmentation.entropy[index], segmentation.labels[index]
 
     return list(predict_along(segmenter, drive, range(len(looked)), take))
 
 
 def ways(
-    reach: list[Any], looked: list[Looked], said: Said | None, classes: int
+    reach: list[Any], looked: list[Looked], predictions: Predictions | None, classes: int
 ) -> dict[str, Callable[[int], tuple[int, ...]]]:
     """How so many scans are chosen: coverage alone, and with a network's word; and evenly."""
     weights: dict[str, Any] = {"coverage": None}
-    if said is not None:
-        entropy, label = [one[0] for one in said], [one[1] for one in said]
+    if predictions is not None:
+        entropy, label = [one[0] for one in predictions], [one[1] for one in predictions]
         full = weights_of(entropy, label, classes)
         weights |= {"coverage x entropy": [one + 1e-6 for one in entropy], "coverage x entropy x rarity": full}
 
@@ -115,13 +115,13 @@ def score(task: Task, labelled: Sequence[int], looked: Sequence[Looked], truth: 
 def labelled_drive(home: Path, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
     """Scores of every choice of so many scans of a labelled drive, and which one each way takes."""
     task, looked, reach = prepared(home, None)
-    said = answers(segmenter, task.drive, looked)
+    predictions = answers(segmenter, task.drive, looked)
     raw = [task.drive.labels_of(entry) for entry in task.drive.scans]
     truth = [task.drive.label_map.to_train(one[look.index] & 0xFFFF)  # type: ignore[index] # every scan has labels
              for one, look in zip(raw, looked, strict=True)]  # fmt: skip
-    wrong = [(answer[1] != true).astype(np.uint8) for answer, true in zip(said, truth, strict=True)]
+    wrong = [(answer[1] != true).astype(np.uint8) for answer, true in zip(predictions, truth, strict=True)]
     result: dict[str, Any] = {}
-    chosen = ways(reach, looked, said, segmenter.label_map.num_classes)
+    chosen = ways(reach, looked, predictions, segmenter.label_map.num_classes)
     for count in counts:
         scores = {",".join(map(str, pick)): score(task, pick, looked, truth, wrong)
                   | {"coverage": coverage(together(reach, pick), looked)}
@@ -134,8 +134,8 @@ def labelled_drive(home: Path, counts: Sequence[int], segmenter: Segmenter) -> d
 def unlabelled_drive(home: Path, poses: Path | None, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
     """What the labels of so many scans would reach, by each way and by chance."""
     task, looked, reach = prepared(home, poses)
-    said = answers(segmenter, task.drive, looked)
-    chosen, rng = ways(reach, looked, said, segmenter.label_map.num_classes), np.random.default_rng(0)
+    predictions = answers(segmenter, task.drive, looked)
+    chosen, rng = ways(reach, looked, predictions, segmenter.label_map.num_classes), np.random.default_rng(0)
     result: dict[str, Any] = {}
     for count in counts:
         if count < len(looked):

@@ -57,8 +57,8 @@ def compare_engines(arguments: argparse.Namespace) -> None:
     engines = []
     for one in benchmark_engines(run, scans, calibration, arguments.repeats, arguments.only):
         engines.append(one)
-        told = (one.cpu_ms, one.forward_ms, one.latency_least_ms, one.latency_ms, one.latency_99_ms)
-        times = (f"{value:.1f}" for value in told)
+        durations_ms = (one.cpu_ms, one.forward_ms, one.latency_least_ms, one.latency_ms, one.latency_99_ms)
+        times = (f"{value:.1f}" for value in durations_ms)
         shares = (f"{100 * value:.2f}" for value in (one.mean_iou, one.equal))
         rows.add_row(one.name, *((one.problem, *[""] * 6) if one.problem else (*times, *shares)))
     OUT.print(rows)

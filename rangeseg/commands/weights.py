@@ -51,9 +51,10 @@ def _pack(arguments: argparse.Namespace) -> None:
         facts = json.loads(read_whole(arguments.facts).decode())
     except ValueError as error:
         raise ValueError(f"{arguments.facts}: cannot be read as JSON ({error}). Repair the file.") from error
-    here = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
-    here += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
-    run = Run.load(arguments.pack, device="cpu", overrides=[*here, *arguments.overrides])  # no folder of this machine
+    # no folder of this machine
+    overrides = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
+    overrides += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
+    run = Run.load(arguments.pack, device="cpu", overrides=[*overrides, *arguments.overrides])
     known: dict[str, Any] = {"config": write_config(run.config), "classes": list(run.label_map.names)}
     known |= {"statistics": run.statistics, "temperature": run.temperature}
     made = pack(arguments.name, run.network.state_dict(), arguments.out, known | facts, half=not arguments.single)

@@ -42,13 +42,13 @@ class CarriedLabels:
     ) -> None:  # fmt: skip
         self._source, self._within, self._weights = source, within_m, weights
         places = [Path(folder) / _place(source, index, Path(root)) for index in range(len(source))]
-        there = [index for index, place in enumerate(places) if every or place.is_file()]
+        indices = [index for index, place in enumerate(places) if every or place.is_file()]
         if not any(place.is_file() for place in places):
             raise ValueError(
                 f"{places[0] if places else folder}: missing. None of the {len(places)} scans has carried labels. "
                 "Write them with rangeseg propagate --out."
             )
-        self._files = [(index, places[index]) for index in there]
+        self._files = [(index, places[index]) for index in indices]
 
     @property
     def label_map(self) -> LabelMap:

@@ -65,10 +65,10 @@ class CarriedWeights:
         weight = np.ones(len(label), np.float32)
         for factor in KINDS[self.kind]:
             weight *= self._factor(factor, evidence)
-        there = (label != IGNORE) & (evidence["kind"] != OWN)
+        carried = (label != IGNORE) & (evidence["kind"] != OWN)
         if self.balanced:
-            weight *= _balance(label, there)
-        return np.where(there, np.clip(np.nan_to_num(weight), LEAST, 1), 0).astype(np.float32)
+            weight *= _balance(label, carried)
+        return np.where(carried, np.clip(np.nan_to_num(weight), LEAST, 1), 0).astype(np.float32)
 
     def _factor(self, name: str, evidence: Mapping[str, NDArray]) -> NDArray[np.float32]:
         if name == "distance":
@@ -79,9 +79,9 @@ class CarriedWeights:
         return evidence["agreement"].astype(np.float32) * voters / (voters + 1)
 
 
-def _balance(label: NDArray[np.integer], there: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _balance(label: NDArray[np.integer], carried: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(N,) root of (points of the mean class / points of the point's class), at most 1."""
-    counts = np.bincount(label[there], minlength=IGNORE + 1).astype(np.float64)
+    counts = np.bincount(label[carried], minlength=IGNORE + 1).astype(np.float64)
     present = counts > 0
     mean = counts[present].mean() if present.any() else 1.0
     share = np.sqrt(mean / np.maximum(counts, 1)).clip(max=1).astype(np.float32)
@@ -105,8 +105,8 @@ def weigh_edges(
     """
     edge = np.zeros(label.shape, np.bool_)
     for axis in (0, 1):
-        here, there = slice(None, -1), slice(1, None)
-        first, second = ((here, slice(None)), (there, slice(None))) if axis == 0 else ((..., here), (..., there))
+        before, after = slice(None, -1), slice(1, None)
+        first, second = ((before, slice(None)), (after, slice(None))) if axis == 0 else ((..., before), (..., after))
         found = _differ(label[first], label[second], range_m[first], range_m[second])
         edge[first] |= found
         edge[second] |= found

@@ -159,9 +159,9 @@ def _find_version(root: Path, split: str) -> str:
     for version in VERSIONS[split]:
         if (root / version).is_dir():
             return version
-    there = ", ".join(sorted(path.name for path in root.glob("v1.*") if path.is_dir())) or "no folder of tables"
+    folders = ", ".join(sorted(path.name for path in root.glob("v1.*") if path.is_dir())) or "no folder of tables"
     raise ValueError(
-        f"{root}: split {split} needs the tables of {' or '.join(VERSIONS[split])}; found {there}. Give the "
+        f"{root}: split {split} needs the tables of {' or '.join(VERSIONS[split])}; found {folders}. Give the "
         "folder that holds the tables' folder and samples/."
     )
 
@@ -184,13 +184,13 @@ def _on_disk(root: Path, records: Sequence[Record]) -> list[Record]:
         ValueError: a scene is there in part, or none is there.
     """
     folders = {record.file.rpartition("/")[0] for record in records}
-    there = {
+    files = {
         f"{folder}/{path.name}" for folder in folders if (root / folder).is_dir() for path in (root / folder).iterdir()
     }
     missing: dict[str, list[Record]] = defaultdict(list)
     found: set[str] = set()
     for record in records:
-        if record.file in there:
+        if record.file in files:
             found.add(record.scene)
         else:
             missing[record.scene].append(record)

@@ -112,8 +112,8 @@ class NuScenesPredictions:
         What single predictions hold is `problem`'s to say.
         """
         own = {out / target for _, target in self.of_split(source)} | {out / source.split / "submission.json"}
-        there = [path for folder in (out / _folder(source), out / source.split) for path in sorted(folder.rglob("*"))]
-        found = [f"{path}: unexpected file in a submission" for path in there if path not in own]
+        paths = [path for folder in (out / _folder(source), out / source.split) for path in sorted(folder.rglob("*"))]
+        found = [f"{path}: unexpected file in a submission" for path in paths if path not in own]
         if (meta := _meta_problem(out / source.split / "submission.json")) is not None:
             found.append(f"{out / source.split / 'submission.json'}: {meta}")
         return found

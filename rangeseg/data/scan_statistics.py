@@ -94,8 +94,8 @@ def _numbers(scan: Scan) -> tuple[float, float]:
     x, y, z = scan.xyz[::every].T.copy()
     with np.errstate(over="ignore", invalid="ignore"):
         squares = x * x + y * y + z * z
-    there = (squares > 0) & (squares < np.inf)
-    if not there.any():
+    returns = (squares > 0) & (squares < np.inf)
+    if not returns.any():
         return 0.0, 0.0
-    remission = scan.remission[::every][there]
-    return float(np.sqrt(np.median(squares[there]))), float(remission.mean(dtype=np.float64))
+    remission = scan.remission[::every][returns]
+    return float(np.sqrt(np.median(squares[returns]))), float(remission.mean(dtype=np.float64))

@@ -103,18 +103,18 @@ class SemanticKitti(ScanPairs):
 
     def _choose_sequences(self, folder: Path, split: str) -> list[str]:
         splits, sequences = self.label_map.splits, self._sequences
-        there = [sequence for sequence in splits[split] if (folder / sequence / "velodyne").is_dir()]
-        if sequences is None and not there:
+        present = [sequence for sequence in splits[split] if (folder / sequence / "velodyne").is_dir()]
+        if sequences is None and not present:
             looked_for = ", ".join(splits[split])
             raise ValueError(
                 f"{folder}: no sequence of split {split} found; looked for SS/velodyne with SS {looked_for}."
             )
-        wanted = there if sequences is None else sorted({str(sequence).zfill(2) for sequence in sequences})
+        wanted = present if sequences is None else sorted({str(sequence).zfill(2) for sequence in sequences})
         if foreign := [sequence for sequence in wanted if sequence not in splits[split]]:
             raise ValueError(
                 f"Sequences {', '.join(foreign)} are not in split {split}; use {', '.join(splits[split])}."
             )
-        if missing := [sequence for sequence in wanted if sequence not in there]:
+        if missing := [sequence for sequence in wanted if sequence not in present]:
             raise ValueError(f"{folder}: sequences {', '.join(missing)} have no velodyne/ folder; unpack them there.")
         return wanted
 

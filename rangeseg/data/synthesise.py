@@ -60,8 +60,8 @@ def synthesise(
                 mine = [index for index in range(len(source)) if source.name(index).startswith(f"{sequence}/")]
                 rows = []
                 for index in mine:
-                    there = _scan_file(Path(out), source.name(index))
-                    yield there if keep and there.is_file() else write_scan(Path(out), source, index)
+                    file = _scan_file(Path(out), source.name(index))
+                    yield file if keep and file.is_file() else write_scan(Path(out), source, index)
                     rows.append(" ".join(f"{value:.9g}" for value in source.pose(index)[:3].ravel()))
                 folder = Path(out) / "sequences" / sequence
                 write_atomically(folder / "poses.txt", "".join(f"{row}\n" for row in rows).encode())

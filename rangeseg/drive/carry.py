@@ -158,15 +158,15 @@ def carry(
         through = seen_through(points, index, point_map.source, point_map.depth_images, margin)
     else:
         through = np.zeros(index.shape, np.bool_)
-    said = Vote.of(count)
+    votes = Vote.of(count)
     rule = (rules.min_neighbours, rules.min_agreement, NO_CLASS)
-    vote(index, distance, (point_map.label, point_map.source), through, rule, said.columns())
-    known, carried = own != IGNORE, said.label != IGNORE
+    vote(index, distance, (point_map.label, point_map.source), through, rule, votes.columns())
+    known, carried = own != IGNORE, votes.label != IGNORE
     sources = np.array([*point_map.scans, number], np.int64)
-    label = np.where(own == NO_CLASS, IGNORE, np.where(known, own, said.label)).astype(np.uint8)
+    label = np.where(own == NO_CLASS, IGNORE, np.where(known, own, votes.label)).astype(np.uint8)
     return Carried(
-        label, np.where(known, 0, said.distance).astype(np.float32), said.neighbours, said.agreement,
-        np.where(carried, sources[said.origin] - number, 0).astype(np.int16),
+        label, np.where(known, 0, votes.distance).astype(np.float32), votes.neighbours, votes.agreement,
+        np.where(carried, sources[votes.origin] - number, 0).astype(np.int16),
         np.where(known, OWN, np.where(carried, CARRIED, NONE)).astype(np.uint8),
     )  # fmt: skip
 

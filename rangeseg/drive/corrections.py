@@ -79,15 +79,15 @@ def read_corrected(folder: Path, drive: Drive, done: Collection[str]) -> Iterato
     for name in record["scans"]:
         entry = entries[name]
         start = _read_start(start_file(folder, entry))
-        label, there = _read_label(folder, record["form"], entry, len(start.label))
+        label, present = _read_label(folder, record["form"], entry, len(start.label))
         try:
             drive.label_map.to_train(label & 0xFFFF)
         except ValueError as error:
             raise ValueError(f"{folder}: scan {name}: {error}") from error
         keep = 0xFFFFFFFF if record["form"] == "point_labeler" else 0xFFFF
-        changed = there & (label & keep != start.label & keep)
+        changed = present & (label & keep != start.label & keep)
         label = np.where(changed, label, start.label).astype(np.uint32)  # keep instances, which ply and pcd lack
-        true = there if name in done else changed | (start.own & there)
+        true = present if name in done else changed | (start.own & present)
         yield Corrected(entry, label, true, name in done, int(np.count_nonzero(changed)))
 
 
@@ -123,9 +123,9 @@ def _read_label(folder: Path, form: str, entry: DriveScan, points: int) -> tuple
         )
     if len(np.unique(place)) != len(place):
         raise ValueError(f"{path}: contains some points twice. Delete the duplicates.")
-    label, there = np.zeros(points, np.uint32), np.zeros(points, np.bool_)
-    label[place], there[place] = values, True
-    return label, there
+    label, present = np.zeros(points, np.uint32), np.zeros(points, np.bool_)
+    label[place], present[place] = values, True
+    return label, present
 
 
 def _whole_numbers(path: Path, name: str, column: NDArray, most: int) -> NDArray[np.int64]:

@@ -64,9 +64,9 @@ def labelled_points_of(
     """
     returns = is_return(scan)
     label = classes_of(raw, label_map, exclude)
-    said = returns & (label != IGNORE)
-    share = np.count_nonzero(said) / max(1, int(np.count_nonzero(returns)))
-    index = np.flatnonzero(said)
+    labelled = returns & (label != IGNORE)
+    share = np.count_nonzero(labelled) / max(1, int(np.count_nonzero(returns)))
+    index = np.flatnonzero(labelled)
     xyz, kept = scan.xyz[index], label[index]
     if any(merge) and share <= WHOLE and len(index):
         order = np.argsort((xyz.astype(np.float64) ** 2).sum(axis=1), kind="stable")

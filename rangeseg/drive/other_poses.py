@@ -118,9 +118,9 @@ def read_odometry(
         ImportError: rosbags is not installed.
         ValueError: the recording cannot be read, has no such topic, or no cloud lies within its odometry.
     """
-    there = topics_of_bag(path)
-    odometry = _topic(path, there, tuple(ODOMETRY), topic, "odometry")
-    seen = _topic(path, there, ("sensor_msgs/msg/PointCloud2",), cloud_topic, "point clouds")
+    topics = topics_of_bag(path)
+    odometry = _topic(path, topics, tuple(ODOMETRY), topic, "odometry")
+    seen = _topic(path, topics, ("sensor_msgs/msg/PointCloud2",), cloud_topic, "point clouds")
     stamps, poses = [], []
     for kind, message in messages_of_bag(path, odometry):
         stamps.append(stamp_of(message))
@@ -136,8 +136,8 @@ def read_odometry(
     return found if extrinsics is None else Trajectory(found.names, found.poses @ extrinsics, found.times)
 
 
-def _topic(path: Path, there: dict[str, str], kinds: tuple[str, ...], topic: str | None, what: str) -> str:
-    fitting = sorted(name for name, kind in there.items() if kind in kinds)
+def _topic(path: Path, topics: dict[str, str], kinds: tuple[str, ...], topic: str | None, what: str) -> str:
+    fitting = sorted(name for name, kind in topics.items() if kind in kinds)
     chosen = fitting[0] if topic is None and len(fitting) == 1 else topic
     if chosen not in fitting:
         raise ValueError(

@@ -90,9 +90,9 @@ def write_prelabels(
         numbers.append(number)
         yield entry
     if form == "point_labeler":
-        here = poses.select(drive.names[number] for number in numbers)
-        from_first = np.linalg.inv(here.poses[0]) @ here.poses  # the tool computes tiles in float32, near 0
-        write_kitti_poses(folder, Trajectory(here.names, from_first), a_row_each=True)
+        selected = poses.select(drive.names[number] for number in numbers)
+        from_first = np.linalg.inv(selected.poses[0]) @ selected.poses  # the tool computes tiles in float32, near 0
+        write_kitti_poses(folder, Trajectory(selected.names, from_first), a_row_each=True)
         write_atomically(folder / "labels.xml", _xml(drive.label_map))
     record = origin | {"form": form, "scans": [drive.names[number] for number in numbers]}
     write_atomically(folder / DONE, HINT)

@@ -69,12 +69,12 @@ class Task:
 
     def reach(self, number: int) -> list[int]:
         """The labelled scans whose labels may be carried to a scan, including the scan itself."""
-        places, here = self.poses.positions, self.poses.positions[number]
+        places, position = self.poses.positions, self.poses.positions[number]
         return [
             one
             for one in self.labelled
             if abs(one - number) <= self.rules.max_scans
-            and np.linalg.norm(places[one] - here) <= self.rules.max_sensor_distance_m
+            and np.linalg.norm(places[one] - position) <= self.rules.max_sensor_distance_m
         ]
 
     def label_file(self, number: int) -> Path:
@@ -129,11 +129,11 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
     """
     _check_record(task, overwrite)
     count = len(task.drive.scans)
-    there = set() if overwrite else {number for number in range(count) if _is_whole(task, number)}
-    for block, point_map in blocks(task, there, workers):
-        yield from (number for number in block if number in there)
+    complete = set() if overwrite else {number for number in range(count) if _is_whole(task, number)}
+    for block, point_map in blocks(task, complete, workers):
+        yield from (number for number in block if number in complete)
         if point_map is not None:
-            todo = [number for number in block if number not in there]
+            todo = [number for number in block if number not in complete]
             yield from in_order(partial(_write, task, block, point_map), todo, workers=workers)
 
 

@@ -73,10 +73,10 @@ def look(scan: Scan, number: int, most: int = LOOKED_AT) -> Looked:
         number: index of the scan in the drive.
         most: maximum number of sampled points, M.
     """
-    there = np.flatnonzero(is_return(scan))
-    index = np.sort(np.random.default_rng([number, len(there)]).permutation(there)[:most])
+    returns = np.flatnonzero(is_return(scan))
+    index = np.sort(np.random.default_rng([number, len(returns)]).permutation(returns)[:most])
     points = Scan(np.ascontiguousarray(scan.xyz[index]), scan.remission[index])
-    return Looked(index, points, len(there) / max(1, len(index)))
+    return Looked(index, points, len(returns) / max(1, len(index)))
 
 
 def look_along(task: Task, workers: int = 2) -> list[Looked]:
@@ -105,9 +105,9 @@ def reached_by(task: Task, number: int, looked: Sequence[Looked], rules: Rules) 
     found = {number: np.ones(len(looked[number].index), np.bool_)}
     for other in replace(task, labelled=tuple(range(len(looked))), rules=rules).reach(number):
         if other != number:
-            said = carry(looked[other].scan, other, poses[other], point_map, np.ones(1, np.bool_), rules)
-            if (said.label != IGNORE).any():
-                found[other] = said.label != IGNORE
+            carried = carry(looked[other].scan, other, poses[other], point_map, np.ones(1, np.bool_), rules)
+            if (carried.label != IGNORE).any():
+                found[other] = carried.label != IGNORE
     return found
 
 
@@ -134,8 +134,8 @@ def labels_there(task: Task, looked: Looked, number: int) -> NDArray[np.bool_]:
     raw, nothing = task.raw(number), task.drive.label_map.ignore_raw
     if raw is None:
         return np.zeros(len(looked.index), np.bool_)
-    said = raw[looked.index] & 0xFFFF
-    return np.asarray((said != nothing) & (said != 0))
+    labels = raw[looked.index] & 0xFFFF
+    return np.asarray((labels != nothing) & (labels != 0))
 
 
 def labelled_in_whole(task: Task, looked: Sequence[Looked]) -> list[int]:
@@ -162,16 +162,16 @@ def choose(
         weights: for each scan, (M,) weights of its sampled points; None: all points have the same weight.
         leave_out: scans that are not selected.
     """
-    held = {number: there.copy() for number, there in (covered or {}).items()}
+    held = {number: mask.copy() for number, mask in (covered or {}).items()}
     worth = [np.full(len(one.index), one.stands_for) for one in looked]
     if weights is not None:
         worth = [points * weight for points, weight in zip(worth, weights, strict=True)]
 
     def new(number: int) -> dict[int, NDArray[np.bool_]]:
-        return {at: there & ~held[at] if at in held else there for at, there in reach[number].items()}
+        return {at: mask & ~held[at] if at in held else mask for at, mask in reach[number].items()}
 
     def gain(number: int) -> float:
-        return float(sum(worth[at][there].sum() for at, there in new(number).items()))
+        return float(sum(worth[at][mask].sum() for at, mask in new(number).items()))
 
     heap = [(-gain(number), number) for number in range(len(reach)) if number not in set(leave_out)]
     heapq.heapify(heap)
@@ -184,16 +184,16 @@ def choose(
         if now <= 0:
             return
         fresh = new(number)
-        for at, there in fresh.items():
-            held[at] = held[at] | there if at in held else there
-        points = sum(looked[at].stands_for * np.count_nonzero(there) for at, there in fresh.items())
+        for at, mask in fresh.items():
+            held[at] = held[at] | mask if at in held else mask
+        points = sum(looked[at].stands_for * np.count_nonzero(mask) for at, mask in fresh.items())
         yield Chosen(number, float(points), coverage(held, looked), fresh)
         count -= 1
 
 
 def coverage(reached: Reached, looked: Sequence[Looked]) -> float:
     """Share of the drive's returns that are reached."""
-    points = sum(looked[at].stands_for * np.count_nonzero(there) for at, there in reached.items())
+    points = sum(looked[at].stands_for * np.count_nonzero(mask) for at, mask in reached.items())
     return float(points / max(1.0, sum(one.stands_for * len(one.index) for one in looked)))
 
 
@@ -201,8 +201,8 @@ def together(reach: Sequence[Reached], numbers: Sequence[int], covered: Reached 
     """The points that some scans reach together."""
     held = dict(covered or {})
     for number in numbers:
-        for at, there in reach[number].items():
-            held[at] = held[at] | there if at in held else there
+        for at, mask in reach[number].items():
+            held[at] = held[at] | mask if at in held else mask
     return held
 
 

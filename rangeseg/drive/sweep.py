@@ -80,6 +80,6 @@ def straighten(
     wanted = poses.times[number] + moments
     sensor = poses.at(wanted, [str(k) for k in range(len(wanted))], beyond_s=float(np.ptp(moments)) + 1e-6).poses
     motion = np.linalg.inv(poses.poses[number]) @ sensor
-    there = xyz.astype(np.float64)
-    turned = np.einsum("nij,nj->ni", motion[column, :3, :3], there) + motion[column, :3, 3]
-    return np.where(np.isfinite(there) & (there != 0).any(axis=1, keepdims=True), turned, there).astype(np.float32)
+    points = xyz.astype(np.float64)
+    turned = np.einsum("nij,nj->ni", motion[column, :3, :3], points) + motion[column, :3, 3]
+    return np.where(np.isfinite(points) & (points != 0).any(axis=1, keepdims=True), turned, points).astype(np.float32)

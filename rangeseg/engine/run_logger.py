@@ -104,9 +104,9 @@ class RunLogger:
     def points(self, step: int, name: str, xyz: np.ndarray, colors: np.ndarray) -> None:
         """Log points to turn, (N, 3) metres and (N, 3) uint8 RGB; of many, at most `MOST_POINTS`, evenly."""
         if self.enabled:
-            there = np.flatnonzero(np.isfinite(xyz).all(axis=1))
-            there = there[:: max(1, -(-len(there) // MOST_POINTS))]
-            vertices, shades = (torch.from_numpy(np.ascontiguousarray(part[there]))[None] for part in (xyz, colors))
+            index = np.flatnonzero(np.isfinite(xyz).all(axis=1))
+            index = index[:: max(1, -(-len(index) // MOST_POINTS))]
+            vertices, shades = (torch.from_numpy(np.ascontiguousarray(part[index]))[None] for part in (xyz, colors))
             self._events.add_mesh(name, vertices, shades, global_step=step)
 
     def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:

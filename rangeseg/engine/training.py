@@ -67,12 +67,12 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
     fabric = make_fabric(config.runtime)
     folder, loggers = Path(config.runtime.out), make_loggers(config)
     with own_folder(folder, fabric), no_traceback_of_writers():
-        there = (folder / "last.pt").exists()
-        if there and not resume:
+        exists = (folder / "last.pt").exists()
+        if exists and not resume:
             raise ConfigError(f"runtime.out: {folder} already holds a run. Use --resume, or choose another folder.")
         experiment = Experiment(config)
         data = TrainingData.open(experiment)
-        trainer = _make_trainer(experiment, fabric, resume=there if resume == "auto" else resume)
+        trainer = _make_trainer(experiment, fabric, resume=exists if resume == "auto" else resume)
         trainer.statistics = data.statistics
         result = _train(experiment, trainer, data, loggers)
     if not fabric.is_global_zero:

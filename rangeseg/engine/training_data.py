@@ -135,8 +135,8 @@ def _share(section: dict[str, Any], path: str) -> float | None:
 def _views(experiment: Experiment, split: str, subset: str | None, classes: LabelMap | None) -> WholeViews:
     """Augmented views, labelled where there are classes, or where carried labels answer in the teacher's place."""
     data = experiment.config.data
-    there = data.carried_as in AS_TARGETS if classes is None else data.carried_as == "labels"
-    carried = data.carried != NOTHING and there
+    applies = data.carried_as in AS_TARGETS if classes is None else data.carried_as == "labels"
+    carried = data.carried != NOTHING and applies
     source: Any = (
         _carried(experiment, split, None if classes else subset, every=classes is None)
         if carried
@@ -174,9 +174,9 @@ def _open_other(experiment: Experiment, section: dict[str, Any], path: str, clas
     if missing := [key for key in ("root", "dataset") if key not in section]:
         raise ConfigError(f"{path}.{missing[0]}: missing. Write root and dataset.")
     config = experiment.config
-    here: dict[str, Any] = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
-    here["carried"] = str(section.get("carried", NOTHING))
-    other = Experiment(replace(config, data=replace(config.data, **here)))
+    settings: dict[str, Any] = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
+    settings["carried"] = str(section.get("carried", NOTHING))
+    other = Experiment(replace(config, data=replace(config.data, **settings)))
     views = _views(other, section.get("split", "train"), section.get("subset"), classes)
     if isinstance(experiment.input, ScanInput) and isinstance(other.input, ScanInput):
         ours, theirs = experiment.input.size, other.input.size

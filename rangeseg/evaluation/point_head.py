@@ -38,14 +38,14 @@ class Neighbours:
     Args:
         points: (N,) int64 which points of the scan.
         cells: (N, J) int64 flat places in the image.
-        there: (N, J) bool, the cell shows a return.
+        valid: (N, J) bool, the cell shows a return.
         between: (N, J, BETWEEN) float32.
         own: (N, OWN) float32.
     """
 
     points: Tensor
     cells: Tensor
-    there: Tensor
+    valid: Tensor
     between: Tensor
     own: Tensor
 
@@ -88,7 +88,7 @@ def neighbours(image: RangeImage, points: NDArray, window: int, *, wrap: bool = 
     inside = (rows >= 0) & (rows < image.height) & (wrap | ((columns >= 0) & (columns < image.width)))
     cells = rows.clamp(0, image.height - 1) * image.width + (columns % image.width)
     shown = torch.from_numpy(image.point_index).reshape(-1)[cells].long()
-    there = inside & (shown >= 0)
+    valid = inside & (shown >= 0)
     shown = shown.clamp(min=0)
     xyz = torch.from_numpy(np.ascontiguousarray(image.scan.xyz, np.float32))
     remission = torch.from_numpy(np.ascontiguousarray(image.scan.remission, np.float32))
@@ -107,7 +107,7 @@ def neighbours(image: RangeImage, points: NDArray, window: int, *, wrap: bool = 
     own = torch.stack(
         [_compressed(metres[chosen]), xyz[chosen, 2], remission[chosen], _compressed(behind[:, middle]), hidden], -1
     )
-    return Neighbours(chosen, cells, there, between.float(), own.float())
+    return Neighbours(chosen, cells, valid, between.float(), own.float())
 
 
 def _compressed(metres: Tensor) -> Tensor:
@@ -142,9 +142,9 @@ class PointHead(nn.Module):
 
     def forward(self, probabilities: Tensor, around: Neighbours) -> Tensor:
         """(H * W, K) probabilities of pixels -> (N, K) logits of points."""
-        weight = self.weigh(around.between)[..., 0].masked_fill(~around.there, -torch.inf).softmax(-1)
-        said = torch.einsum("nj,njk->nk", weight, probabilities[around.cells]).clamp_min(1e-6).log()
-        revised: Tensor = said + self.revise(torch.cat([around.own, said / 4], -1))
+        weight = self.weigh(around.between)[..., 0].masked_fill(~around.valid, -torch.inf).softmax(-1)
+        log_probability = torch.einsum("nj,njk->nk", weight, probabilities[around.cells]).clamp_min(1e-6).log()
+        revised: Tensor = log_probability + self.revise(torch.cat([around.own, log_probability / 4], -1))
         return revised
 
 

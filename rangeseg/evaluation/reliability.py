@@ -151,11 +151,11 @@ def fit_temperature(logits: NDArray[np.floating], label: NDArray[np.integer]) ->
         raise ValueError("The network's answers are not finite, so no temperature fits.")
     above = logits.astype(np.float64)
     above -= above.max(1, keepdims=True)
-    told = above[np.arange(len(above)), label]
+    label_logit = above[np.arange(len(above)), label]
 
     def slope(inverse: float) -> float:
         weight = np.exp(inverse * above)
-        return float((((weight * above).sum(1) / weight.sum(1)) - told).mean())
+        return float((((weight * above).sum(1) / weight.sum(1)) - label_logit).mean())
 
     low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(60):

@@ -45,8 +45,8 @@ class Drawing:
             raise ValueError(f"{sample.name} has no labels to fit a temperature on. Choose a labelled split.")
         image = self.segmenter.project(sample)
         logits = self.segmenter.logits(image).float().cpu().numpy()
-        there, pixel = _pixels(image)
-        known = np.flatnonzero(there & (sample.label != IGNORE))
+        visible, pixel = _pixels(image)
+        known = np.flatnonzero(visible & (sample.label != IGNORE))
         chosen = np.random.default_rng(index).permutation(known)[: self.count]
         return logits.reshape(len(logits), -1)[:, pixel[chosen]].T, sample.label[chosen]
 

@@ -50,10 +50,10 @@ class DomainCheck:
         reasons = misfits(image, filled_enough(statistics))
         if statistics:
             reasons += unlike(image.scan, statistics, self._run.config.data.channels)
-        told = name == UNNAMED and self.fits.get(UNNAMED) is False
-        if reasons and not told:
+        notified = name == UNNAMED and self.fits.get(UNNAMED) is False
+        if reasons and not notified:
             notify(f"{name}: does not fit this run, and its labels are probably wrong: {' '.join(reasons)}")
-        self.fits[name] = not reasons and not told
+        self.fits[name] = not reasons and not notified
 
     def summary(self, *, anyway: bool = False) -> Iterator[str]:
         """A message with the number of scans that did not fit; no message if all fit.

@@ -84,8 +84,8 @@ def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> ScanPro
     image = cast(RangeImage, segmenter.project(scan))
     probability = segmenter.logits(image).float().softmax(0).flatten(1)
     pixels = np.flatnonzero(image.valid)
-    said = probability[:, torch.from_numpy(pixels).to(probability.device)].T
-    return ScanProbabilities(number, image, pixels, said.half().cpu().numpy(), edge_m)
+    of_pixels = probability[:, torch.from_numpy(pixels).to(probability.device)].T
+    return ScanProbabilities(number, image, pixels, of_pixels.half().cpu().numpy(), edge_m)
 
 
 def pooled(
@@ -105,8 +105,8 @@ def pooled(
     total, count = scan.probability.astype(np.float32), np.ones((len(scan.pixels), 1), np.float32)
     for other in others:
         if other.number != scan.number:
-            there = moved(scan.xyz, np.linalg.inv(poses[other.number]) @ poses[scan.number])
-            near, index = other.nearest(there, max_distance_m)
+            points = moved(scan.xyz, np.linalg.inv(poses[other.number]) @ poses[scan.number])
+            near, index = other.nearest(points, max_distance_m)
             total[near] += other.probability[index]
             count[near] += 1
     return np.asarray(total / count)

@@ -82,14 +82,14 @@ def read_published(files: Sequence[Path]) -> Mapping[str, Any]:
 
 def _parts_in(folder: Path) -> list[Path]:
     """The files of a folder that are `PARTS`, all with the same suffix."""
-    there = sorted(file.name for file in folder.iterdir() if file.is_file())
-    suffixes = {name.removeprefix(part) for name in there for part in PARTS if name.startswith(part)}
+    names = sorted(file.name for file in folder.iterdir() if file.is_file())
+    suffixes = {name.removeprefix(part) for name in names for part in PARTS if name.startswith(part)}
     if not suffixes:
-        shown = f"; it has {', '.join(there[:6])}{', ...' if len(there) > 6 else ''}" if there else ""
+        shown = f"; it has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else ""
         raise ValueError(f"{folder}: has no files {', '.join(PARTS)}{shown}. Give the checkpoint file.")
     suffix = next((best for best in BEST if best in suffixes), min(suffixes))
     if suffix not in BEST and len(suffixes) > 1:
         raise ValueError(
             f"{folder}: has parts with the endings {', '.join(sorted(suffixes))}. Name the three files of one of them."
         )
-    return [folder / f"{part}{suffix}" for part in PARTS if f"{part}{suffix}" in there]
+    return [folder / f"{part}{suffix}" for part in PARTS if f"{part}{suffix}" in names]

@@ -36,15 +36,15 @@ def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> 
     file = checkpoint_of(path)
     with plain_file(file).open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    told: dict[str, Any] = {"checkpoint": str(file), "sha256": digest}
+    origin: dict[str, Any] = {"checkpoint": str(file), "sha256": digest}
     whole = asdict(config)
     for key in KEYS:
         value: Any = whole
         for part in key.split("."):
             value = value[part]
-        told[key] = value
-    told["unsure"] = sorted(unsure) or None
-    plain: dict[str, Any] = json.loads(json.dumps(told))  # as it is read back
+        origin[key] = value
+    origin["unsure"] = sorted(unsure) or None
+    plain: dict[str, Any] = json.loads(json.dumps(origin))  # as it is read back
     return plain
 
 

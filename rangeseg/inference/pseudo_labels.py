@@ -156,8 +156,8 @@ def pseudo_label(
     else:
         predicted = _predict_along(segmenter, source, balance, wanted, votes, workers)
     for index, (label, annulus, sure) in zip(wanted, progress(predicted, "predicting", len(wanted)), strict=True):
-        there = label != IGNORE
-        np.add.at(counts, (label[there], annulus[there], sure[there]), 1)
+        labelled = label != IGNORE
+        np.add.at(counts, (label[labelled], annulus[labelled], sure[labelled]), 1)
         _keep_answer(answers / f"{source.name(index)}.npz", label, annulus, sure)
     needed = np.ceil(np.broadcast_to(np.asarray(least, np.float64), len(counts)) * BINS - 1e-4)
     bins = np.maximum(balance.thresholds(counts), needed.astype(np.int64)[:, None])

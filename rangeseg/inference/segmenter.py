@@ -232,15 +232,15 @@ class Segmenter:
             answers = logits.float().cpu().numpy() if whole else network_output(logits, self._back_projection)
             return lambda: answers
         wanted = logits.float() if whole or self._back_projection.reads_logits else argmax_on_device(logits)
-        here, nan = _copy_to_host(wanted), _copy_to_host(contains_nan(logits))
+        copied, nan = _copy_to_host(wanted), _copy_to_host(contains_nan(logits))
         arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep
         arrived.record(torch.cuda.current_stream(logits.device))
 
         def wait() -> NDArray[Any]:
             arrived.synchronize()
             check_not_nan(nan, names)
-            there: NDArray[Any] = here.numpy()
-            return there
+            values: NDArray[Any] = copied.numpy()
+            return values
 
         return wait
 
@@ -278,8 +278,8 @@ class Segmenter:
 
 def _copy_to_host(values: Tensor) -> Tensor:
     """An asynchronous copy in host memory; complete when the stream has reached this point."""
-    here = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    return here.copy_(values, non_blocking=True)
+    copied = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return copied.copy_(values, non_blocking=True)
 
 
 def _name_of(image: PixelImage) -> str:

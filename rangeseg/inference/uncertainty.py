@@ -39,6 +39,6 @@ def predict_along(
     yield from segmenter.stream(
         numbers,
         lambda number: drive.read(drive.scans[number].file),
-        lambda number, thing, said: take(number, said),
+        lambda number, thing, segmentation: take(number, segmentation),
         confidence=True,
     )

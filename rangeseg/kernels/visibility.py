@@ -98,13 +98,13 @@ def _least_around(near: NDArray) -> NDArray:
     around = np.zeros((height, width), np.float32)
     for row in range(height):
         for col in range(width):
-            least, there, looked = np.float32(math.inf), 0, 0
+            least, filled, looked = np.float32(math.inf), 0, 0
             for a in range(max(0, row - 1), min(height, row + 2)):
                 for b in range(col - 1, col + 2):
                     value, looked = near[a, b % width], looked + 1
                     if value > 0:
-                        least, there = min(least, value), there + 1
-            around[row, col] = least if 2 * there >= looked else 0
+                        least, filled = min(least, value), filled + 1
+            around[row, col] = least if 2 * filled >= looked else 0
     return around
 
 

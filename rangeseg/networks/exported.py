@@ -171,10 +171,10 @@ def runs_onnx(device: str) -> bool:
 
 
 def _providers(device: str, onnxruntime: Any) -> list[str]:
-    there = onnxruntime.get_available_providers()
+    available = onnxruntime.get_available_providers()
     if device == "auto":
-        return [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name] in there]
-    if device not in PROVIDERS or PROVIDERS[device] not in there:
-        able = [name for name, provider in PROVIDERS.items() if provider in there]
+        return [PROVIDERS[name] for name in ("cuda", "cpu") if PROVIDERS[name] in available]
+    if device not in PROVIDERS or PROVIDERS[device] not in available:
+        able = [name for name, provider in PROVIDERS.items() if provider in available]
         raise ValueError(f"ONNX Runtime has no device {device!r} here; use auto or {', '.join(able)}.")
     return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))

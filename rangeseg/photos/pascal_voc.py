@@ -124,8 +124,8 @@ def read_split_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        there = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "no list"
-        raise ValueError(f"{path}: cannot be read ({error}). {path.parent} has {there}; unpack VOC's lists.") from error
+        lists = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "no list"
+        raise ValueError(f"{path}: cannot be read ({error}). {path.parent} has {lists}; unpack VOC's lists.") from error
     names = [Path(line.split()[0]).stem for line in lines if line.strip()]
     for name in names:
         inside(path.parent, f"{name}.jpg")

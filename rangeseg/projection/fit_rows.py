@@ -108,16 +108,16 @@ def _ordered(how: str, lines: Sequence[NDArray], height: int, scans: Sequence[Sc
 
 def _filled(middle: NDArray[np.float64]) -> NDArray[np.float64]:
     """Inclinations of rings without a point, by the spacing of the others; as they are where many are missing."""
-    there, missing = np.flatnonzero(~np.isnan(middle)), np.isnan(middle)
-    if not missing.any() or missing.mean() > 0.5 or len(there) < 4:
+    known, missing = np.flatnonzero(~np.isnan(middle)), np.isnan(middle)
+    if not missing.any() or missing.mean() > 0.5 or len(known) < 4:
         return middle
-    spacing = float(np.median(np.diff(middle[there]) / np.diff(there)))
-    if (np.sign(np.diff(middle[there])) != np.sign(spacing)).any():
+    spacing = float(np.median(np.diff(middle[known]) / np.diff(known)))
+    if (np.sign(np.diff(middle[known])) != np.sign(spacing)).any():
         return middle  # in no order that tells where they belong
     ring = np.arange(len(middle))
-    filled = np.interp(ring, there, middle[there])
-    filled[ring < there[0]] = middle[there[0]] + spacing * (ring[ring < there[0]] - there[0])
-    filled[ring > there[-1]] = middle[there[-1]] + spacing * (ring[ring > there[-1]] - there[-1])
+    filled = np.interp(ring, known, middle[known])
+    filled[ring < known[0]] = middle[known[0]] + spacing * (ring[ring < known[0]] - known[0])
+    filled[ring > known[-1]] = middle[known[-1]] + spacing * (ring[ring > known[-1]] - known[-1])
     return filled
 
 

@@ -67,10 +67,10 @@ def field_of_view(scan: Scan) -> tuple[float, float]:
     x, y, z = scan.xyz.T.astype(np.float32, order="C")
     with np.errstate(over="ignore", invalid="ignore"):
         metres = np.sqrt(x * x + y * y + z * z)
-    there = (metres > 0) & (metres < np.inf)
-    if not there.any():
+    returns = (metres > 0) & (metres < np.inf)
+    if not returns.any():
         return LEAST_DEG / 2, -LEAST_DEG / 2
-    sines = np.quantile(z[there] / metres[there], (STRAY, 1 - STRAY))
+    sines = np.quantile(z[returns] / metres[returns], (STRAY, 1 - STRAY))
     down, up = np.rad2deg(np.arcsin(np.clip(sines, -1, 1)))
     more = max(0.0, LEAST_DEG - (up - down)) / 2
     return float(min(up + more + 0.1, 90)), float(max(down - more - 0.1, -90))

@@ -104,7 +104,7 @@ def _first_return(xyz: NDArray[np.float32]) -> float:
     """Azimuth of the first return, radians; 0 where there is none."""
     for start in range(0, len(xyz), 256):
         block = xyz[start : start + 256]
-        there = np.flatnonzero(np.isfinite(block).all(axis=1) & (block != 0).any(axis=1))
-        if len(there):
-            return math.atan2(float(block[there[0], 1]), float(block[there[0], 0]))
+        returns = np.flatnonzero(np.isfinite(block).all(axis=1) & (block != 0).any(axis=1))
+        if len(returns):
+            return math.atan2(float(block[returns[0], 1]), float(block[returns[0], 0]))
     return 0.0

@@ -96,7 +96,7 @@ def decode_cloud(raw: bytes) -> Message:
     return Message(stamp, frame, height, width, fields, big, step, row, data)
 
 
-def encode_cloud(told: Message, points: Points) -> bytes:
+def encode_cloud(message: Message, points: Points) -> bytes:
     """Other points with the header of a message."""
     parts = bytearray(LITTLE + b"\0\0")
 
@@ -109,9 +109,9 @@ def encode_cloud(told: Message, points: Points) -> bytes:
         number("I", len(content))
         parts.extend(content)
 
-    number("i", told.stamp_ns // 10**9)
-    number("I", told.stamp_ns % 10**9)
-    string(told.frame_id)
+    number("i", message.stamp_ns // 10**9)
+    number("I", message.stamp_ns % 10**9)
+    string(message.frame_id)
     for size in points.shape:
         number("I", size)
     number("I", len(points.layout.fields))

@@ -176,18 +176,18 @@ def guarded(scan: Scan) -> Scan:
     xyz, remission, near = scan.xyz, scan.remission, FARTHEST_M / 2
     if max(xyz.max(), -xyz.min()) < near and max(remission.max(), -remission.min()) < np.inf:
         return scan
-    there, odd = returns(xyz), ~np.isfinite(remission)
+    valid, odd = returns(xyz), ~np.isfinite(remission)
     far = np.zeros(len(scan), np.bool_)
-    far[there] = np.linalg.norm(xyz[there].astype(np.float64), axis=1) > FARTHEST_M
-    told = [(far, f"farther than {FARTHEST_M:g} m"), (there & odd & ~far, "with a remission that is not finite")]
-    if said := [f"{np.count_nonzero(mask)} {what}" for mask, what in told if mask.any()]:
+    far[valid] = np.linalg.norm(xyz[valid].astype(np.float64), axis=1) > FARTHEST_M
+    problems = [(far, f"farther than {FARTHEST_M:g} m"), (valid & odd & ~far, "with a remission that is not finite")]
+    if parts := [f"{np.count_nonzero(mask)} {what}" for mask, what in problems if mask.any()]:
         notify(
-            f"{scan.where or 'a scan'}: {' and '.join(said)} of its {len(scan)} points; they count as no returns. "
+            f"{scan.where or 'a scan'}: {' and '.join(parts)} of its {len(scan)} points; they count as no returns. "
             "Check the program that wrote the file."
         )
     if not (far.any() or odd.any()):
         return scan
-    xyz = np.where((far | (there & odd))[:, None], np.float32(np.nan), xyz)
+    xyz = np.where((far | (valid & odd))[:, None], np.float32(np.nan), xyz)
     return replace(scan, xyz=xyz, remission=np.where(odd, np.float32(0), remission))
 
 

@@ -97,7 +97,7 @@ class Fields:
         """
         missing = {self.x, self.y, self.z, self.remission, self.ring} - {None, *columns}
         if missing:
-            raise ValueError(f"{where}: has no {' and no '.join(sorted(map(str, missing)))}; {_there(columns)}")
+            raise ValueError(f"{where}: has no {' and no '.join(sorted(map(str, missing)))}; {_columns_text(columns)}")
         xyz = _xyz(columns, self)
         remission = np.zeros(len(xyz), np.float32)
         if self.remission is not None:
@@ -152,7 +152,7 @@ def find_fields(
     for name in NAMES:
         found[name], options[name] = _find(where, name, columns, requested)
     if not (found["x"] and found["y"] and found["z"]):
-        raise ValueError(f"{where}: x, y and z are needed; {_there(columns)}")
+        raise ValueError(f"{where}: x, y and z are needed; {_columns_text(columns)}")
     fields = Fields(str(found["x"]), str(found["y"]), str(found["z"]), found["remission"], found["ring"])
     divisor, beams, clipped = fields.divisor, fields.beams, False
     if fields.remission is not None:
@@ -177,10 +177,10 @@ def _find(where: Where, name: str, columns: Mapping[str, NDArray], requested: Fi
         column, _, option = (wanted, "", "") if wanted in columns else wanted.rpartition("/")
         column, option = (option, "") if not column else (column, option)
         if column not in columns:
-            raise ValueError(f"{where}: has no {column} for {name}; {_there(columns)}")
+            raise ValueError(f"{where}: has no {column} for {name}; {_columns_text(columns)}")
         return column, option
-    there = {plain(column): column for column in reversed(list(columns))}
-    return next((there[usual] for usual in NAMES[name] if usual in there), None), ""
+    by_name = {plain(column): column for column in reversed(list(columns))}
+    return next((by_name[usual] for usual in NAMES[name] if usual in by_name), None), ""
 
 
 def plain(column: str) -> str:
@@ -233,13 +233,13 @@ def _beams(where: Where, columns: Mapping[str, NDArray], fields: Fields, option:
     ring, xyz = ring[returns(xyz)], xyz[returns(xyz)].astype(np.float64)
     every = max(1, len(ring) // LOOKED_AT)
     ring, xyz = ring[::every], xyz[::every]
-    there, index = np.unique(ring, return_inverse=True)
-    if len(there) < 3:
+    rings, index = np.unique(ring, return_inverse=True)
+    if len(rings) < 3:
         return None
     inclination = np.arctan2(xyz[:, 2], np.hypot(xyz[:, 0], xyz[:, 1]))
     mean = np.bincount(index, inclination) / np.bincount(index)
     rank = np.argsort(np.argsort(mean))
-    if np.corrcoef(rank, np.arange(len(there)))[0, 1] <= RISING:
+    if np.corrcoef(rank, np.arange(len(rings)))[0, 1] <= RISING:
         return None
     return next((count for count in BEAM_COUNTS if count > highest), highest + 1)
 
@@ -270,5 +270,5 @@ def _xyz(columns: Mapping[str, NDArray], fields: Fields) -> NDArray[np.float32]:
     return xyz
 
 
-def _there(columns: Mapping[str, NDArray]) -> str:
+def _columns_text(columns: Mapping[str, NDArray]) -> str:
     return f"it has {', '.join(columns) or 'nothing'}. Name them: fields={{...}}."

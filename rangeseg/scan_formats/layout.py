@@ -67,9 +67,9 @@ def advice(content: bytes, worse_than: float = np.inf) -> str:
     best = min(tried, default=(np.inf, "", 0))
     if best[0] < 0.5 * min(worse_than, 1.0):
         _, kind, count = best
-        said = USUAL.get(count, f"x y z remission {' '.join('abcd'[: count - 4])}")
+        columns = USUAL.get(count, f"x y z remission {' '.join('abcd'[: count - 4])}")
         typed = "" if kind == "float32" else f', "type": "{kind}"'
-        return f'The values look like {count} columns of {kind}. Give fields={{"columns": "{said}"{typed}}}.'
+        return f'The values look like {count} columns of {kind}. Give fields={{"columns": "{columns}"{typed}}}.'
     return 'Give the columns, for example fields={"columns": "x y z remission ring"}, or copy the file again.'
 
 
@@ -82,11 +82,11 @@ def rough(table: NDArray) -> float:
     with np.errstate(all="ignore"):
         xyz = table[:, :3].astype(np.float64)
         metres = np.sqrt((xyz**2).sum(axis=1))
-        there = np.isfinite(metres) & (metres > 0)
-        if np.count_nonzero(there) <= max(1, len(table) / 4) or not 0.1 < np.median(metres[there]) < NEVER_SO_FAR_M:
+        valid = np.isfinite(metres) & (metres > 0)
+        if np.count_nonzero(valid) <= max(1, len(table) / 4) or not 0.1 < np.median(metres[valid]) < NEVER_SO_FAR_M:
             return float("inf")
-        step = np.sqrt((np.diff(xyz[there], axis=0) ** 2).sum(axis=1))
-        return float(np.median(step / metres[there][1:]))
+        step = np.sqrt((np.diff(xyz[valid], axis=0) ** 2).sum(axis=1))
+        return float(np.median(step / metres[valid][1:]))
 
 
 def _window(content: bytes, kind: str, count: int) -> NDArray:

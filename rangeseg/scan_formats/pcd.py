@@ -64,9 +64,9 @@ def columns_of_pcd(path: Path) -> dict[str, NDArray]:
 
 
 def _header(content: bytes) -> Header:
-    said: dict[str, list[str]] = {}
+    header: dict[str, list[str]] = {}
     start = 0
-    while "DATA" not in said:
+    while "DATA" not in header:
         end = content.find(b"\n", start)
         if end < 0:
             raise ValueError("its header has no DATA line")
@@ -75,32 +75,32 @@ def _header(content: bytes) -> Header:
         start = end + 1
         if not words or words[0].startswith("#"):
             continue
-        if words[0] not in KEYS or words[0] in said or not is_text(line):
+        if words[0] not in KEYS or words[0] in header or not is_text(line):
             raise ValueError(f"unexpected header line {' '.join(words)[:60]!r}")
-        said[words[0]] = words[1:]
-    if missing := {"FIELDS", "SIZE", "TYPE", "WIDTH"} - set(said):
+        header[words[0]] = words[1:]
+    if missing := {"FIELDS", "SIZE", "TYPE", "WIDTH"} - set(header):
         raise ValueError(f"its header has no {' and no '.join(sorted(missing))}")
-    width, height = _number(said, "WIDTH"), _number(said, "HEIGHT", 1)
-    points = _number(said, "POINTS", width * height)
+    width, height = _number(header, "WIDTH"), _number(header, "HEIGHT", 1)
+    points = _number(header, "POINTS", width * height)
     if points != width * height and (width or not points):  # some writers give WIDTH 0 and only POINTS
         raise ValueError(f"{points} points are not {width} x {height}")
-    return Header(_record(said), points, " ".join(said["DATA"]), start)
+    return Header(_record(header), points, " ".join(header["DATA"]), start)
 
 
-def _number(said: dict[str, list[str]], key: str, default: int = 0) -> int:
-    words = said.get(key, [str(default)])
+def _number(header: dict[str, list[str]], key: str, default: int = 0) -> int:
+    words = header.get(key, [str(default)])
     if len(words) != 1 or not (words[0].isascii() and words[0].isdecimal()) or len(words[0]) > 18:
         raise ValueError(f"{key} is {' '.join(words)[:60]!r}")
     return int(words[0])
 
 
-def _record(said: dict[str, list[str]]) -> np.dtype:
-    names = said["FIELDS"]
-    counts = said.get("COUNT", ["1"] * len(names))
-    if not len(names) == len(said["SIZE"]) == len(said["TYPE"]) == len(counts):
-        raise ValueError(f"{len(names)} fields, but {len(said['SIZE'])} sizes, {len(said['TYPE'])} types and so on")
+def _record(header: dict[str, list[str]]) -> np.dtype:
+    names = header["FIELDS"]
+    counts = header.get("COUNT", ["1"] * len(names))
+    if not len(names) == len(header["SIZE"]) == len(header["TYPE"]) == len(counts):
+        raise ValueError(f"{len(names)} fields, but {len(header['SIZE'])} sizes, {len(header['TYPE'])} types and so on")
     record: list[tuple] = []
-    for name, size, kind, count in zip(names, said["SIZE"], said["TYPE"], counts, strict=True):
+    for name, size, kind, count in zip(names, header["SIZE"], header["TYPE"], counts, strict=True):
         if size not in map(str, SIZES.get(kind, ())) or not count.isdecimal() or int(count) > 65535:
             raise ValueError(f"field {name} is {count} times {kind} of {size} bytes")
         if int(count) == 0:  # padding of no bytes
@@ -136,12 +136,12 @@ def _columns(path: Path, content: bytes, header: Header) -> dict[str, NDArray]:
 
 def _expanded(content: bytes, start: int, needed: int) -> bytes:
     body = content[start:]
-    said = np.frombuffer(body[:8].ljust(8, b"\0"), "<u4").tolist()
-    end = 8 + said[0]
+    sizes = np.frombuffer(body[:8].ljust(8, b"\0"), "<u4").tolist()
+    end = 8 + sizes[0]
     foreign = body[end:].strip(PADDING) and start + len(body) - end not in PAGES
-    if len(body) < end or said[1] != needed or foreign:
+    if len(body) < end or sizes[1] != needed or foreign:
         raise ValueError(
-            f"it declares {said[0]} bytes that expand to {said[1]}, but {max(len(body) - 8, 0)} exist and {needed} "
+            f"it declares {sizes[0]} bytes that expand to {sizes[1]}, but {max(len(body) - 8, 0)} exist and {needed} "
             "are needed"
         )
     return expand(body[8:end], needed)

@@ -149,20 +149,20 @@ class Writer:
 
     def _cloud(self, message: Message, points: Points) -> Any:
         """A message of other points with the header of this one."""
-        told: Any = message.cloud
+        cloud: Any = message.cloud
         field = self._store.types["sensor_msgs/msg/PointField"]
         (height, width), step = points.shape, points.layout.step
         return replace(
-            told, height=height, width=width, fields=[field(*each) for each in points.layout.fields],
+            cloud, height=height, width=width, fields=[field(*each) for each in points.layout.fields],
             is_bigendian=points.layout.big_endian, point_step=step, row_step=width * step, data=points.data.reshape(-1),
         )  # fmt: skip
 
     def _connection(self, key: Any, old: Any, topic: str) -> Any:
         if key not in self._connections:
-            told = {"typestore": self._store}
+            definition = {"typestore": self._store}
             if old.msgdef.data and old.digest:
-                told = {"msgdef": old.msgdef.data, "md5sum" if self._ros1 else "rihs01": old.digest}
-            self._connections[key] = self._bag.add_connection(topic, old.msgtype, **told, **old.ext._asdict())
+                definition = {"msgdef": old.msgdef.data, "md5sum" if self._ros1 else "rihs01": old.digest}
+            self._connections[key] = self._bag.add_connection(topic, old.msgtype, **definition, **old.ext._asdict())
         return self._connections[key]
 
 

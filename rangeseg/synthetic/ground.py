@@ -99,10 +99,10 @@ def lay_ground(path: Path, s: ArrayLike, t: ArrayLike, classes: NDArray[np.integ
         (corners[:-1, :, 1], corners[1:, :, 0], slice(None, -1), slice(1, None)),
         (corners[:, :-1, :, 1], corners[:, 1:, :, 0], np.s_[:, :-1], np.s_[:, 1:]),
     )
-    for one, two, here, there in neighbours:  # (..., 2, 3) the ends of the border that two cells share
+    for one, two, first, second in neighbours:  # (..., 2, 3) the ends of the border that two cells share
         open_ = (np.abs(one - two)[..., 2] > CRACK_M).any(-1)
         quads.append(np.concatenate([one[open_], two[open_][:, ::-1]], axis=1))
-        higher = np.where(height[here] > height[there], classes[here], classes[there])
+        higher = np.where(height[first] > height[second], classes[first], classes[second])
         labels.append(higher[open_])
     flat = np.concatenate(quads)
     return _coloured(path.at(flat[..., 0], flat[..., 1], flat[..., 2]), np.concatenate(labels), rng)

@@ -70,8 +70,8 @@ class Street:
 
     def moving(self, travelled: float) -> Mesh | None:
         """What moves, where it is when the vehicle has travelled so far; None where nothing moves near it."""
-        seconds, here = travelled / max(self.speed, 0.5), MARGIN_M + travelled
-        meshes = [mover.at(self.path, seconds, self.layout.length, (here, self.lane)) for mover in self.movers]
+        seconds, position = travelled / max(self.speed, 0.5), MARGIN_M + travelled
+        meshes = [mover.at(self.path, seconds, self.layout.length, (position, self.lane)) for mover in self.movers]
         near = [mesh for mesh in meshes if mesh is not None]
         return join(near) if near else None
 

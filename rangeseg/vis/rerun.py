@@ -81,14 +81,14 @@ class RerunLog:
             stream.log("/world/sensor", rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
             if len(self._way) > 1:
                 stream.log("/world/trajectory", rr.LineStrips3D([np.stack(self._way)], colors=[255, 255, 255]))
-        there = ~image.no_return
-        xyz = image.scan.xyz[there]
+        returns = ~image.no_return
+        xyz = image.scan.xyz[returns]
         for name, ids in frame_labels(frame).items():
-            stream.log(f"/world/sensor/{name}", rr.Points3D(xyz, class_ids=ids[there].astype(np.uint16)))
+            stream.log(f"/world/sensor/{name}", rr.Points3D(xyz, class_ids=ids[returns].astype(np.uint16)))
             stream.log(f"/image/{name}", rr.SegmentationImage(image.gather(ids, IGNORE).astype(np.uint8)))
         if frame.confidence is not None:
             sure = frame.confidence.astype(np.float32)
-            shade = np.repeat(np.rint(255 * sure[there, None]).astype(np.uint8), 3, 1)
+            shade = np.repeat(np.rint(255 * sure[returns, None]).astype(np.uint8), 3, 1)
             stream.log("/world/sensor/confidence", rr.Points3D(xyz, colors=shade))
             stream.log("/image/confidence", rr.Image(np.rint(255 * image.gather(sure)).astype(np.uint8)))
         stream.log("/image/range", rr.DepthImage(image.gather(image.range).astype(np.float32), meter=1.0))
