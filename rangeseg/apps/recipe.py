@@ -73,7 +73,7 @@ class Recipe:
     real: Path | None = None
     labelled: str = "all"
     unlabelled: tuple[Path, ...] = ()
-    rounds: int = 2
+    rounds: int = 0
     scans: int = 400
     overrides: tuple[str, ...] = ()
     votes: int = 2

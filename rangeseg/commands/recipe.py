@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train in stages: synthetic streets, real labels, mean teacher, rounds of pseudo-labels.
+    """Train in stages: synthetic streets, real labels, mean teacher and, on request, rounds of pseudo-labels.
 
     If you stop the command, the same command goes on.
     """
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlabelled", type=Path, nargs="+", default=[], help="folders of further scans without labels; default: none"
     )
-    parser.add_argument("--rounds", type=int, default=2, help="number of rounds of pseudo-labels")
+    parser.add_argument("--rounds", type=int, default=0, help="number of rounds of pseudo-labels")
     parser.add_argument(
         "--votes",
         type=int,
