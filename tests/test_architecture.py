@@ -38,6 +38,7 @@ LEAVES = {
     "labels",
     "sensors",
     "launch",
+    "weights",
 }
 LEARNING = {"masks", "mixing", "noise", "losses", "schedules", "networks", "perturbations", "teacher"}
 SCANS = {"kernels", "scan_formats", "scan_io", "projection", "synthetic", "data"}
@@ -57,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": {"registry"},
     "labels": {"types", "files", "resources"},
     "sensors": {"files", "resources"},
+    "weights": {"files", "registry", "resources"},
     "kernels": {"types"},
     "config": {"registry", "catalog", "files", "resources"},
     "scan_formats": {"notices", "types", "files", "optional", "kernels"},

@@ -19,13 +19,13 @@ from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main, parse
 from rangeseg.config import Config, write_config
 from rangeseg.engine.checkpoint import read_checkpoint
-from rangeseg.inference.weights import DEFAULT
-from rangeseg.inference.weights import shipped as shipped_weights
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels
 from rangeseg.types import IGNORE
 from rangeseg.version import __version__
+from rangeseg.weights import DEFAULT
+from rangeseg.weights import shipped as shipped_weights
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from rangeseg.config import Config, read_config
 from rangeseg.config.shipped import shipped_configs
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.fabric import make_fabric
+from rangeseg.engine.initialise import initialise
 from rangeseg.engine.inputs import ScanInput
 from rangeseg.engine.optimizer import make_optimizer
 from rangeseg.engine.trainer import Trainer
@@ -22,6 +23,7 @@ from rangeseg.engine.training_data import TrainingData
 from rangeseg.registry import ConfigError
 from rangeseg.resources import resource
 from rangeseg.types import View
+from rangeseg.weights import shipped
 
 PAPER = {"pascal_voc", "cityscapes", "isic2017", "ade20k"}
 PARTS = ("methods/", "networks/")
@@ -51,12 +53,18 @@ def test_a_config_builds(words: str) -> None:
     weights = experiment.class_weights
     assert weights is None or len(weights) == experiment.label_map.num_classes
     make_optimizer(network, replace(config.optim, lr_multipliers={}))
-    if config.data.labelled not in ("all", "none"):
+    if config.data.labelled not in ("all", "none", "with_labels"):
         name, listed = config.data.dataset["name"], config.data.labelled
         if name == "nuscenes" and listed in TO_BE_DRAWN:
             listed = listed.replace("uniform", "scenes")
         folder = getattr(DATASETS[name], "folder", name)
         assert resource("datasets", folder, "splits", f"{listed}.txt").is_file()
+
+
+@pytest.mark.parametrize("words", [words for words in CONFIGS if read(words).runtime.initialise_from in shipped()])
+def test_the_shipped_network_from_which_a_config_starts_fits_it(words: str) -> None:
+    experiment = Experiment(read(words))
+    initialise(experiment.make_network(), experiment)
 
 
 @pytest.mark.parametrize("method", ["supervised", "cutout", "cutmix", "cutmix_color"])

@@ -25,7 +25,7 @@ from rangeseg.commands import COMMANDS
 from rangeseg.config import read_config
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.inference.weights import shipped
+from rangeseg.weights import shipped
 
 SMALL = shlex.split(
     "data.projection.width=64 data.batch_labelled=2 data.batch_unlabelled=2 network.width=8 "

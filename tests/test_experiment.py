@@ -1,5 +1,6 @@
 """An experiment makes each part of its config once, and takes only classes that declare what is asked of them."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,25 @@ def test_a_list_is_never_ignored_by_a_dataset_that_takes_none(tiny_config: Confi
     assert len(made.open("train")) > 0
     with pytest.raises(ConfigError, match=r"WithoutSubset cannot open the list .*subset \(before version 0\.2: frames"):
         made.open("train", str(tmp_path / "list.txt"))
+
+
+def test_the_list_with_labels_is_that_of_the_label_files(tiny_config: Config, tmp_path: Path) -> None:
+    tiny_config.data.root = shutil.copytree(tiny_config.data.root, str(tmp_path / "copy"))
+    made = Experiment(tiny_config)
+    everything = made.open("train")
+    assert isinstance(everything, SemanticKitti)
+    assert made.open("train", "with_labels").names == everything.names
+    everything.label_path(0).unlink()
+    rest = made.open("train", "with_labels")
+    assert rest.names == everything.names[1:]
+    assert [rest.scan(index).label is not None for index in range(len(rest))] == [True] * (len(everything) - 1)
+    tiny_config.data.labelled = "with_labels"
+    tiny_config.optim.steps = 1
+    assert train(tiny_config) is not None  # the scan without labels is an unlabelled one
+    for index in range(1, len(everything)):
+        everything.label_path(index).unlink()
+    with pytest.raises(ValueError, match=r"none of the .* scans of split train has a label file"):
+        made.open("train", "with_labels")
 
 
 @pytest.mark.parametrize("name", list(DATASETS))

@@ -19,10 +19,10 @@ CLASSES = (40, 10, 70)
 SCANS, STEP_M = 8, 1.0
 FURTHER = {
     "suggest": ["--device", "cpu"],
-    "train": ["optim.steps=120",
-              "optim.lr=1e-2", "teacher.decay=0.8", "consistency.weight=0", "data.projection.height=32",
-              "data.projection.width=128", "network.width=8", "evaluation.every=0",
-              "runtime.precision=32-true", "runtime.accelerator=cpu", "runtime.workers=0"],
+    "train": ["optim.steps=120", "optim.lr=1e-2", "teacher.decay=0.8", "data.projection.height=32",
+              "data.projection.width=128", "network={name: fidnet, width: 8, blocks: [2, 2]}",
+              "runtime.initialise_from=null", "runtime.precision=32-true", "runtime.accelerator=cpu",
+              "runtime.workers=0"],
     "evaluate": ["--device", "cpu"],
     "predict": ["--device", "cpu"],
 }  # fmt: skip
@@ -82,7 +82,7 @@ def test_the_page_leads_from_no_labels_to_a_network(tmp_path: Path, monkeypatch:
             label_as_a_person(Path("to_label"), truth)
     poses = read_kitti_poses(Path("poses"), [f"{n:06d}" for n in range(SCANS)])
     np.testing.assert_allclose(poses.positions[:, 0], STEP_M * np.arange(SCANS), atol=0.1)
-    given = sorted(path.stem for path in Path("labels/sequences/00/labels").iterdir())
+    given = sorted(path.stem for path in Path("my/sequences/00/labels").iterdir())
     assert len(given) == 3
     for number in range(SCANS):
         carried = read_labels(f"carried/sequences/00/labels/{number:06d}.label")[0]

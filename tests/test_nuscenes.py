@@ -167,6 +167,11 @@ def test_sweeps_lie_between_the_keyframes_and_have_no_labels(tree: Path, split: 
     for index in range(len(source)):
         labelled = source.scan(index).label is not None
         assert labelled == (source.name(index) in keyframes.names and split != "test")
+    if split == "test":
+        with pytest.raises(ValueError, match=r"none of the .* scans of split test_sweeps has a label file"):
+            source.with_labels()
+    else:
+        assert source.with_labels().names == keyframes.names
 
 
 def test_train_and_val_of_mini_are_its_own(tree: Path, mini: Path) -> None:

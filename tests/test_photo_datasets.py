@@ -53,6 +53,11 @@ def isic(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_photographs_with_labels_are_those_whose_masks_exist(isic: Path) -> None:
+    (isic / "ISIC-2017_Training_Part1_GroundTruth" / "ISIC_0000000_segmentation.png").unlink()
+    assert ISIC2017(isic).with_labels().names == ("ISIC_0000001",)
+
+
 def test_isic_reads_masks_of_0_and_255(isic: Path) -> None:
     source = ISIC2017(isic)
     assert source.names == ("ISIC_0000000", "ISIC_0000001")

@@ -22,7 +22,7 @@ from rangeseg.inference.calibrate import calibrated
 from rangeseg.inference.export import describe, write_weights
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import open_views
-from rangeseg.inference.weights import Weights, find_weights
+from rangeseg.weights import Weights, find_weights
 
 K = 4
 

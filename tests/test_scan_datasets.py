@@ -358,6 +358,10 @@ class TestWaymo:
         assert source.scan(1).label is not None
         assert Waymo(root, labels=False).scan(0).label is None
         assert len(Waymo(root, every_frame=True, subset=["seg_1/100"])) == 1
+        labelled = source.with_labels()
+        assert [labelled.name(index) for index in range(len(labelled))] == ["seg_1/200"]
+        with pytest.raises(ValueError, match="has classes of none of the 1 scans"):
+            Waymo(root, every_frame=True, subset=["seg_1/100"]).with_labels()
 
     def test_what_is_wrong_is_said(self, root: Path) -> None:
         with pytest.raises(ValueError, match=r"validation.lidar_segmentation: holds no \.parquet files"):

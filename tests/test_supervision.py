@@ -30,6 +30,7 @@ from rangeseg.losses import boundary_loss, cross_entropy, focal_loss, lovasz_sof
 from rangeseg.notices import Notice
 from rangeseg.perturbations import CutMix
 from rangeseg.registry import ConfigError
+from rangeseg.weights import shipped
 
 CENET: dict[str, Any] = {"name": "cenet", "width": 8, "blocks": [1, 1, 1]}
 
@@ -328,6 +329,20 @@ def test_a_run_starts_from_the_teacher_of_another_at_another_size(deep_config: C
     assert same(last["network"], began[0])
     assert not same(teacher, began[0])
     assert Run.load(tmp_path / "second", device="cpu").config.runtime.initialise_from == str(first)
+
+
+def test_a_run_starts_from_a_shipped_network_by_its_name(tiny_config: Config) -> None:
+    card = shipped()["any-lidar"].card
+    known = config_from_yaml(card.config)
+    tiny_config.network, tiny_config.data.channels = known.network, known.data.channels
+    tiny_config.runtime.initialise_from = "any-lidar"
+    experiment = Experiment(tiny_config)
+    network = experiment.make_network()
+    initialise(network, experiment)
+    assert same(weights(network), shipped()["any-lidar"].state())
+    tiny_config.runtime.initialise_from = "any-lida"
+    with pytest.raises(ConfigError, match=r"runtime\.initialise_from: any-lida: no such .*any-lidar"):
+        initialise(network, experiment)
 
 
 def test_what_a_run_cannot_start_from_is_refused(deep_config: Config, tmp_path: Path) -> None:

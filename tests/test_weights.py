@@ -25,7 +25,7 @@ from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
-from rangeseg.inference.weights import DEFAULT, SUFFIX, find_weights, pack, same, shipped
+from rangeseg.weights import DEFAULT, SUFFIX, find_weights, pack, same, shipped
 
 FACTS = {
     "summary": "Four steps.", "data": "Made-up scans.", "licence": "none needed", "sensors": ["none"],

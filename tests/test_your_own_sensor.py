@@ -13,6 +13,8 @@ from PIL import Image
 from scan_writers import pcd, table
 
 from rangeseg.cli import main
+from rangeseg.config import read_config
+from rangeseg.engine.experiment import Experiment
 from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels, read_scan
 
@@ -73,7 +75,9 @@ def test_every_command_of_the_document_runs(
     for block in blocks("bash"):
         for line in block.splitlines():
             run(line)
-    assert Path("mine/labelled.txt").read_text().split() == [f"{k + 1:04d}" for k in range(SENSORS[name][1])]
+    config = read_config("mine/data.yaml", ["runtime.out=.", "optim.steps=1"])
+    labelled = Experiment(config).open("train", config.data.labelled)
+    assert [labelled.name(k) for k in range(len(labelled))] == [f"{k + 1:04d}" for k in range(SENSORS[name][1])]
     predicted = sorted(Path("mine/predicted").glob("*.label"))
     assert [path.stem for path in predicted] == [f"{k + 1:04d}" for k in range(len(SENSORS[name][0]["train"]))]
     for path in predicted:

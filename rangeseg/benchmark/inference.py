@@ -30,12 +30,12 @@ from rangeseg.inference.export import to_onnx
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.inference.segmenter import AnySample, Segmenter
-from rangeseg.inference.weights import find_weights
 from rangeseg.networks.exported import onnx_network
 from rangeseg.projection.checks import disable_first_scan_check
 from rangeseg.types import Sample
 from rangeseg.vis.panels import Picture
 from rangeseg.vis.plots import Axes, plot
+from rangeseg.weights import find_weights
 
 SGEMM = 2048
 """Side of the matrices whose product tells what the machine can do, in the same run."""

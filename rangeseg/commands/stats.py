@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="the config whose views are measured; key.path=value overrides its keys")
     add_fields(parser)
     parser.add_argument("--split", default="train", help="train, val or test")
-    parser.add_argument("--subset", help="use only this list of the split: a file, or the name of a shipped list")
+    parser.add_argument(
+        "--subset", help="use only this list of the split: a file, the name of a shipped list, or with_labels"
+    )
     parser.add_argument(
         "--of",
         choices=["elements", "pixels"],

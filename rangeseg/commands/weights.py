@@ -17,7 +17,7 @@ EXAMPLES = (
 
 def run(arguments: argparse.Namespace) -> None:
     """List the shipped weights, show the card of some weights, or pack a run as weights with a card."""
-    from rangeseg.inference.weights import find_weights, no_such, shipped
+    from rangeseg.weights import find_weights, no_such, shipped
 
     if arguments.pack:
         _pack(arguments)
@@ -43,7 +43,7 @@ def _pack(arguments: argparse.Namespace) -> None:
     from rangeseg.config import write_config
     from rangeseg.files import read_whole
     from rangeseg.inference.run import Run
-    from rangeseg.inference.weights import pack
+    from rangeseg.weights import pack
 
     if not (arguments.name and arguments.facts and arguments.out):
         raise ValueError("--pack also needs --name, --facts and --out.")

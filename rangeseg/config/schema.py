@@ -70,7 +70,7 @@ class DataConfig:
     dataset: Component = field(default_factory=lambda: dict(name="semantic_kitti"))
     labelled: str = text("all")
     """List of labelled scans (a file, or a name in datasets/<dataset>/splits); all: the whole training split;
-    none: only scans of `labelled_from`."""
+    with_labels: those of it that have a label file; none: only scans of `labelled_from`."""
     unlabelled: str = text("all")
     """List of unlabelled scans, as for `labelled`; none: only scans of `unlabelled_from`."""
     unlabelled_from: list[dict[str, Any]] = field(default_factory=list)
@@ -256,7 +256,8 @@ class RuntimeConfig:
     out: str = text(MISSING)
     """Run folder; default: runs/CONFIG/NETWORK_METHOD_LABELS."""
     initialise_from: str | None = text(None)
-    """Run folder or checkpoint whose teacher initialises student and teacher; null: random initialisation."""
+    """Initial weights of student and teacher: a run folder or checkpoint (its teacher), or the name or URL of weights,
+    e.g. kitti; null: random weights."""
     seed: int = number(0, least=0)
     precision: str = choice("32-true", "32-true", "bf16-mixed", "16-mixed")
     accelerator: str = text("auto")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from rangeseg.data.prediction_files import PredictionFiles, ScanFiles
 from rangeseg.labels import LabelMap
@@ -84,6 +84,14 @@ class Dataset(ABC):
     @abstractmethod
     def label_map(self) -> LabelMap:
         """The classes."""
+
+    def with_labels(self) -> Self:
+        """The same with the samples that have labels: all, unless a dataset overrides this.
+
+        Raises:
+            ValueError: none has labels.
+        """
+        return self
 
     @abstractmethod
     def __len__(self) -> int:

@@ -127,6 +127,21 @@ class FilePairs(Dataset):
         selection._pairs = self._keep(names, self._root)
         return selection
 
+    def with_labels(self) -> Self:
+        """The same, with only those whose label file exists.
+
+        Raises:
+            ValueError: there is none.
+        """
+        named = [pair.name for pair in self._pairs if pair.label is not None and pair.label.exists()]
+        if not named:
+            place = self._pairs[0].label or "split without labels"
+            raise ValueError(
+                f"{self._root}: none of the {len(self)} {self.kind}s of split {self.split} has a label file. Looked "
+                f"for {place} and the like."
+            )
+        return self.select(named)
+
     def label_path(self, index: int) -> Path:
         """The file of number `index`'s labels, which need not be there.
 
@@ -149,8 +164,9 @@ class FilePairs(Dataset):
             return read(pair.file, **self.read_by())
         if not pair.label.exists():
             raise ValueError(
-                f"{pair.label}: the labels of {pair.file} are missing. Unpack {self.where_labels_are()} there, or open "
-                f"the {self.kind}s with labels=False."
+                f"{pair.label}: the labels of {pair.file} are missing. Unpack {self.where_labels_are()} there, or use "
+                f"only the {self.kind}s that have labels (data.labelled=with_labels), or open the {self.kind}s with "
+                "labels=False."
             )
         return read(pair.file, pair.label, label_map=self._label_map, **self.read_by())
 

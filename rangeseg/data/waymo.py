@@ -11,9 +11,10 @@ Shapes: H rows, W columns, N = H * W points, row after row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,21 @@ class Waymo(ScanDataset):
     def label_map(self) -> LabelMap:
         """The classes."""
         return self._label_map
+
+    def with_labels(self) -> Self:
+        """The same, with only the frames that have classes.
+
+        Raises:
+            ValueError: there are none.
+        """
+        segments = sorted({name.split("/")[0] for name in self._names})
+        files = [self._home / SEGMENTATION / f"{segment}.parquet" for segment in segments]
+        labelled = {f"{file.stem}/{time}" for file in files if file.is_file() for time in _times(file)}
+        selection = copy(self)
+        selection._names = [name for name in self._names if name in labelled]
+        if not selection._names:
+            raise ValueError(f"{self._home / SEGMENTATION}: has classes of none of the {len(self)} scans.")
+        return selection
 
     def __len__(self) -> int:
         return len(self._names)

@@ -35,6 +35,9 @@ from rangeseg.types import Sample
 ALL = "all"
 """The whole split, where a list may be named."""
 
+WITH_LABELS = "with_labels"
+"""The scans or photographs of the split that have a label file."""
+
 SMALL = 16
 """Rows and columns, or a network's stride, of the image with which a fused copy of it is compared."""
 
@@ -130,14 +133,16 @@ class Experiment:
 
         Args:
             split: train, val or test.
-            subset: a list file, or the name of a list shipped for the dataset; None or "all" for the whole split.
+            subset: a list file, or the name of a list shipped for the dataset; None or "all" for the whole split;
+                "with_labels" for those that have a label file.
             labels: read labels; False leaves label files alone.
 
         Raises:
             ConfigError: unknown split, list or folder; or the class of the dataset takes no list.
+            ValueError: none has a label file.
         """
         data = self.config.data
-        listed = None if subset in (None, ALL) else str(self._list_file(subset))
+        listed = None if subset in (None, ALL, WITH_LABELS) else str(self._list_file(subset))
         if listed and not accepted_kwargs(self.dataset, {"subset": listed}):
             raise ConfigError(
                 f"data.dataset.name: {data.dataset['name']} cannot open the list {subset}; its constructor needs the "
@@ -147,7 +152,7 @@ class Experiment:
             DATASETS, data.dataset, "data.dataset",
             root=data.root, split=split, subset=listed, labels=labels, label_map=self.label_map,
         )  # fmt: skip
-        return made
+        return made.with_labels() if subset == WITH_LABELS else made
 
     def views(
         self, source: Any, *, labelled: bool = True, augment: bool = False, stride: Stride = (1, 1)

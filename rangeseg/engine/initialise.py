@@ -1,9 +1,10 @@
-"""Initialisation from the weights of another run, for example to fine-tune at a larger size or on other classes."""
+"""Initialisation from the weights of another run or of a shipped network, for example to fine-tune on other classes."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -13,12 +14,13 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.networks.base import Network
 from rangeseg.notices import notify
 from rangeseg.registry import ConfigError, named_code
+from rangeseg.weights import find_weights, no_such
 
 KEY = "runtime.initialise_from"
 
 
 def initialise(network: nn.Module, experiment: Experiment) -> None:
-    """Give a network the weights of the teacher of the run that `runtime.initialise_from` names, if it names one.
+    """Give a network the weights that `runtime.initialise_from` names: of a run's teacher, or those of `find_weights`.
 
     Args:
         network: as the experiment makes it.
@@ -33,8 +35,8 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
         return
     path = Path(config.runtime.initialise_from)
     try:
-        state = read_checkpoint(path / "last.pt" if path.is_dir() else path)
-    except ValueError as error:
+        state = _read(path)
+    except (ValueError, ImportError) as error:
         raise ConfigError(f"{KEY}: {error}") from error
     own = frozenset(name for _, name in named_code(asdict(config)))  # code that the user names, too
     other = Experiment(config_from_yaml(state["config"], trust=own, source=f"{KEY}: {path}"))
@@ -52,6 +54,20 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"{KEY}: {path} holds a different network from that of this config: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The checkpoint of a run, or of weights that have a name.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+        ImportError: the extra `hub` is not installed.
+    """
+    if weights := find_weights(path):
+        return weights.checkpoint()
+    if not path.exists():
+        raise ValueError(no_such(path))
+    return read_checkpoint(path / "last.pt" if path.is_dir() else path)
 
 
 def _of_classes(network: nn.Module) -> set[str]:

@@ -16,11 +16,11 @@ from rangeseg.engine.checkpoint import amend_checkpoint
 from rangeseg.evaluation.reliability import fit_temperature
 from rangeseg.inference.run import Run, checkpoint_of
 from rangeseg.inference.segmenter import PixelImage, Segmenter
-from rangeseg.inference.weights import find_weights
 from rangeseg.networks.exported import EXPORTED
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
+from rangeseg.weights import find_weights
 
 MOST = 1_000_000
 """Elements that a temperature is fitted on, drawn evenly from all scans."""

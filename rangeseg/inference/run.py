@@ -14,11 +14,11 @@ from torch import Tensor
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
-from rangeseg.inference.weights import DEFAULT, find_weights, no_such
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
 from rangeseg.networks.exported import EXPORTED, read_exported
 from rangeseg.registry import ConfigError, Trust
+from rangeseg.weights import DEFAULT, find_weights, no_such
 
 
 def checkpoint_of(path: str | Path | None) -> Path:
