@@ -7,11 +7,13 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import ImageDraw
 
+from rangeseg.apps import benchmark_ssl
 from rangeseg.apps.benchmark_ssl import (
     METHODS,
     SEEDS,
@@ -108,6 +110,24 @@ def test_the_table_has_mean_and_sample_spread_of_all_that_is_done_and_names_what
     assert len(missing) == len(cells()) - 4
     names = [path.name for path in write_pages(results, tmp_path)]
     assert names == ["table.md", "curves_1pct.png", "curves_10pct.png", "curves_20pct.png"]
+
+
+def test_the_gains_are_of_the_seeds_that_both_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(
+        benchmark_ssl, "plot", lambda lines, axes: drawn.update({axes.up: lines}) or np.zeros((4, 4, 3), np.uint8)
+    )
+    for method, scores in {"supervised": {0: 0.30, 1: 0.34}, "cutmix": {0: 0.33, 2: 0.5}, "fixmatch": {2: 0.5}}.items():
+        for seed, score in scores.items():
+            fake_run(tmp_path, method, "1%", seed, score)
+    write_pages(collect(tmp_path, tmp_path / "results.json", nothing()), tmp_path)
+    lines = drawn["mIoU above supervised, points"]
+    steps, gains = lines["cutmix"]
+    assert steps == lines["supervised"][0]
+    np.testing.assert_allclose(gains[-1], 3.0)
+    assert lines["supervised"][1] == [0] * len(steps)
+    assert lines["fixmatch"] == ([], [])
+    assert (tmp_path / "gains_1pct.png").is_file()
 
 
 def test_the_curves_say_which_methods_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

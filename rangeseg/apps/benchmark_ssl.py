@@ -3,14 +3,16 @@
 OUT/streets/                        the data, see `ssl_streets`
 OUT/METHOD_1pct_seed0/              run folders, METHOD_1pct_seed0.log beside them
 OUT/results.json                    what is known so far, see `ssl_results`
-OUT/table.md, OUT/curves_1pct.png   made from it
+OUT/table.md                        made from it, as are the pictures:
+OUT/curves_1pct.png                 mIoU against steps
+OUT/gains_1pct.png                  the same above supervised training, of the seeds that both have
 
 A cell is a method, a share of labels and a seed. Whatever is whole is used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -37,7 +39,13 @@ METHODS = {
 }
 """Row of the table -> words above `configs/benchmark_ssl.yaml`."""
 
+BASELINE = "supervised"
+
 SEEDS = {"1%": (0, 1, 2), "10%": (0, 1, 2), "20%": (0,), "50%": (0,)}
+
+
+Curve = dict[int, float]
+"""Step -> mIoU in %."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,7 @@ def table(results: Results) -> str:
 
 
 def write_pages(results: Results, folder: Path) -> list[Path]:
-    """Write the table, and for each share with a cell the curves of all methods.
+    """Write the table, and for each share with a cell the curves of all methods, and what they gain.
 
     Args:
         results: of every cell that is known.
@@ -188,12 +196,16 @@ def write_pages(results: Results, folder: Path) -> list[Path]:
     files = [folder / "table.md"]
     write_atomically(files[0], table(results).encode())
     for share in SHARES:
-        lines = {method: _curve(_cells(results, method, share)) for method in METHODS}
-        if any(steps for steps, _ in lines.values()):
-            title = f"{share} of the scans labelled, mean over seeds"
-            axes = Axes(title, "steps", "mIoU %", legend="bottom", absent="missing")
-            files.append(folder / f"curves_{share.removesuffix('%')}pct.png")
-            write_png(files[-1], plot(lines, axes))
+        curves = {method: _curves(results, method, share) for method in METHODS}
+        gains = {method: _minus(seeds, curves[BASELINE]) for method, seeds in curves.items()}
+        for name, of_methods, up in (("curves", curves, "mIoU %"), ("gains", gains, f"mIoU above {BASELINE}, points")):
+            lines = {method: _mean(list(seeds.values())) for method, seeds in of_methods.items()}
+            drawn = [method for method, (steps, _) in lines.items() if steps]
+            if drawn and not (name == "gains" and drawn == [BASELINE]):
+                title = f"{share} of the scans labelled, mean over seeds"
+                axes = Axes(title, "steps", up, legend="beside", absent="missing")
+                files.append(folder / f"{name}_{share.removesuffix('%')}pct.png")
+                write_png(files[-1], plot(lines, axes))
     return files
 
 
@@ -203,11 +215,29 @@ def _cells(results: Results, method: str, share: str) -> list[dict[str, Any]]:
     return [numbers for key, numbers in results.cells.items() if key.startswith(above)]
 
 
-def _curve(numbers: Sequence[dict[str, Any]]) -> tuple[list[int], list[float]]:
-    """Steps that every seed has, and the mean in %."""
-    seeds = [dict(zip(one["steps"], one["curve"], strict=True)) for one in numbers if one["steps"]]
-    steps = sorted(set.intersection(*map(set, seeds))) if seeds else []
-    return steps, [100 * mean(seed[step] for seed in seeds) for step in steps]
+def _curves(results: Results, method: str, share: str) -> dict[str, Curve]:
+    """seed -> mIoU in % at each evaluated step."""
+    above = f"{method}:{share.removesuffix('%')}:"
+    return {
+        key.removeprefix(above): {step: 100 * value for step, value in zip(one["steps"], one["curve"], strict=True)}
+        for key, one in results.cells.items()
+        if key.startswith(above) and one["steps"]
+    }
+
+
+def _minus(curves: Mapping[str, Curve], others: Mapping[str, Curve]) -> dict[str, Curve]:
+    """The differences of seeds and steps that both have."""
+    return {
+        seed: {step: value - others[seed][step] for step, value in curve.items() if step in others[seed]}
+        for seed, curve in curves.items()
+        if seed in others
+    }
+
+
+def _mean(curves: Sequence[Curve]) -> tuple[list[int], list[float]]:
+    """Steps that every seed has, and the mean."""
+    steps = sorted(set.intersection(*map(set, curves))) if curves else []
+    return steps, [mean(curve[step] for curve in curves) for step in steps]
 
 
 def _entry(scores: Sequence[float], share: str) -> str:

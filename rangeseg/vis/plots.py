@@ -27,7 +27,7 @@ COLORS = (
     (200, 70, 110),
 )
 _LARGER = 2  # drawn larger and shrunk: smooth lines
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 18, 44, 72
+_LEFT, _RIGHT, _TOP, _BOTTOM, _BESIDE = 84, 18, 44, 72, 180
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Axes:
         across: what the horizontal axis counts.
         up: what the vertical axis counts.
         names: of the whole numbers on the horizontal axis, where they are no numbers; empty for numbers.
-        legend: at the right, at the "top" or at the "bottom"; or at the bottom "left".
+        legend: at the right, at the "top" or at the "bottom"; or at the bottom "left"; or "beside" the plot, in a wider
+            picture.
         log_x: the horizontal axis is logarithmic; its values must be positive.
         absent: what the legend says of a line without values; empty: nothing, it is left out.
     """
@@ -48,7 +49,7 @@ class Axes:
     across: str
     up: str
     names: tuple[str, ...] = ()
-    legend: Literal["top", "bottom", "left"] = "top"
+    legend: Literal["top", "bottom", "left", "beside"] = "top"
     log_x: bool = False
     absent: str = ""
 
@@ -63,7 +64,7 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
         lines: name -> (places across, values); what is not finite is left out. Colours go by the place in this order,
             also of lines without values: the same names have the same colours in every plot.
         axes: titles.
-        size: rows, columns, pixels.
+        size: rows, columns, pixels, without a legend beside the plot.
 
     Returns:
         The picture.
@@ -79,7 +80,8 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     if not clean:
         raise ValueError(f"The plot {axes.title!r} has no finite values; give at least one line with finite values.")
     rows, columns = (length * _LARGER for length in size)
-    sheet = Image.new("RGB", (columns, rows), PAPER)
+    whole = (size[1] + _BESIDE if axes.legend == "beside" else size[1], size[0])
+    sheet = Image.new("RGB", (whole[0] * _LARGER, rows), PAPER)
     canvas = _Canvas(ImageDraw.Draw(sheet), (rows, columns), np.concatenate(list(clean.values())), axes)
     canvas.axes(axes)
     colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(lines)}
@@ -89,7 +91,7 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     canvas.legend(
         {name: colors[name] for name in clean} | {f"{name}: {axes.absent}": GRID for name in absent}, axes.legend
     )
-    return np.asarray(sheet.resize(size[::-1], Image.Resampling.LANCZOS))
+    return np.asarray(sheet.resize(whole, Image.Resampling.LANCZOS))
 
 
 def _finite(across: Sequence[float], up: Sequence[float]) -> np.ndarray:
@@ -182,11 +184,10 @@ class _Canvas:
         """Names of the lines, in a corner."""
         wide = max(self.draw.textlength(name, self.small) for name in names)
         left, step = self.columns - _RIGHT * _LARGER - wide - 40 * _LARGER, 23 * _LARGER
-        if where == "left":
-            left = (_LEFT + 14.0) * _LARGER
-        top = (
-            (_TOP + 14) * _LARGER if where == "top" else self.rows - (_BOTTOM + 14) * _LARGER - step * (len(names) - 1)
-        )
+        left = {"left": (_LEFT + 14.0) * _LARGER, "beside": self.columns + 4.0 * _LARGER}.get(where, left)
+        top = (_TOP + 14) * _LARGER
+        if where in ("bottom", "left"):
+            top = self.rows - (_BOTTOM + 14) * _LARGER - step * (len(names) - 1)
         for i, (name, color) in enumerate(names.items()):
             y = top + step * i
             self.draw.line([(left, y), (left + 22 * _LARGER, y)], color, 3 * _LARGER)
