@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from conftest import make_tiny_config
 from test_trajectory import curve
 
 from rangeseg.cli import main
+from rangeseg.data.semantic_kitti import SemanticKitti
+from rangeseg.drive.carry import OWN
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.propagate import evidence_file
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
@@ -22,7 +26,7 @@ from rangeseg.inference.origin import FILE
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import read_labels
-from rangeseg.types import Scan
+from rangeseg.types import IGNORE, Scan
 
 PIXELS = SphericalProjection(16, 64, 30.0, -30.0)
 
@@ -183,3 +187,60 @@ def test_processes_share_a_drive(
         assert bool(capsys.readouterr().out) == (number == 0)
     assert shares == [{"000002.label"}, {"000000.label", "000001.label"}]
     assert {path.name: path.read_bytes() for path in labels.iterdir()} == whole
+
+
+@pytest.fixture
+def carried(tiny_drive: Path, tiny_kitti: Path, tmp_path: Path) -> Path:
+    """Labels that `propagate` carried from the first scan of the drive to the others."""
+    labels, out = tmp_path / "true", tmp_path / "carried"
+    place = labels / "sequences/00/labels"
+    place.mkdir(parents=True)
+    shutil.copy(tiny_kitti / "sequences/00/labels/000000.label", place)
+    assert main(["propagate", str(tiny_drive), "--labels", str(labels), "--out", str(out)]) == 0
+    return out
+
+
+def test_carried_labels_come_before_predictions(
+    predict: Callable[..., int], carried: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(0, "--confidence") == 0
+    alone = {path.stem: read_labels(path)[0] for path in (tmp_path / "out").rglob("*.label")}
+    capsys.readouterr()
+    assert predict(0, "--carried", str(carried)) == 1  # other labels than those of the network alone
+    assert "drive.carried differ" in " ".join(capsys.readouterr().err.split())
+    assert predict(0, "--carried", str(carried), "--overwrite", "--confidence") == 0
+    label_map = SemanticKitti.read_label_map()
+    replaced = 0
+    for name, network in alone.items():
+        place = carried / "sequences/00/labels" / f"{name}.label"
+        label = label_map.to_train(read_labels(place)[0])
+        known = label != IGNORE
+        written = tmp_path / "out/sequences/00/predictions" / f"{name}.label"
+        expected = np.where(known, label_map.to_raw(label), network)
+        np.testing.assert_array_equal(read_labels(written)[0], expected)
+        confidence = np.load(written.with_name(f"{name}_confidence.npz"))["confidence"]
+        evidence = np.load(evidence_file(place))
+        wanted = np.where(evidence["kind"] == OWN, 1, evidence["agreement"])
+        np.testing.assert_allclose(confidence[known], wanted[known], atol=1e-3)
+        replaced += int((expected != network).sum())
+    assert replaced > 100
+    assert predict(0, "--carried", str(carried), "--confidence") == 0
+    assert "(0 now)" in capsys.readouterr().out
+    (carried / "sequences/00/labels/000001.label").touch()
+    assert predict(0, "--carried", str(carried), "--confidence") == 1  # they have changed
+
+
+def test_carried_labels_of_something_else_are_refused(
+    predict: Callable[..., int], carried: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(message: str, *words: str) -> None:
+        assert predict(0, *words) == 1
+        assert message in " ".join(capsys.readouterr().err.split())
+
+    refused("has no labels of the 3 scans; looked for sequences/00/labels", "--carried", str(tmp_path / "none"))
+    refused("those of the run are", "--carried", str(carried), "--dataset", "semantic_poss")
+    place = carried / "sequences/00/labels/000001.label"
+    place.write_bytes(place.read_bytes()[:-4])
+    refused("000001.label", "--carried", str(carried))
+    assert main(["predict", str(tmp_path / "0.pt"), str(tmp_path), "--carried", str(carried)]) == 1
+    assert "--carried: only with --drive" in " ".join(capsys.readouterr().err.split())

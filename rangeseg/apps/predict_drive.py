@@ -1,5 +1,7 @@
 """`rangeseg predict --drive`: the scans of a drive labelled, each with the votes of those around it.
 
+With `--carried`, labels that people gave or that poses carried stand in place of predictions.
+
 Every process that torchrun started labels a stretch of the drive. As with `rangeseg predict`, whole files of the same
 network, config, votes and poses are left alone, and those of others are refused.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rangeseg.apps.predict import ClassShares
 from rangeseg.data.prediction_files import PredictionFiles
@@ -20,20 +23,23 @@ from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.request import poses_for
 from rangeseg.drive.sweep import straightened
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.inference.carried import CarriedFolder
 from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.drive import label_drive
 from rangeseg.inference.labelled_files import chosen_files
 from rangeseg.inference.origin import claim, origin_of
+from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust
 
 
 def predict_drive(
-    run: Path | None, folder: Path, out: Path, *, poses: Path | None = None, scene: str | None = None, votes: int = 2,
-    deskew: str | None = None, format: str = "label", confidence: bool = False, unsure: Sequence[str] = (),
-    overwrite: bool = False, anyway: bool = False, workers: int | None = None, device: str = "auto",
-    overrides: Sequence[str] = (), trust: Trust = False, progress: Progress = no_progress,
+    run: Path | None, folder: Path, out: Path, *, poses: Path | None = None, scene: str | None = None,
+    dataset: str | None = None, votes: int = 2, deskew: str | None = None, carried: Path | None = None,
+    format: str = "label", confidence: bool = False, unsure: Sequence[str] = (), overwrite: bool = False,
+    anyway: bool = False, workers: int | None = None, device: str = "auto", overrides: Sequence[str] = (),
+    trust: Trust = False, progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
     """Label the scans of a drive and write the labels in the dataset's own form.
 
@@ -43,8 +49,10 @@ def predict_drive(
         out: the output folder.
         poses: folder that `rangeseg poses` wrote; None: the dataset's own.
         scene: of nuScenes.
+        dataset: dataset or YAML with the classes of the drive; None: found from the layout.
         votes: so many scans before and behind help.
         deskew: the moment of a sweep at which the poses are; None: scans are taken as they are.
+        carried: folder that `rangeseg propagate` wrote; its labels stand in place of predictions.
         format: of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
         confidence: write how sure each label is, too.
         unsure: labels that are less sure are left out, see `rangeseg.inference.labelled_files.least_sure`.
@@ -61,7 +69,8 @@ def predict_drive(
 
     Raises:
         ValueError: the run is of photographs, a file cannot be read, the folder holds labels of another network,
-            config, votes or poses, or most scans do not fit the run.
+            config, votes, poses or carried labels, the folder of carried labels has none of the drive, or most scans
+            do not fit the run.
     """
     if votes < 0:
         raise ValueError(f"--votes is {votes}; give 0 or more.")
@@ -71,9 +80,10 @@ def predict_drive(
         experiment = segmenter.run.experiment
         if experiment.dataset.kind != "scan":
             raise ValueError(f"{run}: labels {experiment.dataset.kind}s, but a drive consists of scans.")
-        drive = open_drive(folder, scene=scene)
+        drive = open_drive(folder, scene=scene, dataset=dataset)
+        known = None if carried is None else CarriedFolder.open(carried, drive, segmenter.label_map)
         trajectory, (files, least) = poses_for(drive, poses), chosen_files(experiment, format, confidence, unsure)
-        origin = origin_of(run, segmenter.run.config, unsure) | _of_drive(trajectory, votes, deskew)
+        origin = origin_of(run, segmenter.run.config, unsure) | _of_drive(trajectory, votes, deskew, known)
         targets = [(files.target(scan.file, scan.file.parent), scan.file) for scan in drive.scans]
         since = claim(out, origin, [target for target, _ in targets], overwrite=overwrite, write=group.rank == 0)
         share = np.array_split(np.arange(len(targets)), group.world_size)[group.rank].tolist()
@@ -82,7 +92,7 @@ def predict_drive(
         done: Any = label_drive(segmenter, straightened(drive, trajectory, deskew), trajectory, votes=votes, **options)
         shares = ClassShares(segmenter.label_map.names)
         for number, scan, found in done if group.rank else progress(done, "predicting", len(share)):
-            kept, (target, file) = found if least is None else found.sure(least), targets[number]
+            kept, (target, file) = _kept(number, found, known, least), targets[number]
             files.write(out / target, kept if confidence or format != "label" else kept.labels, scan, file)
             shares.count(kept.labels)
         group.barrier()
@@ -97,10 +107,17 @@ def predict_drive(
         group.close()
 
 
-def _of_drive(trajectory: Trajectory, votes: int, deskew: str | None) -> dict[str, Any]:
+def _kept(number: int, found: Segmentation, known: CarriedFolder | None, least: NDArray | None) -> Any:
+    """The labels to write for a scan: carried ones first, and without those that are not sure enough."""
+    found = found if known is None else known.replaced(number, found)
+    return found if least is None else found.sure(least)
+
+
+def _of_drive(trajectory: Trajectory, votes: int, deskew: str | None, known: CarriedFolder | None) -> dict[str, Any]:
     """What labels of a drive rest on beside the network and its config."""
     poses = hashlib.sha256(np.ascontiguousarray(trajectory.poses, "<f8").tobytes()).hexdigest()
-    return {"drive.votes": votes, "drive.deskew": deskew, "drive.poses": poses if votes or deskew else None}
+    found = {"drive.votes": votes, "drive.deskew": deskew, "drive.poses": poses if votes or deskew else None}
+    return found | ({} if known is None else {"drive.carried": known.digest()})
 
 
 def _is_whole(out: Path, task: tuple[Path, Path], files: PredictionFiles, since: int) -> bool:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.drive.carry import OWN, rules_for
-from rangeseg.drive.layouts import Raw
+from rangeseg.drive.carry import rules_for
 from rangeseg.drive.prelabels import Start, write_prelabels
-from rangeseg.drive.propagate import Task, evidence_file, read_evidence
+from rangeseg.drive.propagate import Task, confidence_of
 from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.suggest import (
     Chosen,
@@ -32,7 +31,7 @@ from rangeseg.files import write_atomically
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.inference.uncertainty import predict_along
-from rangeseg.labels import RARE, LabelMap
+from rangeseg.labels import RARE
 from rangeseg.parallel import Progress, in_order, no_progress
 from rangeseg.types import IGNORE
 
@@ -209,12 +208,10 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
     if mine is not None:
         labelled = (mine & 0xFFFF) != label_map.ignore_raw
         known.append(Start(mine, labelled.astype(np.float32), labelled))
-    if carried is not None and (carried / entry.label_path).is_file():
-        known.append(
-            _of_carried(
-                label_map, task.drive.read_raw(carried / entry.label_path, entry.file), carried / entry.label_path
-            )
-        )
+    place = None if carried is None else carried / entry.label_path
+    if place is not None and place.is_file():
+        raw = task.drive.read_raw(place, entry.file)
+        known.append(Start(raw, *confidence_of(place, (raw & 0xFFFF) != label_map.ignore_raw)))
     if segmenter is not None:
         segmentation = segmenter(task.drive.read(entry.file))
         assert segmentation.confidence is not None
@@ -230,13 +227,3 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
             np.where(free, one.confidence, start.confidence), np.where(free, one.own, start.own),
         )  # fmt: skip
     return start
-
-
-def _of_carried(label_map: LabelMap, raw: Raw, place: Path) -> Start:
-    """Carried labels with their agreement as confidence; 0.5 if there is no evidence."""
-    labelled = (raw & 0xFFFF) != label_map.ignore_raw
-    if not evidence_file(place).is_file():
-        return Start(raw, np.where(labelled, 0.5, 0), np.zeros(len(raw), np.bool_))
-    evidence = read_evidence(evidence_file(place))
-    own = evidence["kind"] == OWN
-    return Start(raw, np.where(labelled, np.where(own, 1, evidence["agreement"]), 0), own & labelled)

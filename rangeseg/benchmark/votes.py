@@ -12,12 +12,18 @@ from typing import Any
 from rangeseg.benchmark.propagate import SEQUENCES
 from rangeseg.drive.layouts import open_drive
 from rangeseg.evaluation.metrics import ConfusionMatrix
+from rangeseg.inference.carried import CarriedFolder
 from rangeseg.inference.drive import label_drive
 from rangeseg.inference.segmenter import Segmenter
 
 
 def measure(
-    root: Path, run: Path | None, sequences: tuple[str, ...], votes: int, max_distance_m: float
+    root: Path,
+    run: Path | None,
+    sequences: tuple[str, ...],
+    votes: int,
+    max_distance_m: float,
+    carried: Path | None = None,
 ) -> dict[str, Any]:
     """Mean IoU and accuracy of all points of some sequences, in [0, 1], and processor time a scan.
 
@@ -27,6 +33,7 @@ def measure(
         sequences: which of them.
         votes: scans before and behind that help.
         max_distance_m: how near their points must be.
+        carried: folder of `rangeseg propagate` whose labels stand in place of predictions.
     """
     segmenter = Segmenter.load(run, device="cpu")
     label_map = segmenter.label_map
@@ -34,9 +41,11 @@ def measure(
     for sequence in sequences:
         drive = open_drive(root / "sequences" / sequence)
         poses = drive.own_poses()
+        known = None if carried is None else CarriedFolder.open(carried, drive, label_map)
         for number, _, found in label_drive(segmenter, drive, poses, votes=votes, max_distance_m=max_distance_m):
             raw = drive.labels_of(drive.scans[number])
             if raw is not None:
+                found = found if known is None else known.replaced(number, found)
                 confusion.update(found.labels, label_map.to_train(raw & 0xFFFF))
                 scans += 1
     spent = (time.process_time() - used) / max(1, scans)
@@ -50,12 +59,16 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?", help="a run; else the shipped network")
     parser.add_argument("--votes", type=int, nargs="+", default=[0, 1, 2, 4], help="scans before and behind")
     parser.add_argument("--max-distance-m", type=float, default=0.3, help="how near the points of others must be")
+    parser.add_argument(
+        "--carried", type=Path, help="labels of rangeseg propagate for the seven sequences, which count"
+    )
     arguments = parser.parse_args()
+    scored = {"the 35 of seven sequences": SEQUENCES} | ({} if arguments.carried else {"08": ("08",)})
     found = {}
     for votes in arguments.votes:
-        for name, sequences in (("the 35 of seven sequences", SEQUENCES), ("08", ("08",))):
+        for name, sequences in scored.items():
             found[f"{votes} votes, {name}"] = measure(
-                arguments.root, arguments.run, sequences, votes, arguments.max_distance_m
+                arguments.root, arguments.run, sequences, votes, arguments.max_distance_m, arguments.carried
             )
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 

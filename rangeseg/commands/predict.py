@@ -21,6 +21,9 @@ CAPTURES = (".pcap", ".osf")
 OF_RECORDINGS = ("topic", "layout", "class_ids", "filter", "drop_input")
 """Options for recordings only."""
 
+OF_DRIVES = ("poses", "scene", "dataset", "deskew", "carried")
+"""Options for --drive only; so is --votes."""
+
 NOT_OF_DRIVES = ("split", "zip", "partial", "compile", "fields")
 """Further options that --drive does not have."""
 
@@ -35,6 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.drive:
         along_drive(arguments)
         return
+    if given := _given(arguments, OF_DRIVES):
+        raise ValueError(f"{given}: only with --drive DRIVE.")
     from rangeseg.apps.predict import predict_inputs
     from rangeseg.scan_formats.recordings import is_recording
 
@@ -48,10 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
     if any(is_recording(path) for path in inputs):
         label_recording(run, inputs, arguments)
         return
-    if given := [f"--{name.replace('_', '-')}" for name in OF_RECORDINGS if getattr(arguments, name)]:
-        raise ValueError(
-            f"{' and '.join(given)}: only for recordings (.bag, .mcap, .db3, or the folder of a ROS 2 bag)."
-        )
+    if given := _given(arguments, OF_RECORDINGS):
+        raise ValueError(f"{given}: only for recordings (.bag, .mcap, .db3, or the folder of a ROS 2 bag).")
     names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust", "format")
     if arguments.unsure and arguments.zip:
         raise ValueError("--unsure leaves labels out, and a submission (--zip) needs all of them. Drop one of them.")
@@ -89,23 +92,25 @@ def along_drive(arguments: argparse.Namespace) -> None:
     """Label the scans of a drive; without a run, the shipped network labels them."""
     from rangeseg.apps.predict_drive import predict_drive
 
-    given = [
-        name for name in (*OF_RECORDINGS, "split", "zip", "partial", "compile", "fields") if getattr(arguments, name)
-    ]
-    if words := [f"--{name.replace('_', '-')}" for name in given]:
-        raise ValueError(f"{' and '.join(words)}: not with --drive; leave it out.")
+    if given := _given(arguments, (*OF_RECORDINGS, *NOT_OF_DRIVES)):
+        raise ValueError(f"{given}: not with --drive; leave it out.")
     if len(arguments.inputs) > (arguments.run is None):
         raise ValueError("A drive is labelled alone: give a run and --drive, and no other input.")
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
         OUT.print(NO_RUN, soft_wrap=True)
     names = (
-        "poses", "scene", "deskew", "votes", "format", "confidence", "unsure", "workers", "device", "overrides",
-        "trust", "overwrite", "anyway",
+        *OF_DRIVES, "votes", "format", "confidence", "unsure", "workers", "device", "overrides", "trust", "overwrite",
+        "anyway",
     )  # fmt: skip
     options = {name: getattr(arguments, name) for name in names}
     for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
+
+
+def _given(arguments: argparse.Namespace, names: Sequence[str]) -> str:
+    """Those of the options that are on the command line, for errors; empty for none."""
+    return " and ".join(f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name))
 
 
 def _is_scans(path: Path) -> bool:
@@ -158,7 +163,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--votes", type=int, default=2, help="with --drive: number of voting scans before and after each scan"
     )
     parser.add_argument("--poses", type=Path, help="with --drive: folder written by `rangeseg poses`")
+    parser.add_argument(
+        "--carried", type=Path, help="with --drive: folder written by `rangeseg propagate`; its labels come first"
+    )
     parser.add_argument("--scene", help="with --drive: scene of nuScenes")
+    parser.add_argument("--dataset", help="with --drive: dataset or YAML with the classes; default: from the layout")
     add_deskew(parser)
     parser.add_argument("--split", help="label all scans or photographs of this split")
     parser.add_argument("--zip", type=Path, help="pack the labels for the benchmark's server")

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.drive.carry import Carried, Rules, carry
+from rangeseg.drive.carry import OWN, Carried, Rules, carry
 from rangeseg.drive.labelled_points import (
     NO_CLASS,
     WHOLE,
@@ -223,6 +223,31 @@ def read_evidence(path: Path) -> dict[str, NDArray]:
         raise ValueError(
             f"{path}: cannot be read ({error}). Run rangeseg propagate --overwrite to write it again."
         ) from error
+
+
+def confidence_of(path: Path, labelled: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The confidence of the labels of a file, and whether a person gave them, (N,) each.
+
+    Args:
+        path: label file that `propagate` wrote.
+        labelled: (N,) which points have a label; the others get 0.
+
+    Returns:
+        1 for labels of a person, the agreement of the neighbours for carried ones; 0.5 if there is no evidence.
+
+    Raises:
+        ValueError: the evidence is damaged, or of another number of points.
+    """
+    if not evidence_file(path).is_file():
+        return np.where(labelled, np.float32(0.5), np.float32(0)), np.zeros(len(labelled), np.bool_)
+    evidence = read_evidence(evidence_file(path))
+    if evidence["kind"].shape != labelled.shape:
+        raise ValueError(
+            f"{evidence_file(path)}: has {evidence['kind'].size} points, but {path} has {labelled.size}. Run rangeseg "
+            "propagate --overwrite to write it again."
+        )
+    own = (evidence["kind"] == OWN) & labelled
+    return np.where(labelled, np.where(own, 1, evidence["agreement"]), 0).astype(np.float32), own
 
 
 def _is_whole(task: Task, number: int) -> bool:
