@@ -240,7 +240,11 @@ def test_carried_labels_of_something_else_are_refused(
     refused("has no labels of the 3 scans; looked for sequences/00/labels", "--carried", str(tmp_path / "none"))
     refused("those of the run are", "--carried", str(carried), "--dataset", "semantic_poss")
     place = carried / "sequences/00/labels/000001.label"
+    whole = evidence_file(place).read_bytes()
+    np.savez(evidence_file(place), **{name: column[:-1] for name, column in np.load(evidence_file(place)).items()})
+    refused("000001.npz: has 1499 points, but", "--carried", str(carried), "--confidence")
+    evidence_file(place).write_bytes(whole)
     place.write_bytes(place.read_bytes()[:-4])
-    refused("000001.label", "--carried", str(carried))
+    refused("000001.label", "--carried", str(carried), "--overwrite")
     assert main(["predict", str(tmp_path / "0.pt"), str(tmp_path), "--carried", str(carried)]) == 1
     assert "--carried: only with --drive" in " ".join(capsys.readouterr().err.split())
