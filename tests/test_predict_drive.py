@@ -248,3 +248,5 @@ def test_carried_labels_of_something_else_are_refused(
     refused("000001.label", "--carried", str(carried), "--overwrite")
     assert main(["predict", str(tmp_path / "0.pt"), str(tmp_path), "--carried", str(carried)]) == 1
     assert "--carried: only with --drive" in " ".join(capsys.readouterr().err.split())
+    assert main(["predict", str(tmp_path / "0.pt"), str(tmp_path), "--votes", "0"]) == 1
+    assert "--votes: only with --drive" in " ".join(capsys.readouterr().err.split())

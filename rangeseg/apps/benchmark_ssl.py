@@ -172,7 +172,8 @@ def table(results: Results) -> str:
     """
     lines = [f"| method | {' | '.join(SHARES)} |", "| --- |" + " ---: |" * len(SHARES)]
     for method in METHODS:
-        row = [_entry([100 * one["mean_iou"] for one in _cells(results, method, share)], share) for share in SHARES]
+        cells_of = {share: _cells(results, method, share).values() for share in SHARES}
+        row = [_entry([100 * one["mean_iou"] for one in found], share) for share, found in cells_of.items()]
         lines.append(f"| {method} (`{METHODS[method]}`) | {' | '.join(row)} |")
     streets = TINY if results.version == TINY.version else Streets()
     train = len(streets.sequences) * streets.streets * streets.scans
@@ -209,19 +210,18 @@ def write_pages(results: Results, folder: Path) -> list[Path]:
     return files
 
 
-def _cells(results: Results, method: str, share: str) -> list[dict[str, Any]]:
-    """Of all seeds."""
+def _cells(results: Results, method: str, share: str) -> dict[str, dict[str, Any]]:
+    """seed -> numbers."""
     above = f"{method}:{share.removesuffix('%')}:"
-    return [numbers for key, numbers in results.cells.items() if key.startswith(above)]
+    return {key.removeprefix(above): numbers for key, numbers in results.cells.items() if key.startswith(above)}
 
 
 def _curves(results: Results, method: str, share: str) -> dict[str, Curve]:
     """seed -> mIoU in % at each evaluated step."""
-    above = f"{method}:{share.removesuffix('%')}:"
     return {
-        key.removeprefix(above): {step: 100 * value for step, value in zip(one["steps"], one["curve"], strict=True)}
-        for key, one in results.cells.items()
-        if key.startswith(above) and one["steps"]
+        seed: {step: 100 * value for step, value in zip(one["steps"], one["curve"], strict=True)}
+        for seed, one in _cells(results, method, share).items()
+        if one["steps"]
     }
 
 

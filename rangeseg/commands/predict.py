@@ -21,8 +21,11 @@ CAPTURES = (".pcap", ".osf")
 OF_RECORDINGS = ("topic", "layout", "class_ids", "filter", "drop_input")
 """Options for recordings only."""
 
-OF_DRIVES = ("poses", "scene", "dataset", "deskew", "carried")
-"""Options for --drive only; so is --votes."""
+OF_DRIVES = ("poses", "scene", "dataset", "deskew", "carried", "votes")
+"""Options for --drive only."""
+
+VOTES = 2
+"""The value of --votes if it is not given."""
 
 NOT_OF_DRIVES = ("split", "zip", "partial", "compile", "fields")
 """Further options that --drive does not have."""
@@ -100,17 +103,20 @@ def along_drive(arguments: argparse.Namespace) -> None:
     if run is None:
         OUT.print(NO_RUN, soft_wrap=True)
     names = (
-        *OF_DRIVES, "votes", "format", "confidence", "unsure", "workers", "device", "overrides", "trust", "overwrite",
+        *OF_DRIVES, "format", "confidence", "unsure", "workers", "device", "overrides", "trust", "overwrite",
         "anyway",
     )  # fmt: skip
     options = {name: getattr(arguments, name) for name in names}
+    options["votes"] = VOTES if arguments.votes is None else arguments.votes
     for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> str:
     """Those of the options that are on the command line, for errors; empty for none."""
-    return " and ".join(f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name))
+    values = {name: getattr(arguments, name) for name in names}
+    chosen = [name for name, value in values.items() if value is not None and value is not False and value != []]
+    return " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
 
 
 def _is_scans(path: Path) -> bool:
@@ -160,7 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drive", type=Path, help="label the scans of a drive, each with the votes of the scans around it"
     )
     parser.add_argument(
-        "--votes", type=int, default=2, help="with --drive: number of voting scans before and after each scan"
+        "--votes", type=int, help=f"with --drive: number of voting scans before and after each scan (default: {VOTES})"
     )
     parser.add_argument("--poses", type=Path, help="with --drive: folder written by `rangeseg poses`")
     parser.add_argument(
