@@ -90,7 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 YAML_READERS = {"config/reading.py", "labels.py", "sensors.py"}
 CONFIG_READERS = {"config", "engine", "inference", "apps", "benchmark", "commands", "cli"}
-KERNELS_IMPORT = {"__future__", "math", "numpy", "numba"}
+KERNELS_IMPORT = {"__future__", "heapq", "math", "numpy", "numba"}
 
 SCANS_FOR_PHOTOS = {
     "rangeseg.projection.range_image",

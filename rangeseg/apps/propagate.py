@@ -113,10 +113,16 @@ def lines_of(report: dict[str, Any]) -> list[str]:
 def _rules_text(rules: Rules, labelled: int) -> str:
     see = "not onto what the labelled scan saw through" if rules.visibility else "without a test of visibility"
     grows = f" and {100 * rules.max_distance_per_m:g} % of the range" if rules.max_distance_per_m else ""
+    if rules.spread == "surface":
+        other = rules.min_agreement / (1 - rules.min_agreement) if rules.min_agreement < 1 else np.inf
+        condition = f"nearest along the surface, within {rules.max_distance_m:g} m{grows}, and another class at least "
+        condition += f"{other:.3g} times as far"
+    else:
+        condition = f"{rules.neighbours} nearest within {rules.max_distance_m:g} m{grows}, at least "
+        condition += f"{rules.min_neighbours}, {_percent(rules.min_agreement)} of them agree"
     return (
-        f"{labelled} labelled scans; {rules.neighbours} nearest within {rules.max_distance_m:g} m{grows}, at least "
-        f"{rules.min_neighbours}, {_percent(rules.min_agreement)} of them agree; up to {rules.max_scans} scans and "
-        f"{rules.max_sensor_distance_m:g} m; {see}"
+        f"{labelled} labelled scans; {condition}; up to {rules.max_scans} scans and {rules.max_sensor_distance_m:g} m; "
+        f"{see}"
     )
 
 

@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,9 @@ def _raw(drive: Drive, index: int) -> Raw:
     return raw
 
 
-def measure(root: Path, kind: str, by: str, seed: int, work: Path, **rules: Any) -> dict[str, Any]:
+def measure(
+    root: Path, kind: str, by: str, seed: int, work: Path, sequences: Sequence[str] = SEQUENCES, **rules: Any
+) -> dict[str, Any]:
     """Carry labels along every drive and count.
 
     Args:
@@ -96,6 +98,7 @@ def measure(root: Path, kind: str, by: str, seed: int, work: Path, **rules: Any)
         by: dataset or kiss-icp.
         seed: of clicks and strokes.
         work: an empty folder.
+        sequences: the drives.
         rules: other than usual.
 
     Returns:
@@ -103,7 +106,7 @@ def measure(root: Path, kind: str, by: str, seed: int, work: Path, **rules: Any)
     """
     chosen: dict[str, Callable[[Drive, int, int], np.ndarray]] = {"clicks": clicks, "strokes": strokes}
     total, given, scans = None, 0, 0
-    for sequence in SEQUENCES:
+    for sequence in sequences:
         home = root / "sequences" / sequence
         drive = open_drive(home)
         labels = root if kind == "whole" else work / "labels"
@@ -155,15 +158,26 @@ TRIALS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
     "whole, poses of kiss-icp": ("whole", "kiss-icp", 0, {}),
     "whole, no test of visibility": ("whole", "dataset", 0, {"visibility": False}),
     "whole, three nearest must agree": ("whole", "dataset", 0, {"min_neighbours": 3, "min_agreement": 1.0}),
+    "whole, along the surface": ("whole", "dataset", 0, {"spread": "surface"}),
+    "whole, along the surface, poses of kiss-icp": ("whole", "kiss-icp", 0, {"spread": "surface"}),
     "whole, the nearest alone": ("whole", "dataset", 0, {"neighbours": 1}),
     "clicks, poses of dataset": ("clicks", "dataset", 0, {}),
     "clicks, poses of kiss-icp": ("clicks", "kiss-icp", 0, {}),
-    "clicks, all at one place count": ("clicks", "dataset", 0, {"merge_deg": 0.0}),
-    "clicks, within 1 m": ("clicks", "dataset", 0, {"max_distance_m": 1.0}),
     "clicks, seed 1": ("clicks", "dataset", 1, {}),
+    "clicks, another class 2.33 times as far": ("clicks", "dataset", 0, {"min_agreement": 0.7}),
+    "clicks, within 2 m": ("clicks", "dataset", 0, {"max_distance_m": 2.0}),
+    "clicks, all at one place count": ("clicks", "dataset", 0, {"merge_deg": 0.0}),
+    "clicks, nearest": ("clicks", "dataset", 0, {"spread": "nearest"}),
+    "clicks, nearest, poses of kiss-icp": ("clicks", "kiss-icp", 0, {"spread": "nearest"}),
+    "clicks, nearest, seed 1": ("clicks", "dataset", 1, {"spread": "nearest"}),
+    "clicks, nearest, all at one place count": ("clicks", "dataset", 0, {"spread": "nearest", "merge_deg": 0.0}),
+    "clicks, nearest, within 1 m": ("clicks", "dataset", 0, {"spread": "nearest", "max_distance_m": 1.0}),
     "strokes, poses of dataset": ("strokes", "dataset", 0, {}),
     "strokes, poses of kiss-icp": ("strokes", "kiss-icp", 0, {}),
     "strokes, once a metre": ("strokes", "dataset", 0, {"merge_m": 1.0}),
+    "strokes, nearest": ("strokes", "dataset", 0, {"spread": "nearest"}),
+    "strokes, nearest, poses of kiss-icp": ("strokes", "kiss-icp", 0, {"spread": "nearest"}),
+    "strokes, nearest, once a metre": ("strokes", "dataset", 0, {"spread": "nearest", "merge_m": 1.0}),
 }
 """What is measured -> kind of labels, poses, seed, and rules that are other than usual."""
 

@@ -14,6 +14,7 @@ EXAMPLES = (
 )
 
 RULES = (
+    "spread",
     *("neighbours", "min_neighbours", "min_agreement", "max_distance_m", "max_distance_per_m"),
     *("max_scans", "max_sensor_distance_m", "merge_deg", "merge_m"),
 )
@@ -22,8 +23,9 @@ RULES = (
 def run(arguments: argparse.Namespace) -> None:
     """Carry the labels of some scans of a drive to its other scans, using the poses.
 
-    A point takes the class of the nearest labelled points of other scans if they are near and agree. A label is not
-    carried if the labelled scan saw through the point, or if its class moves. The command writes labels in the layout
+    A point takes the class of the nearest labelled points of other scans if they are near and agree; with clicks, that
+    of the nearest click along the surface. A label is not carried if the labelled scan saw through the point, or if its
+    class moves. The command writes labels in the layout
     of the dataset, and evidence/NAME.npz with the distance, votes and source of each label. The defaults of the rules
     depend on the labels: whole scans or clicks. With --config, the command carries the labels that the config trains on
     along all drives of its data.
@@ -78,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--exclude", nargs="+", default=[], help="classes that are not carried, in addition to moving ones"
     )
     _add_rules(parser)
+    _add_limits(parser)
     parser.add_argument("--workers", type=int, default=2, help="number of threads; the labels do not depend on it")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing labels")
     parser.add_argument("--png", type=Path, help="draw a scan before and after")
@@ -86,17 +89,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--neighbours", type=int, help="number of nearest labelled points that vote (default: 3)")
     parser.add_argument(
-        "--min-neighbours", type=int, help="least number of them within the maximum distance (default: 1; clicks: 3)"
+        "--spread",
+        choices=["nearest", "surface"],
+        help="labels of the nearest labelled points, or of the nearest one along the surface (default for clicks)",
     )
-    parser.add_argument("--min-agreement", type=float, help="least share with one class (default: 0.6; clicks: 1)")
     parser.add_argument(
-        "--max-distance-m", type=float, help="maximum distance to labelled points (default: 0.5; clicks: 2)"
+        "--neighbours", type=int, help="number of nearest labelled points that vote (default: 3); nearest only"
+    )
+    parser.add_argument(
+        "--min-neighbours",
+        type=int,
+        help="least number of them within the maximum distance (default: 1; clicks: 3); nearest only",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        help="nearest: least share with one class (default: 0.6; clicks: 1); surface: path from another class / length "
+        "of both paths (default: 0.6)",
+    )
+    parser.add_argument(
+        "--max-distance-m",
+        type=float,
+        help="maximum distance to labelled points (default: 0.5; clicks: 2) or length of the path (default: 5)",
     )
     parser.add_argument(
         "--max-distance-per-m", type=float, help="increase of this distance per metre of range (default: 0)"
     )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-scans", type=int, help="maximum number of scans between the two (default: 10; clicks: 20)"
     )

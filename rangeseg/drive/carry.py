@@ -1,7 +1,8 @@
 """Carries the labels of some scans of a drive to other scans, using the poses.
 
-A point takes the class of the nearest labelled points of other scans if they are near and enough of them agree. Labels
-of a scan that saw through the point do not count, because the object was not there at that time.
+A point takes the class of the nearest labelled points of other scans if they are near and enough of them agree. With
+clicks, it takes the class of the nearest click along the surface (`rangeseg.drive.surface`). Labels of a scan that saw
+through the point do not count, because the object was not there at that time.
 
 Shapes: N points of a scan, K neighbours.
 
@@ -10,7 +11,7 @@ Source: PLE (2410.06893), which carries labels to the ten scans before and the t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from rangeseg.kernels.neighbours import nearest, vote
 from rangeseg.kernels.visibility import seen_through
 from rangeseg.types import IGNORE, Scan
 
+SPREADS = ("nearest", "surface")
+"""Ways from labelled points to others: the straight one, and along the surface."""
+
 NONE, OWN, CARRIED = 0, 1, 2
 """Source of a label: none, a person's label of the same point, labels of other points."""
 
@@ -30,10 +34,13 @@ class Rules:
     """When a label is carried.
 
     Args:
+        spread: way from labelled points to others. nearest: the nearest labelled points vote. surface: the labelled
+            point nearest along the surface gives the label, and `neighbours` is 1.
         neighbours: the number of nearest labelled points that vote, from any of the scans.
         min_neighbours: the number of them that must lie within the maximum distance.
-        min_agreement: the share of them that must have the same class, above 0.5.
-        max_distance_m: maximum distance from a point to a labelled point, metres.
+        min_agreement: the share of them that must have the same class, above 0.5; with surface: the share of the path
+            from another class in the length of both paths, so 0.6 means that the other is 1.5 times as long.
+        max_distance_m: maximum distance from a point to a labelled point, metres; with surface: length of the path.
         max_distance_per_m: increase of this distance per metre of range, because distant points are farther apart.
         max_scans: labels are carried over at most this many scans, ahead and back.
         max_sensor_distance_m: maximum distance between the sensor's positions of the two scans, metres.
@@ -47,6 +54,7 @@ class Rules:
         ValueError: a rule is outside its range.
     """
 
+    spread: str = "nearest"
     neighbours: int = 3
     min_neighbours: int = 1
     min_agreement: float = 0.6
@@ -61,8 +69,17 @@ class Rules:
     merge_m: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.spread not in SPREADS:
+            raise ValueError(f"spread is {self.spread}; give {' or '.join(SPREADS)}.")
+        surface = self.spread == "surface"
+        if surface and self.neighbours != 1:
+            raise ValueError(
+                f"neighbours is {self.neighbours}, but along the surface the nearest labelled point alone gives the "
+                "label. Leave it out, or give --spread nearest."
+            )
         limits = {
-            "neighbours": (1, 32), "min_neighbours": (1, self.neighbours), "min_agreement": (0.5, 1),
+            "neighbours": (1, 32), "min_neighbours": (1, self.neighbours),
+            "min_agreement": (0.5, 0.95 if surface else 1),
             "max_distance_m": (1e-3, 100), "max_distance_per_m": (0, 1), "max_scans": (1, 10**6),
             "max_sensor_distance_m": (1e-3, 10**6), "margin_m": (0, 100), "margin_share": (0, 1), "merge_deg": (0, 10),
             "merge_m": (0, 10),
@@ -89,8 +106,11 @@ class Rules:
 WHOLE_RULES = Rules()
 """Default rules for completely labelled scans."""
 
-CLICK_RULES = Rules(neighbours=3, min_neighbours=3, min_agreement=1.0, max_distance_m=2.0, max_scans=20)
+CLICK_RULES = Rules(spread="surface", neighbours=1, min_agreement=0.6, max_distance_m=5.0, max_scans=20)
 """Default rules for clicks and scribbles."""
+
+NEAREST_CLICK_RULES = Rules(neighbours=3, min_neighbours=3, min_agreement=1.0, max_distance_m=2.0, max_scans=20)
+"""Default rules for clicks and scribbles with `spread` nearest."""
 
 
 def rules_for(whole: bool, **changed: Any) -> Rules:
@@ -99,8 +119,10 @@ def rules_for(whole: bool, **changed: Any) -> Rules:
     Raises:
         ValueError: a rule is outside its range.
     """
-    usual = WHOLE_RULES if whole else CLICK_RULES
     given = {name: value for name, value in changed.items() if value is not None}
+    usual = WHOLE_RULES if whole else CLICK_RULES
+    if given.get("spread", usual.spread) != usual.spread:
+        usual = replace(CLICK_RULES, max_scans=usual.max_scans) if whole else NEAREST_CLICK_RULES
     if "neighbours" in given and "min_neighbours" not in given:
         given["min_neighbours"] = min(usual.min_neighbours, given["neighbours"]) if whole else given["neighbours"]
     return Rules(**{one.name: getattr(usual, one.name) for one in fields(Rules)} | given)
@@ -147,20 +169,11 @@ def carry(
     """
     count = len(scan)
     own = np.full(count, IGNORE, np.uint8) if own is None else own
-    distance, index = np.empty((count, rules.neighbours), np.float32), np.empty((count, rules.neighbours), np.int32)
     range_m = np.linalg.norm(scan.xyz, axis=1)
     points = point_map.moved(scan.xyz, pose)
     points[~(range_m > 0)] = np.nan
     points[own != IGNORE] = np.nan
-    nearest(points, rules.limits(range_m), point_map.search, allowed, (distance, index))
-    if rules.visibility:
-        margin = (rules.margin_m, rules.margin_share)
-        through = seen_through(points, index, point_map.source, point_map.depth_images, margin)
-    else:
-        through = np.zeros(index.shape, np.bool_)
-    votes = Vote.of(count)
-    rule = (rules.min_neighbours, rules.min_agreement, NO_CLASS)
-    vote(index, distance, (point_map.label, point_map.source), through, rule, votes.columns())
+    votes = _votes(points, rules.limits(range_m), point_map, allowed, rules)
     known, carried = own != IGNORE, votes.label != IGNORE
     sources = np.array([*point_map.scans, number], np.int64)
     label = np.where(own == NO_CLASS, IGNORE, np.where(known, own, votes.label)).astype(np.uint8)
@@ -169,6 +182,37 @@ def carry(
         np.where(carried, sources[votes.origin] - number, 0).astype(np.int16),
         np.where(known, OWN, np.where(carried, CARRIED, NONE)).astype(np.uint8),
     )  # fmt: skip
+
+
+def _votes(
+    points: NDArray[np.float32], limit: NDArray[np.float32], point_map: PointMap, allowed: NDArray[np.bool_],
+    rules: Rules,
+) -> Vote:  # fmt: skip
+    """The labels of (N, 3) points in the frame of the map; (N,) limits of distance."""
+    count = len(points)
+    if rules.spread == "surface":
+        assert point_map.surface is not None
+        seed, length, share = point_map.surface.at(points)
+        there = (seed >= 0) & (length <= limit)
+        there[there] = allowed[point_map.source[seed[there]]]
+        distance, index = length[:, None], np.where(there, seed, -1)[:, None].astype(np.int32)
+    else:
+        distance, index = np.empty((count, rules.neighbours), np.float32), np.empty((count, rules.neighbours), np.int32)
+        nearest(points, limit, point_map.search, allowed, (distance, index))
+    if rules.visibility:
+        margin = (rules.margin_m, rules.margin_share)
+        through = seen_through(points, index, point_map.source, point_map.depth_images, margin)
+    else:
+        through = np.zeros(index.shape, np.bool_)
+    votes = Vote.of(count)
+    rule = (rules.min_neighbours, rules.min_agreement, NO_CLASS)
+    vote(index, distance, (point_map.label, point_map.source), through, rule, votes.columns())
+    if rules.spread == "surface":
+        near = votes.label != IGNORE
+        votes.agreement[:] = np.where(votes.neighbours > 0, share, 0)
+        unclear = near & (share < rules.min_agreement)
+        votes.label[unclear], votes.distance[unclear] = IGNORE, np.nan
+    return votes
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.drive.layouts import Raw
+from rangeseg.drive.surface import Surface
 from rangeseg.kernels.neighbours import sort_into_voxels
 from rangeseg.kernels.visibility import depth_image, merge_clicks
 from rangeseg.labels import LabelMap
@@ -114,6 +115,7 @@ class PointMap:
         source: (M,) int32 index into `scans` for each point.
         search: argument of `kernels.neighbours.nearest`.
         depth_images: argument of `kernels.visibility.seen_through`.
+        surface: the nearest labelled point along the surface; None if labels are not spread along it.
     """
 
     frame: NDArray[np.float64]
@@ -122,6 +124,7 @@ class PointMap:
     source: NDArray[np.int32]
     search: tuple
     depth_images: tuple[NDArray, NDArray, NDArray]
+    surface: Surface | None = None
 
     def moved(self, xyz: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float32]:
         """Move (N, 3) points from a sensor's frame to the frame of the map.

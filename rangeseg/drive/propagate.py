@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from rangeseg.drive.labelled_points import (
     make_point_map,
 )
 from rangeseg.drive.layouts import Drive, Raw
+from rangeseg.drive.surface_window import Surfaces
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.files import read_whole, write_atomically
 from rangeseg.parallel import in_order
@@ -149,16 +150,20 @@ def blocks(
 
     Yields:
         Scan -> labelled scans within its reach, for scans with at least one; and the map, None if all are left out.
+        A surface is that of all scans of the part, so it does not depend on `left_out`.
 
     Raises:
         ValueError: a file cannot be read.
     """
     held: dict[int, LabelledPoints] = {}
+    surfaces = Surfaces(task.drive, task.poses, task.rules, workers)
     count = len(task.drive.scans)
     for first in range(0, count, BLOCK):
         reach = {number: task.reach(number) for number in range(first, min(first + BLOCK, count))}
         block = {number: sources for number, sources in reach.items() if sources}
         todo = [number for number in block if number not in left_out]
+        if todo and task.rules.spread == "surface":
+            todo = list(block)
         needed = sorted({source for number in todo for source in block[number]})
         held = _load(task, held, needed, workers)
         if not todo:
@@ -166,7 +171,10 @@ def blocks(
             continue
         frame = task.poses.poses[todo[len(todo) // 2]]
         parts = {one: held[one] for one in needed}
-        yield block, make_point_map(parts, task.poses.poses, frame, task.rules.edge_m)
+        point_map = make_point_map(parts, task.poses.poses, frame, task.rules.edge_m)
+        if task.rules.spread == "surface":
+            point_map = replace(point_map, surface=surfaces.of(sorted({*block, *needed}), point_map))
+        yield block, point_map
 
 
 def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], workers: int) -> dict[int, LabelledPoints]:
