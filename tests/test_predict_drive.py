@@ -12,11 +12,10 @@ from conftest import make_tiny_config
 from test_trajectory import curve
 
 from rangeseg.cli import main
+from rangeseg.data.evidence import OWN, evidence_file
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.drive.carry import OWN
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
-from rangeseg.drive.propagate import evidence_file
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment

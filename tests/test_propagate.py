@@ -11,7 +11,8 @@ import pytest
 from test_trajectory import curve, turned
 
 from rangeseg.cli import main
-from rangeseg.drive.carry import CARRIED, CLICK_RULES, NONE, OWN, WHOLE_RULES, Rules, carry, rules_for
+from rangeseg.data.evidence import CARRIED, NONE, OWN, read_evidence
+from rangeseg.drive.carry import CLICK_RULES, WHOLE_RULES, Rules, carry, rules_for
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.labelled_points import (
     NO_CLASS,
@@ -22,7 +23,7 @@ from rangeseg.drive.labelled_points import (
     make_point_map,
 )
 from rangeseg.drive.layouts import open_drive
-from rangeseg.drive.propagate import BLOCK, propagate, read_evidence
+from rangeseg.drive.propagate import BLOCK, propagate
 from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.kernels.neighbours import nearest, vote

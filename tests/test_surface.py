@@ -10,9 +10,10 @@ import pytest
 from test_propagate import labels_at, write_street
 
 from rangeseg.benchmark.propagate import measure
+from rangeseg.data.evidence import CARRIED, read_evidence
 from rangeseg.drive import surface
 from rangeseg.drive.carry import CLICK_RULES, NEAREST_CLICK_RULES, Rules, rules_for
-from rangeseg.drive.propagate import propagate, read_evidence
+from rangeseg.drive.propagate import propagate
 from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.surface import Surface, Voxels, spread
 from rangeseg.kernels.surface import edge_length, edges_of, two_shortest_paths
@@ -169,7 +170,7 @@ def test_threads_and_a_stop_do_not_change_the_labels(tmp_path: Path) -> None:
         for name in ("b", "c"):
             np.testing.assert_array_equal(labels_at(tmp_path / "a", number), labels_at(tmp_path / name, number))
         carried = read_evidence(tasks["a"].evidence_file(number))
-        there = carried["kind"] == 2
+        there = carried["kind"] == CARRIED
         assert (carried["distance"][there] <= CLICK_RULES.max_distance_m).all()
         assert (carried["agreement"][there] >= np.float16(CLICK_RULES.min_agreement)).all()
         assert np.mean(labels_at(tmp_path / "a", number) != 0) > 0.5

@@ -9,15 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rangeseg.data.carried_weights import OWN, CarriedWeights
+from rangeseg.data.carried_weights import CarriedWeights
 from rangeseg.data.dataset import ScanDataset
+from rangeseg.data.evidence import OWN, evidence_file, read_evidence
 from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
-
-COLUMNS = ("distance", "neighbours", "agreement", "scans", "kind")
-"""Columns of a file with the evidence of labels."""
 
 
 class CarriedLabels:
@@ -79,27 +76,12 @@ class CarriedLabels:
         scan = self._source.read(self._source.scan_path(number), place, label_map=self.label_map)
         if scan.label is None or not (self._within or self._weights is not None):
             return scan
-        evidence, label = _evidence(place, len(scan)), scan.label
+        evidence, label = read_evidence(evidence_file(place), len(scan)), scan.label
         if self._within:
             near = (evidence["kind"] == OWN) | (evidence["distance"].astype(np.float32) <= self._within)
             label = np.where(near, label, IGNORE)
         carried = None if self._weights is None else self._weights(evidence, label)
         return replace(scan, label=label, carried=carried)
-
-
-def _evidence(place: Path, points: int) -> dict[str, NDArray]:
-    """The evidence of the labels of a file: columns by name, (N,) each."""
-    path = place.parent.parent / "evidence" / f"{place.name.partition('.')[0]}.npz"
-    try:
-        with np.load(path) as file:
-            evidence = {name: file[name] for name in file.files}
-    except Exception as error:  # whatever a damaged zip or array raises
-        raise ValueError(f"{path}: cannot be read ({error}). Run rangeseg propagate --overwrite.") from error
-    if missing := [name for name in COLUMNS if name not in evidence]:
-        raise ValueError(f"{path}: has no column {missing[0]}. Run rangeseg propagate --overwrite.")
-    if odd := [column.size for column in evidence.values() if column.shape != (points,)]:
-        raise ValueError(f"{path}: has {odd[0]} points, but {place} has {points}. Run rangeseg propagate --overwrite.")
-    return evidence
 
 
 def _place(source: ScanDataset, index: int, root: Path) -> Path:

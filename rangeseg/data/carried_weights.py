@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.evidence import OWN
 from rangeseg.types import IGNORE
-
-OWN = 1
-"""Value of `kind` in the evidence file if a person labelled the point."""
 
 KINDS: dict[str, tuple[str, ...]] = {
     "none": (),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.evidence import CARRIED, NONE, OWN
 from rangeseg.drive.labelled_points import NO_CLASS, PointMap
 from rangeseg.kernels.neighbours import nearest, vote
 from rangeseg.kernels.visibility import seen_through
@@ -24,9 +25,6 @@ from rangeseg.types import IGNORE, Scan
 
 SPREADS = ("nearest", "surface")
 """Ways from labelled points to others: the straight one, and along the surface."""
-
-NONE, OWN, CARRIED = 0, 1, 2
-"""Source of a label: none, a person's label of the same point, labels of other points."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +146,6 @@ class Carried:
     agreement: NDArray[np.float32]
     scans: NDArray[np.int16]
     kind: NDArray[np.uint8]
-
-    EVIDENCE = ("distance", "neighbours", "agreement", "scans", "kind")
 
 
 def carry(

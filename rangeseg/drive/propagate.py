@@ -18,7 +18,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.drive.carry import OWN, Carried, Rules, carry
+from rangeseg.data.evidence import OWN, evidence_file, read_evidence, write_evidence
+from rangeseg.drive.carry import Rules, carry
 from rangeseg.drive.labelled_points import (
     NO_CLASS,
     WHOLE,
@@ -38,12 +39,9 @@ from rangeseg.types import IGNORE
 BLOCK = 16
 """Number of scans that share one map; the map holds all labelled scans within reach of any of them."""
 
-EVIDENCE = "evidence"
-"""Folder of the evidence, next to the folder of the labels."""
-
 RECORD = "propagate.json"
-"""File next to both that records the rules and the labelled scans. Drives that share a folder of labels, as the scenes
-of nuScenes do, have one file each: ``propagate_SCENE.json``."""
+"""File next to the labels and their evidence that records the rules and the labelled scans. Drives that share a folder
+of labels, as the scenes of nuScenes do, have one file each: ``propagate_SCENE.json``."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,6 @@ def record_file(task: Task) -> Path:
     drive = task.drive
     name = f"propagate_{drive.name}.json" if drive.shares_folder else RECORD
     return task.label_file(0).parent.parent / name
-
-
-def evidence_file(label: Path) -> Path:
-    """The evidence file of a label file: ``evidence/NAME.npz`` next to the folder of the labels."""
-    return label.parent.parent / EVIDENCE / f"{label.name.partition('.')[0]}.npz"
 
 
 def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Iterator[int]:
@@ -206,31 +199,9 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
     written = task.drive.label_map.to_raw(carried.label)
     if raw is not None:
         written = np.where(raw & 0xFFFF != task.drive.label_map.ignore_raw, raw, written)
-    write_evidence(task.evidence_file(number), carried)
+    write_evidence(task.evidence_file(number), vars(carried))
     task.drive.write_raw(task.label_file(number), written, entry.file)
     return number
-
-
-def write_evidence(path: Path, carried: Carried) -> None:
-    """Write the evidence of the labels of a scan, in half precision, compressed."""
-    arrays: dict[str, Any] = {name: getattr(carried, name) for name in Carried.EVIDENCE}
-    arrays["distance"], arrays["agreement"] = (arrays[name].astype(np.float16) for name in ("distance", "agreement"))
-    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
-
-
-def read_evidence(path: Path) -> dict[str, NDArray]:
-    """The evidence of the labels of a scan: the columns of `Carried` by name, (N,) each.
-
-    Raises:
-        ValueError: the file is missing or damaged.
-    """
-    try:
-        with np.load(path) as file:
-            return {name: file[name] for name in Carried.EVIDENCE}
-    except Exception as error:  # whatever a damaged zip or array raises
-        raise ValueError(
-            f"{path}: cannot be read ({error}). Run rangeseg propagate --overwrite to write it again."
-        ) from error
 
 
 def confidence_of(path: Path, labelled: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -248,12 +219,7 @@ def confidence_of(path: Path, labelled: NDArray[np.bool_]) -> tuple[NDArray[np.f
     """
     if not evidence_file(path).is_file():
         return np.where(labelled, np.float32(0.5), np.float32(0)), np.zeros(len(labelled), np.bool_)
-    evidence = read_evidence(evidence_file(path))
-    if evidence["kind"].shape != labelled.shape:
-        raise ValueError(
-            f"{evidence_file(path)}: has {evidence['kind'].size} points, but {path} has {labelled.size}. Run rangeseg "
-            "propagate --overwrite to write it again."
-        )
+    evidence = read_evidence(evidence_file(path), len(labelled))
     own = (evidence["kind"] == OWN) & labelled
     return np.where(labelled, np.where(own, 1, evidence["agreement"]), 0).astype(np.float32), own
 

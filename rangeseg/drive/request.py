@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from rangeseg.data.evidence import read_evidence
 from rangeseg.data.lists import read_names
 from rangeseg.drive.carry import rules_for
 from rangeseg.drive.kitti_poses import read_kitti_poses
 from rangeseg.drive.labelled_points import WHOLE, classes_of, is_return
 from rangeseg.drive.layouts import Drive, open_drive
-from rangeseg.drive.propagate import Task, read_evidence
+from rangeseg.drive.propagate import Task
 from rangeseg.drive.registration import register
 from rangeseg.drive.sweep import straightened
 from rangeseg.drive.tally import Tally, tally

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.drive.carry import CARRIED
+from rangeseg.data.evidence import CARRIED, OWN
 from rangeseg.types import IGNORE
 
 NEAR_M = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -107,7 +107,7 @@ def tally(
     result.labelled += (np.count_nonzero(returns & (label != IGNORE)), np.count_nonzero(returns))
     if truth is None:
         return result
-    scored = (truth != IGNORE) & (evidence["kind"] != 1)
+    scored = (truth != IGNORE) & (evidence["kind"] != OWN)
     carried = scored & (evidence["kind"] == CARRIED)
     right = carried & (label == truth)
     column = np.where(carried, label, classes)[scored].astype(np.int64)

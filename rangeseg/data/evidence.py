@@ -1,0 +1,60 @@
+"""What each label of a drive rests on: the file that `rangeseg propagate` writes beside a file of labels.
+
+Shapes: N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rangeseg.files import write_atomically
+
+NONE, OWN, CARRIED = 0, 1, 2
+"""Values of `kind`: no label, a person's label of the same point, labels of other points."""
+
+EVIDENCE = ("distance", "neighbours", "agreement", "scans", "kind")
+"""Columns of a file, (N,) each; `rangeseg.drive.carry.Carried` says what they are."""
+
+FOLDER = "evidence"
+"""Folder of the files, next to the folder of the labels."""
+
+
+def evidence_file(label: Path) -> Path:
+    """The evidence file of a label file: ``evidence/NAME.npz`` next to the folder of the labels."""
+    return label.parent.parent / FOLDER / f"{label.name.partition('.')[0]}.npz"
+
+
+def write_evidence(path: Path, columns: Mapping[str, NDArray]) -> None:
+    """Write the evidence of the labels of a scan, compressed; real numbers in half precision."""
+    arrays: dict[str, Any] = {name: columns[name] for name in EVIDENCE}
+    arrays["distance"], arrays["agreement"] = (arrays[name].astype(np.float16) for name in ("distance", "agreement"))
+    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def read_evidence(path: Path, points: int | None = None) -> dict[str, NDArray]:
+    """The evidence of the labels of a scan: the columns of `EVIDENCE` by name, (N,) each.
+
+    Args:
+        path: from `evidence_file`.
+        points: the number of points of the scan; None: any.
+
+    Raises:
+        ValueError: the file is missing or damaged, or has another number of points.
+    """
+    advice = "Run rangeseg propagate --overwrite to write it again."
+    try:
+        with np.load(path) as file:
+            found = {name: file[name] for name in file.files}
+    except Exception as error:  # whatever a damaged zip or array raises
+        raise ValueError(f"{path}: cannot be read ({error}). {advice}") from error
+    if missing := [name for name in EVIDENCE if name not in found]:
+        raise ValueError(f"{path}: has no column {missing[0]}. {advice}")
+    count = len(found["kind"]) if points is None else points
+    if odd := [column.size for column in found.values() if column.shape != (count,)]:
+        raise ValueError(f"{path}: has {odd[0]} points, but its labels have {count}. {advice}")
+    return {name: found[name] for name in EVIDENCE}
