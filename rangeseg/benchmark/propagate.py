@@ -126,8 +126,15 @@ def measure(
     return total.report(drive.label_map.names) | {"given_a_scan": given / max(1, scans)}
 
 
-def throughput(root: Path, scans: int, work: Path) -> dict[str, float]:
-    """Scans a second, files and all, on two threads: a made-up long drive of the real scans, one in five labelled."""
+def throughput(root: Path, scans: int, work: Path, kind: str = "whole") -> dict[str, float]:
+    """Scans a second, files and all, on two threads, of a made-up long drive of the real scans.
+
+    Args:
+        root: holds `sequences/`.
+        scans: number of scans.
+        work: an empty folder.
+        kind: whole: one scan in five is labelled; clicks: each has clicks.
+    """
     home, made = root / "sequences" / "00", work / "sequences" / "00"
     drive = open_drive(home)
     real, poses, points = drive.own_poses(), [], 0
@@ -139,7 +146,10 @@ def throughput(root: Path, scans: int, work: Path) -> dict[str, float]:
         poses.append(pose)
         points += entry.file.stat().st_size // 16
         (made / "velodyne" / f"{number:06d}.bin").symlink_to(entry.file)
-        if number % 5 == 0:
+        if kind == "clicks":
+            raw = np.where(clicks(drive, number % 5, 0), _raw(drive, number % 5), 0)
+            write_labels(made / "labels" / f"{number:06d}.label", raw)
+        elif number % 5 == 0:
             (made / "labels" / f"{number:06d}.label").symlink_to(drive.root / entry.label_path)
     write_kitti_poses(made, Trajectory(tuple(f"{number:06d}" for number in range(scans)), np.array(poses)))
     task = make_task(Request(made, work / "out"))
@@ -194,10 +204,13 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="the folder that holds sequences/")
     parser.add_argument("--only", default="", help="measure only the lines that begin so")
     parser.add_argument("--time", type=int, metavar="SCANS", help="only how fast it goes, on so many scans")
+    parser.add_argument("--clicks", action="store_true", help="with --time: clicks in each scan, not one whole in five")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.time:
-            result: dict[str, Any] = throughput(arguments.root.resolve(), arguments.time, Path(folder))
+            result: dict[str, Any] = throughput(
+                arguments.root.resolve(), arguments.time, Path(folder), "clicks" if arguments.clicks else "whole"
+            )
         else:
             result = {name: report for name, report in _lines(arguments.root.resolve(), Path(folder), arguments.only)}
     sys.stdout.write(json.dumps(result, indent=1) + "\n")

@@ -62,7 +62,8 @@ class Voxels:
             scan: N points.
             returns: (N,) bool, the points that count.
         """
-        xyz, remission = scan.xyz[returns], np.nan_to_num(scan.remission[returns])
+        xyz, remission = scan.xyz[returns], scan.remission[returns]
+        remission = np.where(np.isfinite(remission), remission, np.float32(0))
         return Voxels(xyz, remission, np.ones(len(xyz), np.float32)).joined()
 
     def joined(self) -> Voxels:
