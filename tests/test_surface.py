@@ -121,6 +121,13 @@ def test_the_unit_of_the_remission_does_not_matter() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
+@pytest.mark.parametrize("value", [0.1, 1.0, 199.7, np.nan])
+def test_a_sensor_without_remission_has_paths_of_metres(value: float) -> None:
+    ground, clicks = floor(), np.array([[0.5, 3, 0], [4.8, 3, 0]])
+    for a, b in zip(*(spread_over(ground, clicks, [0, 1], one).at(ground) for one in (0.0, value)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 def test_no_label_crosses_a_gap_or_lies_beyond_the_limit() -> None:
     ground = floor()
     apart = np.concatenate([ground, ground + np.float32([0, 0, 5])])
