@@ -206,6 +206,7 @@ def test_clicks_reach_farther_along_surfaces_and_are_as_often_right(kitti_root: 
     ("change", "words"),
     [({"spread": "straight"}, "spread is straight; give nearest or surface"),
      ({"neighbours": 3}, "neighbours is 3, but along the surface .* --spread nearest"),
+     ({"min_neighbours": 2}, "neighbours is 2, but along the surface .* --spread nearest"),
      ({"min_agreement": 1.0}, r"min_agreement is 1\.0; give 0\.5 to 0\.95")],
 )  # fmt: skip
 def test_rules_that_do_not_fit_a_surface(change: dict, words: str) -> None:

@@ -25,10 +25,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     A point takes the class of the nearest labelled points of other scans if they are near and agree; with clicks, that
     of the nearest click along the surface. A label is not carried if the labelled scan saw through the point, or if its
-    class moves. The command writes labels in the layout
-    of the dataset, and evidence/NAME.npz with the distance, votes and source of each label. The defaults of the rules
-    depend on the labels: whole scans or clicks. With --config, the command carries the labels that the config trains on
-    along all drives of its data.
+    class moves. The command writes labels in the layout of the dataset, and evidence/NAME.npz with the distance, votes
+    and source of each label. The defaults of the rules depend on the labels: whole scans or clicks. With --config, the
+    command carries the labels that the config trains on along all drives of its data.
     """
     from rangeseg.apps.propagate import run_propagate
     from rangeseg.apps.propagate_config import requests_of

@@ -70,10 +70,10 @@ class Rules:
         if self.spread not in SPREADS:
             raise ValueError(f"spread is {self.spread}; give {' or '.join(SPREADS)}.")
         surface = self.spread == "surface"
-        if surface and self.neighbours != 1:
+        if surface and (votes := max(self.neighbours, self.min_neighbours)) != 1:
             raise ValueError(
-                f"neighbours is {self.neighbours}, but along the surface the nearest labelled point alone gives the "
-                "label. Leave it out, or give --spread nearest."
+                f"neighbours is {votes}, but along the surface the nearest labelled point alone gives the label. "
+                "Leave it out, or give --spread nearest."
             )
         limits = {
             "neighbours": (1, 32), "min_neighbours": (1, self.neighbours),
