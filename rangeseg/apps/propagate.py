@@ -114,7 +114,7 @@ def _rules_text(rules: Rules, labelled: int) -> str:
     see = "not onto what the labelled scan saw through" if rules.visibility else "without a test of visibility"
     grows = f" and {100 * rules.max_distance_per_m:g} % of the range" if rules.max_distance_per_m else ""
     if rules.spread == "surface":
-        other = rules.min_agreement / (1 - rules.min_agreement) if rules.min_agreement < 1 else np.inf
+        other = rules.min_agreement / (1 - rules.min_agreement)
         condition = f"nearest along the surface, within {rules.max_distance_m:g} m{grows}, and another class at least "
         condition += f"{other:.3g} times as far"
     else:

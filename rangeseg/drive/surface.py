@@ -95,10 +95,7 @@ class Surface:
 
     def at(self, points: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
         """`seed`, `length` and `agreement` of the nearest voxel for (P, 3) points; seed -1 for points not finite."""
-        distance, index = np.empty((len(points), 1), np.float32), np.empty((len(points), 1), np.int32)
-        limit = np.full(len(points), 2 * EDGE_M, np.float32)
-        nearest(points, limit, self.search, np.ones(1, np.bool_), (distance, index))
-        place = index[:, 0]
+        place = _nearest_voxels(self.search, points, 1, 2 * EDGE_M)[1][:, 0]
         if not len(self.seed):
             return place, np.zeros(len(points), np.float32), np.zeros(len(points), np.float32)
         return np.where(place < 0, -1, self.seed[place]).astype(np.int32), self.length[place], self.agreement[place]
@@ -131,8 +128,7 @@ def spread(
     remission = whole.remission[order].astype(np.float64)
     scales = (LEAST_M, BEND, CHANGE * max(float(np.std(remission)) if len(remission) else 1.0, 1e-6), MOST_M)
     voxels = np.concatenate([places, normals, remission[:, None]], axis=1)
-    distance, at = np.empty((len(xyz), 1), np.float32), np.empty((len(xyz), 1), np.int32)
-    nearest(xyz, np.full(len(xyz), 2 * EDGE_M, np.float32), search, np.ones(1, np.bool_), (distance, at))
+    distance, at = _nearest_voxels(search, xyz, 1, 2 * EDGE_M)
     known = np.flatnonzero(at[:, 0] >= 0)
     seeds = (at[known, 0].astype(np.int64), label[known], distance[known, 0].astype(np.float64))
     farthest = max(limit_m, (limit_m + EDGE_M) * share / (1 - share))
@@ -144,6 +140,22 @@ def spread(
     return Surface(search, index, length.astype(np.float32), agreement.astype(np.float32))
 
 
+def _nearest_voxels(
+    search: tuple, points: NDArray[np.float32], count: int, within_m: float
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """The nearest voxels of P points: (P, count) distances in metres, and (P, count) indices, -1 where there are fewer.
+
+    Args:
+        search: see `Surface`.
+        points: (P, 3).
+        count: how many for each point.
+        within_m: maximum distance, metres.
+    """
+    found = np.empty((len(points), count), np.float32), np.empty((len(points), count), np.int32)
+    nearest(points, np.full(len(points), within_m, np.float32), search, np.ones(1, np.bool_), found)
+    return found
+
+
 def _around(search: tuple, chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """The nearest voxels of P voxels, (P, K + 1), and the normals there, (P, 3).
 
@@ -151,9 +163,7 @@ def _around(search: tuple, chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.
     """
     places = search[0]
     points = places[chunk]
-    distance = np.empty((len(points), NEIGHBOURS + 1), np.float32)
-    index = np.empty(distance.shape, np.int32)
-    nearest(points, np.full(len(points), JOINED_M, np.float32), search, np.ones(1, np.bool_), (distance, index))
+    index = _nearest_voxels(search, points, NEIGHBOURS + 1, JOINED_M)[1]
     there = (index >= 0)[..., None]
     around = np.where(there, places[index] - points[:, None], 0).astype(np.float64)
     mean = around.sum(1, keepdims=True) / there.sum(1, keepdims=True)

@@ -78,8 +78,8 @@ def two_shortest_paths(
 
     Args:
         voxels: (V, 7), see `edge_length`.
-        start: (V + 1,) and `ends`: (E,), from `edges_of`.
-        ends: see `start`.
+        start: (V + 1,), from `edges_of`.
+        ends: (E,), from `edges_of`.
         seeds: voxel, class and length of the way to the voxel for each starting point, (S,) each.
         scales: of `edge_length`.
         limit: paths longer than this are not followed, metres.
