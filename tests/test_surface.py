@@ -16,7 +16,8 @@ from rangeseg.drive.carry import CLICK_RULES, NEAREST_CLICK_RULES, Rules, rules_
 from rangeseg.drive.propagate import propagate
 from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.surface import Surface, Voxels, spread
-from rangeseg.kernels.surface import edge_length, edges_of, two_shortest_paths
+from rangeseg.kernels.neighbours import OFFSET, number_voxels
+from rangeseg.kernels.surface import edge_length, edges_of, scatter_of, two_shortest_paths
 from rangeseg.types import Scan
 
 SCALES = (0.05, 0.2, 0.1, 3.0)
@@ -162,6 +163,32 @@ def test_voxels_are_means(rng: np.random.Generator) -> None:
     expected = sorted((*xyz[one].mean(0), remission[one].mean(), len(one)) for one in cells.values())
     got = sorted(zip(*found.xyz.T, found.remission, found.count, strict=True))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spread_m", [0.0, 2.0, 300.0, 0.9 * OFFSET])
+def test_voxels_are_numbered_in_the_order_of_their_first_points(rng: np.random.Generator, spread_m: float) -> None:
+    xyz = rng.uniform(-spread_m, spread_m, (3000, 3)).astype(np.float32)
+    number, count = number_voxels(xyz, np.float32(1))
+    first, expected = {}, []
+    for cell in map(tuple, np.floor(xyz)):
+        expected.append(first.setdefault(cell, len(first)))
+    assert count == len(first)
+    np.testing.assert_array_equal(number, expected)
+
+
+def test_no_point_has_no_voxel() -> None:
+    number, count = number_voxels(np.empty((0, 3), np.float32), np.float32(1))
+    assert (len(number), count) == (0, 0)
+
+
+def test_scatter_is_that_of_the_neighbours(rng: np.random.Generator) -> None:
+    places = rng.uniform(-80, 80, (50, 3)).astype(np.float32)
+    neighbours = rng.integers(-1, 50, (50, 7)).astype(np.int32)
+    neighbours[0], neighbours[1, 1:] = -1, -1
+    for one, row in zip(scatter_of(places, neighbours), neighbours, strict=True):
+        around = places[row[row >= 0]].astype(np.float64)
+        away = around - around.mean(0) if len(around) else around
+        np.testing.assert_allclose(one, away.T @ away, atol=1e-8)
 
 
 def test_threads_and_a_stop_do_not_change_the_labels(tmp_path: Path) -> None:

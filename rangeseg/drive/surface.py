@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.kernels.neighbours import nearest, sort_into_voxels
-from rangeseg.kernels.surface import edges_of, two_shortest_paths
+from rangeseg.kernels.neighbours import nearest, number_voxels, sort_into_voxels
+from rangeseg.kernels.surface import edges_of, scatter_of, two_shortest_paths
 from rangeseg.parallel import in_order
 from rangeseg.types import Scan
 
@@ -68,11 +68,9 @@ class Voxels:
 
     def joined(self) -> Voxels:
         """One voxel for all voxels whose means lie in the same cell of a grid."""
-        cell = np.floor(self.xyz / np.float32(EDGE_M)).astype(np.int64)
-        key = ((cell[:, 0] & 0x1FFFFF) << 42) | ((cell[:, 1] & 0x1FFFFF) << 21) | (cell[:, 2] & 0x1FFFFF)
-        keys, index = np.unique(key, return_inverse=True)
-        sums = [np.bincount(index, self.count * column, len(keys)) for column in (*self.xyz.T, self.remission)]
-        count = np.bincount(index, self.count, len(keys))
+        index, many = number_voxels(self.xyz, np.float32(EDGE_M))
+        sums = [np.bincount(index, self.count * column, many) for column in (*self.xyz.T, self.remission)]
+        count = np.bincount(index, self.count, many)
         means = (np.array(sums).reshape(4, -1) / count).astype(np.float32)
         return Voxels(np.ascontiguousarray(means[:3].T), means[3], count.astype(np.float32))
 
@@ -162,11 +160,6 @@ def _around(search: tuple, chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.
     Where there are fewer, and for the voxel itself, the index is -1.
     """
     places = search[0]
-    points = places[chunk]
-    index = _nearest_voxels(search, points, NEIGHBOURS + 1, JOINED_M)[1]
-    there = (index >= 0)[..., None]
-    around = np.where(there, places[index] - points[:, None], 0).astype(np.float64)
-    mean = around.sum(1, keepdims=True) / there.sum(1, keepdims=True)
-    away = np.where(there, around - mean, 0)
-    normals = np.linalg.eigh(away.transpose(0, 2, 1) @ away)[1][..., 0]
-    return np.where(index == np.arange(chunk.start, chunk.start + len(points))[:, None], -1, index), normals
+    index = _nearest_voxels(search, places[chunk], NEIGHBOURS + 1, JOINED_M)[1]
+    normals = np.linalg.eigh(scatter_of(places, index))[1][..., 0]
+    return np.where(index == np.arange(chunk.start, chunk.start + len(index))[:, None], -1, index), normals

@@ -60,6 +60,35 @@ def sort_into_voxels(xyz: NDArray, edge: float, bits: int) -> tuple[NDArray, NDA
     return order, keys[order], start
 
 
+@njit(cache=True, nogil=True)
+def number_voxels(xyz: NDArray, edge: float) -> tuple[NDArray, int]:
+    """Number the voxels that hold points, in the order of their first points.
+
+    Args:
+        xyz: (M, 3) float32, finite, within `OFFSET` voxels of the origin.
+        edge: of a voxel, metres.
+
+    Returns:
+        (M,) int64 number of the voxel of each point, and the number of voxels.
+    """
+    bits = 8
+    while (1 << bits) < 2 * len(xyz):
+        bits += 1
+    table, keys = np.full(1 << bits, -1, np.int64), np.empty(len(xyz), np.int64)
+    number, count = np.empty(len(xyz), np.int64), 0
+    for m in range(len(xyz)):
+        i, j, k = _voxel(xyz[m, 0], xyz[m, 1], xyz[m, 2], edge)
+        key = _key(i, j, k)
+        slot = np.int64(_bucket(key, 64 - bits))
+        while table[slot] >= 0 and keys[table[slot]] != key:
+            slot = (slot + 1) & ((1 << bits) - 1)
+        if table[slot] < 0:
+            table[slot], keys[count] = count, key
+            count += 1
+        number[m] = table[slot]
+    return number, count
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def nearest(points: NDArray, limit: NDArray, point_map: tuple, allowed: NDArray, out: tuple[NDArray, NDArray]) -> None:
     """The K nearest points of the map within each point's limit, nearest first.

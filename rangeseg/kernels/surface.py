@@ -51,6 +51,30 @@ def edges_of(neighbours: NDArray) -> tuple[NDArray, NDArray]:
 
 
 @njit(cache=True, nogil=True)
+def scatter_of(places: NDArray, neighbours: NDArray) -> NDArray:
+    """How the neighbours of a voxel lie around their mean: (P, 3, 3), the sums of the products of their offsets.
+
+    Args:
+        places: (V, 3) float32 metres.
+        neighbours: (P, K) int32 indices of voxels, -1 where there are fewer.
+    """
+    scatter = np.zeros((len(neighbours), 3, 3))
+    for n in range(len(neighbours)):
+        mean, count = np.zeros(3), 0
+        for m in neighbours[n]:
+            if m >= 0:
+                count += 1
+                for axis in range(3):
+                    mean[axis] += places[m, axis]
+        for m in neighbours[n]:
+            if m >= 0:
+                for a in range(3):
+                    for b in range(3):
+                        scatter[n, a, b] += (places[m, a] - mean[a] / count) * (places[m, b] - mean[b] / count)
+    return scatter
+
+
+@njit(cache=True, nogil=True)
 def edge_length(first: NDArray, second: NDArray, scales: tuple[float, float, float, float]) -> float:
     """Distance between two voxels in metres, plus metres for a bend and a change of remission.
 
