@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rangeseg.apps.explore import explore_dataset, explore_run, find_prediction, make_frame
+from rangeseg.apps.explore import explore_dataset, explore_folder, explore_run
+from rangeseg.apps.shown_scan import find_prediction, make_frame
 from rangeseg.cli import main
 from rangeseg.config import Config
 from rangeseg.engine.training import train
@@ -157,6 +158,58 @@ def test_a_run_a_dataset_and_other_tools_predictions(tiny_config: Config, tmp_pa
         make_frame("x", bare.frame.image.scan, PROJECT, prediction=np.zeros(3, int))
     for each in (looked, bare, given):
         each.close()
+
+
+def test_a_folder_of_scans_is_shown_with_what_predict_wrote(tiny_config: Config, tmp_path: Path) -> None:
+    train(tiny_config)
+    run, inside_dataset = tiny_config.runtime.out, Path(tiny_config.data.root) / "sequences" / "08" / "velodyne"
+    (tmp_path / "flat" / "deeper").mkdir(parents=True)
+    for number, file in enumerate(sorted(inside_dataset.iterdir())):
+        (tmp_path / "flat" / ("deeper" if number else "") / file.name).write_bytes(file.read_bytes())
+    for folder in (tmp_path / "flat", inside_dataset):
+        out = tmp_path / f"out_{folder.name}"
+        assert main(["predict", run, str(folder), "--out", str(out)]) == 0
+        by_run, by_file = explore_folder(folder, run=Path(run)), explore_folder(folder, predictions=out)
+        assert by_run.count == by_file.count == len(list(inside_dataset.iterdir()))
+        for one, other in zip(by_run.frames(99), by_file.frames(99), strict=True):
+            assert one.name == other.name
+            seen = ~one.image.no_return
+            assert one.prediction is not None
+            assert other.prediction is not None
+            np.testing.assert_array_equal(one.prediction[seen], other.prediction[seen])
+        by_run.close()
+        by_file.close()
+        page = str(tmp_path / "page.html")
+        assert main(["show", str(folder), "--prediction", str(out), "--html", page]) == 0
+        scan = next(file for file in folder.iterdir() if file.is_file())
+        assert main(["show", str(scan), "--prediction", str(out), "--png", str(tmp_path / "one.png")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["nowhere"], "nowhere: no such file or folder"),
+        (["flat", "--labels", "x.label"], "--labels is for a single scan"),
+        (["flat", "--run", "kitti", "--split", "val"], "needs the run in place of the folder"),
+        (["flat", "--prediction", "other"], "No prediction for 000000; looked for other/000000.label, and"),
+        (["empty", "--run", "kitti"], "contains nothing to predict"),
+        (["flat", "--dataset", "camvid"], "The window shows only scans"),
+        (["run", "--run", "kitti"], "is a run itself"),
+    ],
+)
+def test_folders_that_cannot_be_shown(
+    words: list[str], expected: str, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for folder in ("flat", "empty", "run", "other"):
+        Path(folder).mkdir()
+    scan = data_root / "semantickitti" / "sequences" / "08" / "velodyne" / "000000.bin"
+    Path("flat/000000.bin").write_bytes(scan.read_bytes())
+    Path("run/config.yaml").write_text("")
+    assert main(["show", *words, "--html", "page.html"]) == 1
+    assert expected in " ".join(capsys.readouterr().err.split())
+    assert not Path("page.html").exists()
 
 
 def test_animations_of_a_sequence_and_of_one_scan(

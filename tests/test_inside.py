@@ -13,7 +13,7 @@ import pytest
 from test_nuscenes import write_nuscenes
 from test_pascal_voc import write_voc
 
-from rangeseg.apps.explore import find_prediction
+from rangeseg.apps.shown_scan import find_prediction
 from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.nuscenes_predictions import NuScenesPredictions
 from rangeseg.data.prediction_files import ScanFiles

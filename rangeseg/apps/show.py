@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.apps.explore import make_frame, projection_of, read_prediction, read_shown
+from rangeseg.apps.shown_scan import make_frame, projection_of, read_prediction, read_shown
 from rangeseg.engine.experiment import dataset_class
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
@@ -40,16 +40,17 @@ def show(
     """Draw a scan, or a photograph, with its labels and a prediction.
 
     Args:
-        scan: the file; an image where the run or the dataset is of photographs.
-        labels: its labels; a scan's are found by themselves at ``../labels/NAME.label``.
-        run: a run that predicts now.
-        prediction: or a file of raw ids, of rangeseg or of any other tool: .label, for photographs PNG; or nuScenes'
-            _lidarseg.bin, of 1 to 16.
-        dataset: whose classes, where no run tells.
-        png: the picture to write; None opens Open3D's window with the points, and is no way to see a photograph.
+        scan: file of the scan, or of the photograph if the run or the dataset has photographs.
+        labels: its label file; None: ``../labels/NAME.label`` if a scan has it.
+        run: run folder or checkpoint that predicts; None: no prediction by a network.
+        prediction: file of raw ids, of rangeseg or of any other tool, that is shown instead of the run's prediction:
+            .label, points with labels, or nuScenes' _lidarseg.bin of 1 to 16; PNG for photographs. For scans, also a
+            folder of such files.
+        dataset: the dataset whose classes are used if there is no run.
+        png: the picture to write; None: open a window with the points, not possible for photographs.
         fields: columns of a scan by name, see `rangeseg.scan_formats.fields`.
-        overrides: `key.path=value` above the run's config.
-        trust: of the run, see `Run.load`.
+        overrides: `key.path=value`, replaces values of the run's config.
+        trust: see `Run.load`.
 
     Raises:
         ValueError: a file is missing or does not fit the scan.

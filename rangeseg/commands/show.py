@@ -19,7 +19,7 @@ EXAMPLES = (
 
 
 MOST, MOST_ON_A_PAGE = 100, 5
-"""Scans in an animation or for Rerun, and on a page."""
+"""Maximum number of scans in an animation or for Rerun, and on a page."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"show draws one scan at a time, or `show perturbation NAME`; got {len(arguments.scan)} words."
         )
+    if not Path(first).exists():
+        raise ValueError(f"{first}: no such file or folder. Give a scan, a folder of scans, a run or a dataset.")
     if not (arguments.png or arguments.video or arguments.html or arguments.rerun):
         from rangeseg.vis.window import require_display
 
@@ -55,32 +57,17 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def first_is_folder(word: str) -> bool:
-    """Whether the path is a run, a checkpoint or a dataset, whose scans are shown one after the other."""
+    """Whether the path is a folder or a checkpoint, so that several scans are shown."""
     return Path(word).is_dir() or word.endswith(".pt")
 
 
 def look(path: Path, arguments: argparse.Namespace) -> None:
-    """Show the scans of a run or dataset in a window, or write one or several scans as an animation."""
-    from rangeseg.apps.explore import explore_dataset, explore_file, explore_run
+    """Show the scans of a file, folder, run or dataset in a window, on a page or as an animation."""
     from rangeseg.vis.window import KEYS, show_window
 
     if arguments.png:
         raise ValueError(f"{path}: --png draws one scan; name its file, or leave --png out.")
-    given, own = {"predictions": arguments.prediction}, {"overrides": arguments.overrides, "trust": arguments.trust}
-    if not first_is_folder(str(path)):
-        names = ("labels", "run", "prediction", "dataset")
-        explorer = explore_file(
-            path, fields=requested_fields(arguments), **{name: getattr(arguments, name) for name in names}, **own
-        )
-    elif arguments.labels or arguments.run:
-        raise ValueError(
-            f"{path}: --labels and --run are for a single scan. A run over a dataset is shown by its own name: "
-            "rangeseg show RUN data.root=FOLDER."
-        )
-    elif path.is_file() or (path / "config.yaml").is_file():
-        explorer = explore_run(path, split=arguments.split, **given, **own)
-    else:
-        explorer = explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **given)
+    explorer = open_scans(path, arguments)
     if arguments.video:
         write_video(explorer, arguments.video, arguments.max_scans or MOST)
         return
@@ -91,8 +78,39 @@ def look(path: Path, arguments: argparse.Namespace) -> None:
     show_window(explorer, title=f"rangeseg: {path}")
 
 
+def open_scans(path: Path, arguments: argparse.Namespace) -> Explorer:
+    """The scans of a file, of a run, of a folder of scans, or of a dataset."""
+    from rangeseg.apps.explore import explore_dataset, explore_file, explore_folder, explore_run
+
+    given, own = {"predictions": arguments.prediction}, {"overrides": arguments.overrides, "trust": arguments.trust}
+    scans = {"fields": requested_fields(arguments), "run": arguments.run, "dataset": arguments.dataset}
+    if not first_is_folder(str(path)):
+        return explore_file(path, labels=arguments.labels, prediction=arguments.prediction, **scans, **own)
+    if arguments.labels:
+        raise ValueError(f"{path}: --labels is for a single scan. Name its file, or leave --labels out.")
+    if path.is_file() or (path / "config.yaml").is_file():
+        if arguments.run:
+            raise ValueError(f"{path}: is a run itself. Leave --run out.")
+        return explore_run(path, split=arguments.split, **given, **own)
+    if arguments.split is None and (arguments.run or holds_scans(path)):
+        return explore_folder(path, **given, **scans, **own)
+    if arguments.run:
+        raise ValueError(
+            f"{path}: --split with --run needs the run in place of the folder: rangeseg show RUN --split "
+            f"{arguments.split} data.root={path}. Without --split, all scans of the folder are shown."
+        )
+    return explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **given)
+
+
+def holds_scans(folder: Path) -> bool:
+    """Whether a folder itself contains scans, not only its sub-folders."""
+    from rangeseg.scan_io import READERS
+
+    return any(child.name.endswith(tuple(READERS)) and child.is_file() for child in folder.iterdir())
+
+
 def from_afar(explorer: Explorer, arguments: argparse.Namespace, title: str) -> None:
-    """Scans as a page, and in Rerun's viewer."""
+    """Write scans as a page, or send them to Rerun's viewer."""
     from rangeseg.vis.rerun import write_rerun
     from rangeseg.vis.web_page import write_page
 
@@ -128,14 +146,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "scan",
         nargs="+",
-        help="a scan file, a run or a dataset folder; or the word perturbation, followed by names or configs to draw",
+        help="a scan, a folder of scans, a run or a dataset; or the word perturbation, followed by names or configs",
     )
     parser.add_argument("--config", help="for a perturbation: the config whose data it is drawn on")
     parser.add_argument("--seed", type=int, default=0, help="for a perturbation: seed of the random numbers")
     parser.add_argument("--labels", type=Path, help="the label file; default: found by the official layout")
     add_fields(parser)
     parser.add_argument("--run", type=Path, help="predict with this run")
-    parser.add_argument("--prediction", type=Path, help="a label file; for a dataset folder, a folder of label files")
+    parser.add_argument("--prediction", type=Path, help="a label file, or a folder of label files")
     parser.add_argument("--split", help="split of the run or dataset")
     parser.add_argument(
         "--dataset", default="semantic_kitti", help="the dataset whose classes and colours are used without a run"

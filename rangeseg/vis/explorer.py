@@ -18,7 +18,7 @@ from rangeseg.types import IGNORE, SensorPose
 from rangeseg.vis.panels import Picture, colorise, error_picture, range_picture
 
 COLORINGS = ("label", "prediction", "error", "confidence", "range", "remission")
-"""What points may be coloured by, in the order of the keys 1, 2, ..."""
+"""What the colours of points can show, in the order of the keys 1, 2, ..."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Frame:
     """One scan with its labels and predictions.
 
     Args:
-        name: what it is called.
+        name: name of the scan.
         image: the projected scan, with its labels if it has any.
-        prediction: (N,) train ids or IGNORE; None where nothing predicted.
-        confidence: (N,) probability of the prediction's class in [0, 1]; None where the predictor told none.
-        pose: where the sensor was; None where nobody told.
+        prediction: (N,) train ids or IGNORE; None if there is no prediction.
+        confidence: (N,) probability of the predicted class in [0, 1]; None if it is not known.
+        pose: pose of the sensor; None if it is not known.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Frame:
     pose: SensorPose | None = None
 
     def has(self, coloring: str) -> bool:
-        """Whether there is anything to colour by."""
+        """Whether the scan has the data for a colouring, one of `COLORINGS`."""
         known = {
             "label": self.image.scan.label is not None,
             "prediction": self.prediction is not None,
@@ -54,7 +54,7 @@ class Explorer:
     """A sequence of scans, one of which is shown while the next one is loaded.
 
     Args:
-        load: index -> frame; called in a thread of its own.
+        load: index -> frame; called in another thread.
         count: how many frames there are, at least 1.
         label_map: the classes.
 
@@ -77,7 +77,7 @@ class Explorer:
         self.beside: str | None = "label" if self.frame.has("error") else None
 
     def step(self, by: int) -> None:
-        """Look at the scan so many places further; round at the ends."""
+        """Go on by this number of scans; after the last comes the first."""
         self.index = (self.index + by) % self.count
         self.frame = self._take(self.index)
 
@@ -89,7 +89,7 @@ class Explorer:
         return True
 
     def frames(self, most: int) -> Iterator[Frame]:
-        """The scans from this one on, once around at most."""
+        """The current scan and those after it; each at most once."""
         for number in range(min(self.count, most)):
             if number:
                 self.step(1)
@@ -104,7 +104,7 @@ class Explorer:
         self.hidden ^= {train_id}
 
     def colors(self, coloring: str) -> Picture:
-        """(N, 3) of the points; grey where this scan has no such thing."""
+        """(N, 3) colours of the points; grey if the scan has no data for this colouring."""
         frame, scan = self.frame, self.frame.image.scan
         if not frame.has(coloring):
             return np.full((len(scan), 3), 110, np.uint8)
@@ -137,7 +137,7 @@ class Explorer:
         return np.where(image.valid[..., None], self.colors(coloring)[image.point_index], 0).astype(np.uint8)
 
     def describe(self, point: int) -> str:
-        """All that is known of a point."""
+        """A text with all values of a point."""
         frame, scan = self.frame, self.frame.image.scan
         lines = [f"point {point}", f"range {frame.image.range[point]:.2f} m, remission {scan.remission[point]:.2f}"]
         lines.append(f"pixel row {frame.image.row[point]}, column {frame.image.col[point]}")
