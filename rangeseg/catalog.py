@@ -1,6 +1,6 @@
 """The location of every shipped component by its config name; one line adds a component.
 
-Nothing is imported before it is asked for. A class of your own needs no line: ``module:Class`` in a YAML reaches it.
+A component is imported when it is looked up. A class of your own needs no line: write ``module:Class`` in the YAML.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The `rangeseg` command. Each subcommand is a thin shell over the library; `python -m rangeseg` is the same.
+"""The `rangeseg` command; `python -m rangeseg` is the same. Each subcommand is a thin layer over the library.
 
-Nothing heavy is imported before a command runs: help, version and mistakes answer at once.
+Large packages are imported only when a command runs, so that help, version and usage errors are fast.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ SECTIONS = (
     *("preset", "data", "network", "supervised", "perturbation", "method", "consistency", "teacher", "optim"),
     *("evaluation", "runtime"),
 )
-"""The keys of a config, which may be overridden as a whole: ``perturbation={name: cutmix, area: 0.3}``."""
+"""The top-level keys of a config. Each can be overridden as a whole: ``perturbation={name: cutmix, area: 0.3}``."""
 
 OVERRIDE = re.compile(rf"([a-z_]+(\.[a-z_]+)+|{'|'.join(SECTIONS)})=")
-"""`key.path=value`."""
+"""Matches the start of `key.path=value` and of `section=value`."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells: 128 + SIGINT."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 after an error that the user can fix, printed in one line on standard error; 130 after Ctrl-C, 143 after a
-        SIGTERM that was waited for. Wrong usage exits with 2.
+        The exit code: 0; 1 after an error that the user can fix, printed in one line on standard error; 130 after
+        Ctrl-C; 143 after a SIGTERM that the command handled. Wrong usage exits with 2.
     """
-    if argv is None:  # the process is the command's own
+    if argv is None:  # the process runs only this command
         from rangeseg.commands.memory import keep_freed_memory
 
         keep_freed_memory()
     try:
         return _main(sys.argv[1:] if argv is None else list(argv))
     except KeyboardInterrupt as error:
-        code = error.args[1] if len(error.args) == 2 else INTERRUPTED  # of `Stopped`
+        code = error.args[1] if len(error.args) == 2 else INTERRUPTED  # the code of a `Stopped`
         return _say(str(error) or "stopped", code)
 
 
@@ -86,7 +86,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _resume_words(words: Sequence[str]) -> Iterator[str]:
-    """`--resume auto` as one word, and `--resume` alone as one that takes none of those behind it."""
+    """Write `--resume auto` as `--resume=auto` and `--resume` as `--resume=yes`, so that it takes no other word."""
     for before, word, after in zip(["", *words[:-1]], words, [*words[1:], ""], strict=True):
         if word == "--resume":
             yield f"--resume={'auto' if after == 'auto' else 'yes'}"

@@ -1,4 +1,4 @@
-"""Files: written so that nobody ever sees half of one, and tensors read without running what a file asks for."""
+"""Files: atomic writing, checks of paths, and reading of tensors without running code of the file."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 Content = bytes | Callable[[BinaryIO], object]
-"""Of a file: its bytes, or a function that writes them to the open binary file it is given."""
+"""Content of a file: bytes, or a function that writes them to an open binary file."""
 
 TEMPORARY = f".rangeseg-{re.sub(r'[^A-Za-z0-9.]', '_', platform.node())[:64]}-"
-"""What files begin with that are not whole yet: this machine; then follow the process and ``.tmp``."""
+"""Prefix of temporary files, with the name of this machine. The process id, a random number and ``.tmp`` follow."""
 
 
 def write_atomically(path: str | Path, content: Content) -> None:
     """Write a file atomically: after a crash it is either complete or unchanged.
 
-    The content goes to a temporary file in the same folder, is flushed to the disk and then takes the name, and the
-    mode and owner of the file that was there. A link stays and its target is written. What is no file (a device, a
-    pipe, ``/dev/stdout``) is written to as it is. Missing parent folders are made; temporary files that killed
-    processes left in the folder are removed.
+    The content is written to a temporary file in the same folder and flushed to the disk. The temporary file gets the
+    mode and owner of the existing file, if there is one, and replaces it. If the path is a link, its target is
+    replaced. A device, a pipe or ``/dev/stdout`` is written to directly. Missing parent folders are made. Temporary
+    files that killed processes left in the folder are removed.
 
     Args:
-        path: the file.
-        content: of it.
+        path: path of the file.
+        content: content of the file.
 
     Raises:
-        OSError: it cannot be written, or is a pipe that nobody reads.
+        OSError: the file cannot be written, or is a pipe without a reader.
     """
     path = Path(path)
     if (through := _open_special(path)) is not None:
         _write_through(through, content)
         return
-    path = Path(os.path.realpath(path))  # a link's target, which need not be there
+    path = Path(os.path.realpath(path))  # the target of a link; it need not exist
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path.parent)
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -60,19 +60,23 @@ def write_atomically(path: str | Path, content: Content) -> None:
                 content(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - the call that is atomic, by its own name
+        os.replace(temporary, path)  # noqa: PTH105 - os.replace is the atomic call
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        cause = error if isinstance(error, OSError) else error.__context__  # torch hides that the disk is full
+        cause = error if isinstance(error, OSError) else error.__context__  # torch replaces the error of a full disk
         if isinstance(error, Exception) and isinstance(cause, OSError) and cause.filename is None:
             raise OSError(cause.errno, cause.strerror, str(path)) from error
         raise
 
 
 def plain_file(path: str | Path) -> Path:
-    """The same path, if it may be read: OSError of folders, pipes, sockets and devices, which may have no end.
+    """Return the path if it is a regular file. Pipes, sockets and devices may have no end, so they are rejected.
 
-    What a shell makes of ``<(command)`` is allowed, and a path that leads nowhere: to open it says so.
+    The pipe that a shell makes from ``<(command)`` and ``/dev/stdin`` are accepted. A path that does not exist is
+    accepted too, because opening it raises an error.
+
+    Raises:
+        OSError: the path is a folder, a pipe, a socket or a device.
     """
     path = Path(path)
     try:
@@ -88,7 +92,7 @@ def plain_file(path: str | Path) -> Path:
 
 
 def read_whole(path: str | Path) -> bytes:
-    """A file's content; OSError where there is none, it is no file, or does not fit into memory."""
+    """Read the content of a file; OSError if it cannot be read, is not a regular file, or does not fit into memory."""
     try:
         return plain_file(path).read_bytes()
     except MemoryError:
@@ -96,7 +100,7 @@ def read_whole(path: str | Path) -> bytes:
 
 
 def check_stored(path: str | Path) -> None:
-    """Refuse, by a ValueError, an archive that expands: torch stores tensors as they are."""
+    """Raise a ValueError for a compressed zip file: torch stores tensors uncompressed, so it is not a checkpoint."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if (expanded := sum(entry.file_size for entry in archive.infolist())) > Path(path).stat().st_size:
@@ -104,10 +108,10 @@ def check_stored(path: str | Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Find out before the work whether a file can be written in its end; nothing is made.
+    """Check before some work whether its output file can be written; nothing is created.
 
     Raises:
-        OSError: it is a folder, there is a file where a folder would be, its name is too long, or rights are missing.
+        OSError: the path is a folder, a parent folder is a file, the name is too long, or permissions are missing.
     """
     try:
         mode = path.stat().st_mode
@@ -119,7 +123,7 @@ def check_writable(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """The same of a folder that files are to be written to, or made in.
+    """Check whether files can be written to a folder, or the folder can be made; nothing is created.
 
     Raises:
         OSError: as `check_writable`.
@@ -132,7 +136,7 @@ def check_folder(folder: Path) -> None:
 
 
 def expand_home(value: Any) -> Any:
-    """The same with every text or path in it that begins with ``~`` as the shell would have it: below a home folder."""
+    """Expand ``~`` and ``~user`` at the start of a string or path, also in dicts and lists, as a shell does."""
     if isinstance(value, dict):
         return {key: expand_home(within) for key, within in value.items()}
     if isinstance(value, list):
@@ -143,7 +147,7 @@ def expand_home(value: Any) -> Any:
 
 
 def _open_special(path: Path) -> int | None:
-    """A descriptor to write to what is no plain file; None where one is, or nothing."""
+    """A descriptor for writing to a device, a pipe or ``/dev/stdout``; None for a regular or missing file."""
     if (number := _descriptor_named(path)) is not None:
         if number == 1:
             sys.stdout.flush()
@@ -166,9 +170,9 @@ def _open_special(path: Path) -> int | None:
 
 
 def _descriptor_named(path: Path) -> int | None:
-    """The number that ``/dev/stdout`` and the like stand for; to open them anew would begin a file at its start."""
+    """The descriptor that ``/dev/stdout`` or a similar path names; opening the path would write from a file's start."""
     text = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow the link
-    for _ in range(40):  # links, as the system allows
+    for _ in range(40):  # the system's limit of links in a path
         if found := re.fullmatch(r"/(?:dev|proc/(?:self|\d+))/fd/(\d+)", text):
             return int(found[1])
         if not Path(text).is_symlink():
@@ -182,7 +186,7 @@ def _write_through(descriptor: int, content: Content) -> None:
         if isinstance(content, bytes):
             file.write(content)
             return
-        with tempfile.NamedTemporaryFile() as draft:  # for content that goes back, as zip files do
+        with tempfile.NamedTemporaryFile() as draft:  # for writers that seek, such as those of zip files
             content(cast(BinaryIO, draft.file))
             draft.seek(0)
             shutil.copyfileobj(draft, file)
@@ -191,14 +195,14 @@ def _write_through(descriptor: int, content: Content) -> None:
 def _copy_rights(of: Path, to: Path) -> None:
     status = of.stat()
     if sys.platform != "win32" and (status.st_uid, status.st_gid) != (to.stat().st_uid, to.stat().st_gid):
-        with suppress(PermissionError):  # only root gives files away
+        with suppress(PermissionError):  # only root may change the owner
             os.chown(to, status.st_uid, status.st_gid)
     to.chmod(stat.S_IMODE(status.st_mode))
 
 
 @lru_cache(maxsize=4096)
 def _remove_stale(folder: Path) -> None:
-    """Remove the temporary files that processes of this machine left which are no more; once in a process."""
+    """Remove temporary files left by dead processes of this machine; once per folder and process."""
     for path in folder.glob(f"{TEMPORARY}*.tmp"):
         found = re.fullmatch(r"(\d+)-[0-9a-f]{8}\.tmp", path.name.removeprefix(TEMPORARY))
         if found and not is_running(int(found[1])):
@@ -207,11 +211,11 @@ def _remove_stale(folder: Path) -> None:
                     if try_lock(file):
                         path.unlink()
             except OSError:
-                continue  # somebody else's, or gone
+                continue  # no permission, or the file is already removed
 
 
 def is_running(process: int) -> bool:
-    """A process of this number is there."""
+    """Whether a process with this id exists; always True on Windows."""
     if sys.platform == "win32":
         return True  # os.kill would end it
     try:
@@ -224,10 +228,10 @@ def is_running(process: int) -> bool:
 
 
 def try_lock(file: IO[Any]) -> bool:
-    """Take a file for as long as it is open; however a process ends, its locks end with it.
+    """Lock a file while it is open. The lock ends with the process, however the process ends.
 
     Returns:
-        False where another process has it. True also where the file system knows no locks.
+        False if another process has locked the file. True also if the file system has no locks.
     """
     try:
         if sys.platform == "win32":
@@ -244,7 +248,7 @@ def try_lock(file: IO[Any]) -> bool:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """The files below a folder, also through links to folders, each by the path that leads to it; no circle twice."""
+    """Yield the paths of all files below a folder. Links to folders are followed, except links to a parent folder."""
     for place, folders, names in os.walk(folder, followlinks=True):
         parent = Path(place)
         yield from (parent / name for name in names if (parent / name).is_file())
@@ -253,16 +257,16 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def inside(folder: str | Path, name: str | Path) -> Path:
-    """The path of a name that data chose: of a table, a list, a token, a custom dataset's prediction.
+    """The path in a folder of a name that comes from data: a table, a list, a token, a prediction of a custom dataset.
 
-    Links on the disk are the user's, and followed; what counts is the name alone.
+    Only the name is checked. Links on the disk are made by the user, and are followed.
 
     Args:
-        folder: where it belongs.
-        name: relative to the folder, perhaps with folders of its own.
+        folder: folder that must contain the path.
+        name: path relative to the folder.
 
     Raises:
-        ValueError: it is absolute, has a drive letter or a NUL, climbs by ``..``, or names no file.
+        ValueError: the name is absolute, has a drive letter, a NUL or ``..``, or names no file.
     """
     text = os.fspath(name)
     parts = re.split(r"[/\\]", text)
@@ -276,12 +280,12 @@ def inside(folder: str | Path, name: str | Path) -> Path:
 
 
 def load_tensors(path: str | Path) -> Any:
-    """What `torch.save` wrote, on the CPU; runs no code of the file. A ValueError says the cause alone, in one line."""
+    """Load a file of `torch.save` to the CPU, without running its code. A ValueError has the cause in one line."""
     import torch
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch speaks of pickle's protocols
+            warnings.simplefilter("ignore")  # torch warns about pickle protocols
             check_stored(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes torch raise
@@ -289,7 +293,7 @@ def load_tensors(path: str | Path) -> Any:
 
 
 def cause_of(error: BaseException) -> str:
-    """Why a file could not be read, in one line; of torch's errors not its advice to let the file run its code."""
+    """Why a file could not be read, in one line, without torch's advice to let the file run its code."""
     first = error.__context__ if "weights_only" in str(error) and error.__context__ else error
     line = next(iter(str(first).strip().splitlines()), "") or type(first).__name__
     return line.partition(". Please use")[0].rstrip(".")

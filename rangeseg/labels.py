@@ -1,6 +1,6 @@
 """A dataset's classes: raw ids of its files <-> train ids 0..K-1 and IGNORE, names, colours, splits, sensor.
 
-Nothing else in rangeseg knows raw ids. Shapes: N points, K classes.
+Training and evaluation use train ids only. Shapes: N points, K classes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RARE = 0.01
 
 
 class Sensor(TypedDict):
-    """What `SphericalProjection(**label_map.sensor)` needs: rows and columns in pixels, field of view in degrees."""
+    """Arguments of `SphericalProjection`: rows and columns in pixels, and the field of view in degrees."""
 
     height: int
     width: int
@@ -44,25 +44,24 @@ class LabelMap:
     """A dataset's classes. A train id is an index into `names`; raw ids without a class are IGNORE.
 
     Args:
-        dataset: what the dataset is called.
+        dataset: name of the dataset.
         names: K class names.
         colors: (K, 3) uint8, RGB.
         raw_ids: the raw id that `to_raw` writes for each of the K classes.
-        raw_names: raw id -> the dataset's own name, for every raw id that its files may hold.
+        raw_names: raw id -> its name in the dataset, for every raw id that the files may contain.
         learning_map: raw id -> train id or IGNORE, for the same raw ids.
-        frequencies: (K,) float64, each class's share of all points (pixels) of the training split; None where nobody
-            measured it.
-        splits: train, val, test -> sequences; of photographs, the folders or lists of the split.
-        scan_counts: sequence -> how many scans it has in the complete dataset; of photographs nothing.
-        split_counts: split -> how many scans or photographs it has in the complete dataset, where that is known.
-        sensor: the range image's size and field of view; None where it is a camera.
+        frequencies: (K,) float64, share of each class in all points (pixels) of the training split; None if unknown.
+        splits: train, val, test -> sequences; for photographs, the folders or lists of the split.
+        scan_counts: sequence -> number of its scans in the complete dataset; empty for photographs.
+        split_counts: split -> number of its scans or photographs in the complete dataset, if known.
+        sensor: size and field of view of the range image; None for a camera.
         ignore_raw: the raw id that `to_raw` writes for IGNORE.
-        things: train ids of the classes that come in countable pieces.
-        moving: raw ids of what moves, or may: their labels hold in their own scan alone.
-        raw_colors: raw id -> RGB colour, in label images that show colours instead of ids.
+        things: train ids of the classes of countable objects.
+        moving: raw ids of objects that move or may move; their labels are valid only in their own scan.
+        raw_colors: raw id -> RGB colour in label images that contain colours instead of ids.
 
     Raises:
-        ValueError: the fields do not fit each other.
+        ValueError: the fields do not fit each other, or a raw id does not fit 16 bits.
     """
 
     dataset: str
@@ -123,7 +122,7 @@ class LabelMap:
 
     @property
     def tails(self) -> tuple[int, ...]:
-        """Train ids of the rare classes, with less than 1 % of all points; none where nobody counted."""
+        """Train ids of the rare classes, with less than 1 % of all points; empty if the frequencies are unknown."""
         shares = () if self.frequencies is None else self.frequencies
         return tuple(train for train, share in enumerate(shares) if share < RARE)
 
@@ -140,10 +139,10 @@ class LabelMap:
         return table
 
     def to_train(self, raw: ArrayLike) -> NDArray[np.uint8]:
-        """Raw ids as the files hold them -> train ids.
+        """Convert raw ids of the files to train ids.
 
         Args:
-            raw: (...) integers. The low 16 bits are the class; an instance id above them is left out.
+            raw: (...) integers. The low 16 bits are the class; an instance id in higher bits is ignored.
 
         Returns:
             (...) uint8, 0..K-1 or IGNORE.
@@ -159,7 +158,7 @@ class LabelMap:
         return train
 
     def to_raw(self, train: ArrayLike) -> NDArray[np.uint32]:
-        """Train ids -> the raw ids the dataset's benchmark wants; IGNORE becomes `ignore_raw`.
+        """Convert train ids to the raw ids that the dataset's benchmark expects; IGNORE becomes `ignore_raw`.
 
         Args:
             train: (...) integers, 0..K-1 or IGNORE.
@@ -180,10 +179,10 @@ class LabelMap:
         return self._raw_of_train[train]
 
     def class_weights(self, epsilon: float = 1e-3) -> NDArray[np.float64]:
-        """(K,) weights of a cross-entropy that makes rare classes count: 1 / (frequency + epsilon).
+        """(K,) weights of a cross-entropy that weights rare classes more: 1 / (frequency + epsilon).
 
         Raises:
-            ValueError: the dataset's frequencies are not known.
+            ValueError: the frequencies of the classes are unknown.
 
         Source: RangeNet++ (Milioto et al., IROS 2019) and its code; SalsaNext and CENet use the same.
         """
@@ -237,7 +236,7 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         raw_ids=tuple(entry["raw"] for entry in classes),
         raw_names={raw_id: entry["name"] for raw_id, entry in raw.items()},
         learning_map={raw_id: train_of_name.get(entry["class"], IGNORE) for raw_id, entry in raw.items()},
-        # all or none: a class without one would get any weight but the right one
+        # all or none, because a class without a frequency would get a wrong weight
         frequencies=np.array([entry["frequency"] for entry in classes], np.float64)
         if any("frequency" in entry for entry in classes)
         else None,

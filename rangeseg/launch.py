@@ -1,4 +1,4 @@
-"""Who started this process, and how many there are: torchrun or srun, by what they put into the environment."""
+"""Detects from the environment whether torchrun or srun started this process, and how many processes there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Launch:
-    """A process among those that were started together.
+    """This process among the processes that were started together.
 
     Args:
         rank: the number of this process, from 0.
@@ -25,13 +25,13 @@ class Launch:
 
 
 def find_launch(environment: Mapping[str, str] | None = None) -> Launch | None:
-    """The launch that this process is of; None for a process that was started alone, or by the first of a training.
+    """The launch of this process; None for a process that was started alone, or by the first process of a training.
 
     Args:
-        environment: variables; None: this process'.
+        environment: environment variables; None: those of this process.
 
     Raises:
-        ValueError: torchrun's number of processes is there, but not which of them this is.
+        ValueError: WORLD_SIZE is above 1, but RANK, MASTER_ADDR or MASTER_PORT is missing.
     """
     env = os.environ if environment is None else environment
     started_by_us = "RANK" not in env and "NODE_RANK" in env and "LOCAL_RANK" in env  # a child that Fabric started
@@ -49,13 +49,13 @@ def find_launch(environment: Mapping[str, str] | None = None) -> Launch | None:
 
 
 def init_method(environment: Mapping[str, str] | None = None) -> str:
-    """Where the processes of a launch meet, as torch takes it.
+    """The URL at which the processes of a launch connect, as `init_method` of torch.distributed.
 
     Args:
-        environment: variables; None: this process'.
+        environment: environment variables; None: those of this process.
 
     Raises:
-        ValueError: several machines of SLURM, and nobody says which is the first.
+        ValueError: SLURM started several machines, but MASTER_ADDR or MASTER_PORT is missing.
     """
     env = os.environ if environment is None else environment
     if "MASTER_ADDR" in env and "MASTER_PORT" in env:

@@ -19,7 +19,7 @@ from rangeseg.types import IGNORE, PseudoLabelled, View
 Batch = TypeVar("Batch", View, PseudoLabelled)
 
 _INTEGERS = {1: np.int8, 4: np.int32, 8: np.int64}
-"""Bytes of a value -> the integers that stand for its bits."""
+"""Bytes of a value -> integer type of the same size, through which its bits are copied."""
 
 
 def mix(a: Batch, b: Batch, mask: Tensor, *, out: Batch | None = None) -> Batch:
@@ -29,10 +29,10 @@ def mix(a: Batch, b: Batch, mask: Tensor, *, out: Batch | None = None) -> Batch:
         a: B views, with labels or with targets.
         b: B views of the same size.
         mask: (B, H, W) bool, True = taken from `b`.
-        out: B views to write to, so that no memory is allocated; None for new ones.
+        out: B views to write to, so that no memory is allocated; None: new views.
 
     Returns:
-        B views.
+        B views. A field that `a` or `b` lacks is None.
 
     Raises:
         ValueError: the mask is not bool, or its shape is not that of `a.valid` and `b.valid`.
@@ -49,10 +49,10 @@ def mix(a: Batch, b: Batch, mask: Tensor, *, out: Batch | None = None) -> Batch:
 
 
 def erase(a: Batch, mask: Tensor) -> Batch:
-    """CutOut: where the mask is True, image is 0, valid is False (so that no loss counts it) and label is IGNORE.
+    """CutOut: where the mask is True, image is 0, valid is False (so that no loss uses the pixel) and label is IGNORE.
 
     Args:
-        a: B views, with labels or with targets; targets stay.
+        a: B views, with labels or with targets; targets are not changed.
         mask: (B, H, W) bool, True = erased.
 
     Returns:
@@ -71,7 +71,7 @@ def erase(a: Batch, mask: Tensor) -> Batch:
 
 
 def concat(batches: Sequence[PseudoLabelled]) -> PseudoLabelled:
-    """Several batches as one.
+    """Concatenate batches.
 
     Args:
         batches: at least one, of B views each; all with logits or all without.
@@ -94,7 +94,7 @@ def mix_probabilities(a: Tensor, b: Tensor, mask: Tensor, *, out: Tensor | None 
         a: (B, K, H, W).
         b: (B, K, H, W).
         mask: (B, H, W) bool, True = taken from `b`.
-        out: (B, K, H, W) to write to, `a` or `b` too; None for a new tensor.
+        out: (B, K, H, W) to write to, may be `a` or `b`; None: a new tensor.
 
     Returns:
         (B, K, H, W).
@@ -111,8 +111,8 @@ def where(mask: Tensor, yes: Tensor, no: Tensor, *, out: Tensor | None = None) -
     Args:
         mask: (B, H, W) bool.
         yes: (B, F, H, W), or (B, H, W).
-        no: the same.
-        out: the same, to write to, `yes` or `no` too; None for a new tensor.
+        no: the same shape.
+        out: the same shape, to write to, may be `yes` or `no`; None: a new tensor.
 
     Returns:
         The shape of `yes`.

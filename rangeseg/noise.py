@@ -1,7 +1,7 @@
-"""Image-sized noise drawn on its device, reproducible from the state of a generator.
+"""Image-sized noise drawn on a given device, reproducible from the state of a CPU generator.
 
-One integer is drawn on the CPU and seeds a generator there, so that nothing large is copied. Devices of one kind draw
-the same numbers; a CPU and a GPU do not.
+One integer is drawn on the CPU and seeds a generator on the device, so that nothing large is copied. Devices of one
+kind draw the same numbers; a CPU and a GPU draw different ones.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Generator, Tensor
 
 
 def normal(generator: Generator, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Numbers of mean 0 and variance 1.
+    """Draw normal numbers with mean 0 and variance 1.
 
     Args:
         generator: a CPU generator; one integer is drawn.
-        shape: of the result.
-        device: where it is to be.
+        shape: shape of the result.
+        device: device of the result.
 
     Returns:
         `shape`, float32.
@@ -28,12 +28,12 @@ def normal(generator: Generator, shape: Sequence[int], device: torch.device | st
 
 
 def uniform(generator: Generator, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Numbers in [0, 1).
+    """Draw uniform numbers in [0, 1).
 
     Args:
         generator: a CPU generator; one integer is drawn.
-        shape: of the result.
-        device: where it is to be.
+        shape: shape of the result.
+        device: device of the result.
 
     Returns:
         `shape`, float32.
@@ -46,8 +46,8 @@ def beta(generator: Generator, shape: Sequence[int], alpha: float) -> Tensor:
 
     Args:
         generator: a CPU generator; one integer is drawn.
-        shape: of the result.
-        alpha: above 0; towards 0 all mass is at 0 and 1, 1 is uniform.
+        shape: shape of the result.
+        alpha: above 0. Near 0, the samples are near 0 or 1; at 1, they are uniform.
 
     Returns:
         `shape`, float32.

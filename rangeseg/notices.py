@@ -1,7 +1,7 @@
-"""What a user must be told though nothing fails: one line that names the file.
+"""Notices: warnings for the user, in one line that names the file, when nothing fails.
 
-In Python it is a warning, once for each text. The command line prints `warning: FILE: ...` (`commands/console.py`), and
-`rangeseg validate` counts it as a problem.
+In Python, a notice is a warning, shown once for each text and place. The command line prints each text once as
+`warning: FILE: ...` (`commands/console.py`), and `rangeseg validate` counts it as a problem.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ class Notice(UserWarning):
 
 
 def notify(text: str) -> None:
-    """Tell the user.
+    """Warn the user.
 
     Args:
-        text: begins with the file's name and a colon, where there is a file.
+        text: one line; it begins with the name of the file and a colon, if there is a file.
     """
     warnings.warn(text, Notice, stacklevel=3)
 
 
 @contextmanager
 def collected_notices() -> Iterator[list[str]]:
-    """A list that grows by every notice, of all threads, instead of what would be done with it.
+    """Collect the notices of all threads in a list inside the block, instead of showing them.
 
-    Enter it in the main thread, before the threads start: Python keeps one table of warnings for all of them.
+    Enter the block in the main thread before other threads start, because all threads share Python's warning filters.
     """
     found: list[str] = []
     with warnings.catch_warnings():

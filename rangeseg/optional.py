@@ -6,14 +6,14 @@ from typing import Any
 
 
 class ViewerMissingError(ImportError):
-    """Open3D, one of its system libraries, or a display is missing; the message says how to get it."""
+    """Open3D, one of its system libraries, or a display is missing; the message says what to do."""
 
 
 def open3d_or_help() -> Any:
-    """Open3D, imported now.
+    """Import Open3D.
 
     Raises:
-        ViewerMissingError: it or one of its system libraries is missing.
+        ViewerMissingError: Open3D or one of its system libraries is missing.
     """
     try:
         import open3d

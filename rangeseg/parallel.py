@@ -11,19 +11,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AHEAD = 2
-"""Results made or in the making for each thread, so that the slowest item does not make the others wait."""
+"""Number of started items per thread, so that a slow item does not make the other threads wait."""
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""(items, word for what is done, how many) -> the same items; a progress bar moves as they are consumed."""
+"""(items, activity, number of items) -> the same items; a progress bar moves as they are consumed."""
 
 
 def no_progress(items: Iterable[Any], word: str, total: int) -> Iterable[Any]:
     """The items, without a progress bar.
 
     Args:
-        items: in any number.
-        word: what is done.
-        total: how many items there are.
+        items: any number of items.
+        word: the activity; unused.
+        total: number of items; unused.
     """
     return items
 
@@ -31,18 +31,18 @@ def no_progress(items: Iterable[Any], word: str, total: int) -> Iterable[Any]:
 def in_order(
     function: Callable[[T], R], items: Iterable[T], *, workers: int, start: Callable[[], None] | None = None
 ) -> Iterator[R]:
-    """The results of all items, in the order of the items, whatever the number of threads.
+    """Yield the results of all items in the order of the items, for any number of threads.
 
-    Only a few items are worked on ahead, so any number of them fits the memory.
+    Only a few items are processed ahead, so that memory does not depend on the number of items.
 
     Args:
-        function: what is done with each.
-        items: in any number.
-        workers: threads; 0 works on each item when its result is asked for.
-        start: what each thread does first.
+        function: is called with each item.
+        items: any number of items.
+        workers: number of threads; 0: each item is processed when its result is requested.
+        start: called first in each thread.
 
     Raises:
-        ValueError: fewer than no workers; and whatever `function` or the items themselves raise, in its turn.
+        ValueError: `workers` is negative. An error of `function` or of the items is raised in place of its result.
     """
     if workers < 0:
         raise ValueError(f"Got {workers} workers; give 0 or more.")
@@ -64,14 +64,14 @@ def in_order(
 
 
 def _started(function: Callable[[T], R], items: Iterable[T], executor: ThreadPoolExecutor) -> Iterator[Future[R]]:
-    """The work on each item; an item that cannot be had is work that fails, after what came before it."""
+    """Submit each item and yield its future. If getting an item fails, the last future has the error."""
     supply = iter(items)
     while True:
         try:
             yield executor.submit(function, next(supply))
         except StopIteration:
             return
-        except Exception as error:  # whatever it is, it is raised where the result is asked for
+        except Exception as error:  # raised when the result is requested
             failed: Future[R] = Future()
             failed.set_exception(error)
             yield failed
@@ -79,7 +79,7 @@ def _started(function: Callable[[T], R], items: Iterable[T], executor: ThreadPoo
 
 
 def in_groups(items: Iterable[T], limit: int, key: Callable[[T], object]) -> Iterator[list[T]]:
-    """Items in their order, up to `limit` together, of one key each; a full group does not wait for the next item."""
+    """Group consecutive items with equal keys, up to `limit`; a full group is yielded before the next item is read."""
     group: list[T] = []
     try:
         for item in items:
@@ -90,7 +90,7 @@ def in_groups(items: Iterable[T], limit: int, key: Callable[[T], object]) -> Ite
             if len(group) == limit:
                 yield group
                 group = []
-    except Exception:  # an item that cannot be had: those before it come first
+    except Exception:  # reading an item failed: the items before it are yielded first
         if group:
             yield group
         raise

@@ -1,4 +1,4 @@
-"""Components by name: plain dicts, `module:Name` for a user's class, constructor arguments as the schema."""
+"""Components by name: plain dicts, `module:Name` for a user's class. The constructor's arguments are the schema."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 Component = dict[str, Any]
-"""A `name` and that component's constructor arguments."""
+"""The `name` of a component and its constructor arguments."""
 
 
 Trust = bool | frozenset[str]
-"""Whether a stored config may name code outside of rangeseg: nothing (False), anything (True), or these names."""
+"""Code outside of rangeseg that a stored config may name: none (False), any (True), or these ``module:Class`` names."""
 
 
 class ConfigError(ValueError):
@@ -26,7 +26,7 @@ class ConfigError(ValueError):
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The nearest of the known words, or all of them, as the last sentence of an error."""
+    """The last sentence of an error: the known word that is most similar, or else all known words."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(map(repr, sorted(known)))}."
 
@@ -68,17 +68,17 @@ class Table(Mapping[str, Callable[..., Any]]):
 
 
 def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], path: str, **context: Any) -> Any:
-    """Make the component a section describes; sections within it, alone or in a list, are made by the same table.
+    """Make the component of a section. Nested sections, also those in a list, are made with the same table.
 
     Args:
-        table: name -> class; ``module:Name`` reaches a class of the user's own.
+        table: name -> class; ``module:Name`` stands for a class of the user.
         section: `name` and constructor arguments.
         path: the section's path in the config, for errors.
-        context: values of the experiment (in_channels, wrap, ...), passed to constructors that accept them, unless the
-            section has them.
+        context: values of the experiment (in_channels, wrap, ...), passed to constructors that accept them; the values
+            of the section come first.
 
     Raises:
-        ConfigError: unknown name or argument, missing argument, wrong type, or the constructor's own ValueError.
+        ConfigError: unknown name or argument, missing argument, wrong type, or a ValueError of the constructor.
     """
     arguments = {
         key: _build_within(table, value, f"{path}.{key}", context) for key, value in section.items() if key != "name"
@@ -107,7 +107,7 @@ def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], p
 
 
 def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Callable[..., Any]:
-    """The class a name stands for; ``module:Name`` reaches the user's own.
+    """The class of a name; ``module:Name`` stands for a class of the user.
 
     Raises:
         ConfigError: no such name, module or attribute.
@@ -128,11 +128,11 @@ def lookup(table: Mapping[str, Callable[..., Any]], name: Any, path: str) -> Cal
 
 
 def named_code(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Where a config names code that `build` would import: (the key's path, ``module:Class``) of each, at any depth.
+    """Yield (path of the key, ``module:Class``) for code at any depth of a config that `build` would import.
 
     Args:
         value: plain mappings, lists and values.
-        path: of the value in the config.
+        path: path of the value in the config.
     """
     if isinstance(value, Mapping):
         for key, within in value.items():
@@ -146,15 +146,15 @@ def named_code(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def refuse_code(value: Any, source: str, trust: Trust = False) -> None:
-    """Let what is not the user's own name the shipped components alone.
+    """Reject a config from a file that names code outside of rangeseg, unless it is trusted.
 
     Args:
-        value: of a stored config, or another file that came with it.
-        source: what it is of, for the error.
+        value: plain mappings, lists and values of a stored config, or of a file that came with it.
+        source: name of the file, for the error.
         trust: True, or the ``module:Class`` names that are allowed.
 
     Raises:
-        ConfigError: it names other code.
+        ConfigError: the config names code that is not trusted.
     """
     for path, name in named_code(value):
         if not (trust if isinstance(trust, bool) else name in trust):
@@ -171,7 +171,7 @@ def accepted_kwargs(function: Callable[..., Any], section: Mapping[str, Any]) ->
 
 
 def _build_within(table: Mapping[str, Callable[..., Any]], value: Any, path: str, context: Mapping[str, Any]) -> Any:
-    """The value, with every section in it built."""
+    """The value, with its component built if it is a section; also for the items of a list."""
     if isinstance(value, Mapping) and "name" in value:
         return build(table, value, path, **context)
     if isinstance(value, list):

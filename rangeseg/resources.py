@@ -14,7 +14,7 @@ def resource(*parts: str) -> Path:
         parts: its path, e.g. ``"datasets", "semantic_kitti", "labels.yaml"``.
 
     Raises:
-        ValueError: nothing of that name is shipped.
+        ValueError: there is no shipped file or folder with this path.
     """
     shipped = PACKAGE / "_data"  # made by setup.py, in wheels only
     path = (shipped if shipped.is_dir() else PACKAGE.parent).joinpath(*parts)

@@ -1,6 +1,6 @@
 """Reading scans and labels, and writing labels. Errors name the file and the fix.
 
-`rangeseg.scan_formats` has a reader for each format. Labels of points without a return are taken as the file has them.
+`rangeseg.scan_formats` has a reader for each format. Labels of points without a return are kept as in the file.
 Shapes: N points.
 """
 
@@ -24,7 +24,7 @@ from rangeseg.scan_formats.ply import read_ply
 from rangeseg.types import Scan
 
 LABEL_DTYPES = ("uint8", "uint16", "uint32", "int32", "int64")
-"""Of files of bare integers, one a point."""
+"""Types of label files that contain only integers, one per point."""
 
 NAMED: dict[str, Callable[[Path, FieldNames], Scan]] = {
     ".pcd": read_pcd,
@@ -33,17 +33,17 @@ NAMED: dict[str, Callable[[Path, FieldNames], Scan]] = {
     ".las": read_las,
     ".laz": read_las,
 }
-"""How each format whose columns have names is read, by the file's ending."""
+"""File suffix -> reader, for formats with column names."""
 
 NAMELESS: dict[str, Callable[[Path, FieldNames], Scan]] = {
     ".pcd.bin": read_nuscenes,
     ".bin": read_bin,
     ".npy": read_npy,
 }
-"""The same of formats whose columns are known by their place; the first that fits."""
+"""File suffix -> reader, for formats without column names. The first suffix that matches is used."""
 
 READERS = (*NAMELESS, *NAMED)
-"""Every ending that is read."""
+"""All file suffixes that can be read."""
 
 
 def read_scan(
@@ -57,18 +57,18 @@ def read_scan(
     """Read one scan, and its labels if requested.
 
     Args:
-        path: a file that ends as one of `READERS`. KITTI's ``.bin`` (float32 x, y, z in metres, remission) and ``.npy``
-            (the same, or (N, 3) without remission, which is then 0) are taken as they are; nuScenes' ``.pcd.bin`` has
-            its intensity divided by 255 and its 32 rings counted from the topmost; in the others, columns are found by
-            their names, see `rangeseg.scan_formats.fields`.
-        labels: its ``.label`` file, an ``.npy`` of (N,) integers, or with `label_dtype` one of bare integers.
-        label_map: the dataset's classes; needed with `labels`.
-        label_dtype: of labels in a file that is no ``.label``, of `LABEL_DTYPES`, little-endian.
-        fields: columns by name instead of the usual ones, e.g. ``{"remission": "reflectivity/255", "ring": None}``; see
+        path: a file with one of the suffixes `READERS`. KITTI's ``.bin`` (float32 x, y, z in metres, remission) and
+            ``.npy`` (the same, or (N, 3) without remission, which is then 0) are read without conversion. For nuScenes'
+            ``.pcd.bin``, the intensity is divided by 255 and the 32 rings are numbered from the topmost. In other
+            formats, columns are found by their names, see `rangeseg.scan_formats.fields`.
+        labels: ``.label`` file of the scan, ``.npy`` file of (N,) integers, or file of integers of type `label_dtype`.
+        label_map: classes of the dataset; required with `labels`.
+        label_dtype: type of little-endian integers in `labels`, one of `LABEL_DTYPES`; unused for .label and .npy.
+        fields: column names that replace the common ones, e.g. ``{"remission": "reflectivity/255", "ring": None}``; see
             `rangeseg.scan_formats.fields.FieldNames`.
 
     Returns:
-        The scan. Points that are non-finite or at the origin are kept; they are no returns.
+        The scan. Points that are non-finite or at the origin are kept; they are not returns.
 
     Raises:
         ValueError: a file is missing, unreadable, damaged, of unknown format or without a return, or labels do not fit.
@@ -99,14 +99,14 @@ def read_scan(
 
 
 def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Read a KITTI ``.label``: uint32 a point, the class in the lower and the instance in the upper 16 bits.
+    """Read a KITTI ``.label``: one uint32 per point, the class in the lower and the instance in the upper 16 bits.
 
     Returns:
         (N,) raw ids and (N,) instance ids, both uint16.
 
     Raises:
-        ValueError: the file is missing, unreadable, no ``.label``, or not made of whole labels of uint32, little-endian
-            and with the class in the lower 16 bits.
+        ValueError: the file is missing, unreadable or not a ``.label``, ends within a label, or is obviously not
+            little-endian uint32 with the class in the lower 16 bits.
     """
     path = Path(path)
     if path.suffix != ".label":
@@ -117,7 +117,7 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16
 
 
 def _check_words(path: Path, raw: NDArray[np.uint32]) -> None:
-    """Refuse words whose class would be 0 and whose instance is not, as none of a dataset is."""
+    """Reject labels if at least half of the non-zero ones have class 0, which never happens in a dataset."""
     words = raw[raw != 0]
     if not len(words) or 2 * np.count_nonzero(words & 0xFFFF) > len(words):
         return
@@ -137,7 +137,7 @@ def _check_words(path: Path, raw: NDArray[np.uint32]) -> None:
 
 
 def _other_size(semantic: NDArray, scan: Scan) -> str:
-    """Which type labels of 4 bytes are, by their number."""
+    """For an error: the type that labels read as uint32 probably have, judged by their number."""
     sizes = {2.0: "int64", 0.5: "uint16", 0.25: "uint8"}
     kind = sizes.get(len(semantic) / len(scan))
     return f"if these are {kind}, write uint32; else " if kind else ""
@@ -156,10 +156,10 @@ def _read_npy(path: Path) -> NDArray[np.integer]:
 
 
 def read_raw_labels(path: Path, dtype: str | None) -> NDArray[np.integer]:
-    """The raw ids of a file, (N,): a ``.label``, or bare integers of `dtype`.
+    """Read the raw ids of a file, (N,) uint16: a ``.label``, an ``.npy``, or integers of `dtype`.
 
     Raises:
-        ValueError: the file cannot be read, or `dtype` is none of `LABEL_DTYPES` or does not fit.
+        ValueError: the file cannot be read or has another format, or `dtype` is not one of `LABEL_DTYPES`.
     """
     if path.suffix == ".npy":
         return _read_npy(path)
@@ -181,11 +181,11 @@ def write_labels(path: str | Path, raw_ids: ArrayLike) -> None:
     """Write a KITTI ``.label``, atomically.
 
     Args:
-        path: ends in ``.label``; missing folders are made.
+        path: must end in ``.label``; missing folders are made.
         raw_ids: (N,) integers: raw ids, with instance ids in the upper 16 bits if there are any.
 
     Raises:
-        ValueError: another ending, or not a row of integers that fit 32 bits.
+        ValueError: the suffix is not ``.label``, or `raw_ids` is not (N,) integers from 0 to 2^32 - 1.
     """
     path, raw = Path(path), np.asarray(raw_ids)
     if path.suffix != ".label":

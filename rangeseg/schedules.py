@@ -1,6 +1,6 @@
 """Schedules over the steps: the ramp-up of the consistency loss, and learning rate multipliers.
 
-All take (step, length) in the same unit, steps of the optimiser, and stay at their last value beyond `length`.
+All take (step, length) in steps of the optimiser, and keep their last value after `length` steps.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from math import cos, exp, pi
 
 
 def sigmoid_rampup(step: float, length: float) -> float:
-    """The consistency loss's weight from exp(-5) to 1 over `length` steps; always 1 where `length` is not positive.
+    """Weight of the consistency loss: rises from exp(-5) to 1 over `length` steps; 1 if `length` is not positive.
 
     Args:
-        step: steps done.
-        length: steps until 1.
+        step: number of finished steps.
+        length: steps until the weight is 1.
 
     Returns:
         exp(-5 (1 - step / length)^2), in (0, 1].
@@ -30,8 +30,8 @@ def constant(step: float, length: float) -> float:
     """1 at every step.
 
     Args:
-        step: steps done.
-        length: steps of the whole training.
+        step: number of finished steps.
+        length: number of steps of the training.
 
     Returns:
         1.
@@ -40,11 +40,11 @@ def constant(step: float, length: float) -> float:
 
 
 def poly_decay(step: float, length: float, power: float = 0.9) -> float:
-    """From 1 down to 0 along a power.
+    """Fall from 1 to 0 along a power.
 
     Args:
-        step: steps done.
-        length: steps of the whole training.
+        step: number of finished steps.
+        length: number of steps of the training.
         power: 1 is a straight line.
 
     Returns:
@@ -57,12 +57,12 @@ def poly_decay(step: float, length: float, power: float = 0.9) -> float:
 
 
 def one_cycle(step: float, length: float, warmup: float = 0.3, start: float = 1 / 25, end: float = 1e-4) -> float:
-    """Up from `start` to 1, then down to `end`, both along half a cosine.
+    """Rise from `start` to 1, then fall to `end`, both along half a cosine.
 
     Args:
-        step: steps done.
-        length: steps of the whole training.
-        warmup: the share of `length` spent going up.
+        step: number of finished steps.
+        length: number of steps of the training.
+        warmup: share of `length` with a rising multiplier.
         start: the first multiplier.
         end: the last multiplier.
 
@@ -87,5 +87,5 @@ SCHEDULES: dict[str, Callable[..., float]] = {"constant": constant, "poly": poly
 
 
 def _progress(step: float, length: float) -> float:
-    """The share of `length` that is done, in [0, 1]."""
+    """The share of `length` that is done, in [0, 1]; 1 if `length` is not positive."""
     return min(max(step / length, 0.0), 1.0) if length > 0 else 1.0

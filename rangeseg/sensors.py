@@ -1,14 +1,14 @@
 """Sensors as YAML: rows, columns, and the arguments of every projection that fits them.
 
-    sensor: Velodyne HDL-32E      what it is called
-    source: ...                   where the numbers are from
+    sensor: Velodyne HDL-32E      name of the sensor
+    source: ...                   source of the numbers
     height: 32                    rows
     width: 1088                   columns
-    projection: organised         which of the sections below {name: sensor} makes
+    projection: organised         the section below that {name: sensor} uses
     spherical: {fov_up_deg: 11.33, fov_down_deg: -31.33}
-    organised: {order: column}    a section holds its projection's other arguments
+    organised: {order: column}    a section contains the other arguments of its projection
 
-Shipped ones are `datasets/sensors/<name>.yaml`; `rangeseg fit-sensor` writes others.
+The shipped sensors are `datasets/sensors/<name>.yaml`; `rangeseg fit-sensor` writes others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rangeseg.files import read_whole, write_atomically
 from rangeseg.resources import resource
 
 KINDS = ("organised", "ring", "unfolding", "beam", "spherical")
-"""Projections that a sensor may have a section for; where two hide equally many points, the first is better."""
+"""Projections of the sections of a sensor. If two of them hide the same number of points, the first is preferred."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class SensorModel:
     """A sensor's geometry.
 
     Args:
-        sensor: what it is called.
-        source: where the numbers are from.
+        sensor: name of the sensor.
+        source: source of the numbers.
         height: rows.
         width: columns.
-        projection: the default section.
+        projection: name of the default section.
         sections: projection -> its arguments besides height and width.
 
     Raises:
@@ -62,14 +62,14 @@ class SensorModel:
             )
 
     def arguments(self, projection: str | None = None, width: int | None = None) -> dict[str, Any]:
-        """The section of a projection as a config's `data.projection` has it.
+        """The section of a projection, in the form of `data.projection` in a config.
 
         Args:
-            projection: which; None for the sensor's own choice.
-            width: columns; None for the sensor's.
+            projection: name of the projection; None: the default of the sensor.
+            width: number of columns; None: that of the sensor.
 
         Raises:
-            ValueError: the sensor has no section for it.
+            ValueError: the sensor has no section for the projection.
         """
         name = projection or self.projection
         if name not in self.sections:
@@ -82,10 +82,10 @@ def read_sensor(name: str | Path) -> SensorModel:
     """Read a sensor.
 
     Args:
-        name: of a shipped sensor, e.g. ``hdl64e``, or a YAML file.
+        name: name of a shipped sensor, e.g. ``hdl64e``, or a YAML file.
 
     Raises:
-        ValueError: there is no such sensor or file, or it is not written as the module's docstring shows.
+        ValueError: there is no such sensor or file, or its form is not that in the module's docstring.
     """
     path = Path(name)
     if path.suffix != ".yaml":
@@ -108,9 +108,9 @@ def write_sensor(path: str | Path, model: SensorModel, comment: str = "") -> Non
     """Write a sensor as YAML that `read_sensor` reads.
 
     Args:
-        path: the file.
-        model: what is written.
-        comment: lines for the file's head.
+        path: path of the file.
+        model: the sensor.
+        comment: lines written as comments at the top of the file.
     """
     content: dict[str, Any] = {
         key: getattr(model, key) for key in ("sensor", "source", "height", "width", "projection")

@@ -1,4 +1,4 @@
-"""Teachers and their pseudo-labels of unlabelled views: a network itself, or the student's moving average.
+"""Teachers and their pseudo-labels for unlabelled views: a network itself, or the moving average of the student.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -18,7 +18,7 @@ from rangeseg.types import IGNORE, PseudoLabelled, View
 
 
 class Teacher(Protocol):
-    """Predicts unlabelled views, without a gradient; `EmaTeacher` is one."""
+    """Predicts unlabelled views without a gradient, for example `EmaTeacher`."""
 
     def __call__(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W) probabilities."""
@@ -36,13 +36,14 @@ def pseudo_labels(
     """The views with the teacher's predictions as their targets.
 
     Args:
-        teacher: predicts.
+        teacher: makes the predictions.
         views: one or two batches of B views.
-        joint: predict all batches in one forward pass. Two passes differ where a teacher in train mode takes
-            BatchNorm's statistics from the batch (the paper's code does).
-        logits: keep the logits, too, for a loss on logits.
-        labels: where a view has a label, the target is the label (mixing labelled with unlabelled views).
-        unsure_below: carried labels are targets only where the teacher's largest probability is below this.
+        joint: predict all batches in one forward pass. Two passes give other predictions if the teacher runs in train
+            mode and takes BatchNorm statistics from the batch, as in the paper's code.
+        logits: also keep the logits, for a loss on logits.
+        labels: at pixels with a label, the target is the label (mixing labelled with unlabelled views).
+        unsure_below: carried labels are targets only where the teacher's largest probability is below this; None: at
+            all pixels.
 
     Returns:
         One batch for each of the views.
@@ -59,15 +60,15 @@ def pseudo_labels(
 
 
 def with_labels(target: Tensor, view: View, unsure_below: float | None = None) -> Tensor:
-    """The target, replaced by the label with probability 1 where there is one; by a carried one as far as it counts.
+    """Replace the target by the label at labelled pixels, fully or, for carried labels, by their weight.
 
     Args:
         target: (B, K, H, W) probabilities.
-        view: B views; a carried label that counts w makes w of the target, which keeps 1 - w.
+        view: B views. A carried label of weight w gives w * label + (1 - w) * target.
         unsure_below: carried labels replace only targets whose largest probability is below this; None: all.
 
     Returns:
-        (B, K, H, W).
+        (B, K, H, W) probabilities.
     """
     known = view.label != IGNORE
     share = None
@@ -85,8 +86,8 @@ class NetworkTeacher:
     """Predicts with a network's current weights in eval mode, without a copy or an average (FixMatch, CPS).
 
     Args:
-        network: (B, C, H, W) -> (B, K, H, W) logits; its mode and its statistics stay as they are.
-        own_mode: it predicts in the mode that it is in.
+        network: (B, C, H, W) -> (B, K, H, W) logits; its mode does not change, nor do its statistics in eval mode.
+        own_mode: predict in the present mode of the network instead of eval mode.
     """
 
     def __init__(self, network: nn.Module, *, own_mode: bool = False) -> None:
@@ -106,7 +107,7 @@ class NetworkTeacher:
 
     @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:
-        """The same before the softmax.
+        """Predict the logits of the views.
 
         Args:
             image: (B, C, H, W).
@@ -123,14 +124,14 @@ class EmaTeacher(NetworkTeacher):
     """Predicts with the average of the student's past weights: t <- decay t + (1 - decay) s after every optimiser step.
 
     Args:
-        student: what is copied; the copy never asks for a gradient. Low-precision weights round small differences away:
-            keep the student's own weights in float32 and leave low precision to autocast.
-        decay: the share of the old teacher that stays.
-        warmup: let the decay rise as min(decay, 1 - 1 / (step + 1)): the mean of all students until `decay` is reached.
-        buffers: floating buffers (BatchNorm's running statistics): "ema" averages them like the weights, "copy" takes
-            the student's, "own" leaves them to the teacher's own forward passes (of use with mode "train" alone).
-            Integer buffers (counters) are copied, save with "own".
-        mode: how the teacher's network runs: "eval", or "train" (dropout, statistics of the batch).
+        student: the network to copy; the copy requires no gradient. In low precision, small differences are lost by
+            rounding: keep the student's weights in float32 and use autocast for low precision.
+        decay: weight of the old teacher in the average.
+        warmup: the decay is min(decay, 1 - 1 / (step + 1)): the mean of all students until `decay` is reached.
+        buffers: floating-point buffers (BatchNorm's running statistics). "ema": averaged like the weights; "copy":
+            copied from the student; "own": updated only by the teacher's forward passes, which needs mode "train".
+            Integer buffers (counters) are copied, except with "own".
+        mode: mode of the teacher's network: "eval", or "train" (dropout, statistics of the batch).
 
     Raises:
         ValueError: decay is not within [0, 1], or `buffers` or `mode` is unknown.
@@ -164,14 +165,14 @@ class EmaTeacher(NetworkTeacher):
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
-        """Follow the student, once after each step of its optimiser.
+        """Average the student's weights into the teacher; call it once after each step of the optimiser.
 
         Args:
-            student: the trained network, or a wrapper of it whose `state_dict` has the same keys.
-            step: updates done before this one, 0 for the first; only `warmup` reads it.
+            student: the trained network, or a wrapper of it with the same keys in `state_dict`.
+            step: number of updates before this one, 0 for the first; only used with `warmup`.
 
         Raises:
-            ValueError: the student's state lacks a key of the teacher's.
+            ValueError: the student's state lacks a key of the teacher's state.
         """
         own, other = self.network.state_dict(), student.state_dict()
         missing = own.keys() - other.keys()
@@ -195,7 +196,7 @@ class EmaTeacher(NetworkTeacher):
         self.network.load_state_dict(state)
 
     def _split_state(self) -> tuple[list[str], list[str]]:
-        """Keys to average, keys to copy: names only, for tensors may be re-allocated; shared weights are named once."""
+        """Keys to average and keys to copy. Keys, because tensors may be re-allocated; shared weights occur once."""
         state = self.network.state_dict()
         weights = [name for name, _ in self.network.named_parameters()]
         buffers = [name for name, _ in self.network.named_buffers() if name in state and self.buffers != "own"]

@@ -1,4 +1,6 @@
-"""The types that all rooms share. Beams and metres stop at `View`. Torch is imported only by code that makes tensors.
+"""Types that all parts of rangeseg share. A `View` refers to pixels, not to beams or metres.
+
+Torch is imported only by code that makes tensors.
 
 Shapes: N points (or photo pixels), C channels, H rows (beams), W columns (azimuth), B views in a batch.
 """
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IGNORE: int = 255
-"""The label of whatever has none: counted in no loss and no metric."""
+"""The label of elements without a label. No loss and no metric counts them."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,12 @@ class Scan:
 
     Args:
         xyz: (N, 3) float32, metres. Non-finite points and points at the origin are no returns; they stay in the scan.
-        remission: (N,) float32 in [0, 1]; None becomes zeros, which tell a network nothing.
-        ring: (N,) integers, 0 is the topmost beam; None where the file does not tell.
-        label: (N,) train ids 0..K-1 or IGNORE; None where the scan has no labels.
-        where: the file, or a place in it, for what is said of the scan.
-        carried: (N,) float32, how much the label counts, in (0, 1], where it was carried from other scans, 0 where it
-            is the point's own; None where nobody tells them apart.
+        remission: (N,) float32 in [0, 1]; None becomes zeros.
+        ring: (N,) integers, 0 is the topmost beam; None if unknown.
+        label: (N,) train ids 0..K-1 or IGNORE; None if the scan has no labels.
+        where: file of the scan, or a position in it, for messages.
+        carried: (N,) float32: weight in (0, 1] of a label carried from other scans, and 0 for all other points; None if
+            carried labels are not treated differently.
 
     Raises:
         ValueError: a field's shape does not fit `xyz`, or there are no points.
@@ -62,11 +64,11 @@ class Scan:
 
 @dataclass(frozen=True)
 class SensorPose:
-    """Where the sensor was when it measured a scan.
+    """Pose of the sensor at the time of a scan.
 
     Args:
-        matrix: (4, 4) the sensor's frame -> that of the sequence's first scan, metres.
-        time_s: since the sequence began; None where nobody tells.
+        matrix: (4, 4) float64, from the sensor's frame to that of the first scan of the sequence, metres.
+        time_s: seconds since the start of the sequence; None if unknown.
     """
 
     matrix: NDArray[np.float64]
@@ -79,11 +81,11 @@ class Photo:
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        label: (H, W) integer train ids 0..K-1 or IGNORE; None where the photograph has no labels.
-        where: the file, for what is said of the photograph.
+        label: (H, W) integer train ids 0..K-1 or IGNORE; None if the photograph has no labels.
+        where: file of the photograph, for messages.
 
     Raises:
-        ValueError: a field's shape or dtype is another, or there are no pixels.
+        ValueError: a field has another shape or dtype, or there are no pixels.
     """
 
     image: NDArray[np.uint8]
@@ -109,10 +111,13 @@ class View:
 
     Args:
         image: (C, H, W) float32, normalised, zero where not valid.
-        valid: (H, W) bool, a return (or a photo's pixel) is there.
+        valid: (H, W) bool, True at pixels with a return (or a pixel of the photograph).
         label: (H, W) int64 train ids, IGNORE where unlabelled or not valid.
-        carried: (H, W) float32, how much the label counts, in (0, 1], where it was carried from other scans, 0 where it
-            is the pixel's own; None where no label was, or nobody tells them apart.
+        carried: (H, W) float32: weight in (0, 1] of a label carried from other scans, and 0 at all other pixels; None
+            if there are no carried labels, or they are not treated differently.
+
+    Raises:
+        ValueError: the shape of a field does not fit `image`.
     """
 
     image: Tensor
@@ -135,18 +140,18 @@ class View:
         return self.map(lambda field: field.to(device, non_blocking=True))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> View:
-        """The view with every field changed."""
+        """The view with `change` applied to every field."""
         carried = None if self.carried is None else change(self.carried)
         image, valid, label = (change(field) for field in (self.image, self.valid, self.label))
         return View(image, valid, label, carried)
 
     def chunk(self, parts: int) -> list[View]:
-        """A batch cut into `parts` batches, each of at most ceil(B / parts) views."""
+        """Split a batch into up to `parts` batches, each of at most ceil(B / parts) views."""
         fields = (field for field in (self.image, self.valid, self.label, self.carried) if field is not None)
         return [View(*tensors) for tensors in zip(*(field.chunk(parts) for field in fields), strict=True)]
 
     def part(self, start: int, columns: int) -> View:
-        """Some columns from `start` on; after the last one comes the first."""
+        """The given number of columns from `start` on; the first column follows the last one."""
         import torch
 
         chosen = torch.arange(start, start + columns) % self.valid.shape[-1]
@@ -154,21 +159,21 @@ class View:
 
     @staticmethod
     def stack(views: Sequence[View]) -> View:
-        """B views of equal size as one batch."""
+        """Stack B views of equal size to one batch."""
         import torch
 
         return View(*(torch.stack(field) for field in fields_of(views) if field))
 
     @staticmethod
     def join(views: Sequence[View]) -> View:
-        """Batches of views of equal size as one."""
+        """Concatenate batches of views of equal size."""
         import torch
 
         return View(*(torch.cat(field) for field in fields_of(views) if field))
 
 
 def fields_of(views: Sequence[View]) -> list[list[Tensor]]:
-    """Each field of some views; the fourth, `carried`, is 0 where a view has none, and empty where none has."""
+    """The tensors of each field of the views. The fourth, `carried`, is 0 in views without it; [] if no view has it."""
     fields = [[getattr(view, name) for view in views] for name in ("image", "valid", "label")]
     if all(view.carried is None for view in views):
         return [*fields, []]
@@ -183,8 +188,8 @@ class PseudoLabelled:
     Args:
         image: (B, C, H, W), normalised, 0 where not valid.
         target: (B, K, H, W) probabilities, without a gradient.
-        target_logits: (B, K, H, W) where the loss compares logits, else None.
-        valid: (B, H, W) bool, where the consistency loss counts.
+        target_logits: (B, K, H, W) if the loss compares logits, otherwise None.
+        valid: (B, H, W) bool, True at pixels that the consistency loss uses.
     """
 
     image: Tensor
@@ -203,14 +208,14 @@ class Raster(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample to evaluate: its view, the way back to its elements, and their labels.
+    """One sample to evaluate: its view, the back-projection to its elements, and their labels.
 
     Args:
-        name: what reports call it, e.g. ``08/000123``.
+        name: name of the sample in reports, e.g. ``08/000123``.
         view: the network's input, without a batch axis.
-        raster: the way back to the elements.
-        label: (N,) train ids or IGNORE of the elements; None where unknown.
-        distance_m: (N,) metres from the sensor, for results by distance; None where the word means nothing.
+        raster: maps pixels back to the elements.
+        label: (N,) train ids or IGNORE of the elements; None if unknown.
+        distance_m: (N,) metres from the sensor, for results by distance; None for photographs.
     """
 
     name: str

@@ -33,7 +33,7 @@ FORMAT = 1
 SUFFIX = ".card.json"
 HUB = "hub:"
 DEFAULT = "any-lidar"
-"""The network that labels where no run is named."""
+"""Name of the weights that are used if no run is named."""
 
 TIMEOUT_S = 30.0
 LARGEST_BYTES = 2**30
@@ -107,7 +107,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Weights:
-    """A card, and the folder of the files."""
+    """A card, and the folder of the card and the weights."""
 
     card: ModelCard
     folder: Path
@@ -130,7 +130,7 @@ class Weights:
         return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
     def checkpoint(self) -> dict[str, Any]:
-        """As a checkpoint has it: `teacher`, `config`, `statistics` and `temperature`.
+        """The content of a checkpoint: `teacher`, `config`, `statistics` and `temperature`.
 
         Raises:
             ValueError: as for `state`.
@@ -156,7 +156,7 @@ def find_weights(word: str | Path) -> Weights | None:
             card's SHA-256; ``hub:OWNER/REPOSITORY`` or ``hub:OWNER/REPOSITORY@REVISION``.
 
     Returns:
-        None if the word is a run folder, a checkpoint, or something else.
+        The weights; None if the word is a run folder, a checkpoint, or something else.
 
     Raises:
         ValueError: the weights do not exist, cannot be fetched, or do not belong to their card.

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def compare_engines(arguments: argparse.Namespace) -> None:
-    """A table of one run in every engine."""
+    """Time and score one run in every engine, and print a table."""
     from rangeseg.benchmark.engines import benchmark_engines
     from rangeseg.benchmark.inference import load_run
     from rangeseg.benchmark.run import write_lines

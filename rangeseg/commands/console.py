@@ -1,4 +1,4 @@
-"""Output of the commands. Rich is imported when something is printed, so that help costs no time."""
+"""Output of the commands. Rich is imported when something is printed, so that the help is fast."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 SECONDS_A_LINE = 20.0
-"""How often a line says how far something is where there is no terminal."""
+"""Seconds between two lines of progress if standard error is not a terminal."""
 
 
 @cache
 def console(*, stderr: bool = False) -> Console:
-    """The terminal. Names of files and classes are printed as they are: nothing in them is markup or a command."""
+    """The console of standard output or standard error; it ignores markup and escapes control characters."""
     from rangeseg.terminal import PlainConsole
 
     return PlainConsole(stderr=stderr)
 
 
 OUT_IS_A_FILE = {"export", "report", "fit-head", "fit-sensor", "stats"}
-"""Commands whose --out is a file; of the others it is a folder."""
+"""Commands whose --out is a file; for all other commands, it is a folder."""
 
 RECORDINGS = {".bag", ".mcap", ".db3"}
-"""Endings of an --out that is a file, whatever the command."""
+"""Suffixes of an --out that is a file for every command."""
 
 
 class Output:
@@ -52,14 +52,15 @@ OUT = Output()
 
 
 MOST_NOTICES = 20
-"""So many of one kind are printed; of the others, how many they are."""
+"""Maximum number of notices of one kind that are printed; the rest are only counted."""
 
 
 @contextmanager
 def notices_as_lines() -> Iterator[None]:
-    """Print every `Notice`, once, as ``warning: FILE: ...`` on standard error; of many of one kind the first ones.
+    """Print each `Notice` once, as ``warning: FILE: ...`` on standard error, inside the block.
 
-    Other warnings look as Python has them.
+    Notices are of one kind if they differ only in the file and in numbers. Of each kind, only the first `MOST_NOTICES`
+    are printed; the end of the block prints the number of the others. Other warnings are shown as usual.
     """
     from rangeseg.notices import Notice
 
@@ -95,11 +96,11 @@ def say(words: str, style: str) -> None:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """A table to add rows to, and to print.
+    """An empty table.
 
     Args:
         columns: headings.
-        title: above the table.
+        title: printed above the table; None: no title.
     """
     from rich.table import Table
 
@@ -107,12 +108,12 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 def progress(items: Iterable, words: str, total: int | None) -> Iterable:
-    """The same items, with a bar on standard error; where that is no terminal, with a line now and then.
+    """Yield the items and show the progress on standard error: a bar on a terminal, and lines otherwise.
 
     Args:
-        items: in any number.
-        words: what is being done.
-        total: how many items there will be, if that is known.
+        items: any number of items.
+        words: the activity, e.g. "training".
+        total: number of items; None: unknown.
     """
     shown = console(stderr=True)
     if not shown.is_terminal:
@@ -129,14 +130,17 @@ def lines_of_progress(
     say: Callable[[str], object],
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Any]:
-    """The same items; what is done, and how long the rest will take, every `SECONDS_A_LINE`, and at the end.
+    """Yield the items, and print lines with the number of finished items and the remaining time.
+
+    A line is printed after an item if `SECONDS_A_LINE` have passed since the last line. A line with the total time is
+    printed at the end.
 
     Args:
-        items: in any number.
-        words: what is being done.
-        total: how many items there will be, if that is known.
+        items: any number of items.
+        words: the activity, e.g. "training".
+        total: number of items; None: unknown, and the lines have no remaining time.
         say: prints a line.
-        clock: seconds.
+        clock: returns the time in seconds.
     """
     began = last = clock()
     done, of = 0, "" if total is None else f"/{total}"
@@ -151,21 +155,21 @@ def lines_of_progress(
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """The time as H:MM:SS."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def command_line(*words: object) -> str:
-    """Words as a shell takes them."""
+    """The words as a command line, quoted for a shell."""
     return shlex.join(map(str, words))
 
 
 def check_outputs(arguments: argparse.Namespace, command: str) -> None:
-    """Find out before the work whether what a command is to write can be written.
+    """Check before the work whether the outputs of a command can be written.
 
     Raises:
-        OSError: it cannot.
+        OSError: an output cannot be written.
     """
     from rangeseg.files import check_folder, check_writable
 
@@ -177,7 +181,7 @@ def check_outputs(arguments: argparse.Namespace, command: str) -> None:
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """`--trust`, of every command that loads a run."""
+    """Declare `--trust`, for commands that load a run."""
     parser.add_argument(
         "--trust",
         action="store_true",
@@ -186,7 +190,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 
 def add_deskew(parser: argparse.ArgumentParser) -> None:
-    """`--deskew`, of every command that reads the scans of a drive with their poses."""
+    """Declare `--deskew`, for commands that read the scans of a drive with their poses."""
     parser.add_argument(
         "--deskew",
         choices=("start", "middle", "end"),
@@ -195,7 +199,7 @@ def add_deskew(parser: argparse.ArgumentParser) -> None:
 
 
 def add_unsure(parser: argparse.ArgumentParser) -> None:
-    """`--unsure`, of every command that writes labels."""
+    """Declare `--unsure`, for commands that write labels."""
     parser.add_argument(
         "--unsure", action="append", default=[], metavar="LEAST",
         help="leave labels out that are less sure: 0.6, or by class, 0.6,car=0.5",
@@ -203,7 +207,7 @@ def add_unsure(parser: argparse.ArgumentParser) -> None:
 
 
 def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
-    """Per class, by distance, and the means."""
+    """Print the IoU of each class, the mIoU by distance, and the means over all classes."""
     pixels = result.get("pixels")
     rows = table("class", "IoU %", *(["pixels' IoU %"] if pixels else []), title=title)
     for name, value in result["iou"].items():
@@ -222,7 +226,7 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
 
 
 def print_groups(groups: dict[str, dict[str, float | None]]) -> None:
-    """How many elements of each group of classes got one of its classes."""
+    """Print for each group of classes: the share of its elements that got one of its classes, and its share of all."""
     rows = table("group", "right %", "of all labels %", "of all predictions %")
     for name, values in groups.items():
         rows.add_row(name, *(_percent(values[key], none="absent") for key in ("right", "labelled", "predicted")))
@@ -230,7 +234,7 @@ def print_groups(groups: dict[str, dict[str, float | None]]) -> None:
 
 
 def print_reliability(found: Reliability, temperature: float) -> None:
-    """How often labels are right that are so sure."""
+    """Print the accuracy of the predictions by confidence, and the calibration error (ECE)."""
     rows = table("confidence", "share %", "mean %", "right %")
     for low, high, *values in found.curve(2):
         rows.add_row(f"{low:.1f} to {high:.1f}", *map(_percent, values))

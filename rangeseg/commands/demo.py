@@ -1,4 +1,4 @@
-"""`rangeseg demo`: an answer at once, then the whole method in minutes."""
+"""`rangeseg demo`: labels from the shipped networks at once, then a training of a few minutes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Label scans with the shipped networks, then train on without and with unlabelled scans; needs no dataset."""
+    """Label scans with the shipped networks, then train further without and with unlabelled scans; needs no dataset."""
     from rangeseg.apps.demo import Numbers, answer, demo, verdict
 
     for sentence in answer(arguments.out, arguments.scan, seed=arguments.seed):

@@ -66,7 +66,7 @@ def inputs_of(run: Run, paths: Sequence[Path], max_scans: int) -> list[AnySample
     source = run.experiment.open(run.config.evaluation.split)
     try:
         return [source.item(index) for index in range(min(max_scans, len(source)))]
-    except ValueError:  # no labels there
+    except ValueError:  # the split has no labels
         source = run.experiment.open(run.config.evaluation.split, labels=False)
         return [files.read(task.file) for task in find_tasks([], files, source)[:max_scans]]
 

@@ -30,6 +30,6 @@ def requested_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
 
 
 def with_fields(arguments: argparse.Namespace) -> list[str]:
-    """The overrides of the command line; `--fields` is `data.dataset.fields`."""
+    """The overrides of the command line, with `--fields` as an override of `data.dataset.fields`."""
     fields = requested_fields(arguments)
     return [*arguments.overrides, *([f"data.dataset.fields={json.dumps(fields)}"] if fields else [])]

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.inference.import_weights import import_weights
 
     named = [] if arguments.network is None else [f"network.name={arguments.network}"]
-    # not the root of a dataset but scans may be what is labelled with it, so any will do
+    # any root will do: the run may label scans that belong to no dataset
     config = read_config(arguments.config, ["data.root=.", *named, *arguments.overrides])
     config.runtime.out = str(arguments.out)
     count = import_weights(arguments.files, config, new_classifier=arguments.new_classifier)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         transport = Dds(*names, reliable=arguments.reliable, domain=arguments.domain)
     OUT.print(f"{arguments.input} -> {arguments.output}; stop with Ctrl-C", soft_wrap=True)
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell starts it in the background
+    for number in (signal.SIGINT, signal.SIGTERM):  # also if a shell starts the command in the background
         signal.signal(number, lambda *_: stopped.set())
     options: dict[str, Any] = {"fields": requested_fields(arguments), "limit_ms": arguments.limit_ms}
     counts = run_live(segmenter, transport, labelling, keep_running=lambda: not stopped.is_set(), **options)

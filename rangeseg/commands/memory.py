@@ -1,4 +1,4 @@
-"""What the C library does with memory that is no longer used."""
+"""Settings of the C library for freed memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 
 
 def keep_freed_memory() -> bool:
-    """Keep blocks of up to 32 MiB in the process when they are freed, so that the next scan or step gets them again.
+    """Keep blocks of up to 32 MiB in the process when they are freed, so that the next scan or step reuses them.
 
-    By default, glibc gives each large block back to the system and asks for it again, and the system clears every page.
-    On a CPU this takes about a tenth of a training step. In return, the process keeps the memory of its largest moment.
+    By default, glibc returns each large block to the system and requests it again, and the system clears every page. On
+    a CPU, this takes about a tenth of a training step. The price: the process keeps the memory of its peak usage.
 
     Returns:
-        Whether it is set; not on other systems than Linux with glibc, or where the user has set a variable of malloc.
+        True if the settings were made. False on systems other than Linux with glibc, or if the user has set an
+        environment variable of malloc (MALLOC_..., GLIBC_TUNABLES).
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return False

@@ -28,7 +28,7 @@ VOTES = 2
 """The value of --votes if it is not given."""
 
 NOT_OF_DRIVES = ("split", "zip", "partial", "compile", "fields")
-"""Further options that --drive does not have."""
+"""Further options that cannot be combined with --drive."""
 
 EXAMPLES = (
     "rangeseg predict scans --run runs/quick --out labels",
@@ -113,17 +113,17 @@ def along_drive(arguments: argparse.Namespace) -> None:
 
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> str:
-    """Those of the options that are on the command line, for errors; empty for none."""
+    """The given ones of the options, joined by "and", for errors; empty if none is given."""
     values = {name: getattr(arguments, name) for name in names}
     chosen = [name for name, value in values.items() if value is not None and value is not False and value != []]
     return " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
 
 
 def _is_scans(path: Path) -> bool:
-    """A scan, a recording, or a folder that is no run and has scans in it.
+    """Whether a path is a scan, a recording or a folder of scans, and not a run or the name of weights.
 
     Raises:
-        ValueError: it is a capture, a photograph, or a folder of neither a run nor scans.
+        ValueError: the path is a capture, a photograph or a folder of photographs, or a folder without a run or scans.
     """
     from rangeseg.photos.io import IMAGE_SUFFIXES
     from rangeseg.scan_formats.recordings import is_recording
@@ -193,7 +193,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_forms(parser: argparse.ArgumentParser) -> None:
-    """Declare what is written of each point."""
+    """Declare the options for the content and format of the labels."""
     parser.add_argument(
         "--format", choices=("label", "pcd", "ply", "las", "npz"), default="label",
         help="label: the format of the dataset; others: points with label, confidence and entropy",

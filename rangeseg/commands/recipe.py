@@ -16,7 +16,7 @@ EXAMPLES = (
 def run(arguments: argparse.Namespace) -> None:
     """Train in stages: synthetic streets, real labels, mean teacher and, on request, rounds of pseudo-labels.
 
-    If you stop the command, the same command goes on.
+    If you stop the command, run it again to continue.
     """
     from rangeseg.apps.gathered import gather
     from rangeseg.apps.recipe import STEPS, Recipe, choose, known_lengths, lengths_within, summary

@@ -16,7 +16,7 @@ EXAMPLES = (
 def run(arguments: argparse.Namespace) -> None:
     """Train and score published rows on the unpacked dataset, and show each number beside the published one.
 
-    If you stop the command, the same command goes on.
+    If you stop the command, run it again to continue.
     """
     from rangeseg.apps.published import find_rows
     from rangeseg.apps.reproduce import Reproduction, estimate, measure, table

@@ -51,7 +51,7 @@ def _pack(arguments: argparse.Namespace) -> None:
         facts = json.loads(read_whole(arguments.facts).decode())
     except ValueError as error:
         raise ValueError(f"{arguments.facts}: cannot be read as JSON ({error}). Repair the file.") from error
-    # no folder of this machine
+    # the stored config must not contain folders of this machine
     overrides = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
     overrides += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
     run = Run.load(arguments.pack, device="cpu", overrides=[*overrides, *arguments.overrides])

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 AS_TARGETS, WEAK = ("targets", "both"), ("weak_head", "both")
-"""Values of `data.carried_as` by which carried labels answer in the teacher's place, and teach the weak head."""
+"""Values of `data.carried_as` with which carried labels replace the teacher's predictions or train the weak head."""
 
 
 def check(config: Config) -> None:
-    """Refuse values outside their choices and ranges, and those that contradict each other.
+    """Reject values outside their choices and ranges, and values that contradict each other.
 
     Raises:
-        ConfigError: what is wrong, and what would be right.
+        ConfigError: a value is wrong; the message says how to correct it.
     """
     for path, metadata, value in _keys(config):
         _check_key(path, metadata, value)
@@ -52,7 +52,7 @@ def check(config: Config) -> None:
 
 
 def _check_carried(config: Config) -> None:
-    """Keys of carried labels that would do nothing."""
+    """Reject keys of carried labels that would have no effect or that exclude each other."""
     data, settings, carried = config.data, config.supervised, config.data.carried != "none"
     mixes = any(arguments is not None for arguments in settings.mix.values())
     if carried and mixes and (data.carried_as in WEAK or tells_carried_apart(config)):
@@ -76,7 +76,7 @@ def _check_carried(config: Config) -> None:
 
 
 def tells_carried_apart(config: Config) -> bool:
-    """Whether a key treats carried labels otherwise than a person's own."""
+    """Whether the training treats carried labels differently from labels given by people."""
     data, settings = config.data, config.supervised
     plain = (data.carried_weight, data.carried_classes, data.carried_edges) == ("none", "same", "same")
     plain = plain and (settings.carried_weight, settings.carried_term) == (1.0, "shared")

@@ -9,13 +9,14 @@ from typing import Any
 def default_folder(config: Any, place: str | None = None) -> str:
     """``runs/PLACE/NETWORK_METHOD_LABELS``, followed by the seed if it is not 0.
 
-    The method is `supervised`, the name of `method`, or for a mean teacher that of its perturbation; the labels are
-    `all`, `none` or the name of the list without its `train_`, with the share of labelled pixels where that is below 1.
-    At the end stands how carried labels are learnt, if there are any.
+    METHOD is `supervised` if the consistency weight is 0, the perturbation for a mean teacher with a perturbation, and
+    otherwise the name of `method`. LABELS is `all`, `none` or the name of the list without its `train_`. It is followed
+    by the share of labelled pixels if that is below 1, with `_classes` if `data.label_spread` is classes, and by
+    `_carried_` and `data.carried_as` if there are carried labels.
 
     Args:
-        config: a `Config`, or what is to become one.
-        place: what the experiment's first config is called; None: the dataset.
+        config: a `Config`, or an OmegaConf object with the same keys.
+        place: name of the experiment's first config; None: name of the dataset.
     """
     method = str(config.method.get("name"))
     if config.consistency.weight == 0:

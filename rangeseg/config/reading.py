@@ -1,4 +1,4 @@
-"""Reading experiments: YAML layers over the defaults, strictly."""
+"""Reads experiments: YAML layers over the defaults. Unknown keys and wrong types are errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optim": {"clip": None},
     },
 }
-"""What a preset sets. `reference` is the step of French et al.'s code, which then draws the boxes, too."""
+"""The keys that each preset sets. `reference` is the training step of French et al.'s code, with its boxes."""
 
 
 RENAMED = {
@@ -59,24 +59,24 @@ RENAMED = {
     "data.labelled_from.frames": "data.labelled_from.subset",
     "data.unlabelled_from.frames": "data.unlabelled_from.subset",
 }
-"""Keys of version 0.1 and what they are called now. A stored config is translated; a file of one's own is refused."""
+"""Keys of version 0.1 -> present names. Old keys are translated in stored configs and rejected in the user's files."""
 
 RENAMED_PERTURBATIONS = {"none": "identity", "combined": "compose", "several": "all_of", "in_turn": "sequential"}
-"""The same for `perturbation.name`, also within others."""
+"""The same for `perturbation.name`, also of nested perturbations."""
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read an experiment: files, their bases beneath them, and `key.path=value` overrides above them.
+    """Read an experiment. Files override their bases, and `key.path=value` overrides override files.
 
     Args:
-        path: a YAML file, the name of a shipped config, or several of these joined by ``+``, later ones above:
-            ``semantic_kitti+cutmix``. `base:` in a file names the layers beneath it in the same words, one or a list;
-            a file beside it comes before a shipped config.
-        overrides: as ``optim.lr=1e-3`` or ``perturbation.name=cutout``. A component whose name changes starts
-            from its own defaults.
+        path: a YAML file, the name of a shipped config, or several of these joined by ``+``; later ones override
+            earlier ones: ``semantic_kitti+cutmix``. `base:` in a file names one base, or a list of them, in the same
+            form; a file in the same folder is preferred to a shipped config.
+        overrides: e.g. ``optim.lr=1e-3`` or ``perturbation.name=cutout``. If the name of a component changes, its other
+            arguments start from the defaults of the new component.
 
     Raises:
-        ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices.
+        ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices or range.
     """
     layers: list[DictConfig | Mapping[str, Any]] = []
     for found in find_layers(path):
@@ -85,7 +85,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig | Mapping[str, Any]]:
-    """A file's bases, lowest first, and the file."""
+    """The bases of a file, lowest first, and then the file itself."""
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
         raise ConfigError(f"{path}: includes itself as a base: {chain}. Remove one of these.")
@@ -101,11 +101,11 @@ def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig | Mappi
 
 
 def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str | None = None) -> Config:
-    """Merge layers over the defaults, later ones above, and check the result.
+    """Merge layers over the defaults and check the result. Later layers override earlier ones.
 
     Args:
         layers: sections of a config, lowest first.
-        place: what the run folder is named by, see `default_folder`.
+        place: part of the name of the default run folder, see `default_folder`.
 
     Raises:
         ConfigError: as `read_config`.
@@ -147,12 +147,12 @@ def _refuse_renamed(config: Config) -> None:
 
 @cache
 def _defaults() -> DictConfig:
-    """The schema with its defaults; to make it takes six times as long as to copy it."""
+    """The schema with its defaults. It is cached, because making it takes six times as long as copying it."""
     return OmegaConf.structured(Config)
 
 
 def _expand(section: Any) -> None:
-    """Home folders in every value: the shell leaves those of `key=~/path` alone."""
+    """Expand ``~`` in every value, because a shell does not expand it in `key=~/path`."""
     for key in fields(section):
         value = getattr(section, key.name)
         if is_dataclass(value):
@@ -164,17 +164,17 @@ def _expand(section: Any) -> None:
 def config_from_yaml(
     text: str, overrides: Sequence[str] = (), *, trust: Trust = False, source: str = "the stored config"
 ) -> Config:
-    """A config from the text `write_config` made, with `key.path=value` overrides above it.
+    """Read a config from the text that `write_config` made, with `key.path=value` overrides.
 
     Args:
-        text: of a checkpoint or an exported file, which a stranger may have made.
-        overrides: the user's own; they may name code.
-        trust: the text may name code, too: any, or these names.
-        source: the file that it is of, for errors.
+        text: config of a checkpoint or an exported file; it may come from a stranger.
+        overrides: overrides given by the user; they may name code.
+        trust: code that the text may name: none (False), any (True), or these names.
+        source: name of the file with the text, for errors.
 
     Raises:
-        ConfigError: as `read_config`; the text holds an interpolation, which could read the environment and which
-            `write_config` never makes; or it names code outside of rangeseg, and is not trusted.
+        ConfigError: as `read_config`; the text contains an interpolation, which could read the environment and which
+            `write_config` never writes; or the text names code outside of rangeseg that is not trusted.
     """
     if "${" in text:
         raise ConfigError(
@@ -243,7 +243,7 @@ def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
 
 
 def _translate(layer: DictConfig) -> None:
-    """Give the keys of an older version their present names."""
+    """Rename keys of version 0.1 to their present names."""
     for key in ("labelled", "unlabelled"):
         if "data" in layer and layer.data.get(key, "all") is None:
             layer.data[key] = "all"
@@ -258,7 +258,7 @@ def _translate(layer: DictConfig) -> None:
 
 
 def _perturbations(section: Any) -> Iterator[Any]:
-    """A perturbation's section and those within it."""
+    """Yield the section of a perturbation and the sections nested in it."""
     if isinstance(section, Mapping | DictConfig):
         if "name" in section:
             yield section

@@ -18,14 +18,14 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def find_config(word: str) -> Path:
-    """The file that a word stands for.
+    """Find the file of a config.
 
     Args:
         word: a path, or the name of a shipped config or its end: ``cutmix``, ``methods/cutmix``,
             ``configs/methods/cutmix.yaml``.
 
     Raises:
-        ConfigError: no such file and no such config, or several.
+        ConfigError: no file and no shipped config matches, or several shipped configs match.
     """
     if Path(word).is_file():
         return Path(word)
@@ -62,7 +62,7 @@ def find_layers(words: str | Path) -> list[Path | dict[str, Any]]:
 
 
 def _component(word: str) -> dict[str, Any] | None:
-    """The section of a component that no config is named after."""
+    """The config section of a component; None if a file or a config has this name, or if there is no such component."""
     if Path(word).is_file() or any(name == word or name.endswith(f"/{word}") for name in shipped_configs()):
         return None
     tables = {"method": METHODS, "network": NETWORKS, "perturbation": PERTURBATIONS}

@@ -1,7 +1,7 @@
 """Weak augmentation of scans: one random affine motion, and randomly dropped points.
 
-The same for labelled and unlabelled scans. Randomness is an argument: what is drawn depends on the generator's state
-alone, and switching one kind of augmentation off leaves the draws of the others as they were.
+Labelled and unlabelled scans get the same augmentation. The draws depend only on the state of the generator that the
+caller passes, and switching one kind of augmentation off does not change the draws of the others.
 
 Shapes: N points.
 """
@@ -28,11 +28,12 @@ class Augmentation:
         flip_y: probability that y becomes -y.
         scale: (low, high) of the uniform factor on all coordinates.
         shift_m: standard deviation of the normal translation along each axis, metres.
-        drop: the largest fraction of points dropped; the fraction is uniform in [0, drop), the points independent.
-        drop_remission: probability that every remission becomes 0, as of a file that has none.
-        remission_gain: (low, high) of the log-uniform factor on all remissions. Absolute remissions then tell a network
-            less, as those of another sensor, lens or surface do.
-        columns: width of the part of the range image that is learnt from, anywhere in azimuth; None for all of it.
+        drop: maximum fraction of dropped points. The fraction is uniform in [0, drop), and each point is dropped
+            independently.
+        drop_remission: probability that all remissions of a scan become 0, as in a file without remission.
+        remission_gain: (low, high) of the log-uniform factor on all remissions. The network then relies less on
+            absolute remissions, which differ between sensors, lenses and surfaces.
+        columns: width of the part of the range image that is used for training, at a random azimuth; None: all columns.
 
     Raises:
         ValueError: a field is out of its range.
@@ -84,7 +85,7 @@ class Augmentation:
         return Motion(matrix, shift, self.drop * dropped, seed, self._draw_gain(seed))
 
     def _draw_gain(self, seed: int) -> float:
-        """The factor on the remissions, from draws of its own."""
+        """The factor on the remissions, drawn from a separate generator."""
         low, high = self.remission_gain
         if self.drop_remission == 0 and low == high == 1:
             return 1.0
@@ -92,15 +93,15 @@ class Augmentation:
         return 0.0 if dark < self.drop_remission else low * (high / low) ** gain
 
     def __call__(self, scan: Scan, rng: np.random.Generator) -> Scan:
-        """A new scan; the given one stays as it is.
+        """Augment a scan. The given scan is not changed.
 
         Args:
             scan: N points.
             rng: the only source of randomness.
 
         Returns:
-            At least one and at most N points in their old order, with their own ring, label and (unless dropped)
-            remission.
+            A scan of 1 to N of the points in the same order, with their ring and label. Their remissions are multiplied
+            by the drawn factor.
         """
         return self.draw(rng)(scan)
 
@@ -112,9 +113,9 @@ class Motion:
     Args:
         matrix: (3, 3) rotation, flips and scale.
         shift: (3,) metres.
-        dropped: probability of each point to be dropped, in [0, 1).
-        seed: of the draws that drop points.
-        gain: factor on every remission; 0 drops them all.
+        dropped: probability that a point is dropped, in [0, 1).
+        seed: seed of the draws that drop points.
+        gain: factor on all remissions.
     """
 
     matrix: NDArray[np.float64]

@@ -27,7 +27,8 @@ class CarriedLabels:
         within_m: use only carried labels within this distance of an agreeing labelled point, metres, and all labels
             given by people; 0: use all.
         every: keep scans without carried labels, with no label at any point; otherwise they are left out.
-        weights: gives `Scan.carried`, the weights of carried labels; None: carried labels are like those of people.
+        weights: gives `Scan.carried`, the weights of carried labels; None: carried labels count like those given by
+            people.
 
     Raises:
         ValueError: the labels of the source are not files, or none of its scans has carried labels.

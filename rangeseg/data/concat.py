@@ -16,11 +16,11 @@ class ConcatViews:
     """The views of all parts, one part after the other.
 
     Args:
-        parts: at least one, of views that one network reads.
+        parts: at least one source of views, all for the same network.
         times: how often the views of each part occur; None: once.
 
     Raises:
-        ValueError: no part, or not one number of at least 1 for each part.
+        ValueError: there are no parts, or `times` does not have one number >= 1 for each part.
     """
 
     def __init__(self, parts: Sequence[Views], times: Sequence[int] | None = None) -> None:
@@ -42,7 +42,7 @@ class ConcatViews:
         return part.name(place)
 
     def view(self, index: int, rng: np.random.Generator) -> View:
-        """View `index`, as its part draws it."""
+        """View `index`, augmented by its part with `rng`."""
         part, place = self._find(index)
         return part.view(place, rng)
 
@@ -55,11 +55,12 @@ def times_for_shares(sizes: Sequence[int], shares: Sequence[float | None]) -> li
     """How often each source occurs, so that it gives about its share of the views.
 
     Args:
-        sizes: the number of views of each source, at least 1.
-        shares: of each source, above 0; None: it divides what the others leave, in proportion to its size.
+        sizes: number of views of each source, at least 1.
+        shares: share of each source, above 0. The sources with None divide the rest in proportion to their sizes.
 
     Raises:
-        ValueError: the shares leave nothing to the other sources, or, if all sources have one, do not add up to 1.
+        ValueError: the shares leave nothing for the sources with None, or all sources have a share and the sum
+            is not 1.
     """
     given = sum(share for share in shares if share is not None)
     others = sum(size for size, share in zip(sizes, shares, strict=True) if share is None)

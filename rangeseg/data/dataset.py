@@ -1,4 +1,4 @@
-"""The bases of every dataset. A class declares here what rangeseg needs to know before it opens any file."""
+"""Base classes of all datasets. A dataset class declares what rangeseg needs before it opens a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rangeseg.types import Photo, Scan
 
 
 class ScanSource(Protocol):
-    """An ordered collection of scans: a `ScanDataset`, or one seen through something else, as `SparseLabels`."""
+    """An ordered collection of scans: a `ScanDataset`, or a wrapper of one, for example `SparseLabels`."""
 
     @property
     def label_map(self) -> LabelMap:
@@ -27,11 +27,11 @@ class ScanSource(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What reports and lists call scan `index`, e.g. ``08/000123``."""
+        """The name of scan `index` in reports and lists, e.g. ``08/000123``."""
         ...
 
     def scan(self, index: int) -> Scan:
-        """Scan `index`, with train-id labels where the files have them."""
+        """Scan `index`, with labels as train ids if the files have labels."""
         ...
 
 
@@ -42,18 +42,18 @@ class Dataset(ABC):
     """
 
     kind: ClassVar[str]
-    """What one sample is: scan or photograph."""
+    """Kind of one sample: scan or photograph."""
     element: ClassVar[str]
-    """What is labelled of it: point or pixel."""
+    """The part of a sample that has a label: point or pixel."""
     folder: ClassVar[str] = ""
     """The dataset's folder in `datasets/`, which holds its labels.yaml and lists."""
     suffixes: ClassVar[tuple[str, ...]]
-    """Endings of the files that `read` takes."""
+    """Endings of the files that `read` can read."""
     read: Callable[..., Any]
-    """(file, labels' file or None, label_map=None, options) -> a sample. A static method."""
+    """Static method: (file, label file or None, label_map=None, options) -> sample."""
 
     split: str | None = None
-    """The official name of the opened split; None where a dataset has none."""
+    """The official name of the opened split; None if the dataset has no official splits."""
 
     @classmethod
     def read_label_map(cls) -> LabelMap:
@@ -62,7 +62,7 @@ class Dataset(ABC):
 
     @classmethod
     def classes(cls, options: dict[str, Any]) -> LabelMap:
-        """`read_label_map` with those of the options that it takes."""
+        """The result of `read_label_map` with the options that it accepts."""
         return cls.read_label_map(**accepted_kwargs(cls.read_label_map, options))
 
     @classmethod
@@ -72,12 +72,12 @@ class Dataset(ABC):
 
         Args:
             label_map: the classes.
-            options: keys of `data.dataset`; those that `read` takes are given to it.
+            options: keys of `data.dataset`; those that `read` accepts are passed to it.
         """
 
     @classmethod
     def reader(cls, options: dict[str, Any]) -> Callable[..., Any]:
-        """`read` with those of the options that it takes."""
+        """`read` with the options that it accepts."""
         return partial(cls.read, **accepted_kwargs(cls.read, options))
 
     @property
@@ -86,10 +86,10 @@ class Dataset(ABC):
         """The classes."""
 
     def with_labels(self) -> Self:
-        """The same with the samples that have labels: all, unless a dataset overrides this.
+        """The same dataset with only the samples that have labels; all samples, unless a dataset overrides this.
 
         Raises:
-            ValueError: none has labels.
+            ValueError: no sample has labels.
         """
         return self
 
@@ -99,11 +99,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What reports and lists call sample `index`."""
+        """The name of sample `index` in reports and lists."""
 
     @abstractmethod
     def item(self, index: int) -> Scan | Photo:
-        """Sample `index`, with train-id labels where the files have them."""
+        """Sample `index`, with labels as train ids if the files have labels."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ class Dataset(ABC):
 
 
 class ScanDataset(Dataset):
-    """The base of datasets of scans."""
+    """Base class of scan datasets."""
 
     kind: ClassVar[str] = "scan"
     element: ClassVar[str] = "point"
@@ -124,12 +124,12 @@ class ScanDataset(Dataset):
 
     @classmethod
     def prediction_files(cls, label_map: LabelMap, options: dict[str, Any]) -> PredictionFiles:
-        """As `predictions` makes them."""
+        """The format that `predictions` defines, with the dataset's reader."""
         return cls.predictions(label_map, cls.reader(options), cls.suffixes)
 
     @abstractmethod
     def scan(self, index: int) -> Scan:
-        """Scan `index`, with train-id labels where the files have them."""
+        """Scan `index`, with labels as train ids if the files have labels."""
 
     def item(self, index: int) -> Scan:
         """Scan `index`."""
@@ -144,7 +144,7 @@ class ScanDataset(Dataset):
         raise ValueError(f"Scan {self.name(index)} is not a file of its own, so it cannot be predicted as a file.")
 
     def label_path(self, index: int) -> Path:
-        """Where the labels of scan `index` belong; the file need not be there.
+        """The path of the labels of scan `index`; the file need not exist.
 
         Raises:
             ValueError: the dataset's labels are not files, or the split has none.

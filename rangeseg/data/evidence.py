@@ -1,4 +1,4 @@
-"""What each label of a drive rests on: the file that `rangeseg propagate` writes beside a file of labels.
+"""The evidence for the labels of a scan: the file that `rangeseg propagate` writes for each label file.
 
 Shapes: N points.
 """
@@ -18,7 +18,7 @@ NONE, OWN, CARRIED = 0, 1, 2
 """Values of `kind`: no label, a person's label of the same point, labels of other points."""
 
 EVIDENCE = ("distance", "neighbours", "agreement", "scans", "kind")
-"""Columns of a file, (N,) each; `rangeseg.drive.carry.Carried` says what they are."""
+"""Columns of a file, (N,) each, as described by `rangeseg.drive.carry.Carried`."""
 
 FOLDER = "evidence"
 """Folder of the files, next to the folder of the labels."""
@@ -50,7 +50,7 @@ def read_evidence(path: Path, points: int | None = None) -> dict[str, NDArray]:
     try:
         with np.load(path) as file:
             found = {name: file[name] for name in file.files}
-    except Exception as error:  # whatever a damaged zip or array raises
+    except Exception as error:  # damaged zip files and arrays raise many kinds
         raise ValueError(f"{path}: cannot be read ({error}). {advice}") from error
     if missing := [name for name in EVIDENCE if name not in found]:
         raise ValueError(f"{path}: has no column {missing[0]}. {advice}")

@@ -21,9 +21,9 @@ class Pair:
     """The files of one scan or photograph.
 
     Args:
-        name: what lists, reports and predictions call it.
-        file: the scan, or the photograph.
-        label: its labels; None where the split has none. The file need not be there before it is read.
+        name: name in lists, reports and predictions.
+        file: path of the scan or photograph.
+        label: path of the label file, which need not exist before it is read; None if the split has no labels.
     """
 
     name: str
@@ -32,17 +32,17 @@ class Pair:
 
 
 class FilePairs(Dataset):
-    """The scans or photographs of one split, in the order in which a dataset's `find` gives them.
+    """The scans or photographs of one split, in the order of the dataset's `find`.
 
     Args:
         root: the dataset's folder.
         split: train, val or test.
-        subset: only these: their names, or a list file of them.
+        subset: names of the scans or photographs to use, or a list file of names; default: all.
         labels: read labels. With False, no label file is needed or opened.
-        label_map: the classes; those of the dataset if not given.
+        label_map: the classes; default: those of the dataset.
 
     Raises:
-        ValueError: a folder, split, scan or photograph that is asked for is not there.
+        ValueError: a requested folder, split, scan or photograph does not exist.
     """
 
     labels_in: ClassVar[str] = "them"
@@ -74,10 +74,10 @@ class FilePairs(Dataset):
 
     @abstractmethod
     def find(self, root: Path, split: str) -> Sequence[Pair]:
-        """The files of a split, every name once.
+        """The files of a split, each name once.
 
         Raises:
-            ValueError: a folder or list of the layout is not there.
+            ValueError: a folder or list of the layout is missing.
         """
 
     def classes_by(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class FilePairs(Dataset):
         return {}
 
     def where_labels_are(self) -> str:
-        """What is missing where a label file is, for errors."""
+        """The archive or folder with the labels, for the error about a missing label file."""
         return self.labels_in
 
     def read_by(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class FilePairs(Dataset):
         """Read a list of names, one a line.
 
         Raises:
-            ValueError: the file cannot be read or lists none.
+            ValueError: the file cannot be read or contains no names.
         """
         return read_names(path, pattern=r"\S+", what=self.kind, form="NAME", example=self._pairs[0].name)
 
@@ -107,7 +107,7 @@ class FilePairs(Dataset):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all, in order."""
+        """The names of all samples, in order."""
         return tuple(pair.name for pair in self._pairs)
 
     def __len__(self) -> int:
@@ -118,20 +118,20 @@ class FilePairs(Dataset):
         return self._pairs[index].name
 
     def select(self, names: Iterable[str]) -> Self:
-        """The same, with only these, still in their own order.
+        """The same dataset with only the named samples, in the dataset's order.
 
         Raises:
-            ValueError: a name that is not there.
+            ValueError: a name does not exist, or there are no names.
         """
         selection = copy(self)
         selection._pairs = self._keep(names, self._root)
         return selection
 
     def with_labels(self) -> Self:
-        """The same, with only those whose label file exists.
+        """The same dataset with only the samples whose label file exists.
 
         Raises:
-            ValueError: there is none.
+            ValueError: no label file exists.
         """
         named = [pair.name for pair in self._pairs if pair.label is not None and pair.label.exists()]
         if not named:
@@ -143,7 +143,7 @@ class FilePairs(Dataset):
         return self.select(named)
 
     def label_path(self, index: int) -> Path:
-        """The file of number `index`'s labels, which need not be there.
+        """The path of the label file of sample `index`, which need not exist.
 
         Raises:
             ValueError: the split has no labels.
@@ -154,11 +154,11 @@ class FilePairs(Dataset):
         return pair.label
 
     def pair(self, index: int) -> Pair:
-        """The files of number `index`."""
+        """The files of sample `index`."""
         return self._pairs[index]
 
     def _open(self, index: int, read: Callable[..., T]) -> T:
-        """Number `index`, with labels unless the split or the caller keeps them hidden."""
+        """Read sample `index`, with labels unless the split has none or `labels` is False."""
         pair = self._pairs[index]
         if not self._labelled or pair.label is None:
             return read(pair.file, **self.read_by())

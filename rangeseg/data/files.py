@@ -1,4 +1,4 @@
-"""Scans or photographs named one by one, each perhaps beside its labels: a source without a dataset's layout."""
+"""A source of single files, scans or photographs with or without label files, that need no dataset layout."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rangeseg.types import Photo, Scan
 
 PathLike = str | Path
 FileOrPair = PathLike | tuple[PathLike, PathLike]
-"""A scan or photograph; or it and its labels."""
+"""Path of a scan or photograph, or (path, path of its labels)."""
 
 
 class FileList:
-    """A source of the files that are named, in their order.
+    """A source of the given files, in the given order.
 
     Args:
-        files: of scans or photographs, or (file, labels).
+        files: paths of scans or photographs, or (path, path of the labels) for each.
         label_map: the classes.
-        read: (file, labels or None, label_map=...) -> what is in them, as a dataset has it.
+        read: (file, label file or None, label_map=...) -> scan or photograph, for example a dataset's `read`.
 
     Raises:
-        ValueError: there are none, or one is not there.
+        ValueError: there are no files, or a file does not exist.
     """
 
     def __init__(self, files: Sequence[FileOrPair], label_map: LabelMap, read: Callable[..., Any]) -> None:
@@ -42,7 +42,7 @@ class FileList:
         return len(self._pairs)
 
     def name(self, index: int) -> str:
-        """The path, as it was given."""
+        """The path of file `index`, as it was given."""
         return self._pairs[index].name
 
     def scan(self, index: int) -> Scan:

@@ -1,4 +1,4 @@
-"""Where the sensor was, as KITTI and SemanticKITTI tell it: ``poses.txt``, ``calib.txt`` and ``times.txt``."""
+"""Poses of the sensor from the files of KITTI and SemanticKITTI: ``poses.txt``, ``calib.txt`` and ``times.txt``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rangeseg.files import read_whole
 from rangeseg.types import SensorPose
 
 AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
-"""The LiDAR's axes (ahead, left, up) -> the camera's (right, down, ahead), where calib.txt has no Tr."""
+"""The LiDAR's axes (ahead, left, up) -> the camera's (right, down, ahead); used if there is no Tr in calib.txt."""
 
 
 def pose_of(scan: Path) -> SensorPose | None:
-    """The place of a scan ``SEQUENCE/velodyne/NUMBER.bin``; None where its sequence has no poses of this number.
+    """The pose of a scan ``SEQUENCE/velodyne/NUMBER.bin``; None if poses.txt is missing or has no pose of this number.
 
     Raises:
-        ValueError: a file beside it is not as KITTI has it.
+        ValueError: one of the three files does not have KITTI's format.
     """
     folder = scan.parent.parent
     if not scan.stem.isdecimal() or not (folder / "poses.txt").is_file():
@@ -34,7 +34,10 @@ def pose_of(scan: Path) -> SensorPose | None:
 
 @lru_cache(maxsize=8)
 def _read(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(S, 4, 4) poses of the LiDAR and (S,) seconds; poses.txt has those of the camera, calib.txt the way to it."""
+    """(S, 4, 4) poses of the LiDAR, and its times in seconds, (S,), or (0,) if times.txt is missing.
+
+    poses.txt contains the poses of the camera, and Tr in calib.txt is the transform from the LiDAR to the camera.
+    """
     camera = _matrices(folder / "poses.txt", _numbers(folder / "poses.txt", 2))
     to_camera = AXES
     if (folder / "calib.txt").is_file():
@@ -53,7 +56,7 @@ def _numbers(path: Path, dimensions: Literal[1, 2]) -> NDArray[np.float64]:
 
 
 def _tr(path: Path, words: list[str]) -> NDArray[np.float64]:
-    """The sensor's pose in the camera's frame, which can be undone."""
+    """The LiDAR's pose in the camera's frame; it must be invertible."""
     try:
         found = _matrices(path, np.array([words], np.float64))[0]
         np.linalg.inv(found)

@@ -10,17 +10,17 @@ from rangeseg.files import read_whole
 
 
 def read_names(path: str | Path, *, pattern: str, what: str, form: str, example: str) -> tuple[str, ...]:
-    """Read a list: one name a line; empty lines and lines from ``#`` on are left out.
+    """Read a list of names, one per line; empty lines and text after ``#`` are ignored.
 
     Args:
         path: the file.
-        pattern: regular expression of a whole name.
-        what: what a name names, for errors: scan or photograph.
-        form: how a name is written, for errors, e.g. ``SS/FFFFFF``.
-        example: a name, for errors.
+        pattern: regular expression that a whole name must match.
+        what: scan or photograph, for errors.
+        form: format of a name, for errors, e.g. ``SS/FFFFFF``.
+        example: example of a name, for errors.
 
     Raises:
-        ValueError: the file cannot be read, is empty, or a line is no name.
+        ValueError: the file cannot be read, contains no names, or a line is not a name.
     """
     try:
         lines = read_whole(path).decode().splitlines()
@@ -38,22 +38,22 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
 
 
 def place_of_list(root: object, subset: object) -> object:
-    """What errors of a list name: the list where it is a file, and the folder that it is of."""
+    """The place that errors about a list name: the list file, if it is one, and the folder of the dataset."""
     return f"{subset}: in {root}" if isinstance(subset, str | Path) else root
 
 
 def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, what: str, cure: str) -> list[str]:
-    """The names that are listed, in their own order.
+    """The listed names, in the order of `names`.
 
     Args:
-        names: all there are.
-        listed: those to keep; what stands before the last slash of names, a scene or sequence, keeps all of them.
-        where: the folder, for errors.
-        what: what a name names, for errors: scan or photograph.
-        cure: for errors, how to name one.
+        names: all names.
+        listed: names to keep; a scene or sequence (the part of a name before its last slash) keeps all its names.
+        where: folder or list, for errors; see `place_of_list`.
+        what: scan or photograph, for errors.
+        cure: advice on valid names, for errors.
 
     Raises:
-        ValueError: a listed name is not there, or none is listed.
+        ValueError: a listed name does not exist, or the list is empty.
     """
     wanted, place = set(listed), {name: name.rpartition("/")[0] or name for name in names}
     if unknown := sorted(wanted.difference(names, place.values())):

@@ -1,8 +1,8 @@
-"""Endless batches of views, identical for any number of workers, and startable at any batch.
+"""Endless batches of views, identical for any number of workers. A stream can start at any batch.
 
 Batch k of rank r holds the global samples ``(k * world + r) * batch + [0, batch)``. Global sample g is element
-``g mod n`` of permutation ``g div n`` of the n indices. Permutations and augmentations are drawn from
-``(seed, stream)`` and their own number alone, so resuming is starting at another position.
+``g mod n`` of permutation ``g div n`` of the n indices. Permutations and augmentations depend only on
+``(seed, stream)`` and their own number, so a stream is resumed by starting at another position.
 
 Shapes: B views in a batch.
 """
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rangeseg.types import View, fields_of
 
-_ORDER, _AUGMENT = 0, 1  # what a generator is for; keeps the two kinds of draws apart
+_ORDER, _AUGMENT = 0, 1  # purpose of a generator; separates the two kinds of draws
 
 
 class Views(Protocol):
@@ -45,9 +45,9 @@ class Batch:
     """The part of one stream that one training step reads.
 
     Args:
-        view: with a leading B on every field.
+        view: B views, with a leading B on every field.
         names: B names, for messages.
-        position: this batch's number; `position` + 1 is where a resumed stream goes on.
+        position: number of this batch; a resumed stream continues at `position` + 1.
     """
 
     view: View
@@ -55,7 +55,7 @@ class Batch:
     position: int
 
     def join(self, other: Batch) -> Batch:
-        """Both as one, in page-locked memory if this one is."""
+        """Both batches as one, in page-locked memory if this batch is."""
         view = View.join((self.view, other.view))
         pinned = view.map(torch.Tensor.pin_memory) if self.view.image.is_pinned() else view
         return Batch(pinned, self.names + other.names, self.position)
@@ -68,20 +68,20 @@ class LoadingError(ValueError):
 class Stream:
     """An endless iterator over shuffled batches, prepared in threads: kernels and file reads release the GIL.
 
-    Every index comes once in each permutation; a batch that reaches a permutation's end goes on in the next, so none
-    is dropped, and fewer indices than B come several times in a batch.
+    Every index occurs once in each permutation. A batch that reaches the end of a permutation continues in the next, so
+    no index is dropped. If there are fewer than B indices, an index can occur several times in a batch.
 
     Args:
         views: makes the views.
         indices: n indices of `views`.
         batch: B, of this rank.
-        seed: of the run.
-        stream: tells streams of one run apart (labelled, unlabelled a, unlabelled b).
-        rank: of this process.
-        world: number of processes; together they read the batches that one process with `world` * B would.
-        workers: threads; 0 makes each batch when it is asked for.
+        seed: seed of the run.
+        stream: number of the stream; different for the streams of one run (labelled, unlabelled a, unlabelled b).
+        rank: rank of this process.
+        world: number of processes; together they read the same batches as one process with `world` * B.
+        workers: number of threads; 0: each batch is made when it is requested.
         position: number of the first batch.
-        pin: put batches in page-locked memory, from where a GPU copies without waiting.
+        pin: put batches into page-locked memory, so that copies to a GPU do not block.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -145,13 +145,13 @@ class Stream:
         else:
             while len(self._coming) < self._ahead:
                 self._coming.append(self._executor.submit(self._make, self._position + len(self._coming)))
-            made = self._coming[0].result()  # left in place if it raises: asking again raises again
+            made = self._coming[0].result()  # stays in the queue if it raises, so the next call raises again
             self._coming.popleft()
         self._position += 1
         return made
 
     def close(self) -> None:
-        """Drop the batches made ahead and end the threads; the stream stays at its position and works on without."""
+        """Drop the batches made ahead and end the threads; the stream continues at its position without threads."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
@@ -186,9 +186,9 @@ def _permutation(seed: int, stream: int, epoch: int, size: int) -> NDArray[np.in
 
 
 def _stack(views: Sequence[View], pin: bool) -> View:
-    """`View.stack` on the calling thread alone, straight into pinned memory if asked.
+    """`View.stack` in the calling thread only, directly into page-locked memory if `pin`.
 
-    Torch's own copies start a team of OpenMP threads in every worker, which then fight for the cores.
+    Torch's own copies start OpenMP threads in every worker, which then compete for the cores.
     """
     fields = [field for field in fields_of(views) if field]
     made = [torch.empty((len(views), *field[0].shape), dtype=field[0].dtype, pin_memory=pin) for field in fields]

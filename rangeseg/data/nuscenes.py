@@ -1,12 +1,12 @@
 """nuScenes-lidarseg in its official layout, with tables read without the devkit.
 
 root/v1.0-trainval/*.json                        tables; also v1.0-test, v1.0-mini
-root/samples/LIDAR_TOP/*.pcd.bin                 keyframes, two a second: the scans that are labelled and predicted
+root/samples/LIDAR_TOP/*.pcd.bin                 keyframes, two per second: the scans that are labelled and predicted
 root/sweeps/LIDAR_TOP/*.pcd.bin                  the scans between them, never labelled
-root/lidarseg/v1.0-trainval/TOKEN_lidarseg.bin   labels, uint8 a point; none for the test split
+root/lidarseg/v1.0-trainval/TOKEN_lidarseg.bin   labels, uint8 per point; none for the test split
 
-A scan is called ``SCENE/TIMESTAMP``, e.g. ``scene-0061/1532402927647951`` (microseconds), in lists and reports. Labels
-and predictions are called after the token that the tables give it.
+In lists and reports, the name of a scan is ``SCENE/TIMESTAMP``, e.g. ``scene-0061/1532402927647951`` (microseconds).
+Files of labels and predictions are named after the token of the scan in the tables.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from rangeseg.scan_io import read_scan
 from rangeseg.types import Scan
 
 HIDDEN_SPLIT = "test"
-"""The split whose labels are the benchmark's secret."""
+"""The split whose labels are not published."""
 
 SWEEPS = "_sweeps"
-"""After a split's name: its keyframes and, between them, its sweeps."""
+"""Suffix of a split's name: the split then contains its sweeps, too."""
 
 VERSIONS = {
     "train": ("v1.0-trainval", "v1.0-mini"),
@@ -37,27 +37,27 @@ VERSIONS = {
     "mini_train": ("v1.0-mini",),
     "mini_val": ("v1.0-mini",),
 }
-"""In which versions a split is looked for; the first that is there."""
+"""Split -> versions whose tables contain it; the first whose folder exists is used."""
 
 
 class NuScenes(ScanPairs):
     """The scans of one split, scene by scene in the order of time.
 
     Args:
-        root: the folder that holds `samples/` and the tables' folder.
-        split: train, val, test, mini_train or mini_val; with ``_sweeps`` behind it (``train_sweeps``), the unlabelled
-            sweeps of its scenes, too. In v1.0-mini, train and val are mini_train and mini_val.
-        version: the tables' folder; default: the split's, see `VERSIONS`.
-        subset: only these scans: their names, or a list file of them or of tokens. The name of a scene stands for all
-            its scans.
-        labels: read labels. With False, a training scan needs no label file, and none is opened.
+        root: the folder that contains `samples/` and the folder of the tables.
+        split: train, val, test, mini_train or mini_val; with the suffix ``_sweeps`` (``train_sweeps``), also the
+            unlabelled sweeps of its scenes. In v1.0-mini, train and val mean mini_train and mini_val.
+        version: folder of the tables; default: see `VERSIONS`.
+        subset: names of the scans to use, or a list file of names or tokens; default: all. The name of a scene means
+            all its scans.
+        labels: read labels. With False, no label file is needed or opened.
 
     Attributes:
-        version: the tables' folder.
+        version: folder of the tables.
         split: the official name, e.g. mini_val for val of v1.0-mini.
 
     Raises:
-        ValueError: a folder, table, split or scan that is asked for is not there.
+        ValueError: a requested folder, table, split or scan does not exist.
 
     Source:
         Caesar et al., nuScenes, CVPR 2020; labels: Fong et al., Panoptic nuScenes, RA-L 2022.
@@ -91,7 +91,7 @@ class NuScenes(ScanPairs):
         """The files of a split, with its sweeps if requested; missing scenes are skipped.
 
         Raises:
-            ValueError: a table or a scan is not there, or cannot be read.
+            ValueError: a table or a scan is missing or cannot be read.
         """
         tables, scenes = root / self.version, set(self.label_map.splits[split])
         if self._labelled and split != HIDDEN_SPLIT:
@@ -117,7 +117,7 @@ class NuScenes(ScanPairs):
         ]
 
     def label_path(self, index: int) -> Path:
-        """The file of scan `index`'s labels; of a sweep, which nuScenes does not label, where carried ones belong.
+        """The path of the labels of scan `index`; for a sweep, which nuScenes does not label, that of carried labels.
 
         Raises:
             ValueError: the split has no labels.
@@ -128,10 +128,10 @@ class NuScenes(ScanPairs):
         return super().label_path(index)
 
     def read_list(self, path: str | Path) -> tuple[str, ...]:
-        """Read a list of scans, one a line: names, or tokens of sample_data.json or, as IT2's lists, of sample.json.
+        """Read a list of scans, one per line: names, or tokens of sample_data.json or (in IT2's lists) of sample.json.
 
         Raises:
-            ValueError: the file cannot be read or lists none.
+            ValueError: the file cannot be read or contains no names.
         """
         return tuple(self._named.get(name, name) for name in super().read_list(path))
 
@@ -167,7 +167,7 @@ def _find_version(root: Path, split: str) -> str:
 
 
 def _check_categories(path: Path, label_map: LabelMap) -> None:
-    """Another numbering of the raw ids would train on wrong classes in silence."""
+    """Check the raw ids, because training on another numbering would use wrong classes without an error."""
     names = read_category_names(path)
     if names is not None and names != dict(label_map.raw_names):
         odd = sorted(set(names.items()) ^ set(label_map.raw_names.items()))
@@ -181,7 +181,7 @@ def _on_disk(root: Path, records: Sequence[Record]) -> list[Record]:
     """The records of the scenes whose files exist.
 
     Raises:
-        ValueError: a scene is there in part, or none is there.
+        ValueError: a scene is incomplete, or there is no scene.
     """
     folders = {record.file.rpartition("/")[0] for record in records}
     files = {

@@ -1,10 +1,10 @@
 """Predictions in nuScenes-lidarseg's format, and the files that make a folder of them a submission.
 
-OUT/lidarseg/SPLIT/TOKEN_lidarseg.bin   uint8 a point: its train id + 1, 1 to 16
+OUT/lidarseg/SPLIT/TOKEN_lidarseg.bin   uint8 per point: its train id + 1, 1 to 16
 OUT/SPLIT/submission.json               which sensors and data the method used
 
-The benchmark takes no 0, "of no class". Networks have 16 outputs and none for 0, so that every return gets a class. A
-point that is no return has no pixel to be seen in; it gets the most frequent class. Shapes: N points.
+The benchmark does not accept 0 (no class). Networks have 16 outputs and none for 0, so every return gets a class. A
+point without a return has no pixel; it gets the most frequent class. Shapes: N points.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rangeseg.scan_io import READERS, read_scan
 from rangeseg.types import IGNORE, Scan
 
 ENDING = "_lidarseg.bin"
-"""Of the names of label files and predictions."""
+"""Ending of the names of label files and predictions."""
 
 META = {"use_camera": False, "use_lidar": True, "use_radar": False, "use_map": False, "use_external": False}
 """The default submission.json: only LiDAR, and no data other than nuScenes'."""
@@ -48,13 +48,13 @@ class Split(Protocol):
 class NuScenesPredictions:
     """``_lidarseg.bin``: one uint8 from 1 to 16 per point.
 
-    A scan of a split gets ``lidarseg/SPLIT/TOKEN_lidarseg.bin``; any other file keeps its place below the folder that
-    was given, as ``NAME_lidarseg.bin``.
+    The prediction of a scan of a split is ``lidarseg/SPLIT/TOKEN_lidarseg.bin``. That of any other file keeps the path
+    of the file relative to the given folder, as ``NAME_lidarseg.bin``.
 
     Args:
         label_map: the classes.
-        read: scan's file -> `Scan`, as the run's dataset reads it.
-        suffixes: of the files that it reads.
+        read: the reader of the run's dataset: file of a scan -> `Scan`.
+        suffixes: endings of the files that it reads.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class NuScenesPredictions:
         self._of_no_return = 1 + (0 if frequencies is None else int(frequencies.argmax()))
 
     def target(self, file: Path, root: Path) -> Path:
-        """The place below `root`."""
+        """The path of `file` relative to `root`, with the ending of predictions."""
         ending = next((ending for ending in self.suffixes if file.name.endswith(ending)), file.suffix)
         return file.relative_to(root).with_name(file.name.removesuffix(ending) + ENDING)
 
@@ -77,16 +77,16 @@ class NuScenesPredictions:
         return [(source.scan_path(i), inside(folder, f"{source.token(i)}{ENDING}")) for i in range(len(source))]
 
     def read(self, file: Path) -> Scan:
-        """A scan as the run reads it."""
+        """Read a scan with the reader of the run's dataset."""
         return self._read(file)
 
     def write(self, target: Path, labels: NDArray[np.integer], sample: Scan, file: Path) -> None:
-        """Write train ids + 1; a point without a label, which is no return, gets the most frequent class."""
+        """Write train ids + 1; a point without a label, because it has no return, gets the most frequent class."""
         written = np.where(labels == IGNORE, self._of_no_return, labels + np.int64(1))
         write_atomically(target, written.astype(np.uint8).tobytes())
 
     def problem(self, target: Path, file: Path) -> str | None:
-        """Missing, a wrong count, or values that are none of the classes'."""
+        """The problem of a prediction file: missing, a wrong length, or wrong values; None if there is none."""
         if not target.is_file():
             return "missing"
         written, points = np.fromfile(target, np.uint8), len(self._read(file))
@@ -107,9 +107,9 @@ class NuScenesPredictions:
         return [path]
 
     def problems(self, out: Path, source: Split) -> list[str]:
-        """Why a folder is no submission of a split: foreign files, submission.json.
+        """The problems of a folder as a submission of a split: unexpected files, or a wrong submission.json.
 
-        What single predictions hold is `problem`'s to say.
+        The content of single predictions is checked by `problem`.
         """
         own = {out / target for _, target in self.of_split(source)} | {out / source.split / "submission.json"}
         paths = [path for folder in (out / _folder(source), out / source.split) for path in sorted(folder.rglob("*"))]
@@ -120,10 +120,10 @@ class NuScenesPredictions:
 
 
 def read_predictions(path: str | Path) -> NDArray[np.uint8]:
-    """Read a written prediction, or anybody's.
+    """Read a prediction in nuScenes' format, of rangeseg or of another method.
 
     Returns:
-        (N,) uint8 train ids; 0, which no submission may hold, becomes IGNORE.
+        (N,) uint8 train ids; 0, which is not allowed in submissions, becomes IGNORE.
 
     Raises:
         ValueError: the file cannot be read.

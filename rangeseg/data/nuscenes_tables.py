@@ -1,7 +1,7 @@
 """The LiDAR part of nuScenes' JSON tables: scans, their scenes and their files.
 
-sample_data.json of trainval has 2.6 million rows in more than a gigabyte, one in eight of the LiDAR. The file is
-mapped, not loaded: only rows that name the LiDAR are parsed, and of those only what `Record` holds is kept.
+sample_data.json of trainval has 2.6 million rows in more than a gigabyte; one row in eight is of the LiDAR. The file is
+memory-mapped, not loaded. Only rows that name the LiDAR are parsed, and only the fields of `Record` are kept.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Record:
     """The record of one scan in the tables.
 
     Args:
-        scene: its scene, e.g. ``scene-0061``.
+        scene: name of its scene, e.g. ``scene-0061``.
         timestamp: microseconds.
-        token: of its row in sample_data; label files and predictions are called after it.
-        file: its path below the dataset's root.
-        keyframe: it is one of two a second that were labelled; the others are sweeps.
-        sample: token of its row in sample; of a sweep, that of the keyframe next to it.
+        token: token of its row in sample_data.json; label files and predictions are named after it.
+        file: its path relative to the dataset's root.
+        keyframe: True for a keyframe (two per second, labelled), False for a sweep.
+        sample: token of its row in sample.json; for a sweep, that of the keyframe next to it.
     """
 
     scene: str
@@ -53,11 +53,11 @@ def read_records(folder: str | Path, *, sweeps: bool = False) -> tuple[Record, .
     Tables that have not changed since they were last read by this process are not read again.
 
     Args:
-        folder: of one version, e.g. ``v1.0-trainval``; it holds scene.json, sample.json and sample_data.json.
-        sweeps: all of them, not only the keyframes.
+        folder: folder of one version, e.g. ``v1.0-trainval``, with scene.json, sample.json and sample_data.json.
+        sweeps: return all scans, not only the keyframes.
 
     Raises:
-        ValueError: a table is missing, cut off, no JSON, or lacks what is needed.
+        ValueError: a table is missing, truncated, not JSON, or lacks a needed entry.
     """
     folder = Path(folder)
     changed = []
@@ -74,7 +74,7 @@ def read_category_names(path: Path) -> dict[int, str] | None:
     """Raw id -> name from category.json; None if it has no raw ids (nuScenes without lidarseg).
 
     Raises:
-        ValueError: the table is missing, cut off or no JSON.
+        ValueError: the table is missing, truncated or not JSON.
     """
     rows = _read_whole(path, lambda row: (row.get("index"), row["name"]))
     return dict(rows) if all(index is not None for index, _ in rows) else None
@@ -98,7 +98,7 @@ def _read_records(folder: Path, changed: tuple[int, ...], sweeps: bool) -> tuple
 
 
 def _of_row(path: Path, row: Any, take: Callable[[dict[str, Any]], Any]) -> Any:
-    """What is taken of a row, or an error that names the table."""
+    """The result of `take` for a row; its errors become ValueErrors that name the table."""
     try:
         return take(row)
     except KeyError as error:
@@ -120,10 +120,10 @@ def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
 
 
 def read_rows(path: Path, word: str) -> Iterator[Any]:
-    """Those rows of a table that hold a word, parsed one by one. Rows must be flat: no object within an object.
+    """The rows of a table that contain a word, parsed one by one. Rows must be flat: no object within an object.
 
     Raises:
-        ValueError: the table is missing, cut off or no JSON.
+        ValueError: the table is missing, truncated or not JSON.
     """
     try:
         with plain_file(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -2,9 +2,9 @@
 
 root/001/lidar/00.pkl.gz                    both sensors, world frame: columns x, y, z, i, t, d
          lidar/poses.json                   the vehicle's pose at each sweep
-         annotations/semseg/00.pkl.gz       column class: raw ids 1..42, of the sequences that have them
+         annotations/semseg/00.pkl.gz       column class: raw ids 1..42; only in some sequences
 
-The files are pickles of pandas tables; they are opened by an unpickler that knows tables and arrays and nothing else.
+The files are pickles of pandas tables. They are opened by an unpickler that allows only tables and arrays.
 A scan is called ``SSS/FF`` everywhere.
 """
 
@@ -29,13 +29,13 @@ from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
 EVERY = 5
-"""Sequences whose number this divides are for validation; PandaSet itself has no split."""
+"""Sequences whose number is a multiple of this are for validation; PandaSet itself has no split."""
 
 PANDAR64 = 0
-"""The turning sensor in column d; 1 is the one that looks ahead."""
+"""The rotating sensor in column d; 1 is the forward-facing sensor."""
 
 SENSOR = (1.5, 0.0, 1.75)
-"""Metres from the vehicle's frame to the turning sensor: ahead, left, up. Approximate: PandaSet does not publish it."""
+"""Position of the rotating sensor in the vehicle (ahead, left, up), metres; approximate, as PandaSet publishes none."""
 
 ALLOWED = {
     ("builtins", "slice"),
@@ -56,7 +56,7 @@ ALLOWED = {
     ("pandas.core.internals.blocks", "new_block"),
     ("pandas._libs.internals", "_unpickle_block"),
 }
-"""All that a pickle of a table of numbers names."""
+"""(module, name) of all that a pickle of a table of numbers imports."""
 
 
 class PandaSet(ScanPairs):
@@ -70,11 +70,7 @@ class PandaSet(ScanPairs):
     suffixes: ClassVar[tuple[str, ...]] = (".pkl.gz",)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
-        """The files of a split; sequences without annotations have no labels to read.
-
-        Raises:
-            ValueError: no sequence of the split is there.
-        """
+        """The files of a split; in sequences without annotations, the label files do not exist."""
         pairs = []
         for home in sorted(path for path in root.glob("[0-9]*") if path.name.isdigit() and (path / "lidar").is_dir()):
             if (int(home.name) % EVERY == 0) != (split == "val"):
@@ -86,10 +82,10 @@ class PandaSet(ScanPairs):
 
     @staticmethod
     def read(scan: Path, label: Path | None = None, *, label_map: LabelMap | None = None) -> Scan:
-        """Read a scan of the rotating sensor in its own frame, intensity divided by 255, and its labels if given.
+        """Read the points of the rotating sensor in its frame, intensity divided by 255, and the labels if given.
 
         Raises:
-            ValueError: a file is missing, damaged, of something else, or does not fit, or pandas is not there.
+            ValueError: a file is missing, damaged, not PandaSet's, or does not fit, or pandas is not installed.
         """
         table = _read_table(scan, ("x", "y", "z", "i", "d"))
         kept = table["d"] == PANDAR64
@@ -106,7 +102,7 @@ class PandaSet(ScanPairs):
 
 
 def read_classes(label: Path, scan: Path) -> NDArray[np.uint32]:
-    """(N,) raw ids of the points that `PandaSet.read` gives of a scan.
+    """(N,) raw ids of the points that `PandaSet.read` returns for a scan.
 
     Raises:
         ValueError: a file is missing, damaged, or does not fit the other.
@@ -119,11 +115,11 @@ def read_classes(label: Path, scan: Path) -> NDArray[np.uint32]:
 
 
 def write_classes(label: Path, raw: NDArray[np.integer], scan: Path) -> None:
-    """Write a table of raw ids as PandaSet's, 0 for the points of the sensor that looks ahead; atomically.
+    """Write raw ids as a table of PandaSet, atomically; points of the forward-facing sensor get 0.
 
     Args:
-        label: the file, ``FF.pkl.gz``.
-        raw: (N,) of the points that `PandaSet.read` gives of the scan.
+        label: the file to write, ``FF.pkl.gz``.
+        raw: (N,) raw ids of the points that `PandaSet.read` returns for the scan.
         scan: the scan's file.
 
     Raises:
@@ -136,13 +132,13 @@ def write_classes(label: Path, raw: NDArray[np.integer], scan: Path) -> None:
 
     column = np.zeros(len(kept), np.int64)
     column[kept] = raw
-    table = pandas.DataFrame(column[:, None], columns=pandas.Index(["class"], dtype=object))  # names as all can read
+    table = pandas.DataFrame(column[:, None], columns=pandas.Index(["class"], dtype=object))  # every pandas reads this
     write_atomically(label, gzip.compress(pickle.dumps(table), 3))
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     try:
-        import pandas  # noqa: F401 - the pickle's classes are its
+        import pandas  # noqa: F401 - the pickle contains its classes
     except ImportError as error:
         raise ValueError(
             f"{path}: PandaSet's files need pandas ({error}). Install it: pip install 'rangeseg[pandaset]'"
@@ -150,7 +146,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floa
     try:
         with gzip.open(plain_file(path)) as file:
             table = RestrictedUnpickler(file, ALLOWED).load()
-            file.read()  # the end, where the checksum is
+            file.read()  # at the end, gzip compares the checksum
             return {name: np.asarray(table[name], np.float64) for name in columns}
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error}).") from error
@@ -168,7 +164,7 @@ def _poses(path: Path) -> list[dict[str, Any]]:
 
 
 def _pose(scan: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(3, 3) rotation and (3,) place of the vehicle in the world, by the scan's number."""
+    """(3, 3) rotation and (3,) position, metres, of the vehicle in the world when the scan was taken."""
     number, poses = int(scan.name.split(".")[0]), _poses(scan.parent / "poses.json")
     if number >= len(poses):
         raise ValueError(

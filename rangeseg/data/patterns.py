@@ -1,8 +1,8 @@
 """Datasets whose files are found by glob patterns.
 
-``*`` is any name and ``**`` any folders; what the first and the last star span is a file's name, without suffix.
-``{split}`` stands for each of the folders that a split has, ``{name}``, in the pattern of the labels, for the name.
-Where a split has several folders, the folder comes before the name in lists and reports.
+``*`` matches any name and ``**`` any folders. The name of a sample is the part of its path from the first to the last
+star, without suffix. ``{split}`` is replaced by each folder of a split, and ``{name}`` in the pattern of the labels by
+the name. If a split has several folders, the names in lists and reports begin with the folder.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Patterns:
     Args:
         files: pattern of the scans' or photographs' files.
         labels: pattern of their labels' files.
-        key: what a config calls the first pattern, for errors.
-        example: of the two patterns, for errors.
+        key: key of the first pattern in a config, for errors.
+        example: an example of each pattern, for errors.
 
     Raises:
-        ValueError: no star in the first, or no ``{name}`` in the second.
+        ValueError: `files` has no star, or `labels` has no ``{name}``.
     """
 
     files: str
@@ -52,13 +52,14 @@ class Patterns:
 
         Args:
             root: the folder that the patterns start from.
-            split: which.
+            split: name of the split.
             splits: split -> its folders.
-            suffixes: of the files that are meant, in small letters.
-            kind: what a file is, for errors: scan or photograph.
+            suffixes: suffixes of the files to find, in lower case; files with others are skipped.
+            kind: scan or photograph, for errors.
 
         Raises:
-            ValueError: the pattern does not tell splits apart, or two files would have one name.
+            ValueError: the pattern is the same for several splits, two files have the same name, or a folder of the
+                split is not inside `root`.
         """
         if "{split}" not in self.files and len(splits) > 1:
             raise ValueError(
@@ -89,7 +90,10 @@ class Patterns:
 
 
 class OwnClasses(FilePairs):
-    """A user's folder with classes from a YAML, and splits from that YAML or the config. Set `_classes`, `_splits`."""
+    """Base class for a user's folder, with classes from a YAML, and splits from that YAML or the config.
+
+    Subclasses set `_classes` and `_splits` before they call the constructor.
+    """
 
     _classes: str
     _splits: Mapping[str, Sequence[str]] | None
@@ -103,11 +107,11 @@ class OwnClasses(FilePairs):
         """The classes.
 
         Args:
-            classes: a YAML like `datasets/camvid/labels.yaml`, or the name of a shipped dataset that has the same.
-            splits: split -> its folders, instead of those that the YAML names.
+            classes: a YAML like `datasets/camvid/labels.yaml`, or the name of a shipped dataset with the same classes.
+            splits: split -> its folders; replaces the splits of the YAML.
 
         Raises:
-            ValueError: no classes are given, they cannot be read, or the splits are no lists of names.
+            ValueError: no classes are given, they cannot be read, or the splits are not lists of names.
         """
         if classes is None:
             raise ValueError(f"{cls.folder} has no built-in classes; set classes to the path of a labels.yaml.")

@@ -1,8 +1,8 @@
-"""Files of predictions: ``.label`` for scans, PNGs in the dataset's own format for photographs.
+"""Files of predictions: ``.label`` for scans; `rangeseg.photos.prediction_files` has the formats for photographs.
 
-A dataset of scans that has another form brings it as its class's `predictions`, as `NuScenes` does.
+A scan dataset with another format sets the class attribute `predictions`, as `NuScenes` does.
 
-Shapes: N points, or pixels of a photograph row by row; H, W rows and columns of its file; h, w of what was read of it.
+Shapes: N points, or pixels of a photograph, row by row.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from rangeseg.types import Scan
 
 
 class PredictionFiles(Protocol):
-    """One kind of prediction."""
+    """A format of predictions."""
 
     suffixes: tuple[str, ...]
-    """Of the files that are predicted."""
+    """Endings of the files for which predictions are made."""
 
     def target(self, file: Path, root: Path) -> Path:
         """The path of the prediction for a file in `root`, relative to the output folder."""
@@ -35,7 +35,7 @@ class PredictionFiles(Protocol):
         ...
 
     def read(self, file: Path) -> Any:
-        """A scan or a photograph, without labels."""
+        """Read a scan or a photograph, without labels."""
         ...
 
     def write(self, target: Path, labels: NDArray[np.integer], sample: Any, file: Path) -> None:
@@ -43,28 +43,28 @@ class PredictionFiles(Protocol):
         ...
 
     def problem(self, target: Path, file: Path) -> str | None:
-        """In which way a written prediction does not fit its file; None where it does."""
+        """The problem of the prediction for a file; None if it has none."""
         ...
 
     def finish(self, out: Path, source: Any) -> list[Path]:
-        """Write what a submission of an opened split has beside its predictions: the files, relative to `out`."""
+        """Write the other files of a submission of an opened split; returns their paths relative to `out`."""
         ...
 
     def problems(self, out: Path, source: Any) -> list[str]:
-        """Why the output folder is no submission of an opened split, even if each prediction fits its file."""
+        """The problems of the output folder as a submission of an opened split, besides those of single predictions."""
         ...
 
 
 class ScanFiles:
     """``.label``: uint32 raw ids, one per point.
 
-    A scan at ``sequences/SS/velodyne/NAME.bin`` gets ``sequences/SS/predictions/NAME.label``; any other keeps its
-    place below the folder that was given.
+    The prediction for ``sequences/SS/velodyne/NAME.bin`` is ``sequences/SS/predictions/NAME.label``. That of any other
+    file keeps the path of the file relative to the given folder.
 
     Args:
         label_map: the classes.
-        read: scan's file -> `Scan`, as the run's dataset reads it.
-        suffixes: of the files that it reads.
+        read: the reader of the run's dataset: file of a scan -> `Scan`.
+        suffixes: endings of the files that it reads.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ScanFiles:
         self.suffixes = suffixes
 
     def target(self, file: Path, root: Path) -> Path:
-        """``sequences/SS/predictions/NAME.label``, or the place below `root`; links keep the names they have."""
+        """``sequences/SS/predictions/NAME.label``, or the path relative to `root`; links are not followed."""
         whole = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow links
         if whole.parent.name == "velodyne" and whole.parents[2].name == "sequences":
             return Path("sequences", whole.parents[1].name, "predictions", f"{file.stem}.label")
@@ -83,12 +83,12 @@ class ScanFiles:
         return file.relative_to(root).with_name(f"{file.name.removesuffix(suffix)}.label")
 
     def of_split(self, source: Any) -> list[tuple[Path, Path]]:
-        """The scan files of a split, and their predictions."""
+        """The scan files of a split and the paths of their predictions."""
         files = [source.scan_path(index) for index in range(len(source))]
         return [(file, self.target(file, file.parent)) for file in files]
 
     def read(self, file: Path) -> Scan:
-        """A scan as the run reads it."""
+        """Read a scan with the reader of the run's dataset."""
         return self._read(file)
 
     def write(self, target: Path, labels: NDArray[np.integer], sample: Scan, file: Path) -> None:
@@ -96,7 +96,7 @@ class ScanFiles:
         write_labels(target, self._label_map.to_raw(labels))
 
     def problem(self, target: Path, file: Path) -> str | None:
-        """Missing, a wrong count, or values no benchmark takes."""
+        """The problem of a prediction file: missing, a wrong length, or wrong ids; None if there is none."""
         if not target.is_file():
             return "missing"
         points = len(self._read(file))
@@ -108,11 +108,11 @@ class ScanFiles:
         return unknown_ids(semantic, (0, *self._label_map.raw_ids))
 
     def finish(self, out: Path, source: Any) -> list[Path]:
-        """Nothing: predictions are all."""
+        """Write nothing, because a submission has no other files."""
         return []
 
     def problems(self, out: Path, source: Any) -> list[str]:
-        """None."""
+        """No problems besides those of single predictions."""
         return []
 
 

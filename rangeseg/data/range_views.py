@@ -24,7 +24,7 @@ Edges = Literal["same", "less", "more"]
 
 
 class Projection(Protocol):
-    """The map from a scan to its range image of fixed size."""
+    """A projection from scans to range images of one size."""
 
     @property
     def height(self) -> int:
@@ -50,18 +50,18 @@ class RangeViews:
     """Views of a source of scans through one projection.
 
     Args:
-        source: where the scans come from.
+        source: source of the scans.
         projection: scan -> range image.
         channels: names of the image's channels, in order.
         mean: (C,) subtracted from each channel.
-        std: (C,) by which each channel is then divided.
-        augmentation: what `view` does to a scan before projecting it; None for nothing.
-        labelled: False hides the labels: every label of every `view` is IGNORE. `sample` keeps them, for evaluation.
-        edges: whether carried labels at edges count less, or more, see `weigh_edges`.
+        std: (C,) divisors of the channels.
+        augmentation: changes that `view` makes to a scan before it is projected; None: no changes.
+        labelled: False: all labels of `view` are IGNORE. `sample` keeps the labels, for evaluation.
+        edges: give carried labels at edges the same, less or more weight than others, see `weigh_edges`.
 
     Raises:
         ValueError: an unknown channel, `mean` or `std` does not fit `channels`, a std is not positive and finite, or
-            the augmentation's columns are more than there are.
+            the augmentation has more columns than the range image.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RangeViews:
         self.std = tuple(std)
         self.augmentation = augmentation
         self.labelled = labelled
-        self.columns = (augmentation and augmentation.columns) or projection.width  # of the views to learn from
+        self.columns = (augmentation and augmentation.columns) or projection.width  # of the views for training
         self.edges = edges
         if self.columns > projection.width:
             raise ValueError(
@@ -102,7 +102,7 @@ class RangeViews:
         """Scan `index` for training: augmented, and without labels unless `labelled`.
 
         Args:
-            index: which scan of the source.
+            index: index of the scan in the source.
             rng: the only source of randomness.
 
         Returns:
@@ -113,7 +113,7 @@ class RangeViews:
             scan = replace(scan, label=None, carried=None)
         projection = self.projection
         if self.augmentation is not None:
-            if isinstance(projection, BeamProjection):  # turns and flips are about the sensor, wherever it stands
+            if isinstance(projection, BeamProjection):  # rotations and flips are about the sensor, in any frame
                 scan, projection = projection.level(scan), projection.centred
             scan = self.augmentation(scan, rng)
         view = self._weighed(projection(scan))
@@ -124,7 +124,7 @@ class RangeViews:
         )
 
     def _weighed(self, image: RangeImage) -> View:
-        """The view of a range image; carried labels at edges count as `edges` says."""
+        """The view of a range image, with the weights of carried labels changed according to `edges`."""
         view = image.view(self.channels, self.mean, self.std)
         if view.carried is None or self.edges == "same":
             return view
@@ -133,7 +133,7 @@ class RangeViews:
         return replace(view, carried=torch.from_numpy(weight))
 
     def sample(self, index: int) -> Sample:
-        """Scan `index` for evaluation: not augmented, with the way back to its points and their labels."""
+        """Scan `index` for evaluation: not augmented, with its raster, the labels of its points and their ranges."""
         image = self.projection(guarded(self.source.scan(index)))
         view = image.view(self.channels, self.mean, self.std)
         return Sample(self.name(index), view, image, image.scan.label, image.range)

@@ -32,7 +32,7 @@ class Rellis3D(ScanPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the split's list is not there, or a line of it names no scan.
+            ValueError: the split's list is missing, or a line of it is not the path of a scan.
         """
         (name,) = self.label_map.splits[split]
         inner = root / "Rellis-3D"

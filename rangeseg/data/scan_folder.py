@@ -1,9 +1,9 @@
 """A user's scans: files in folders, with or without labels, and classes from a YAML.
 
 root/scans/NAME.bin        scans, in any format that `rangeseg.scan_io.read_scan` reads
-root/labels/NAME.label     labels of those that have some: raw ids
+root/labels/NAME.label     labels, as raw ids; a scan may have none
 
-Both places are patterns, so other folders, formats and splits need no new code.
+Both paths are patterns, so other folders, formats and splits need no new code.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ class ScanFolder(OwnClasses, ScanPairs):
 
     Args:
         root: the folder that the patterns start from.
-        split: one of those that the YAML's `splits` names.
-        classes: the YAML, or the name of a shipped dataset with the same classes; `datasets/scan_folder/README.md` says
-            what of it is needed.
-        splits: split -> its folders, instead of those that the YAML names.
-        scans: pattern of the scans' files; see `rangeseg.data.patterns`.
-        label_scans: pattern of the labels' files.
-        label_dtype: of labels that are bare integers, one a point. ``.label`` files are KITTI's, whatever it says, and
-            ``.npy`` files tell it themselves.
-        fields: what the scans' columns are, see `rangeseg.scan_formats.fields`.
-        subset: only these scans: their names, or a list file of them.
+        split: one of `splits`, or of the splits in the YAML.
+        classes: the YAML, or the name of a shipped dataset with the same classes; `datasets/scan_folder/README.md`
+            lists the required entries.
+        splits: split -> its folders; replaces the splits of the YAML.
+        scans: pattern of the scan files; see `rangeseg.data.patterns`.
+        label_scans: pattern of the label files.
+        label_dtype: type of labels in files of bare integers, one per point. It is not used for ``.label`` files, which
+            have KITTI's format, and for ``.npy`` files, which contain their type.
+        fields: columns of the scans, see `rangeseg.scan_formats.fields`.
+        subset: names of the scans to use, or a list file of names; default: all.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
-        ValueError: a pattern, folder, split or scan is wrong or not there, or splits would share scans.
+        ValueError: a pattern, folder, split or scan is wrong or missing, or splits share scans.
     """
 
     folder: ClassVar[str] = "scan_folder"
@@ -65,7 +65,7 @@ class ScanFolder(OwnClasses, ScanPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the patterns do not tell splits apart, or two files would have one name.
+            ValueError: the pattern is the same for several splits, or two files have the same name.
         """
         return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.kind)
 

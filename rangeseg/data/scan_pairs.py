@@ -12,10 +12,10 @@ __all__ = ["Pair", "ScanPairs"]
 
 
 class ScanPairs(FilePairs, ScanDataset):
-    """The scans of one split, in the order in which a dataset's `find` gives them; arguments as `FilePairs`."""
+    """The scans of one split, in the order of the dataset's `find`; arguments as `FilePairs`."""
 
     def scan(self, index: int) -> Scan:
-        """Scan `index`, with labels unless the split or the caller keeps them hidden.
+        """Scan `index`, with labels unless the split has none or `labels` is False.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.

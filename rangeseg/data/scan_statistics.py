@@ -1,6 +1,6 @@
-"""How far and how bright a run's training scans are, how much of their images they fill, and whether another is alike.
+"""Range, remission and filled pixels of a run's training scans, and a comparison of other scans with them.
 
-A scan in another unit, or with an intensity of another scale, gives labels without an error; its numbers tell of it.
+A scan in another unit, or with another scale of intensity, is labelled without an error; the comparison reports it.
 Shapes: N points.
 """
 
@@ -16,22 +16,23 @@ from rangeseg.scan_formats.checks import ENOUGH_POINTS
 from rangeseg.types import Scan
 
 MOST_SCANS = 16
-"""Of a training set that are measured, evenly spaced."""
+"""Maximum number of scans of a training set that are measured, evenly spaced."""
 
 FACTOR = 2.5
-"""A scan may differ by it from the least and the most of the training scans. KITTI's own scans, of 30 places, lie
-within 2.3 of each other in range and 1.8 in remission; PandaSet's remission is 2.6 times darker than the darkest."""
+"""Factor by which a scan may be below the least or above the largest value of the training scans. KITTI's own scans, of
+30 places, differ by a factor of at most 2.3 in range and 1.8 in remission; PandaSet's remission is lower than the
+lowest of these by a factor of 2.6."""
 
 
 def measure(images: Iterable[RangeImage]) -> dict[str, Any]:
-    """Plain numbers of some scans and their range images, for a checkpoint.
+    """Statistics of some scans and their range images, as plain numbers for a checkpoint.
 
     Args:
         images: at least one.
 
     Returns:
-        `scans`, how many; `range_m`, `remission` and `filled`, the least and the most that a scan has: of ranges the
-        median, metres, of remissions the mean, and the share of the image's pixels that show a point.
+        `scans`: their number. `range_m`, `remission` and `filled`: [least, largest] value of a scan, where the values
+        are the median range in metres, the mean remission, and the share of pixels with a point.
     """
     numbers = np.array([[*_numbers(image.scan), image.valid.mean()] for image in images])
     names = ("range_m", "remission", "filled")
@@ -43,17 +44,17 @@ def filled_enough(statistics: Mapping[str, Any]) -> float:
     """The least share of filled pixels of a training image; 1 if unknown.
 
     Args:
-        statistics: of `measure`; checkpoints of earlier versions have no `filled`.
+        statistics: result of `measure`; checkpoints of earlier versions have no `filled`.
     """
     least: float = statistics.get("filled", [1.0])[0]
     return least
 
 
 def with_augmentation(statistics: dict[str, Any], drop_remission: float, gain: Sequence[float]) -> dict[str, Any]:
-    """The statistics of the scans as training shows them to the network.
+    """The statistics of the scans after the augmentation of their remission.
 
     Args:
-        statistics: of `measure`.
+        statistics: result of `measure`.
         drop_remission: probability that a scan's remissions become 0.
         gain: (low, high) of the factor on a scan's remissions.
     """
@@ -62,12 +63,12 @@ def with_augmentation(statistics: dict[str, Any], drop_remission: float, gain: S
 
 
 def unlike(scan: Scan, statistics: Mapping[str, Any], channels: Sequence[str]) -> list[str]:
-    """In which ways a scan is not like those that a run was trained on; a sentence each.
+    """The differences between a scan and the training scans of a run, one sentence each.
 
     Args:
-        scan: N points; a few say nothing.
-        statistics: of `measure`.
-        channels: that the network reads.
+        scan: N points; below `ENOUGH_POINTS`, no differences are reported.
+        statistics: result of `measure`.
+        channels: input channels of the network.
     """
     if len(scan) < ENOUGH_POINTS:
         return []

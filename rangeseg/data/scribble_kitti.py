@@ -1,8 +1,8 @@
 """ScribbleKITTI: SemanticKITTI's scans, with scribble labels in the training split.
 
-root/sequences/SS/scribbles/FFFFFF.label     or sequences/scribbles/SS/FFFFFF.label, as some unpack it
+root/sequences/SS/scribbles/FFFFFF.label     or sequences/scribbles/SS/FFFFFF.label, depending on the unpacking
 
-Everything else lies as SemanticKITTI does; validation is against its dense labels.
+All other files have SemanticKITTI's layout. Validation uses the dense labels of SemanticKITTI.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ScribbleKitti(SemanticKitti):
     labels_in: ClassVar[str] = "scribbles.zip (of the training split), data_odometry_labels.zip (of the others)"
 
     def label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
-        """Where the labels of a scan belong: scribbles in the training split."""
+        """The path of the labels of a scan: scribbles in the training split."""
         if split != "train":
             return super().label_file(folder, split, sequence, frame)
         apart = folder / "scribbles" / sequence / f"{frame}.label"

@@ -18,29 +18,29 @@ from rangeseg.data.scan_pairs import Pair, ScanPairs
 from rangeseg.labels import LabelMap
 
 HIDDEN_SPLIT = "test"
-"""The split whose labels are the benchmark's secret."""
+"""The split whose labels are not published."""
 
 FILE = r"(?:.*/)?(\d\d)/(?:velodyne|labels|scribbles)/(\d+)\.(?:bin|label)"
-"""The path of a scan, or of its labels, wherever the dataset is."""
+"""Regular expression for the path of a scan or of its labels, in any folder; the groups are SS and FFFFFF."""
 
 
 class SemanticKitti(ScanPairs):
     """The scans of one split, in the order of their names.
 
     Args:
-        root: the folder that holds `sequences/`, or the one that holds `dataset/sequences/` (as the zip files unpack).
+        root: the folder that contains `sequences/` or (as the zip files unpack) `dataset/sequences/`.
         split: train, val or test.
-        sequences: only these of the split; default: those of the split that are on the disk.
-        subset: only these scans: their names, or a list file of them. Shipped lists are at
-            ``resource("datasets", "semantic_kitti", "splits", "train_10pct_uniform.txt")`` and beside it.
-        labels: read labels. With False, a training scan needs no label file, and none is opened.
+        sequences: sequences of the split to use; default: those that are on the disk.
+        subset: names of the scans to use, or a list file of names; default: all. Shipped lists are at
+            ``resource("datasets", "semantic_kitti", "splits", "train_10pct_uniform.txt")`` and in the same folder.
+        labels: read labels. With False, no label file is needed or opened.
         labels_from: read the labels that `rangeseg predict` or `pseudo-label` wrote into this folder instead:
             ``sequences/SS/predictions/FFFFFF.label``.
-        label_map: the classes; default: SemanticKITTI's. Another dataset in this layout brings its own.
-        fields: what the scans' columns are, where they are others, see `rangeseg.scan_formats.fields`.
+        label_map: the classes; default: those of the dataset.
+        fields: columns of the scans, if they are not the usual ones, see `rangeseg.scan_formats.fields`.
 
     Raises:
-        ValueError: a folder, sequence, split or scan that is asked for is not there.
+        ValueError: a requested folder, sequence, split or scan does not exist.
     """
 
     folder: ClassVar[str] = "semantic_kitti"
@@ -65,7 +65,7 @@ class SemanticKitti(ScanPairs):
         """The files of a split, sequence by sequence.
 
         Raises:
-            ValueError: a folder or sequence is not there, or not of the split.
+            ValueError: a folder or sequence is missing, or a sequence is not in the split.
         """
         folder = _sequences_folder(root)
         chosen = self._choose_sequences(folder, split)
@@ -83,7 +83,7 @@ class SemanticKitti(ScanPairs):
         return {"fields": self._fields}
 
     def where_labels_are(self) -> str:
-        """The archive, or a folder of written labels."""
+        """The archive or folder with the labels, for the error about a missing label file."""
         if self._labels_from is None:
             return self.labels_in
         return f"labels ({self._labels_from} has none of this scan; its scans.txt lists those that have some)"
@@ -94,7 +94,7 @@ class SemanticKitti(ScanPairs):
         return self.label_file(folder, split, sequence, frame)
 
     def label_file(self, folder: Path, split: str, sequence: str, frame: str) -> Path | None:
-        """Where the labels of a scan belong, below the folder of sequences; None where they are hidden."""
+        """The path of the labels of a scan in the folder of sequences; None if they are not published."""
         return None if split == HIDDEN_SPLIT else folder / sequence / "labels" / f"{frame}.label"
 
     def read_list(self, path: str | Path) -> tuple[str, ...]:
@@ -120,13 +120,13 @@ class SemanticKitti(ScanPairs):
 
 
 def read_list(path: str | Path) -> tuple[str, ...]:
-    """Read a list of scans: one a line, ``#`` begins a comment.
+    """Read a list of scans, one per line; ``#`` begins a comment.
 
     A scan is ``SS/FFFFFF`` (the form of IT2's lists, too), or the path of its file, ``.../SS/velodyne/FFFFFF.bin`` (the
-    form of LiM3D's); ``SS`` is all of a sequence.
+    form of LiM3D's); ``SS`` means all scans of a sequence.
 
     Raises:
-        ValueError: the file cannot be read, is empty, or a line is no name of a scan.
+        ValueError: the file cannot be read, contains no names, or a line is not a scan.
     """
     names = read_names(path, pattern=rf"\d+/\d+|\d\d|{FILE}", what="scan", form="SS/FFFFFF", example="08/000123")
     return tuple(re.sub(FILE, r"\1/\2", name) for name in names)

@@ -2,7 +2,7 @@
 
 root/sequences/SS/velodyne/FFFFFF.bin     float32 x, y, z (metres), intensity of 0 to 255
                   labels/FFFFFF.label     uint32, raw ids in the low 16 bits
-                  tag/FFFFFF.tag          one byte for each of 40 x 1800 pixels: 1 where the next point belongs
+                  tag/FFFFFF.tag          one byte for each of 40 x 1800 pixels: 1 if it contains the next point
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SemanticPOSS(SemanticKitti):
 
 
 def _read_rows(path: Path, points: int) -> NDArray[np.int32]:
-    """(N,) rows, 0 the topmost, of the pixels that hold a point."""
+    """(N,) rows of the pixels that contain a point; row 0 is the topmost."""
     tag = np.fromfile(path, np.uint8)
     if tag.size != ROWS * COLUMNS or np.count_nonzero(tag) != points:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Scans with only a few labelled pixels, as from clicking instead of painting."""
+"""Scans with labels for a few pixels only, as if an annotator clicked on them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ SPREADS = ("pixels", "classes")
 class SparseLabels:
     """A source that keeps the labels of a few pixels of each scan; all other points become IGNORE.
 
-    Which pixels depends on the seed and the scan's name alone, not on the order of access or the process.
+    The choice of pixels depends only on the seed and the scan's name, not on the order of access or the process.
 
     Args:
         source: scans with labels.
-        projection: makes a scan a range image. Its pixels are what is drawn; a pixel's hidden points count with it.
-        fraction: labelled share of a scan's valid pixels, in (0, 1]; at least one pixel a scan.
+        projection: scan -> range image whose pixels are drawn. All points in a drawn pixel keep their labels, also
+            those hidden by a nearer point.
+        fraction: labelled share of a scan's valid pixels, in (0, 1]; at least one pixel per scan.
         seed: another seed draws other pixels.
-        spread: pixels: every valid pixel is equally likely. classes: a scan's classes take turns, the rarest one
-            first, and each takes one of its pixels; a class whose pixels are all taken is left out.
+        spread: pixels: every valid pixel is equally likely. classes: one pixel of each class in turn, beginning with
+            the rarest class of the scan; a class without further pixels is skipped.
 
     Raises:
-        ValueError: a fraction outside (0, 1], or another spread.
+        ValueError: `fraction` is outside (0, 1], or `spread` is unknown.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class SparseLabels:
         """Scan `index`, with labels only for the sampled pixels.
 
         Raises:
-            ValueError: the scan has no labels to keep any of.
+            ValueError: the scan has no labels.
         """
         scan = self._source.scan(index)
         if scan.label is None:
@@ -104,7 +105,7 @@ class SparseLabels:
 
 
 def _in_turns(labels: NDArray, count: int, generator: np.random.Generator) -> NDArray[np.intp]:
-    """`count` elements, or all that have a class; the classes take turns."""
+    """Indices of `count` elements with a class, or of all if there are fewer; the classes take turns, rarest first."""
     order = generator.permutation(len(labels))
     order = order[labels[order] != IGNORE]
     found = labels[order]

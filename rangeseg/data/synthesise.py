@@ -12,7 +12,7 @@ from rangeseg.files import write_atomically
 from rangeseg.scan_io import write_labels
 
 CALIBRATION = b"Tr: 1 0 0 0 0 1 0 0 0 0 1 0\n"
-"""The camera, whose poses poses.txt holds in KITTI's layout, is where the sensor is."""
+"""Content of calib.txt: KITTI's poses.txt contains poses of the camera, which is at the sensor's position."""
 
 
 def synthesise(
@@ -25,22 +25,22 @@ def synthesise(
     keep: bool = False,
     **options: object,
 ) -> Iterator[Path]:
-    """Write scans, labels and, once a sequence is whole, its poses.txt; files of these names are replaced.
+    """Write scans and labels, and after each sequence its poses.txt and calib.txt; existing files are replaced.
 
     Args:
-        out: the folder that gets `sequences/`.
-        sequences: which, 00 to 21.
-        scans: of each.
-        sensor: a shipped sensor's name, or a YAML file.
+        out: folder in which `sequences/` is written.
+        sequences: sequences of SemanticKITTI, 00 to 21.
+        scans: number of scans of each sequence.
+        sensor: name of a shipped sensor, a YAML file, or random; see `SyntheticStreets`.
         seed: another seed gives other streets.
-        keep: leave scans that are there as they are.
-        options: what else `SyntheticStreets` takes.
+        keep: do not write scans that exist.
+        options: further arguments of `SyntheticStreets`.
 
     Yields:
-        Each scan's file, once it and its labels are there.
+        The file of each scan, after the scan and its labels are written.
 
     Raises:
-        ValueError: a sequence that SemanticKITTI does not have, or an option that does not fit.
+        ValueError: a sequence does not exist in SemanticKITTI, or an option is invalid.
     """
     splits = SyntheticStreets.read_label_map().splits
     wanted = sorted({str(sequence).zfill(2) for sequence in sequences})
@@ -69,12 +69,12 @@ def synthesise(
 
 
 def write_scan(out: Path, source: SyntheticStreets, index: int) -> Path:
-    """Write one scan and its labels; the scan's file comes last, so where it is both are whole.
+    """Write one scan and its labels. The scan is written last, so if its file exists, both are complete.
 
     Args:
-        out: the folder that gets `sequences/`.
-        source: of the scan.
-        index: which.
+        out: folder in which `sequences/` is written.
+        source: dataset of the scan.
+        index: index of the scan.
 
     Returns:
         The scan's file.

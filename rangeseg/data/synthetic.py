@@ -1,6 +1,6 @@
 """Synthetic streets as a dataset: scans generated on demand, with SemanticKITTI's names and splits.
 
-    SS/FFFFFF     scan F of sequence S; a sequence is one street after another, each driven along
+    SS/FFFFFF     scan F of sequence S; a sequence is a drive along one street after another
 
 Scan F of a sequence is always the same: it depends only on the seed, S, F and the sensor.
 """
@@ -27,10 +27,10 @@ from rangeseg.synthetic.street import Street, build_street, check_drive
 from rangeseg.types import Scan
 
 APART_M = 10_000.0
-"""Between the streets of a sequence, in the world of its poses."""
+"""Distance between the streets of a sequence in the world frame of its poses, metres."""
 
 _SENSOR = 1
-"""Tells the draw of a scan's sensor from that of the scan."""
+"""Part of the seed that separates the draw of a scan's sensor from the draws of the scan."""
 
 
 class SyntheticStreets(ScanDataset):
@@ -38,23 +38,23 @@ class SyntheticStreets(ScanDataset):
 
     Args:
         root: unused; there are no files.
-        split: train, val or test: its sequences are SemanticKITTI's, so that no two splits share a street.
-        subset: only these scans: their names, or a list file of them.
-        labels: give labels.
-        sequences: only these of the split; default: all.
-        scans: of each sequence.
-        sensor: a shipped sensor's name, a YAML file, or random: each scan of another sensor, with another mount, as
-            `rangeseg.synthetic.random_sensor` draws them.
-        firings: a turn; None for the sensor's own.
+        split: train, val or test, with the sequences of SemanticKITTI's split, so no two splits share a street.
+        subset: names of the scans to use, or a list file of names; default: all.
+        labels: return labels.
+        sequences: sequences of the split to use; default: all.
+        scans: number of scans of each sequence.
+        sensor: name of a shipped sensor, a YAML file, or random: each scan has another sensor and mount, drawn by
+            `rangeseg.synthetic.random_sensor`.
+        firings: number of firings per turn; default: that of the sensor.
         seed: another seed gives other streets.
-        kind: of street, of `rangeseg.synthetic.kinds.KINDS`; None for all.
-        scans_per_street: of one street before the next is built; more are faster, fewer show more streets.
-        spacing_m: between two scans of a street.
-        compensated: give points in the frame of one moment, as KITTI's files do.
-        streets_kept: how many built streets stay in memory, about 25 MB each.
+        kind: kind of street, one of `rangeseg.synthetic.kinds.KINDS`; None: all kinds.
+        scans_per_street: number of scans of each street; more are faster, fewer give more streets.
+        spacing_m: distance between consecutive scans of a street, metres.
+        compensated: all points are in the sensor's frame at one time, as in KITTI's files.
+        streets_kept: number of built streets that stay in memory, about 25 MB each.
 
     Raises:
-        ValueError: an unknown split, sequence, sensor, kind or scan, or a count that is none.
+        ValueError: a split, sequence, sensor, kind or scan is unknown, or a number is out of its range.
     """
 
     folder: ClassVar[str] = "synthetic"
@@ -114,13 +114,13 @@ class SyntheticStreets(ScanDataset):
         return self._names[index]
 
     def scan(self, index: int) -> Scan:
-        """Scan `index`, with its beams as rings, and with labels unless the caller keeps them hidden."""
+        """Scan `index`, with beams as rings, and with labels unless `labels` is False."""
         returns = self.returns(index)
         label = self._label_map.to_train(returns.raw) if self._labels else None
         return Scan(returns.xyz, returns.remission, ring=returns.ring, label=label)
 
     def returns(self, index: int) -> Returns:
-        """Scan `index` with raw ids and instances, as files hold them."""
+        """Scan `index` with raw ids and instances, as in files."""
         street, world, travelled = self._place(index)
         poses, rng = self._poses(index)
         moving = street.moving(travelled)
@@ -132,7 +132,7 @@ class SyntheticStreets(ScanDataset):
         return sensor.received(lidar.scan(world, poses, rng, movers), rng)
 
     def pose(self, index: int) -> NDArray[np.float64]:
-        """(4, 4) sensor of scan `index` -> world, metres; streets are `APART_M` from each other."""
+        """(4, 4) pose of the sensor in the world, metres; the streets are `APART_M` apart."""
         poses, _ = self._poses(index)
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = poses.turn[poses.still], poses.origin[poses.still]
@@ -140,13 +140,13 @@ class SyntheticStreets(ScanDataset):
         return pose
 
     def _place(self, index: int) -> tuple[Street, World, float]:
-        """Where scan `index` is: the street, and the metres travelled on it."""
+        """The street of scan `index`, its mesh for ray casting, and the distance travelled on it, metres."""
         sequence, number = (int(part) for part in self._names[index].split("/"))
         street, world = self._street(sequence, number // self._per_street)
         return street, world, number % self._per_street * self._spacing
 
     def _poses(self, index: int) -> tuple[Poses, np.random.Generator]:
-        """Of the sensor over the turn, and the generator that the scan goes on with."""
+        """The poses of the sensor during the turn, and the random generator for the rest of the scan."""
         sequence, number = (int(part) for part in self._names[index].split("/"))
         rng = np.random.default_rng((self._seed, sequence, number))
         street, _, travelled = self._place(index)
@@ -156,7 +156,7 @@ class SyntheticStreets(ScanDataset):
         return sensor.mounted(street.poses(travelled, sensor.beams.firings, rng)), rng
 
     def sensor(self, index: int) -> RandomSensor:
-        """The sensor that scan `index` is of where they are drawn; it depends on the seed and the scan's name alone."""
+        """The random sensor of scan `index`; it depends only on the seed and the scan's name."""
         sequence, number = (int(part) for part in self._names[index].split("/"))
         return draw_sensor(np.random.default_rng((self._seed, sequence, number, _SENSOR)))
 
@@ -164,14 +164,14 @@ class SyntheticStreets(ScanDataset):
         """Always raises an error, because the scans are not files.
 
         Raises:
-            ValueError: always; says how to get files.
+            ValueError: always; the message describes how to get files.
         """
         raise ValueError(
             f"Scan {self.name(index)} is not a file; write streets with `rangeseg synthesise` and name those."
         )
 
     def street(self, index: int) -> Street:
-        """The street that scan `index` is of."""
+        """The street of scan `index`."""
         sequence, number = (int(part) for part in self._names[index].split("/"))
         return self._street(sequence, number // self._per_street)[0]
 

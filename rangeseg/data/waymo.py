@@ -4,8 +4,8 @@ root/training/lidar/SEGMENT.parquet                 range images: range, intensi
               lidar_calibration/SEGMENT.parquet     extrinsic and beam inclinations
               lidar_segmentation/SEGMENT.parquet    instance and class of each pixel, of some frames
 
-A scan is called ``SEGMENT/TIMESTAMP`` everywhere. Written from the published format; never run on the real files.
-Shapes: H rows, W columns, N = H * W points, row after row.
+A scan is called ``SEGMENT/TIMESTAMP`` everywhere. This module is written from the published format and was never run on
+the real files. Shapes: H rows, W columns, N = H * W points, row after row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
 TOP = 1
-"""`key.laser_name` of the turning LiDAR on the roof."""
+"""`key.laser_name` of the rotating LiDAR on the roof."""
 
 LASER, TIME = "key.laser_name", "key.frame_timestamp_micros"
 IMAGE = "[LiDARComponent].range_image_return1"
@@ -35,13 +35,13 @@ SEGMENTATION = "lidar_segmentation"
 
 
 class Waymo(ScanDataset):
-    """The scans of one split, segment by segment, by time.
+    """The scans of one split, segment by segment, in the order of time.
 
     Args:
-        root: the folder that holds training/, validation/ and testing/.
+        root: the folder that contains training/, validation/ and testing/.
         split: train, val or test.
-        every_frame: frames without classes, too, as unlabelled scans; always so in split test.
-        subset: only these scans: their names, or a list file of them.
+        every_frame: include frames without classes as unlabelled scans; always done in split test.
+        subset: names of the scans to use, or a list file of names; default: all.
         labels: read labels.
 
     Raises:
@@ -86,10 +86,10 @@ class Waymo(ScanDataset):
         return self._label_map
 
     def with_labels(self) -> Self:
-        """The same, with only the frames that have classes.
+        """The same dataset with only the frames that have classes.
 
         Raises:
-            ValueError: there are none.
+            ValueError: no frame has classes.
         """
         segments = sorted({name.split("/")[0] for name in self._names})
         files = [self._home / SEGMENTATION / f"{segment}.parquet" for segment in segments]
@@ -108,7 +108,7 @@ class Waymo(ScanDataset):
         return self._names[index]
 
     def scan(self, index: int) -> Scan:
-        """Scan `index`: the first return of every pixel, with train ids where its frame has them.
+        """Scan `index`: the first return of every pixel, with labels as train ids if its frame has classes.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.
@@ -139,7 +139,7 @@ class Waymo(ScanDataset):
 def _points(
     image: NDArray, turn: NDArray[np.float64], inclination: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-    """(N, 3) places in the vehicle's axes, (N,) remission and row; column 0 looks behind, on the left."""
+    """(N, 3) metres from the LiDAR in the vehicle's axes, (N,) remission, (N,) row; column 0 is behind, on the left."""
     rows, columns = image.shape[:2]
     correction = np.arctan2(turn[1, 0], turn[0, 0])
     azimuth = ((columns - 0.5 - np.arange(columns)) / columns * 2 - 1) * np.pi - correction
@@ -152,12 +152,12 @@ def _points(
 
 
 def _times(path: Path) -> list[int]:
-    """Of the TOP LiDAR's frames, in order."""
+    """The times of the TOP LiDAR's frames, microseconds, in order."""
     return sorted(_read(path, [TIME], [(LASER, "==", TOP)])[TIME])
 
 
 def _image(path: Path, component: str, time: int) -> NDArray | None:
-    """(H, W, C) of one frame; None if it has none."""
+    """The image of one frame, (H, W, C); None if the frame has none."""
     columns = [f"{component}.values", f"{component}.shape"]
     rows = _read(path, columns, [(LASER, "==", TOP), (TIME, "==", time)])
     if not rows[columns[0]]:

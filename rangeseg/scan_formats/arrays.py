@@ -38,7 +38,7 @@ LOOKED_AT = 20_000
 """Number of points of a scan whose remission is compared with full scale."""
 
 MOST_BYTES = 2**30
-"""Of the arrays of one scan."""
+"""Maximum size of the arrays of one scan, bytes."""
 
 DEFLATE_AT_MOST = 1032
 """Largest compression ratio of deflate."""

@@ -1,7 +1,7 @@
 """PointCloud2 as CDR, the bytes that ROS 2 sends: read and written without ROS, and without copying the points twice.
 
-Source: OMG's DDSI-RTPS (encapsulation) and CORBA's CDR: a number is aligned to its size, counted from behind the four
-bytes of the head.
+Source: OMG's DDSI-RTPS (encapsulation) and CORBA's CDR: a number is aligned to its size, counted from the end of the
+four-byte header.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def decode_cloud(raw: bytes) -> Message:
 
 
 def encode_cloud(message: Message, points: Points) -> bytes:
-    """Other points with the header of a message."""
+    """Encode other points with the header of a message."""
     parts = bytearray(LITTLE + b"\0\0")
 
     def number(form: str, value: int) -> None:

@@ -110,7 +110,7 @@ class Fields:
 
 
 def scan_of_columns(path: Path, columns: Columns, requested: FieldNames, read: Callable[[Path], Columns]) -> Scan:
-    """`find_fields`, and the scan.
+    """Match columns to fields with `find_fields`, and make the scan.
 
     Args:
         path: the file.

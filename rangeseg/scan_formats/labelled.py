@@ -152,9 +152,9 @@ LABELLED: dict[str, Callable[[Path, Columns, NDArray], bytes]] = {
     ".las": _las,
     ".npz": _npz,
 }
-"""Endings of files that hold points with their labels, and what makes their content."""
+"""Ending of a file of points with labels -> function that makes its content."""
 
 READ: dict[str, Callable[[Path], dict[str, NDArray]]] = {
     ".pcd": columns_of_pcd, ".ply": columns_of_ply, ".npz": columns_of_npz, ".las": columns_of_las,
 }  # fmt: skip
-"""Ending -> what reads the columns of `LABELLED`'s files."""
+"""Ending -> function that reads the columns of a file that `LABELLED` made."""

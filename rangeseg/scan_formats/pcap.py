@@ -1,4 +1,4 @@
-"""Whether a file of captured packets is whole; the decoders of sensors read up to the damage and say nothing.
+"""Check that a capture of packets is complete, because the sensors' decoders stop at damage without an error.
 
 Source: the formats' documents, draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng.
 """
@@ -13,19 +13,19 @@ from typing import BinaryIO
 from rangeseg.notices import notify
 
 ORDERS = {b"\xd4\xc3\xb2\xa1": "<", b"\x4d\x3c\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">", b"\xa1\xb2\x3c\x4d": ">"}
-"""The first bytes of a pcap, with microseconds or nanoseconds, and the order of its numbers."""
+"""First bytes of a pcap file, with microseconds or nanoseconds -> byte order of its numbers."""
 
 PCAPNG = b"\x0a\x0d\x0d\x0a"
 
 MOST = 2**18
-"""Bytes that one packet may have, the largest snapshot length that capturing programs use."""
+"""Maximum size of a packet, bytes: the largest snapshot length of capturing programs."""
 
 
 def check_packets(path: Path) -> None:
-    """Tell the user if a capture ends in the middle of a packet, or a packet's length cannot be true.
+    """Notify the user if a capture ends within a packet, or the length of a packet is impossible.
 
     Args:
-        path: a pcap or pcapng file; of any other nothing is said.
+        path: a pcap or pcapng file; other files are not checked.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -44,7 +44,7 @@ def check_packets(path: Path) -> None:
 
 
 def _packets(file: BinaryIO, size: int, order: str) -> tuple[int, int]:
-    """How many packets of a pcap are whole, and where they end."""
+    """The number of complete packets of a pcap file, and the offset of their end."""
     count, end = 0, 24
     while end + 16 <= size:
         file.seek(end + 8)
@@ -56,7 +56,7 @@ def _packets(file: BinaryIO, size: int, order: str) -> tuple[int, int]:
 
 
 def _blocks(file: BinaryIO, size: int) -> tuple[int, int]:
-    """The same of a pcapng, whose blocks have their length in front and behind."""
+    """The same for the blocks of a pcapng file, which contain their length at both ends."""
     count, end = 0, 0
     file.seek(8)
     order = "<" if file.read(4) == b"\x4d\x3c\x2b\x1a" else ">"

@@ -137,7 +137,7 @@ class Writer:
         self._connections: dict[Any, Any] = {}
 
     def copy(self, message: Message) -> None:
-        """As it is."""
+        """Copy a message unchanged."""
         old = message.connection
         self._bag.write(self._connection((old.id, id(old.owner)), old, old.topic), message.time_ns, message.raw)
 
