@@ -6,9 +6,10 @@ straddle a class boundary would change faster from pixel to pixel than others (F
 
     D(p, q) = root of the mean of (x - y)^2 over channels and over the pixels that are valid in both patches
     neighbours: D of the patches at (i, j) and (i, j + 1), and at (i, j) and (i + 1, j)
-    nearest: for patches drawn at random, the least D to one of the same class, and to one of another
+    nearest: for patches drawn at random, the least D to a patch of the same class, and to one of another class
 
-Of more patches the nearest is nearer, so what is said of classes compares as many of the one as of the other.
+The least D decreases with the number of patches. So for a comparison of classes, each patch is compared with equally
+many patches of the same class and of other classes.
 
 Shapes: C channels, H rows, W columns, A anchors, P pixels of a patch.
 """
@@ -25,7 +26,7 @@ from rangeseg.types import IGNORE, View
 
 Floats = NDArray[np.float64]
 AXES = (1, 0)
-"""Neighbours to the right, neighbours below."""
+"""Axes of the neighbours to the right and of the neighbours below."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Neighbours:
 
     Args:
         distance: (M,) D.
-        from_boundary: (M,) int, 0 where the two pixels have different labels; else 1 + the chessboard distance, pixels,
-            of the nearer one to a pixel of such a pair; `FAR` where the view has none.
+        from_boundary: (M,) int, 0 if the two pixels have different labels; otherwise 1 + the chessboard distance,
+            pixels, of the nearer one to a pixel of such a pair; `FAR` if the view has no such pair.
         labels: (M, 2) train ids of the two pixels.
-        below: (M,) bool, the second pixel is below the first; else it is at its right.
+        below: (M,) bool, True if the second pixel is below the first, False if it is to its right.
     """
 
     distance: Floats
@@ -54,11 +55,11 @@ def neighbours(view: View, patch: int, *, wrap: bool = False) -> Neighbours:
 
     Args:
         view: without a batch axis.
-        patch: side of the square patches, pixels; odd. At the image's border they are cut off.
+        patch: side of the square patches, pixels; odd. Patches are cut off at the image's border.
         wrap: column 0 touches column W-1.
 
     Returns:
-        The pairs of which at least half of the patch's pixels are valid in both.
+        The pairs in which at least half of the patch's pixels are valid in both patches.
 
     Raises:
         ValueError: `patch` is even, or larger than the view.
@@ -74,7 +75,7 @@ def neighbours(view: View, patch: int, *, wrap: bool = False) -> Neighbours:
         both = first_valid & second_valid
         change = np.where(both, np.square(first - second).mean(0), 0)
         count = _box_sum(both.astype(float), patch, wrap)
-        mean = np.maximum(_box_sum(change, patch, wrap), 0) / np.maximum(count, 1)  # sums of differences round below 0
+        mean = np.maximum(_box_sum(change, patch, wrap), 0) / np.maximum(count, 1)  # rounding can make sums negative
         labels = _pair(label, axis, wrap)
         counted = (labels[0] != IGNORE) & (labels[1] != IGNORE) & (2 * count >= patch * patch)
         near = np.minimum(*_pair(depth, axis, wrap))
@@ -87,20 +88,20 @@ def neighbours(view: View, patch: int, *, wrap: bool = False) -> Neighbours:
 
 
 def separability(distance: Floats, boundary: NDArray[np.bool_]) -> float:
-    """The chance that a pair across a boundary is farther apart than one that is not: the area under the ROC curve.
+    """The chance that a pair across a boundary is farther apart than another pair: the area under the ROC curve.
 
     Args:
-        distance: (M,).
-        boundary: (M,) bool.
+        distance: (M,) distances of pairs.
+        boundary: (M,) bool, True for pairs across a boundary.
 
     Returns:
-        0.5 where boundaries do not show, 1 where they always do; nan where there are none, or nothing else.
+        0.5 if distances do not show boundaries, 1 if they always do; nan if no pair or every pair is across one.
     """
     count = int(boundary.sum())
     if count in (0, len(boundary)):
         return float("nan")
     _, inverse, sizes = np.unique(distance, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(sizes) - (sizes - 1) / 2)[inverse]  # equal ones share theirs
+    rank = (np.cumsum(sizes) - (sizes - 1) / 2)[inverse]  # equal distances have the same mean rank
     return float((rank[boundary].sum() - count * (count + 1) / 2) / (count * (len(boundary) - count)))
 
 
@@ -109,10 +110,10 @@ class Anchors:
     """Patches drawn from views.
 
     Args:
-        values: (A, C * P) of the patches, 0 where not valid.
-        valid: (A, P) 0 or 1.
+        values: (A, C * P) values of the patches, 0 where not valid.
+        valid: (A, P) 1 at valid pixels, 0 at others.
         label: (A,) train id of the pixel in the middle.
-        group: (A,) which scene the patch is from; neighbours are looked for in others.
+        group: (A,) number of the patch's scene; nearest patches are searched in other scenes.
     """
 
     values: NDArray[np.float32]
@@ -122,7 +123,7 @@ class Anchors:
 
     @staticmethod
     def join(parts: Sequence[Anchors]) -> Anchors:
-        """All of several."""
+        """The anchors of all parts."""
         names = ("values", "valid", "label", "group")
         return Anchors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -130,12 +131,12 @@ class Anchors:
 def draw_anchors(
     view: View, patch: int, count: int, rng: np.random.Generator, *, group: int, wrap: bool = False
 ) -> Anchors:
-    """Patches around labelled pixels, each class of the view with the same chance.
+    """Patches around labelled pixels, drawn with the same chance for each class of the view.
 
     Args:
         view: without a batch axis.
         patch: side of the patches, pixels; odd.
-        count: how many; fewer where the view has fewer pixels to choose from.
+        count: number of patches; fewer if the view has fewer labelled pixels whose patch is at least half valid.
         rng: the only source of randomness.
         group: the scene's number.
         wrap: column 0 touches column W-1.
@@ -168,10 +169,10 @@ class Nearest:
     """The nearest patches in other scenes.
 
     Args:
-        same: (A,) D to the nearest of the same class; inf where there is none.
-        other: (A,) D to the nearest of another class.
-        label: (A,) the anchors' own.
-        compared: (A, 2), with how many of the same and of other classes.
+        same: (A,) D to the nearest patch of the same class; inf if there is none.
+        other: (A,) D to the nearest patch of another class; inf if there is none.
+        label: (A,) train ids of the anchors.
+        compared: (A, 2) numbers of compared patches of the same class and of other classes.
     """
 
     same: Floats
@@ -184,13 +185,13 @@ def nearest(anchors: Anchors, *, even: np.random.Generator | None = None, block:
     """For each anchor, its nearest patches of the same and of another class, in other scenes.
 
     Args:
-        anchors: A of them; every pair is compared.
-        even: draws, for each anchor, as many patches of other classes as there are of its own (or the reverse, where
-            there are fewer of others), and only these are compared; None compares with all.
-        block: how many at a time.
+        anchors: A patches, each compared with the patches of other scenes.
+        even: generator that draws, for each anchor, equally many patches of the same class and of other classes: as
+            many as the smaller of both sets has. None: compare with all patches.
+        block: number of anchors that are compared at a time.
 
     Returns:
-        The distances over what is valid in both, at least half of a patch.
+        Distances over the pixels that are valid in both patches; these must be at least half of a patch.
     """
     values, valid = anchors.values, anchors.valid
     channels = values.shape[1] // valid.shape[1]
@@ -215,7 +216,7 @@ def nearest(anchors: Anchors, *, even: np.random.Generator | None = None, block:
 
 
 def _thin(pool: NDArray[np.bool_], keep: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(A, B) with `keep` True ones left in each row, drawn with equal chance; no row has fewer."""
+    """(A, B) bool with (A,) `keep` of the True values of each row, drawn with equal chance; each row has enough."""
     ticket = np.where(pool, rng.random(pool.shape), np.inf)
     last = np.where(keep > 0, np.sort(ticket, 1)[np.arange(len(pool)), keep - 1], -1)
     return pool & (ticket <= last[:, None])
@@ -231,7 +232,7 @@ def _check_patch(patch: int, view: View) -> None:
 
 
 def _pair(field: NDArray, axis: int, wrap: bool) -> tuple[NDArray, NDArray]:
-    """The values at a pixel and at its neighbour along an axis (negative or not, of the last two)."""
+    """Values at all pixels and at their neighbours along one of the last two axes (0 or 1; -2 or -1)."""
     axis = field.ndim - 2 + axis if axis >= 0 else field.ndim + axis
     if wrap and axis == field.ndim - 1:
         return field, np.roll(field, -1, axis)
@@ -240,13 +241,13 @@ def _pair(field: NDArray, axis: int, wrap: bool) -> tuple[NDArray, NDArray]:
 
 
 def _pad(field: NDArray, half: int, wrap: bool) -> NDArray:
-    """`half` more columns on both sides: those across the seam, or zeros."""
+    """Add `half` columns on both sides: those across the seam if `wrap`, otherwise zeros."""
     width = [(0, 0)] * (field.ndim - 1) + [(half, half)]
     return np.pad(field, width, mode="wrap") if wrap and half else np.pad(field, width)
 
 
 def _box_sum(field: Floats, patch: int, wrap: bool) -> Floats:
-    """(H, W) sums over patches centred at each pixel, what lies outside being 0."""
+    """(H, W) sums over patches centred at each pixel; values outside the image are 0, except across a seam."""
     half = patch // 2
     field = _pad(np.pad(field, ((half, half), (0, 0))), half, wrap)
     total = np.pad(field.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
@@ -278,7 +279,7 @@ def _from_boundary(label: NDArray[np.int64], wrap: bool) -> NDArray[np.int64]:
 
 
 def _grow(mask: NDArray[np.bool_], wrap: bool) -> NDArray[np.bool_]:
-    """Every pixel of a mask and its eight neighbours."""
+    """The mask with the eight neighbours of each of its pixels."""
     padded = _pad(np.pad(mask, ((1, 1), (0, 0))), 1, wrap)
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

@@ -1,6 +1,7 @@
-"""Statistics over many views: mean and deviation of each channel, frequency of each class.
+"""Statistics over many views: mean and standard deviation of each channel, frequency of each class.
 
-Tallies of parts are joined, so nothing but one view is ever held: mean and sum of squared deviations M of two parts are
+Statistics of parts are joined, so only one view is in memory at a time. The mean and the sum of squared deviations M of
+two parts a and b are
 
     n = n_a + n_b        d = mean_b - mean_a
     mean = mean_a + d n_b / n
@@ -21,15 +22,15 @@ from rangeseg.types import IGNORE, Sample
 
 @dataclass(frozen=True)
 class RunningStats:
-    """Sums over some views; ``a + b`` holds the sums of the views of both.
+    """Statistics of some views; ``a + b`` has the statistics of the views of both.
 
     Args:
-        views: how many.
-        pixels: how many valid pixels they have.
-        mean: (C,) float64, of each channel over the valid pixels.
+        views: number of views.
+        pixels: number of valid pixels.
+        mean: (C,) float64, mean of each channel over the valid pixels.
         squares: (C,) float64, M: sum of squared deviations from the mean.
-        of_pixels: (256,) int64, valid pixels by their label, IGNORE among them; views without labels do not count.
-        of_elements: (256,) int64, the same of elements, hidden or not.
+        of_pixels: (256,) int64, valid pixels by label, including IGNORE; views without labels are not counted.
+        of_elements: (256,) int64, elements by label in the same way, hidden ones included.
 
     Source:
         Chan, Golub, LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample Variances*, 1979.
@@ -57,23 +58,23 @@ class RunningStats:
 
     @property
     def std(self) -> NDArray[np.float64]:
-        """(C,) standard deviation of each channel over all valid pixels; 0 where there is none."""
+        """(C,) standard deviation of each channel over all valid pixels; 0 if there are none."""
         return np.sqrt(self.squares / max(self.pixels, 1))
 
     @property
     def labelled(self) -> bool:
-        """Any element has a class."""
+        """True if any element has a class."""
         return bool(self.of_elements[:IGNORE].any())
 
     def frequencies(self, num_classes: int, of: str = "elements") -> NDArray[np.float64]:
-        """(K,) each class's share of all elements, or pixels, those without a class among them.
+        """(K,) each class's share of all elements or pixels, including those without a class.
 
         Args:
             num_classes: K.
             of: elements or pixels.
 
         Raises:
-            ValueError: another word, or no view has labels.
+            ValueError: `of` is another word, or no element has a class.
         """
         counts = {"elements": self.of_elements, "pixels": self.of_pixels}
         if of not in counts:
@@ -87,7 +88,7 @@ def tally(sample: Sample) -> RunningStats:
     """Statistics of one sample, whose view must not be normalised.
 
     Args:
-        sample: its view's image in metres and [0, 1], of mean 0 and standard deviation 1 as its maker was told.
+        sample: its view is made with mean 0 and std 1, so that channels are in metres or in [0, 1].
     """
     valid = sample.view.valid.numpy()
     values = sample.view.image.numpy()[:, valid].astype(np.float64)

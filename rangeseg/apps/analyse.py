@@ -20,13 +20,13 @@ from rangeseg.vis.plots import Axes, plot
 from rangeseg.vis.png import write_png
 
 FARTHEST = 10
-"""Pairs at least so far from a boundary, pixels, are counted together."""
+"""Pairs at this distance from a boundary or farther, pixels, are counted together."""
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 RARE = 0.01
-"""Borders between two classes, and insides of one, with a smaller share of the pairs are not listed."""
+"""A class, or a pair of classes, is listed only if its share of the pairs is larger."""
 KINDS = IGNORE + 1
-"""A pair of train ids is written as one number to this base."""
+"""Base in which a pair of train ids is encoded as one number."""
 
 Named = Sequence[tuple[str, View]]
 
@@ -37,7 +37,7 @@ def config_views(config: Config, split: str, *, every: int = 1) -> Iterator[tupl
     Args:
         config: `data` is read.
         split: train, val or test.
-        every: only every n-th.
+        every: use only every n-th view.
     """
     experiment = Experiment(config)
     views = experiment.views(experiment.open(split))
@@ -58,16 +58,16 @@ def patch_distance(
     """Measure distances of patches, and write them as JSON and as a picture.
 
     Args:
-        config: whose views are measured.
+        config: config of the views.
         out: folder for ``patch_distance.json`` and ``patch_distance.png``.
         split: train, val or test; it must have labels.
-        patches: sides of the patches, pixels, odd.
-        anchors: patches drawn for the nearest-neighbour part, in all.
-        every: only every n-th scan or photograph.
-        seed: of the drawing.
+        patches: side lengths of the patches, pixels; odd.
+        anchors: total number of patches drawn for the nearest-neighbour search.
+        every: use only every n-th scan or photograph.
+        seed: seed for drawing the patches.
 
     Returns:
-        What is in the JSON.
+        The content of the JSON file.
 
     Raises:
         ConfigError: the split has no labels.
@@ -96,7 +96,7 @@ def patch_distance(
 
 
 def _neighbours(named: Named, patch: int, wrap: bool, names: Sequence[str]) -> dict[str, Any]:
-    """Distances by the distance from a boundary and by class, and how well they tell boundaries, each way apart."""
+    """Patch distances by class and by distance from a boundary; how well they separate boundaries, by direction."""
     parts = []
     ranks: dict[str, list[float]] = {}
     for _, view in named:
@@ -106,7 +106,7 @@ def _neighbours(named: Named, patch: int, wrap: bool, names: Sequence[str]) -> d
             ranks.setdefault(way, []).append(rank)
         kinds = pairs.labels.min(1) * KINDS + pairs.labels.max(1)
         places = np.minimum(pairs.from_boundary, FARTHEST)
-        # small numbers: there are two pairs for every pixel of every view
+        # small types, because each pixel of each view has two pairs
         parts.append((pairs.distance.astype("f4"), places.astype("u1"), kinds.astype("u2"), pairs.below))
     distance, place, kind, below = (np.concatenate(part) for part in zip(*parts, strict=True))
     if not len(distance):
@@ -114,7 +114,7 @@ def _neighbours(named: Named, patch: int, wrap: bool, names: Sequence[str]) -> d
     bins = [distance[place == at] for at in range(FARTHEST + 1)]
     mean = np.array([_mean(part) for part in bins])
     overall = _mean(distance)
-    scale = overall or 1.0  # 0 where all that is seen is flat
+    scale = overall or 1.0  # the mean is 0 if all views are constant
     return {
         "mean": overall,
         "by_distance_from_boundary": [_plain(value) for value in mean],
@@ -129,7 +129,7 @@ def _neighbours(named: Named, patch: int, wrap: bool, names: Sequence[str]) -> d
 
 
 def _ways(below: np.ndarray) -> dict[str, np.ndarray]:
-    """Which pairs to look at: all, those side by side, those one below the other."""
+    """Suffix of a key -> mask of its pairs: all pairs, horizontal ones, vertical ones."""
     return {"": np.ones_like(below), "_right": ~below, "_below": below}
 
 
@@ -146,7 +146,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _by_classes(relative: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Share of the pairs and their mean distance, for the classes they are of, the commonest first."""
+    """Share of the pairs and their mean relative distance, by class or pair of classes, the most frequent first."""
     counts = np.bincount(kind, minlength=1)
     means = np.bincount(kind, relative, len(counts)) / np.maximum(counts, 1)
     common = [one for one in np.argsort(-counts, kind="stable") if counts[one] > RARE * len(kind)]
@@ -160,7 +160,7 @@ def _by_classes(relative: np.ndarray, kind: np.ndarray, names: Sequence[str]) ->
 
 
 def _nearest(named: Named, patch: int, anchors: int, seed: int, wrap: bool, names: Sequence[str]) -> dict[str, Any]:
-    """Distances to the nearest patch of the same and of another class in other scenes, of all and of as many each."""
+    """Distances to the nearest patch of the same and of another class in other scenes, also for equal pools of both."""
     scenes = sorted({scene_of(name) for name, _ in named})
     each = -(-anchors // len(named))
     drawn = Anchors.join(
@@ -194,15 +194,15 @@ def _nearest(named: Named, patch: int, anchors: int, seed: int, wrap: bool, name
 
 
 def scene_of(name: str) -> str:
-    """The part of a scan's or photograph's name that those of one drive share: up to the first / or _."""
+    """The scene or drive in the name of a scan or photograph: the part before the first / or _."""
     return re.split(r"[/_]", name)[0]
 
 
 def draw(result: dict[str, Any]) -> np.ndarray:
-    """Both parts side by side.
+    """Draw both parts of a result side by side.
 
     Args:
-        result: of `patch_distance`.
+        result: result of `patch_distance`.
     """
     title = f"{result['dataset']}, {result['size'][0]} x {result['size'][1]}"
     places = list(range(FARTHEST + 1))
@@ -219,7 +219,7 @@ def draw(result: dict[str, Any]) -> np.ndarray:
     patch, part = list(result["patches"].items())[len(result["patches"]) // 2]
     if part["nearest"]["anchors"]:
         even = part["nearest"]["of_as_many"]
-        quantiles = {kind: even[f"{kind}_quantiles"][:-1] for kind in ("same", "other")}  # less the farthest
+        quantiles = {kind: even[f"{kind}_quantiles"][:-1] for kind in ("same", "other")}  # without the largest distance
         curves = {f"{kind} class": (values, [5 * i for i in range(len(values))]) for kind, values in quantiles.items()}
         title = f"nearest {patch} x {patch} patch in another scene, of as many"
         axes = Axes(title, "its distance, standard deviations", "% of patches", legend="bottom")

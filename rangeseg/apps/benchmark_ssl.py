@@ -1,13 +1,13 @@
-"""`rangeseg benchmark-ssl`: semi-supervised methods on synthetic streets, cell by cell of one table.
+"""`rangeseg benchmark-ssl`: a table of semi-supervised methods on synthetic streets, trained cell by cell.
 
 OUT/streets/                        the data, see `ssl_streets`
 OUT/METHOD_1pct_seed0/              run folders, METHOD_1pct_seed0.log beside them
-OUT/results.json                    what is known so far, see `ssl_results`
-OUT/table.md                        made from it, as are the pictures:
+OUT/results.json                    the results so far, see `ssl_results`; the files below are made from them
+OUT/table.md                        the table
 OUT/curves_1pct.png                 mIoU against steps
-OUT/gains_1pct.png                  the same above supervised training, of the seeds that both have
+OUT/gains_1pct.png                  difference to supervised training, over the seeds that both have
 
-A cell is a method, a share of labels and a seed. Whatever is whole is used again.
+A cell is a method, a share of labels and a seed. Finished cells are not trained again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ METHODS = {
     "fixmatch": "fixmatch+classmix",
     "recipe": "warm_teacher+cutmix+rangeformer",
 }
-"""Row of the table -> words above `configs/benchmark_ssl.yaml`."""
+"""Row of the table -> configs that are joined to `configs/benchmark_ssl.yaml`."""
 
 BASELINE = "supervised"
 
@@ -50,7 +50,7 @@ Curve = dict[int, float]
 
 @dataclass(frozen=True)
 class Cell:
-    """One training."""
+    """One training: a method, a share of labels and a seed."""
 
     method: str
     share: str
@@ -58,15 +58,15 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Its name in results: ``cutmix:1:0``."""
+        """The key in the results: ``cutmix:1:0``."""
         return f"{self.method}:{self.share.removesuffix('%')}:{self.seed}"
 
     def job(self, out: Path, streets: Path) -> Job:
-        """The cell as a training in a process of its own.
+        """The training of the cell.
 
         Args:
             out: the folder of the run folders.
-            streets: of the data.
+            streets: the folder of the data.
         """
         name = f"{self.method}_{self.share.removesuffix('%')}pct_seed{self.seed}"
         keys = (f"data.root={streets}", f"data.labelled={list_of(streets, self.share)}")
@@ -76,12 +76,12 @@ class Cell:
 def cells(
     methods: Sequence[str] = (), shares: Sequence[str] = (), seeds: Sequence[int] | None = None
 ) -> tuple[Cell, ...]:
-    """The cells that are asked for: first those of one seed everywhere, so that a half-done table is a whole one.
+    """The selected cells, seed by seed, so that an unfinished table compares equal seeds.
 
     Args:
-        methods: of `METHODS`; none for all.
-        shares: of `SHARES`; none for all.
-        seeds: None for three at 1 and 10 %, and one elsewhere.
+        methods: keys of `METHODS`; empty: all.
+        shares: keys of `SHARES`; empty: all.
+        seeds: None: three at 1 % and 10 %, one at the other shares.
 
     Raises:
         ValueError: an unknown method or share.
@@ -101,13 +101,13 @@ def cells(
 
 
 def parse_cells(words: Sequence[str]) -> tuple[Cell, ...]:
-    """Cells by their keys, in this order, each once.
+    """The cells with these keys, in this order, without repetition.
 
     Args:
         words: ``METHOD:SHARE:SEED`` each, or several joined by commas: ``supervised:1:0,cutmix:1:0``.
 
     Raises:
-        ValueError: no such cell.
+        ValueError: a word is not a cell of the benchmark.
     """
     found: dict[Cell, None] = {}
     for word in filter(None, ",".join(words).split(",")):
@@ -119,13 +119,13 @@ def parse_cells(words: Sequence[str]) -> tuple[Cell, ...]:
 
 
 def shared_settings(overrides: Sequence[str]) -> dict[str, Any]:
-    """What every cell of a call has in common.
+    """The settings that all cells of a call share.
 
     Args:
         overrides: `key.path=value` for every cell.
 
     Raises:
-        ValueError: they change what the methods differ in.
+        ValueError: an override changes a section in which the methods differ.
     """
     for word in overrides:
         if word.split(".")[0] not in (*SHARED, "runtime"):
@@ -141,14 +141,14 @@ def collect(out: Path, path: Path, fresh: Results) -> Results:
 
     Args:
         out: the folder of the run folders.
-        path: of the file; made if absent.
-        fresh: nothing yet, or results from elsewhere.
+        path: the file of results; created if it does not exist.
+        fresh: further results to add; its version and settings are those of a new file.
 
     Returns:
-        Everything that is known.
+        All results in the file.
 
     Raises:
-        ValueError: results or a run are of other streets or settings.
+        ValueError: the results or a run have another version of the streets or other settings.
     """
     with only_one(path):
         known = read_results(path) if path.is_file() else Results(fresh.version, fresh.settings)
@@ -165,10 +165,10 @@ def collect(out: Path, path: Path, fresh: Results) -> Results:
 
 
 def table(results: Results) -> str:
-    """mIoU in %, mean and sample standard deviation over seeds; missing cells are named.
+    """A Markdown table of mIoU in %, mean and sample standard deviation over seeds, with a list of missing cells.
 
     Args:
-        results: of every cell that is known.
+        results: results of the finished cells.
     """
     lines = [f"| method | {' | '.join(SHARES)} |", "| --- |" + " ---: |" * len(SHARES)]
     for method in METHODS:
@@ -185,14 +185,14 @@ def table(results: Results) -> str:
 
 
 def write_pages(results: Results, folder: Path) -> list[Path]:
-    """Write the table, and for each share with a cell the curves of all methods, and what they gain.
+    """Write the table and, for each share with results, the curves of all methods and of their gains.
 
     Args:
-        results: of every cell that is known.
-        folder: to write to.
+        results: results of the finished cells.
+        folder: the output folder.
 
     Returns:
-        The files.
+        The written files.
     """
     files = [folder / "table.md"]
     write_atomically(files[0], table(results).encode())
@@ -211,13 +211,13 @@ def write_pages(results: Results, folder: Path) -> list[Path]:
 
 
 def _cells(results: Results, method: str, share: str) -> dict[str, dict[str, Any]]:
-    """seed -> numbers."""
+    """Seed -> numbers of the cell."""
     above = f"{method}:{share.removesuffix('%')}:"
     return {key.removeprefix(above): numbers for key, numbers in results.cells.items() if key.startswith(above)}
 
 
 def _curves(results: Results, method: str, share: str) -> dict[str, Curve]:
-    """seed -> mIoU in % at each evaluated step."""
+    """Seed -> mIoU in % at each evaluated step."""
     return {
         seed: {step: 100 * value for step, value in zip(one["steps"], one["curve"], strict=True)}
         for seed, one in _cells(results, method, share).items()
@@ -226,7 +226,7 @@ def _curves(results: Results, method: str, share: str) -> dict[str, Curve]:
 
 
 def _minus(curves: Mapping[str, Curve], others: Mapping[str, Curve]) -> dict[str, Curve]:
-    """The differences of seeds and steps that both have."""
+    """Differences at the seeds and steps that both have."""
     return {
         seed: {step: value - others[seed][step] for step, value in curve.items() if step in others[seed]}
         for seed, curve in curves.items()
@@ -235,7 +235,7 @@ def _minus(curves: Mapping[str, Curve], others: Mapping[str, Curve]) -> dict[str
 
 
 def _mean(curves: Sequence[Curve]) -> tuple[list[int], list[float]]:
-    """Steps that every seed has, and the mean."""
+    """Steps that all seeds have, and the mean over seeds at each."""
     steps = sorted(set.intersection(*map(set, curves))) if curves else []
     return steps, [mean(curve[step] for curve in curves) for step in steps]
 

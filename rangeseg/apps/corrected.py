@@ -23,7 +23,7 @@ def run_corrected(folder: Path, out: Path, *, done: Sequence[str] = (), drive: P
         One message per scan, then a summary.
 
     Raises:
-        ValueError: a file cannot be read, or belongs to another scan.
+        ValueError: a file cannot be read or belongs to another scan, or `out` is `folder`.
     """
     record = read_record(folder)
     place = Path(drive or str(record.get("drive")))

@@ -1,8 +1,7 @@
-"""ROS 2's topics by DDS itself, through the package `cyclonedds` (extra `ros2`): no ROS need be installed.
+"""Topics of ROS 2 through DDS, with the package `cyclonedds` (extra `ros2`) and without a ROS installation.
 
-Names are those of ROS 2's mapping: the topic ``/points`` is ``rt/points``, its type
-``sensor_msgs::msg::dds_::PointCloud2_``.
-Clouds pass as the bytes they are; cyclonedds's own (de)serialisation of byte sequences takes 0.2 s for 2 MB.
+The DDS names follow ROS 2: the topic ``/points`` is ``rt/points``, its type ``sensor_msgs::msg::dds_::PointCloud2_``.
+Clouds are passed on as serialised bytes, because cyclonedds needs 0.2 s to (de)serialise a byte sequence of 2 MB.
 """
 
 from __future__ import annotations
@@ -14,29 +13,29 @@ from typing import Any
 
 STATUS = "rangeseg live"
 DEPTH = 8
-"""Clouds that may arrive between two looks; `rangeseg.apps.live` keeps the newest of them."""
+"""Number of clouds in the queue between two reads; `rangeseg.apps.live` uses only the newest one."""
 
 
 TUNED = (
     "<CycloneDDS><Domain><General><MaxMessageSize>65500B</MaxMessageSize><FragmentSize>64000B</FragmentSize></General>"
     "<Internal><SocketReceiveBufferSize max='64MB'/></Internal></Domain></CycloneDDS>"
 )
-"""Set where CYCLONEDDS_URI is not: few fragments and room for them, or a cloud of 2 MB, sent with best effort, is lost.
-The system may allow less room: sysctl net.core.rmem_max."""
+"""Configuration if CYCLONEDDS_URI is not set: large fragments and a large receive buffer. Without them, a cloud of 2 MB
+that is sent with best effort is lost. The system may limit the buffer: sysctl net.core.rmem_max."""
 
 
 class Dds:
     """A `Transport` over DDS.
 
     Args:
-        source: ROS's name of the topic of clouds; "" for none.
-        target: of the topic of labels.
-        reliable: ask for lost parts again; else as ROS's sensor data, best effort.
-        domain: ROS_DOMAIN_ID; None: that of the environment, or 0.
+        source: topic of the clouds, ROS name; may be "" if no clouds are received.
+        target: topic of the labels, ROS name.
+        reliable: reliable QoS, which sends lost parts again; False: best effort, as ROS's sensor data.
+        domain: ROS domain; None: ROS_DOMAIN_ID of the environment, or 0 if it is not set.
 
     Raises:
         ImportError: cyclonedds is not installed.
-        ValueError: the environment's ROS_DOMAIN_ID is no number.
+        ValueError: ROS_DOMAIN_ID of the environment is not a number.
     """
 
     def __init__(self, source: str, target: str, *, reliable: bool = False, domain: int | None = None) -> None:
@@ -67,7 +66,7 @@ class Dds:
         self._participant = participant
 
     def receive(self, wait_s: float) -> list[bytes]:
-        """Clouds as CDR."""
+        """Received clouds, serialised as CDR; waits up to `wait_s` seconds for the first."""
         self._waitset.wait(timeout=self._duration(seconds=wait_s))
         return [sample.raw for sample in self._reader.take(DEPTH) if isinstance(sample, self._types.cloud)]
 
@@ -76,7 +75,7 @@ class Dds:
         self._writer.write(self._types.cloud.of(cloud))
 
     def diagnose(self, level: int, message: str, values: dict[str, str]) -> None:
-        """Publish a status of diagnostic_msgs."""
+        """Publish a DiagnosticArray of diagnostic_msgs with one status."""
         types, now = self._types, time.time_ns()
         head = types.header(stamp=types.time(sec=now // 10**9, nanosec=now % 10**9), frame_id="")
         pairs = [types.key_value(key=key, value=value) for key, value in values.items()]
@@ -89,10 +88,10 @@ class Dds:
 
 
 def environment_domain() -> int:
-    """ROS_DOMAIN_ID, or 0 where it is not set or empty.
+    """ROS_DOMAIN_ID, or 0 if it is not set or empty.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is not a number.
     """
     domain = os.environ.get("ROS_DOMAIN_ID", "").strip() or "0"
     if not domain.isdecimal():
@@ -103,7 +102,7 @@ def environment_domain() -> int:
 
 
 def ros_topic(name: str) -> str:
-    """``/points`` -> ``rt/points``."""
+    """The DDS name of a topic: ``/points`` -> ``rt/points``."""
     return f"rt/{name.strip('/')}"
 
 
@@ -118,7 +117,7 @@ class _Types:
 
 
 def _types() -> _Types:
-    """The messages' types, as ROS's interface files have them; made when cyclonedds is there."""
+    """The message types, as in ROS's interface files; needs cyclonedds."""
     from cyclonedds.idl import make_idl_struct, types
 
     def struct(package: str, called: str, /, **fields: Any) -> Any:
@@ -144,7 +143,7 @@ def _types() -> _Types:
 
 
 def _raw(kind: Any) -> Any:
-    """The same type, whose values are the bytes that are sent."""
+    """Make a type hold its serialised bytes: they are sent and received unchanged. Returns the same type."""
 
     def of(raw: bytes) -> Any:
         sample = kind.__new__(kind)

@@ -1,12 +1,12 @@
-"""`rangeseg demo`: an answer at once, then the whole method in minutes, without a dataset.
+"""`rangeseg demo`: labels of a scan at once, then the whole method in minutes, without a dataset.
 
-OUT/answer_NAME.png    the shipped networks' answers, before anything is trained
-OUT/demo.json          what it is the demo of     OUT/streets/          synthetic scans, in SemanticKITTI's layout
+OUT/answer_NAME.png    scans labelled by the shipped networks, before any training
+OUT/demo.json          settings of the demo       OUT/streets/          synthetic scans, in SemanticKITTI's layout
 OUT/labelled.txt       the scans with labels      OUT/METHOD_seedN/     run folders, METHOD_seedN.log beside them
 OUT/start.pt           the weights to start from  OUT/predictions/      .label files
 OUT/demo.png, OUT/report.html
 
-Whatever is whole is used again, so that a demo that was stopped goes on.
+Complete streets and trainings are used again, so the same command resumes a stopped demo.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ from rangeseg.vis.png import write_png
 from rangeseg.vis.show import show_scan
 
 METHODS = ("supervised", "lasermix")
-"""Joined to `configs/demo.yaml`, trained side by side."""
+"""Configs that are joined to `configs/demo.yaml`; they are trained in parallel."""
 
 TRAIN, VAL = ("00", "01", "02", "03", "04"), ("08",)
 """Sequences of streets; no street is in both."""
 
 LABELLED = 10
-"""Scans whose labels are used."""
+"""Number of training scans whose labels are used."""
 
 FIRST = "first-answer"
-"""The shipped network that answers for synthetic streets, and from which the demo trains."""
+"""The shipped network that labels the synthetic scan and from whose weights the demo trains."""
 
 KITTI, ANY_LIDAR = "kitti", "any-lidar"
-"""The shipped networks for a scan that the caller brings: one for the sensor of KITTI, one for all others."""
+"""The shipped networks for a given scan: one for the sensor of KITTI, one for all other sensors."""
 
 SENSOR = "vlp16"
-"""Of the synthetic scans that are trained on: none that the shipped weights have seen."""
+"""Sensor of the synthetic training and evaluation scans; the weights of `FIRST` were trained with another one."""
 
 OF_REAL = ("data.projection.height=32", "data.projection.fov_up_deg=3.0", "data.projection.fov_down_deg=-25.0")
-"""How SemanticKITTI's scans are projected: two beams of the HDL-64E per row."""
+"""Overrides for scans of SemanticKITTI: their projection has one row for two beams of the HDL-64E."""
 
 MOST_NAMED = 4
-"""Classes in the sentence on an answer."""
+"""Maximum number of classes in the message on a labelled scan."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The scores of one method: shares of all labelled points of the evaluation scans."""
+    """The scores of one method on all labelled points of the evaluation scans, 0 to 1."""
 
     method: str
     mean_iou: float
@@ -78,19 +78,19 @@ class Numbers:
 
 
 def answer(out: Path, scan: Path | None = None, *, seed: int = 0) -> Iterator[str]:
-    """Label a synthetic scan, and one that is given, with the shipped networks, and draw both.
+    """Label a given scan, if any, and a synthetic one with the shipped networks, and draw them.
 
     Args:
         out: the folder of the pictures and of the synthetic scan.
-        scan: a file in any format that `rangeseg.scan_io.read_scan` reads.
-        seed: of the street.
+        scan: a file in any format that `rangeseg.scan_io.read_scan` reads; None: only the synthetic scan.
+        seed: seed of the street.
 
     Yields:
-        A sentence on each, with the picture's path.
+        One message per scan, with the path of the picture.
 
     Raises:
         ImportError: Open3D, which casts the rays, is missing.
-        FileNotFoundError, ValueError: there is no such scan, or it cannot be read.
+        FileNotFoundError, ValueError: the scan does not exist or cannot be read.
     """
     if scan is not None:
         yield _label(scan, _weights_for(scan), out / f"answer_{scan.stem}.png")
@@ -99,7 +99,7 @@ def answer(out: Path, scan: Path | None = None, *, seed: int = 0) -> Iterator[st
 
 
 def _weights_for(path: Path) -> str:
-    """`KITTI`, unless the scan does not resemble the scans which that network was trained on."""
+    """`ANY_LIDAR` if the scan does not resemble the training scans of `KITTI`, else `KITTI`."""
     segmenter = Segmenter.load(KITTI)
     with collected_notices():
         segmenter.project(read_scan(path))
@@ -128,23 +128,23 @@ def demo(
     overrides: Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> Iterator[str | Numbers]:
-    """Make streets, train on from the shipped weights without and with the unlabelled scans, score, draw, and report.
+    """Make streets, train from the shipped weights without and with unlabelled scans, score, draw and report.
 
     Args:
-        out: the folder of all that it makes.
-        real: a folder with SemanticKITTI's `sequences/` instead of streets.
-        seed: of streets, weights and all else.
-        scans: synthetic ones in each sequence, at least 2.
-        overrides: `key.path=value` above both configs.
+        out: the output folder.
+        real: folder with SemanticKITTI's `sequences/`, used instead of streets; None: make streets.
+        seed: seed of the streets and of the trainings.
+        scans: number of synthetic scans in each sequence, at least 3.
+        overrides: `key.path=value` entries that override both configs.
         progress: shows the progress.
 
     Yields:
         Messages about each stage, and the scores of the shipped weights and of each method.
 
     Raises:
-        ValueError: `out` holds another demo, `real` has no scans to train or evaluate on.
+        ValueError: `out` holds a demo with other settings, or there are too few scans to train or evaluate on.
         ImportError: Open3D, which casts the rays, is missing.
-        RuntimeError: a training failed; its log is named.
+        RuntimeError: a training failed. The message names its log.
     """
     _claim(
         out, {"real": None if real is None else str(real.resolve()), "seed": seed, "scans": scans} | _keys(overrides)
@@ -177,7 +177,7 @@ def demo(
 
 
 def _score(start: Path, keys: Sequence[str]) -> Numbers:
-    """What the shipped weights say of the evaluation scans before they are trained on."""
+    """The scores of the shipped weights on the evaluation scans, before the training."""
     sizes = [key for key in keys if key.startswith("data.")]
     projection = read_config("demo", keys).data.projection
     run = Run.load(start, overrides=[*sizes, *(f"data.projection.{key}={value}" for key, value in projection.items())])
@@ -186,7 +186,7 @@ def _score(start: Path, keys: Sequence[str]) -> Numbers:
 
 
 def verdict(supervised: Numbers, semi: Numbers) -> str:
-    """One honest sentence on two numbers of one seed."""
+    """A message with the gain of the unlabelled scans, and the note that it comes from one seed."""
     lead = 100 * (semi.mean_iou - supervised.mean_iou)
     accuracy = 100 * (semi.accuracy - supervised.accuracy)
     return (
@@ -238,7 +238,7 @@ def _choose_labelled(root: Path, path: Path) -> int:
 
 
 def _train(jobs: Sequence[Job], keys: Sequence[str]) -> Iterator[int]:
-    """Train all jobs at once; yields once for every step that they have done together."""
+    """Train all jobs in parallel; yield once for each training step, counted over all jobs."""
     with ThreadPoolExecutor(1) as pool, ChildProcesses() as children:
         running = pool.submit(lambda: [*run_jobs(jobs, keys, parallel=len(jobs), children=children)])
         seen, going = 0, True

@@ -1,6 +1,6 @@
-"""`rangeseg fit-head`: a point head for a trained run, from the labelled points of its training scans.
+"""`rangeseg fit-head`: fits a point head for a trained run to the labelled points of its training scans.
 
-The network stays as it is. Only points in whose window it says more than one thing are learnt from; see `HeadLabels`.
+The network is not changed. Only points with more than one predicted class in their window are used; see `HeadLabels`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
 
 POINTS = 4000
-"""Points of one scan that a step learns from."""
+"""Maximum number of points, all of one scan, in a training step."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class TrainingExample:
     """The training data of a point head from one scan.
 
     Args:
-        image: its points and their pixels.
-        probabilities: (H * W, K) float16 of the network.
-        points: (N,) labelled points that are undecided.
-        label: (N,) their train ids.
+        image: the range image of the scan.
+        probabilities: (H * W, K) float16, predicted by the network.
+        points: (N,) indices of the labelled points that are undecided, see `undecided`.
+        label: (N,) train ids of these points.
     """
 
     image: RangeImage
@@ -52,22 +52,22 @@ def fit_head(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> PointHead:
-    """Fit a head and write it.
+    """Fit a point head and write it.
 
     Args:
-        run: loaded; its config tells where the labelled scans are.
-        out: the head's file.
-        steps: of Adam, each on up to `POINTS` points of one scan.
-        scans: learn from so many of the labelled scans, evenly spread.
-        window: S, odd.
-        seed: of initial weights and of what each step learns from.
+        run: a loaded run; its config names the labelled scans.
+        out: the file of the head.
+        steps: number of steps of Adam, each on up to `POINTS` points of one scan.
+        scans: maximum number of labelled scans to use, evenly spread.
+        window: side of the window, S, pixels; odd.
+        seed: seed of the initial weights and of the scan and points of each step.
         progress: shows the progress.
 
     Returns:
-        The head.
+        The head, in eval mode.
 
     Raises:
-        ValueError: the run is of photographs, or none of its training points are undecided.
+        ValueError: the run labels photographs, or no labelled point of its training scans is undecided.
     """
     if not isinstance(run.experiment.input, ScanInput):
         raise ValueError("A point head labels hidden points, and photographs have none. Use back_projection nearest.")

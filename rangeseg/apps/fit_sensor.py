@@ -1,4 +1,4 @@
-"""`rangeseg fit-sensor`: a sensor from scan files, its projections compared on them, and a picture."""
+"""`rangeseg fit-sensor`: fits a sensor to scan files, compares its projections on them, and draws them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class ProjectionScore:
     """How well one projection preserves the scans.
 
     Args:
-        name: which.
+        name: name of the projection.
         height: H.
         width: W.
         filled: share of the pixels that show a point.
         hidden: share of the returns that are hidden.
-        ceiling: share of the labelled returns that keep their label where the network makes no error and every point
-            takes its pixel's; None where no scan has labels.
+        ceiling: share of the returns of labelled scans that keep their label if the label of each pixel is that of its
+            visible point and each point takes the label of its pixel; None if no scan has labels.
     """
 
     name: str
@@ -59,20 +59,20 @@ def fit(
 
     Args:
         inputs: scan files or folders of them.
-        out: the YAML.
-        png: the picture; None for none.
-        max_scans: at most so many scans, evenly chosen.
-        name: what the sensor is called; the YAML's name if not given.
-        fields: columns by name, see `rangeseg.scan_formats.fields`.
-        rows: how many beams the sensor has, where its scans leave that in doubt.
+        out: the YAML of the sensor.
+        png: file of the picture; None: no picture.
+        max_scans: maximum number of scans, evenly chosen.
+        name: name of the sensor; default: the name of the YAML.
+        fields: column names that replace the common ones, see `rangeseg.scan_formats.fields`.
+        rows: number of beams; required if the scans do not determine it.
 
     Returns:
-        The fit, the scans, and of each the (N,) raw labels of its label file, or None.
+        The fit, the scans, and for each scan the (N,) raw ids of its label file, or None if there is none.
 
     Raises:
-        ValueError: no scans, unreadable ones, or beams that cannot be told apart.
+        ValueError: there are no scans, a scan cannot be read, or the beams cannot be told apart.
     """
-    paths = [task.file for task in find_tasks(inputs, ScanFiles(SemanticKitti.read_label_map()))]  # any classes do
+    paths = [task.file for task in find_tasks(inputs, ScanFiles(SemanticKitti.read_label_map()))]  # any classes will do
     paths = paths[:: -(-len(paths) // max_scans)]
     scans = [read_scan(path, fields=fields) for path in paths]
     fitted = fit_sensor(scans, name=name or out.stem, source=f"rangeseg fit-sensor on {len(scans)} scans", rows=rows)
@@ -83,11 +83,11 @@ def fit(
 
 
 def find_labels(scan: Path, points: int) -> NDArray | None:
-    """(N,) raw ids of ``../labels/NAME.label``, if the file exists and matches.
+    """(N,) raw ids of ``../labels/NAME.label``; None if the file does not exist or has another number of labels.
 
     Args:
-        scan: the file.
-        points: N.
+        scan: the file of the scan.
+        points: number of points of the scan, N.
     """
     path = scan.parent.parent / "labels" / f"{scan.stem}.label"
     labels = read_labels(path)[0] if path.is_file() else None
@@ -95,10 +95,10 @@ def find_labels(scan: Path, points: int) -> NDArray | None:
 
 
 def candidates(fitted: SensorFit, others: Sequence[str] = ()) -> dict[str, Any]:
-    """Every projection of the fitted sensor and of the sensors to compare with.
+    """Name -> projection: all projections of the fitted sensor and of the sensors to compare with.
 
     Args:
-        fitted: a fit.
+        fitted: the fitted sensor.
         others: names or files of sensors.
     """
     made = {kind: projection_of(fitted.model, projection=kind) for kind in fitted.model.sections}
@@ -115,14 +115,14 @@ def compare(
 
     Args:
         projections: name -> scan -> range image.
-        scans: some of one sensor.
-        labels: of each scan (N,) any ids, or None.
+        scans: scans of one sensor.
+        labels: for each scan (N,) ids of any kind, or None.
     """
     lines = []
     for name, projection in projections.items():
         try:
             kept = projection_stats(projection, scans)
-        except ValueError:  # rings that are not there, or a scan that is not organised
+        except ValueError:  # a scan has no rings, or is not organised
             continue
         lines.append(
             ProjectionScore(
@@ -153,7 +153,7 @@ def _ceiling(projection: Any, scans: Sequence[Scan], labels: Sequence[NDArray | 
 
 
 def draw(fitted: SensorFit, scan: Scan) -> NDArray[np.uint8]:
-    """(rows, columns, 3) RGB: the beams, and a scan through each of the sensor's projections."""
+    """(rows, columns, 3) RGB: the beams, and a scan in each of the sensor's projections."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         images = {kind: projection(scan) for kind, projection in candidates(fitted).items()}

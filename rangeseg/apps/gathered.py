@@ -1,7 +1,7 @@
-"""Scans of any format, copied into SemanticKITTI's layout, one sequence for each folder, with poses where it has them.
+"""Copies scans of any format into SemanticKITTI's layout: one sequence per folder, with poses if the folder has them.
 
 ROOT/sequences/SS/velodyne/FFFFFF.bin      float32 x, y, z in metres, remission
-ROOT/sequences/SS/poses.txt, calib.txt     of a folder that is a drive with poses
+ROOT/sequences/SS/poses.txt, calib.txt     if the folder is a drive with poses
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def gather(folders: Sequence[Path], root: Path) -> Iterator[Path]:
         The new file of each scan.
 
     Raises:
-        ValueError: a folder has no scans or a damaged file of poses, or there are more folders than sequences.
+        ValueError: a folder has no scans, its file of poses is damaged or lacks poses of scans, or there are more
+            folders than sequences.
     """
     names = sequences()
     if len(folders) > len(names):

@@ -1,6 +1,7 @@
-"""`rangeseg live`: clouds from a topic, their labels on another. A scan that comes while one is at work waits alone.
+"""`rangeseg live`: labels the clouds of a topic, and publishes the labelled clouds on another topic.
 
-Transports bring bytes (`rangeseg.apps.dds`, `rangeseg.apps.rclpy_node`); what is done with them does not depend on one.
+While a cloud is being labelled, only the newest of the later clouds waits; the others are dropped. Transports
+(`rangeseg.apps.dds`, `rangeseg.apps.rclpy_node`) carry serialised clouds; all else is the same for each of them.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ DIAGNOSE_EVERY_S = 1.0
 
 
 class Transport(Protocol):
-    """What brings clouds and takes labels, as CDR."""
+    """Receives clouds and publishes labelled clouds, serialised as CDR."""
 
     def receive(self, wait_s: float) -> list[bytes]:
-        """Those that have come, oldest first; none after waiting so long."""
+        """The received clouds, oldest first; empty if none arrives within `wait_s` seconds."""
         ...
 
     def send(self, cloud: bytes) -> None:
-        """Publish labels."""
+        """Publish a labelled cloud."""
         ...
 
     def diagnose(self, level: int, message: str, values: dict[str, str]) -> None:
@@ -40,18 +41,19 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave."""
+        """Disconnect."""
         ...
 
 
 @dataclass
 class Counts:
-    """What happened.
+    """Counts and latencies of a session.
 
     Args:
-        latencies_ms: of each labelled scan, from its arrival to its labels being sent.
-        dropped: scans that came and were overtaken by a newer one.
-        refused: messages that are no scan, and the last reason.
+        latencies_ms: time of each labelled scan from its arrival until its labels are sent, milliseconds.
+        dropped: number of scans that a newer one replaced before they were labelled.
+        refused: number of messages that are not a valid scan.
+        reason: error of the last of these messages.
     """
 
     latencies_ms: list[float] = field(default_factory=list)
@@ -60,7 +62,7 @@ class Counts:
     reason: str = ""
 
     def percentiles(self) -> dict[str, float]:
-        """Of the latency, milliseconds; empty before the first scan."""
+        """Median, percentiles 90 and 99, and maximum of the latency, milliseconds; empty before the first scan."""
         if not self.latencies_ms:
             return {}
         found = np.percentile(self.latencies_ms, [50, 90, 99, 100])
@@ -73,7 +75,7 @@ class Counts:
 
 
 class LatestCloud:
-    """The newest cloud and when it came; an older one that nobody took is dropped and counted."""
+    """Receives clouds in a thread and keeps the newest one; an older one that was not taken is dropped and counted."""
 
     def __init__(self, transport: Transport, counts: Counts) -> None:
         self._transport, self._counts = transport, counts
@@ -101,7 +103,7 @@ class LatestCloud:
                     self._changed.notify()
 
     def take(self, wait_s: float) -> tuple[float, bytes] | None:
-        """It, as soon as it is there; None after waiting so long.
+        """Time of arrival (`time.perf_counter`) and the newest cloud; None if there is none within `wait_s` seconds.
 
         Raises:
             RuntimeError: the transport failed, so no cloud will come.
@@ -115,7 +117,7 @@ class LatestCloud:
             return taken
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop the thread."""
         self._stopped.set()
         self._thread.join()
 
@@ -129,15 +131,18 @@ def run_live(
     limit_ms: float = 100.0,
     keep_running: Callable[[], bool] = lambda: True,
 ) -> Counts:
-    """Label clouds as they come, as long as it is told to go on.
+    """Label clouds as they arrive, until `keep_running` returns False.
 
     Args:
-        segmenter: what labels.
-        transport: where clouds come from; closed at the end.
-        labelling: what is made of the labels.
-        fields: columns by name instead of the usual ones.
-        limit_ms: a 99th percentile of the latency above it is a warning on /diagnostics.
-        keep_running: called ten times a second; the command ends when it returns False.
+        segmenter: the run.
+        transport: receives and publishes clouds; closed at the end.
+        labelling: the form of the labelled clouds.
+        fields: column names that replace the common ones.
+        limit_ms: a 99th percentile of the latency above it, milliseconds, gives a warning on /diagnostics.
+        keep_running: called after each cloud, and every 0.1 s while no cloud arrives.
+
+    Raises:
+        RuntimeError: the transport failed.
     """
     _warm_up(segmenter)
     counts, found, told_at = Counts(), None, 0.0
@@ -163,7 +168,7 @@ def run_live(
 def _answer(
     segmenter: Segmenter, raw: bytes, labelling: Labelling, found: Fields | None, requested: FieldNames
 ) -> tuple[Fields | None, bytes]:
-    """What the columns are, and the cloud with labels."""
+    """The meaning of the columns, which later clouds reuse, and the labelled cloud as CDR."""
     message = decode_cloud(raw)
     points = points_of_cloud(message)
     columns = points.columns()
@@ -185,11 +190,11 @@ def _diagnose(transport: Transport, counts: Counts, limit_ms: float) -> None:
 
 
 def _warm_up(segmenter: Segmenter) -> None:
-    """What is compiled or allocated with the first scan is so before one comes."""
+    """Label random points, so that compilation and allocation happen before the first scan arrives."""
     rng = np.random.default_rng(0)
     azimuth, slope, metres = rng.uniform((-np.pi, -0.3, 3), (np.pi, 0, 60), (120_000, 3)).T
     table = np.stack([metres * np.cos(azimuth), metres * np.sin(azimuth), metres * slope, 0 * metres], 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is of no sensor
+        warnings.simplefilter("ignore")  # the points fit no sensor
         for _ in range(2):
             segmenter(table)

@@ -1,4 +1,4 @@
-"""`rangeseg poses`: from where each scan of a drive was taken, by the dataset, a recording's odometry or kiss-icp."""
+"""`rangeseg poses`: the sensor pose of each scan of a drive, from the dataset, kiss-icp or a recording's odometry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rangeseg.vis.path import path_picture
 from rangeseg.vis.png import write_png
 
 BY = ("dataset", "kiss-icp", "odometry")
-"""Where poses come from."""
+"""Sources of poses."""
 
 
 def run_poses(
@@ -29,23 +29,25 @@ def run_poses(
     png: Path | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[str]:
-    """Find the poses of a drive and write them in KITTI's form.
+    """Find the poses of a drive and write them in KITTI's format.
 
     Args:
-        drive: as `open_drive` takes it; or a ROS recording.
-        out: folder of poses.txt, calib.txt and, where times are known, times.txt.
-        by: one of `BY`; None: the dataset's where it has them, else kiss-icp; of a recording its odometry.
-        scene: of nuScenes.
-        topic: of the recording's odometry.
-        cloud_topic: of its point clouds.
-        extrinsics: a text file of 12 numbers: the sensor's pose in the frame of the odometry, as Tr in calib.txt.
-        png: draws the path.
+        drive: folder, see `open_drive`; or a ROS recording.
+        out: output folder for poses.txt, calib.txt and, if times are known, times.txt.
+        by: one of `BY`; None: the dataset, or kiss-icp if it has no poses; for a recording, its odometry.
+        scene: scene of nuScenes.
+        topic: topic of the odometry; required if the recording has several.
+        cloud_topic: topic of the point clouds; required if the recording has several.
+        extrinsics: file with `Tr:` and 12 numbers, as calib.txt: the sensor's pose in the frame of the odometry; None:
+            the frames are the same.
+        png: picture of the path; None: no picture.
         progress: shows the progress.
 
     Yields:
-        What was found and written, in words.
+        Messages about what was found and written.
 
     Raises:
+        FileNotFoundError: `by` is dataset, but the dataset has no poses.
         ImportError: an extra is missing.
         ValueError: poses cannot be read, or there are none.
     """

@@ -1,7 +1,7 @@
 """`rangeseg predict`: label files, folders or a split, check the labels and pack a submission.
 
-Every process that torchrun started labels its share. Whole files are left alone and half-written ones never exist, so a
-stopped command goes on when it is given again. The first process checks and packs when all others are done.
+Each process of torchrun labels its share. Complete files are skipped, and files are written atomically, so the same
+command resumes a stopped one. The first process checks and packs when all processes are done.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from rangeseg.registry import Trust
 from rangeseg.types import IGNORE
 
 MOST_SHARES = 6
-"""Classes whose shares are told."""
+"""Maximum number of classes whose shares are reported."""
 
 FEWEST_UNLABELLED = 0.0005
-"""A smaller share without a label is not told."""
+"""Least share of elements without a label that is reported."""
 
 
 def predict_inputs(
@@ -61,27 +61,27 @@ def predict_inputs(
         run: run folder or checkpoint; None: the network that ships with rangeseg.
         inputs: files and folders of scans or photographs.
         out: the output folder.
-        split: all of a split, too.
-        zip: pack the labels here.
-        partial: pack a split that has other than its official number of scans, too.
-        overwrite: write again what is there and whole.
-        anyway: it is no error if most scans do not fit the run.
-        workers: threads of each process, as `Segmenter.stream` uses them; None: as suits the device.
+        split: also label all scans or photographs of this split.
+        zip: pack the labels into this file; None: do not pack.
+        partial: pack a split even if its number of scans is not the official one.
+        overwrite: write existing complete files again.
+        anyway: accept that most scans do not fit the run.
+        workers: number of threads per process, see `Segmenter.stream`; None: the default of the device.
         device: a torch device, or auto.
         compile: see `Segmenter`.
-        format: of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
-        confidence: write how sure each label is, too.
-        unsure: labels that are less sure are left out, see `rangeseg.inference.labelled_files.least_sure`.
-        overrides: `key.path=value` above the run's config.
-        trust: of the run, see `Run.load`.
+        format: format of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
+        confidence: also write the confidence and the entropy of each label.
+        unsure: least confidences; other labels are left out, see `rangeseg.inference.labelled_files.least_sure`.
+        overrides: `key.path=value` entries that override the run's config.
+        trust: see `Run.load`.
         progress: shows the progress.
 
     Yields:
         Messages about each stage, in the first process only.
 
     Raises:
-        ValueError: there is nothing to predict, a file cannot be read, most scans do not fit the run, or the result is
-            not what a server takes.
+        ValueError: there is nothing to predict, a file cannot be read, most scans do not fit the run, or a server would
+            reject the result.
     """
     group = ProcessGroup.init()
     try:
@@ -118,7 +118,7 @@ def predict_inputs(
 def _finish(
     files: PredictionFiles, source: Any, tasks: Sequence[Task], out: Path, workers: int, samples: str
 ) -> Sequence[Path]:
-    """Write what a submission has beside its predictions, and check these.
+    """Write the further files of a submission, check the predictions, and return the further files.
 
     Raises:
         ValueError: a prediction does not match its file.
@@ -131,10 +131,10 @@ def _finish(
 
 
 class ClassShares:
-    """How much of what is labelled each class gets: a network that answers one class everywhere shows.
+    """Counts how many elements get each class, so that a network that gives one class everywhere is noticed.
 
     Args:
-        names: of the classes.
+        names: names of the classes.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -142,14 +142,14 @@ class ClassShares:
         self._counts, self._elements = np.zeros(len(names), np.int64), 0
 
     def count(self, labels: Labels) -> None:
-        """Add a scan's or photograph's train ids; from any thread."""
+        """Add the (N,) train ids of a scan or photograph; may be called in any thread."""
         counts = np.bincount(labels[labels != IGNORE], minlength=len(self._names))
         with self._lock:
             self._counts += counts
             self._elements += len(labels)
 
     def words(self) -> Iterator[str]:
-        """One line, the largest first; none where nothing was labelled."""
+        """One line with the shares, the largest first; no line if no element has a label."""
         if total := self._counts.sum():
             order = np.argsort(-self._counts, kind="stable")[: np.count_nonzero(self._counts)]
             shares = [f"{self._names[index]} {self._counts[index] / total:.1%}" for index in order[:MOST_SHARES]]
@@ -160,7 +160,7 @@ class ClassShares:
 
 
 def _next(run: Path | None, task: Task, out: Path, trust: Trust) -> str:
-    """The command that shows the first of the labels."""
+    """The command that shows the first prediction."""
     words = ["rangeseg", "show", str(task.file), "--prediction", str(out / task.target), "--png", "picture.png"]
     words += ([] if run is None else ["--run", str(run)]) + (["--trust"] if trust else [])
     return shlex.join(words)
@@ -169,16 +169,16 @@ def _next(run: Path | None, task: Task, out: Path, trust: Trust) -> str:
 def _checking(
     path: Path, tasks: Sequence[Task], files: PredictionFiles, beside: Sequence[Path], workers: int
 ) -> Callable[[Path], None]:
-    """What refuses a packed submission that a server would refuse."""
+    """A function that raises an error if a server would reject the packed submission."""
     return lambda packed: refuse(path, check_zip(packed, tasks, files, beside=beside, workers=workers))
 
 
 def _open(experiment: Experiment, split: str | None, zip: Path | None) -> Any:
-    """The scans of a split, without labels; refused if it is to be packed and has other than its official scans."""
+    """The samples of a split, without labels; ValueError if `zip` is given and official counts do not match."""
     if split is None:
         return None
     source = experiment.open(split, labels=False)
-    if zip is not None:  # hours before it would be packed
+    if zip is not None:  # before the prediction, which may take hours
         names = [source.name(index) for index in range(len(source))]
         problems = count_problems(source.label_map, source.split or split, names)
         refuse(zip, problems, cure="Pack a part with --partial.")

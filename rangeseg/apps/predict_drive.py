@@ -1,9 +1,9 @@
-"""`rangeseg predict --drive`: the scans of a drive labelled, each with the votes of those around it.
+"""`rangeseg predict --drive`: labels the scans of a drive, each with the votes of the scans around it.
 
-With `--carried`, labels that people gave or that poses carried stand in place of predictions.
+With `--carried`, labels that people gave or that poses carried replace predictions.
 
-Every process that torchrun started labels a stretch of the drive. As with `rangeseg predict`, whole files of the same
-network, config, votes and poses are left alone, and those of others are refused.
+Each process of torchrun labels a part of the drive. As in `rangeseg predict`, complete files of the same network,
+config, votes and poses are skipped, and a folder with files of others is an error.
 """
 
 from __future__ import annotations
@@ -45,32 +45,32 @@ def predict_drive(
 
     Args:
         run: run folder or checkpoint; None: the network that ships with rangeseg.
-        folder: of the drive, as `open_drive` takes it.
+        folder: folder of the drive, see `open_drive`.
         out: the output folder.
-        poses: folder that `rangeseg poses` wrote; None: the dataset's own.
-        scene: of nuScenes.
+        poses: folder that `rangeseg poses` wrote; None: the poses of the dataset.
+        scene: scene of nuScenes.
         dataset: dataset or YAML with the classes of the drive; None: found from the layout.
-        votes: so many scans before and behind help.
-        deskew: the moment of a sweep at which the poses are; None: scans are taken as they are.
-        carried: folder that `rangeseg propagate` wrote; its labels stand in place of predictions.
-        format: of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
-        confidence: write how sure each label is, too.
-        unsure: labels that are less sure are left out, see `rangeseg.inference.labelled_files.least_sure`.
-        overwrite: write again what is there and whole.
-        anyway: it is no error if most scans do not fit the run.
-        workers: threads beside the network; None: as suits the device.
+        votes: number of voting scans before and after each scan; 0: no votes.
+        deskew: the moment of a sweep to which the poses refer, see `straightened`; None: no correction of motion.
+        carried: folder that `rangeseg propagate` wrote; its labels replace predictions. None: predictions only.
+        format: format of the files, one of `rangeseg.inference.labelled_files.FORMATS`.
+        confidence: also write the confidence and the entropy of each label.
+        unsure: least confidences; other labels are left out, see `rangeseg.inference.labelled_files.least_sure`.
+        overwrite: write existing complete files again.
+        anyway: accept that most scans do not fit the run.
+        workers: number of threads besides the network; None: the default of the device.
         device: a torch device, or auto.
-        overrides: `key.path=value` above the run's config.
-        trust: of the run, see `Run.load`.
+        overrides: `key.path=value` entries that override the run's config.
+        trust: see `Run.load`.
         progress: shows the progress.
 
     Yields:
-        What was done, in words, in the first process only.
+        Messages about what was done, in the first process only.
 
     Raises:
-        ValueError: the run is of photographs, a file cannot be read, the folder holds labels of another network,
-            config, votes, poses or carried labels, the folder of carried labels has none of the drive, or most scans
-            do not fit the run.
+        ValueError: the run labels photographs, `votes` is negative, a file cannot be read, `out` has labels of another
+            network, config, votes, poses or carried labels, `carried` has no labels of the drive or other classes, or
+            most scans do not fit the run.
     """
     if votes < 0:
         raise ValueError(f"--votes is {votes}; give 0 or more.")
@@ -108,19 +108,19 @@ def predict_drive(
 
 
 def _kept(number: int, found: Segmentation, known: CarriedFolder | None, least: NDArray | None) -> Any:
-    """The labels to write for a scan: carried ones first, and without those that are not sure enough."""
+    """The labels to write for a scan: carried labels replace predictions; then labels below `least` are left out."""
     found = found if known is None else known.replaced(number, found)
     return found if least is None else found.sure(least)
 
 
 def _of_drive(trajectory: Trajectory, votes: int, deskew: str | None, known: CarriedFolder | None) -> dict[str, Any]:
-    """What labels of a drive rest on beside the network and its config."""
+    """The inputs that labels of a drive depend on, besides the network and its config, for `claim`."""
     poses = hashlib.sha256(np.ascontiguousarray(trajectory.poses, "<f8").tobytes()).hexdigest()
     found = {"drive.votes": votes, "drive.deskew": deskew, "drive.poses": poses if votes or deskew else None}
     return found | ({} if known is None else {"drive.carried": known.digest()})
 
 
 def _is_whole(out: Path, task: tuple[Path, Path], files: PredictionFiles, since: int) -> bool:
-    """The labels of a scan are there, of this network, and fit it."""
+    """Whether the label file of a scan exists, is of this network, and fits the scan."""
     path, file = out / task[0], task[1]
     return path.is_file() and path.stat().st_mtime_ns >= since and files.problem(path, file) is None

@@ -1,4 +1,4 @@
-"""`rangeseg predict RUN RECORDING --out RECORDING`: labels of every cloud, put back into the recording."""
+"""`rangeseg predict RUN RECORDING --out RECORDING`: a copy of a recording with the labels of each cloud."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from rangeseg.types import IGNORE, Scan
 LAYOUTS = ("autoware", "fields")
 CLASS_IDS = ("autoware", "train")
 SEGMENTATION, FILTERED = "segmentation", "filtered"
-"""Of topics: ``/points/segmentation``."""
+"""Last parts of the new topics: ``/points/segmentation``."""
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """What is made of a cloud and its labels.
+    """The form of labelled clouds.
 
     Args:
         label_map: the classes.
-        layout: autoware, x, y, z, class_id, probability and entropy as `AUTOWARE` has them; or fields, the cloud's own
-            fields, then `label` (raw id), `confidence` and `entropy`.
-        class_ids: of the Autoware layout: autoware, its table of classes, or train, the train ids.
-        without: names of classes; the cloud without their points is made, too.
-        unsure: (K,) the confidence that a label of each class needs; others are left out. None: all stay.
+        layout: autoware: x, y, z, class_id, probability and entropy, see `AUTOWARE`; fields: the cloud's own fields,
+            then `label` (raw id), `confidence` and `entropy`.
+        class_ids: ids in the Autoware layout: autoware: the classes of Autoware; train: train ids.
+        without: names of the classes whose points `filtered` removes.
+        unsure: (K,) least confidence of a label of each class; other labels become IGNORE. None: keep all labels.
 
     Raises:
-        ValueError: an unknown layout or class, or a class that Autoware's table lacks.
+        ValueError: an unknown layout or class, or a class that Autoware's classes do not cover.
     """
 
     label_map: LabelMap
@@ -64,11 +64,11 @@ class Labelling:
             self._ids()
 
     def labelled(self, points: Points, found: Segmentation | None) -> Points:
-        """The cloud with its labels; without any (None) all are unknown.
+        """The cloud with its labels.
 
         Args:
-            points: N of a message.
-            found: their labels.
+            points: the N points of a message.
+            found: their labels; None: no point has a label.
         """
         count, found = len(points.data), self._kept(found)
         labels = np.full(count, IGNORE, np.uint8) if found is None else found.labels
@@ -85,7 +85,7 @@ class Labelling:
         return points_of_columns(AUTOWARE, columns, points.shape)
 
     def filtered(self, points: Points, found: Segmentation | None) -> Points:
-        """The points that are of none of the classes to leave out, as they were."""
+        """The points whose class is not in `without`, unchanged; all points if there are no labels."""
         if (found := self._kept(found)) is None:
             return points
         out = [self.label_map.names.index(name) for name in self.without]
@@ -99,10 +99,10 @@ class Labelling:
 
 
 def find_recorded(recording: Recording, asked: FieldNames) -> Fields:
-    """What the columns are, by the first cloud with a return.
+    """Find the meaning of the columns from the first cloud with a return.
 
     Raises:
-        ValueError: it is no scan, or there is none.
+        ValueError: a cloud is not a valid scan, or no cloud has a return.
     """
 
     def columns_of(most: int | None) -> Iterator[dict[str, NDArray]]:
@@ -155,24 +155,24 @@ def predict_recording(
     ``/points`` gets ``/points/segmentation`` and, if classes are left out, ``/points/filtered``.
 
     Args:
-        segmenter: what labels.
+        segmenter: the run.
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``.
-        out: of the same ROS; a name without ending is a folder.
-        labelling: what is made of the labels.
-        topic: of the point clouds; needed where there are several.
-        fields: columns by name instead of the usual ones.
-        drop_input: do not copy the clouds themselves.
-        overwrite: what is at `out` may go.
-        workers: threads, as `Segmenter.stream` uses them.
+        out: the new recording, of the same ROS version as `path`; a name without suffix is a folder.
+        labelling: the form of the labelled clouds.
+        topic: topic of the point clouds; required if there are several.
+        fields: column names that replace the common ones.
+        drop_input: do not copy the input clouds.
+        overwrite: replace an existing recording.
+        workers: number of threads, see `Segmenter.stream`.
         progress: shows the progress.
 
     Yields:
-        What was done, in words.
+        A message about what was done.
 
     Raises:
         ImportError: rosbags is not installed.
         ValueError: the recording cannot be read, has no such topic or fewer clouds than it declares, or `out` cannot
-            be written. Then nothing is left at `out` that was not there before.
+            be written. In all these cases, `out` is unchanged.
     """
     recording = Recording.find(path, topic)
     found, read = find_recorded(recording, fields or {}), 0

@@ -1,4 +1,4 @@
-"""`rangeseg propagate`: labels of some scans of a drive become labels of all scans in reach."""
+"""`rangeseg propagate`: carries the labels of some scans of a drive to all scans in reach."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def run_propagate(
     requests: Request | Sequence[Request], *, overwrite: bool = False, workers: int = 2, png: Path | None = None,
     scan: str | None = None, json_path: Path | None = None, progress: Progress = no_progress,
 ) -> Iterator[str]:  # fmt: skip
-    """Carry labels along a drive, or several, count and draw.
+    """Carry labels along one or several drives, count the labels, and draw a scan.
 
     Args:
-        requests: what is carried where; of several drives, all with the same classes.
-        overwrite: write again what is there.
-        workers: threads.
-        png: a picture of a scan before and after, of the first drive.
-        scan: its name; default: of those that nobody labelled, the middle one.
-        json_path: all counts.
+        requests: one request per drive; all drives have the same classes.
+        overwrite: write existing files again.
+        workers: number of threads.
+        png: picture of a scan of the first drive before and after; None: no picture.
+        scan: name of this scan; default: the middle one of the unlabelled scans in reach.
+        json_path: file for all counts; None: no file.
         progress: shows the progress.
 
     Yields:
-        What was done, in words.
+        Messages about what was done.
 
     Raises:
-        ValueError: a file cannot be read, or what is asked for does not fit.
+        ValueError: a file cannot be read, or an argument is invalid.
     """
     tasks = [make_task(one) for one in ([requests] if isinstance(requests, Request) else requests)]
     if scan is not None and scan not in tasks[0].drive.names:
@@ -76,7 +76,7 @@ def _drawn(task: Task, reached: list[int], scan: str | None, png: Path) -> str:
 
 
 def draw(task: Task, number: int, png: Path) -> None:
-    """A scan before and after, and what is right and wrong of it where the truth is known."""
+    """Draw a scan before and after, and its correct and wrong labels if the true labels are known."""
     entry, label_map = task.drive.scans[number], task.drive.label_map
     scan, raw = task.drive.read(entry.file), task.raw(number)
     before = np.full(len(scan), IGNORE, np.uint8) if raw is None else label_map.to_train(raw & 0xFFFF)
@@ -88,7 +88,7 @@ def draw(task: Task, number: int, png: Path) -> None:
 
 
 def lines_of(report: dict[str, Any]) -> list[str]:
-    """What a report says, in some lines; none where no truth is known."""
+    """The lines that print a report; none if no true labels are known."""
     if not report["points"]:
         return []
     lines = [

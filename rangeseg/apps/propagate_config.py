@@ -1,4 +1,4 @@
-"""What `rangeseg propagate --config` carries: the labels that a config trains on, along every drive of its data."""
+"""The requests of `rangeseg propagate --config`: carry the labels that a config trains on, along all its drives."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from rangeseg.engine.inputs import ScanInput
 from rangeseg.types import IGNORE
 
 CLICKS = "clicks"
-"""Folder of the labels that a share of the pixels keeps, below that of the carried ones, in the dataset's layout."""
+"""Folder of the labels of the drawn pixels, below the folder of the carried labels, in the dataset's layout."""
 
 
 def requests_of(config: Config, usual: Request) -> list[Request]:
-    """What is carried where, one for each drive that has labelled scans.
+    """One request for each drive that has labelled scans.
 
-    Where `data.label_fraction` is below 1, the labels of these pixels, and no others, are written below `CLICKS`.
+    If `data.label_fraction` is below 1, only the labels of the drawn pixels are carried. They are written below
+    `CLICKS`.
 
     Args:
-        config: its `data` says which scans are labelled, and which of their pixels.
-        usual: all else: the folder of the carried labels, the rules.
+        config: its `data` determines the labelled scans and the labelled pixels.
+        usual: all other arguments: the folder of the carried labels, the rules.
 
     Raises:
-        ConfigError: the config's data are not there.
-        ValueError: they are not scans along drives, or of other classes than the drives.
+        ConfigError: the config's data do not exist.
+        ValueError: the data are photographs or not drives, or a drive has other classes than the data.
     """
     experiment = Experiment(config)
     source, image = experiment.open("train", config.data.labelled), experiment.input
@@ -58,7 +59,7 @@ def requests_of(config: Config, usual: Request) -> list[Request]:
 
 
 def _write_clicks(drive: Drive, entry: DriveScan, label: NDArray, folder: Path) -> None:
-    """The raw ids of a scan's points that kept their label."""
+    """Write the raw ids of the points whose label is not IGNORE; the other points get no label."""
     raw = drive.labels_of(entry)
     if raw is None:
         raise ValueError(f"{drive.root / entry.label_path}: missing; {entry.file} counts as labelled.")

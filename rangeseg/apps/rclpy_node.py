@@ -1,6 +1,6 @@
-"""The same transport by rclpy, where ROS 2 is installed: messages pass serialised, so nothing is converted.
+"""A transport through rclpy, for machines with ROS 2. Messages stay serialised, so nothing is converted.
 
-Tested against a stand-in for rclpy only, since no ROS 2 was at hand. `rangeseg.apps.dds` is tested between processes.
+Tested only with a stand-in for rclpy, because ROS 2 was not available. `rangeseg.apps.dds` is tested between processes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from rangeseg.apps.dds import DEPTH, STATUS
 
 
 class Rclpy:
-    """A `Transport` as a node, in a context of its own: it leaves the caller's nodes and signal handlers alone.
+    """A `Transport` as a node in a separate context, so that the caller's nodes and signal handlers do not change.
 
     Args:
-        source: the topic of clouds.
-        target: of labels.
-        reliable: else as sensor data.
-        domain: ROS_DOMAIN_ID; None: that of the environment.
+        source: topic of the clouds.
+        target: topic of the labels.
+        reliable: reliable QoS; False: best effort, as ROS's sensor data.
+        domain: ROS domain; None: ROS_DOMAIN_ID of the environment.
 
     Raises:
-        ImportError: rclpy is not there; source ROS 2's setup.bash first.
+        ImportError: rclpy cannot be imported; source ROS 2's setup.bash first.
     """
 
     def __init__(self, source: str, target: str, *, reliable: bool = False, domain: int | None = None) -> None:
@@ -37,7 +37,7 @@ class Rclpy:
             ) from error
         self._kinds: tuple[Any, ...] = (DiagnosticArray, DiagnosticStatus, KeyValue)
         self._context: Any = Context()
-        rclpy.init(args=[], context=self._context, domain_id=domain)  # no signal handlers for a context of one's own
+        rclpy.init(args=[], context=self._context, domain_id=domain)  # a separate context gets no signal handlers
         self._node: Any = rclpy.create_node("rangeseg_live", context=self._context)
         how = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         quality = QoSProfile(depth=DEPTH, reliability=how)
@@ -49,8 +49,8 @@ class Rclpy:
         self._executor.add_node(self._node)
 
     def receive(self, wait_s: float) -> list[bytes]:
-        """Clouds as CDR."""
-        self._executor.spin_once(timeout_sec=wait_s)  # calls back in this thread
+        """Received clouds, serialised as CDR; waits up to `wait_s` seconds."""
+        self._executor.spin_once(timeout_sec=wait_s)  # calls the subscription's callback in this thread
         came = [bytes(raw) for raw in self._came]
         self._came.clear()
         return came
@@ -60,7 +60,7 @@ class Rclpy:
         self._publisher.publish(bytes(cloud))
 
     def diagnose(self, level: int, message: str, values: dict[str, str]) -> None:
-        """Publish a status."""
+        """Publish a DiagnosticArray with one status."""
         array, status, pair = self._kinds
         diagnostic = status(level=bytes([level]), name=STATUS, message=message)
         diagnostic.values = [pair(key=key, value=value) for key, value in values.items()]
@@ -69,7 +69,7 @@ class Rclpy:
         self._diagnostics.publish(message_)
 
     def close(self) -> None:
-        """End the node and its context."""
+        """Shut down the node and its context."""
         self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()

@@ -1,4 +1,4 @@
-"""Synthetic streets compared with real scans: counts and a picture of both.
+"""Compares synthetic streets with real scans: counts and a picture of both.
 
 Shapes: N points, H rows (beams), W columns (azimuth), K classes.
 """
@@ -32,16 +32,16 @@ from rangeseg.vis.birds_eye import birds_eye, range_rings
 from rangeseg.vis.panels import Picture, caption, colorise, enlarge, legend, present, range_panel
 
 RANGES_M = (0, 5, 10, 15, 20, 30, 40, 50, 80)
-"""Borders of the bands of distance, metres."""
+"""Edges of the distance bins, metres."""
 
 SECTORS = 24
-"""Parts of a turn whose pixels are counted."""
+"""Number of equal sectors of a turn in which filled pixels are counted."""
 
 QUANTILES = (0.1, 0.5, 0.9)
-"""Of a class's remission."""
+"""Quantiles of the remission of each class."""
 
 SHOWN = 8
-"""Which of the counted streets is drawn: houses, hedges and side streets."""
+"""Index of the street that is drawn; it has houses, hedges and side streets."""
 
 HEAD = """# Synthetic streets and real scans
 
@@ -69,14 +69,14 @@ class Counts:
     """Statistics averaged over many scans.
 
     Args:
-        scans: how many were counted.
-        points: returns of one.
-        shares: (K,) of the labelled points.
+        scans: number of scans.
+        points: points per scan.
+        shares: (K,) share of each class among the labelled points.
         seen: (K,) share of the scans that show the class.
         by_range: (len(RANGES_M) - 1,) share of the points at each distance.
         filled: (H,) share of each row's pixels that show a point.
-        by_sector: (SECTORS,) the same of columns, from straight ahead to the left.
-        remission: (K, len(QUANTILES)) of each class's points, nan where there is none.
+        by_sector: (SECTORS,) the same for sectors of columns, from straight ahead to the left.
+        remission: (K, len(QUANTILES)) quantiles of the remission of each class, nan for classes without points.
     """
 
     scans: int
@@ -93,9 +93,9 @@ def count(scans: Iterable[Scan], classes: int, projection: ScanUnfolding) -> Cou
     """Count labelled scans.
 
     Args:
-        scans: with labels.
+        scans: scans with labels.
         classes: K.
-        projection: whose pixels are counted.
+        projection: projection whose pixels are counted.
 
     Raises:
         ValueError: there are no scans, or one has no labels.
@@ -124,11 +124,11 @@ def count(scans: Iterable[Scan], classes: int, projection: ScanUnfolding) -> Cou
 
 
 def table(real: Counts, made: Counts, label_map: LabelMap) -> str:
-    """Both as Markdown.
+    """Markdown tables of both.
 
     Args:
-        real: of real scans.
-        made: of synthetic ones.
+        real: counts of real scans.
+        made: counts of synthetic scans.
         label_map: the classes.
     """
     lines = [
@@ -177,12 +177,12 @@ def _three(values: NDArray[np.float64]) -> str:
 
 
 def picture(scans: dict[str, Scan], label_map: LabelMap, projection: ScanUnfolding) -> Picture:
-    """Range, remission and labels of scans under each other, and the scans from above side by side.
+    """Range, remission and labels of scans, one below the other, and bird's-eye views side by side.
 
     Args:
-        scans: what to call each, and the scan with its labels.
+        scans: name in the picture -> scan with labels.
         label_map: the classes.
-        projection: whose images are drawn.
+        projection: projection of the images.
     """
     strips, above = [], []
     for name, scan in scans.items():
@@ -206,15 +206,15 @@ def _grey(image: RangeImage) -> Picture:
 
 
 def time_streets(seeds: int = 3, scans: int = 5, sensor: str = "hdl64e") -> list[str]:
-    """Milliseconds to build a street and to scan it, as Markdown rows: the median over seeds of each one's fastest.
+    """Milliseconds to build and scan a street, as Markdown rows: medians over seeds; of each street the fastest scan.
 
     Args:
-        seeds: streets of each kind.
-        scans: of each street.
-        sensor: whose beams are cast.
+        seeds: number of streets of each kind.
+        scans: number of scans of each street.
+        sensor: sensor whose beams are cast.
     """
     lidar = Lidar(read_beams(sensor))
-    World(dress(box(1, 1, 1), 40, "wall", 0.3))  # the first one loads Open3D
+    World(dress(box(1, 1, 1), 40, "wall", 0.3))  # not timed: the first one loads Open3D
     lines = ["| street | triangles | street built, ms | tree for rays, ms | scan, ms |", "| --- " * 5 + "|"]
     for kind in KINDS:
         rows = []
@@ -237,10 +237,10 @@ def compare(data: str | Path, out: str | Path, *, scans: int = 60, seed: int = 0
     """Write `synthetic.md` and `synthetic.png`, which compare HDL-64E streets with SemanticKITTI's scans.
 
     Args:
-        data: the folder that holds SemanticKITTI's `sequences/`; every scan of train and val there is counted.
-        out: folder of both files.
-        scans: synthetic ones to count, of as many streets.
-        seed: of the streets.
+        data: the folder that holds SemanticKITTI's `sequences/`; all its scans of train and val are counted.
+        out: folder for both files.
+        scans: number of synthetic scans, each of another street.
+        seed: seed of the streets.
 
     Returns:
         Both files.

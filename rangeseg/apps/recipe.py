@@ -59,10 +59,10 @@ class Recipe:
         labelled: the list of its labelled scans, or ``all``: the whole training split.
         unlabelled: folders of further scans in any format.
         rounds: number of rounds of pseudo-labels.
-        scans: number of synthetic scans in each of ten sequences.
+        scans: number of synthetic scans in each of eleven sequences, those of train and 08.
         overrides: `key.path=value` for every training.
-        votes: pseudo-labels pool the probabilities of so many scans before and behind. 0 pools none. A source whose
-            scans do not all have poses pools none either.
+        votes: number of scans before and after each scan whose probabilities are pooled for pseudo-labels. 0: no
+            pooling. If some scans of a source have no pose, nothing is pooled for this source.
 
     Raises:
         ValueError: an argument that the recipe needs is missing, or a number is negative.
@@ -204,8 +204,9 @@ def choose(steps: Sequence[Step], stages: Sequence[str]) -> list[Step]:
 def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
     """The steps of each kind of training that fit into the hours.
 
-    A few steps of each kind are timed on this machine. A round counts like the supervised training before it, which
-    reads as much. OUT/budget.json keeps the answer, and a later call with the same hours reads it.
+    A few steps of each kind are timed on this machine. A step of a round is assumed to take as long as one of the
+    supervised training before it, which reads as much data. OUT/budget.json stores the result, and later calls with the
+    same hours read it.
 
     Args:
         recipe: its streets must exist.

@@ -16,7 +16,7 @@ from rangeseg.engine.run_logger import read_metrics
 
 @dataclass(frozen=True)
 class Job:
-    """One config with one seed, its run folder, and `key.path=value` of its own."""
+    """The training of one config with one seed: its run folder, and overrides (`key.path=value`) for this job only."""
 
     config: str | Path
     seed: int
@@ -25,11 +25,11 @@ class Job:
 
     @property
     def report(self) -> Path:
-        """What `rangeseg train` leaves when it is through."""
+        """The file that `rangeseg train` writes when it is done."""
         return self.folder / "evaluation.json"
 
     def step(self, overrides: Sequence[str] = ()) -> Step:
-        """Its training as a step, which goes on where it was.
+        """The training as a step. It resumes an interrupted training.
 
         Args:
             overrides: further `key.path=value`.
@@ -41,7 +41,7 @@ class Job:
 
 
 def make_jobs(configs: Sequence[str | Path], seeds: Sequence[int], out: Path) -> list[Job]:
-    """Every config with every seed, seed by seed, so that a half-done table compares like with like."""
+    """Every config with every seed, seed by seed, so that an unfinished table compares equal seeds."""
     return [Job(config, seed, out / f"{experiment_name(config)}_seed{seed}") for seed in seeds for config in configs]
 
 
@@ -53,15 +53,15 @@ def run_jobs(
     Args:
         jobs: from `make_jobs`.
         overrides: `key.path=value` for every job.
-        parallel: processes at a time.
-        children: entered in the main thread, where this runs in another.
+        parallel: number of processes at the same time.
+        children: the processes, entered in the main thread. Needed if this runs in another thread.
 
     Yields:
-        Each job when its report is there.
+        Each job when its report exists.
 
     Raises:
-        RuntimeError: a training failed; its log is named, and what is done stays.
-        Stopped: by a signal, once all trainings have written their checkpoints.
+        RuntimeError: a training failed. The message names its log. Finished trainings stay.
+        Stopped: a signal came, and all trainings have written their checkpoints.
     """
     chains = [[job.step(overrides)] for job in jobs]
     for job, _ in zip(jobs, run_chains(chains, parallel=parallel, children=children), strict=True):
@@ -69,7 +69,7 @@ def run_jobs(
 
 
 def table(jobs: Sequence[Job]) -> str:
-    """Mean, sample standard deviation and single values of each config's mIoU, as Markdown; undone ones left out."""
+    """Mean, sample standard deviation and single values of each config's mIoU, as Markdown, for the finished jobs."""
     reports = {job: json.loads(job.report.read_text()) for job in jobs if job.report.is_file()}
     reports = {job: report for job, report in reports.items() if report["mean_iou"] is not None}
     lines = ["| config | mIoU % | spread | seeds | accuracy % |", "| --- | --- | --- | --- | --- |"]
@@ -87,11 +87,11 @@ def curves(jobs: Sequence[Job], name: str = "mean_iou") -> dict[str, tuple[list[
     """Metrics during training as lines to plot: for each config the mean over its seeds.
 
     Args:
-        jobs: from `make_jobs`; those without numbers yet are left out.
-        name: of the number, as metrics.csv calls it.
+        jobs: from `make_jobs`; jobs without values are left out.
+        name: name of the metric in metrics.csv.
 
     Returns:
-        Config -> (steps, %), at those steps that every seed has reached.
+        Config -> (steps, %), at the steps that every seed has.
     """
     lines = {}
     for config in dict.fromkeys(job.config for job in jobs):

@@ -1,6 +1,6 @@
 """`rangeseg report`: one or several runs on one self-contained HTML page.
 
-Runs that differ in nothing but seed and folder are one experiment, told as mean and spread.
+Runs that differ only in seed and folder are one experiment, for which mean and spread are reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rangeseg.registry import Trust
 from rangeseg.vis.report import ReportSample, beside, confusion, heading, legend, page, paragraph, scans, table
 
 SEED = re.compile(r"_seed\d+$")
-"""What a run folder's name says of the seed; the page says it once, in the table of the runs."""
+"""The seed in the name of a run folder. Names of experiments omit it; the table of the runs has it."""
 
 
 def write_report(
@@ -47,22 +47,22 @@ def write_report(
     """Score runs on every element of a split and write the results as one self-contained HTML file.
 
     Args:
-        runs: run folders or checkpoints, of one dataset's classes; best and worst are the last experiment's scans.
-        out: the file.
-        scans: how many scans or photographs are drawn.
-        split: train, val or test; None for that of each run's config.
-        title: of the page.
-        intro: a paragraph above everything.
+        runs: run folders or checkpoints with the same classes. The last experiment determines the best and worst scans.
+        out: the output file.
+        scans: number of scans or photographs to draw.
+        split: train, val or test; None: the split of each run's config.
+        title: title of the page; None: made from the experiments.
+        intro: paragraph at the top of the page.
         device: a torch device, or auto.
-        overrides: `key.path=value` above each run's config.
-        trust: of the runs, see `Run.load`.
+        overrides: `key.path=value` entries that override each run's config.
+        trust: see `Run.load`.
         progress: shows the progress.
 
     Returns:
         `out`.
 
     Raises:
-        ValueError: no run, one that is none, or runs of different classes or scans.
+        ValueError: there are no runs, a run cannot be loaded, or the runs have different classes or scans.
     """
     if not runs:
         raise ValueError("A report needs at least one run; give run folders.")
@@ -161,13 +161,13 @@ def _classes(groups: Mapping[str, Sequence[RunReport]]) -> list[str]:
 
 
 def _ranked(one: RunReport) -> list[int]:
-    """Scans from the worst to the best, by mIoU."""
+    """Indices of the scans, from the worst mIoU to the best."""
     scores = [matrix.mean_iou() for matrix in one.scores.by_sample.values()]
     return sorted(range(len(scores)), key=scores.__getitem__)
 
 
 def _first_look(firsts: Mapping[str, RunReport]) -> list[str]:
-    """The middle scan of the last experiment's ranking: the truth, and what each experiment says of it."""
+    """The middle scan of the last experiment's ranking: true labels, and the prediction of each experiment."""
     main = [*firsts.values()][-1]
     ranked = _ranked(main)
     if not ranked:
@@ -186,7 +186,7 @@ def _first_look(firsts: Mapping[str, RunReport]) -> list[str]:
 
 
 def _draw(firsts: Mapping[str, RunReport], count: int) -> list[ReportSample]:
-    """The worst and the best by the last run's mIoU, coloured by every run."""
+    """The worst and the best scans by the last experiment's mIoU, coloured by the predictions of each experiment."""
     name_of_main, main = [*firsts.items()][-1]
     by_sample, ranked = main.scores.by_sample, _ranked(main)
     count = min(count, len(ranked))
@@ -210,7 +210,7 @@ def _draw(firsts: Mapping[str, RunReport], count: int) -> list[ReportSample]:
 
 
 def _answers(firsts: Mapping[str, RunReport], indices: Sequence[int]) -> dict[str, list[Segmented]]:
-    """What each experiment says of the same samples."""
+    """The predictions of each experiment for the same samples. ValueError if their files differ in size."""
     answers = {
         name: list(one.run.experiment.segment(one.run.network, one.views, indices, one.run.device))
         for name, one in firsts.items()

@@ -14,7 +14,7 @@ EXACT = "as sure as right"
 
 
 def reliability(found: Mapping[str, tuple[Reliability | None, float]]) -> list[str]:
-    """HTML of the diagram and the table; nothing where no run's confidence was counted.
+    """HTML of the diagram and the table; empty if no confidence was counted for any run.
 
     Args:
         found: name of the run -> its counts and its temperature.

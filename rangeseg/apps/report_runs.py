@@ -1,4 +1,4 @@
-"""What a report says of its runs: scores with the gain, curves, time, machine and configs.
+"""The parts of a report on its runs: scores and gains, curves, time, machine and configs.
 
 Every experiment has one colour, in the table and in all charts.
 """
@@ -21,7 +21,7 @@ from rangeseg.vis.plots import COLORS, Axes, Line, plot
 from rangeseg.vis.report import folded, heading, paragraph, pictures, table
 
 CURVES = {"mean_iou": "mIoU, %", "supervised": "supervised loss", "consistency": "consistency loss"}
-"""Numbers of metrics.csv that are drawn against the steps."""
+"""Metric in metrics.csv that is drawn against the steps -> its title."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class RunReport:
 
     @property
     def seed(self) -> int:
-        """Of its config."""
+        """The seed of the run's config."""
         return self.run.config.runtime.seed
 
 
 Groups = Mapping[str, Sequence[RunReport]]
-"""Experiment -> its seeds."""
+"""Experiment -> its runs, one per seed."""
 
 
 def in_words(values: Sequence[float], sign: str = "") -> str:
-    """The mean, and of several values the sample standard deviation."""
+    """The mean and, for several values, the sample standard deviation."""
     return f"{mean(values):{sign}.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
@@ -88,7 +88,7 @@ def curves(groups: Groups) -> list[str]:
     drawn = {}
     for key, words in CURVES.items():
         factor = 100 if key == "mean_iou" else 1
-        lines: dict[str, Line] = {}  # of every experiment, so that each keeps its colour
+        lines: dict[str, Line] = {}  # also of experiments without values, so that each keeps its colour
         for name, group in groups.items():
             each = [{step: value for step, what, value in one.metrics if what == key} for one in group]
             steps = sorted(set.intersection(*map(set, each)))
@@ -103,7 +103,7 @@ def curves(groups: Groups) -> list[str]:
 
 
 def training(groups: Groups) -> list[str]:
-    """How long each run took, and on what machine."""
+    """The time of each training, and the machines."""
     rows: list[tuple[str, ...]] = []
     machines: dict[str, None] = {}
     for name, group in groups.items():

@@ -22,7 +22,7 @@ from rangeseg.vis.perturbation import perturbation_panels
 from rangeseg.vis.png import write_png
 
 SURE = 0.95
-"""The probability of a label where the labels are the targets."""
+"""Probability of the labelled class if the labels are the targets."""
 
 
 def show_perturbations(
@@ -35,23 +35,23 @@ def show_perturbations(
     overrides: Sequence[str] = (),
     trust: Trust = False,
 ) -> list[Path]:
-    """Draw perturbations.
+    """Draw perturbations of two scans or photographs, one picture for each name.
 
     Args:
         names: keys of `PERTURBATIONS`; ``module:Class``; names of shipped configs (``lasermix_grid``), on top of
             `config`; or config files, with their own data.
-        png: the picture; with several names, the folder that holds one for each.
-        config: whose data names are drawn on; the small SemanticKITTI's if not given.
-        run: a run whose network's predictions are the targets; the labels are the targets if not given.
-        seed: of the drawing.
-        overrides: `key.path=value` above every config.
-        trust: of the run, see `Run.load`.
+        png: the picture; with several names, the folder with one picture for each.
+        config: config of the data for names that are not config files; default: `mini_kitti`.
+        run: run whose predictions are the targets; default: the labels are the targets.
+        seed: seed of the perturbations.
+        overrides: `key.path=value` entries that override every config.
+        trust: see `Run.load`.
 
     Returns:
-        The pictures' files.
+        The files of the pictures.
 
     Raises:
-        ConfigError: an unknown name, two pictures of one name, or a config that does not fit its data.
+        ConfigError: an unknown name, two pictures with the same name, or a config that does not fit its data.
     """
     files = [name if name in PERTURBATIONS else Path(name).stem for name in names]
     if twice := sorted({file for file in files if files.count(file) > 1}):
@@ -83,7 +83,7 @@ def _configs(names: Sequence[str], config: str | Path, overrides: Sequence[str])
 
 
 def _draw(name: str, config: Config, loaded: Run | None, source_of_targets: str, seed: int) -> np.ndarray:
-    """Two views of different scenes, the second from halfway through the split."""
+    """Draw the perturbation of the first view of the split and one from its middle, usually of another scene."""
     experiment = Experiment(config)
     source = experiment.open("train")
     views = experiment.views(source, stride=loaded.network.stride if loaded else (1, 1))
@@ -105,16 +105,16 @@ def _draw(name: str, config: Config, loaded: Run | None, source_of_targets: str,
 
 
 def untrained_network(view: View, classes: int) -> nn.Module:
-    """A small untrained network, for a perturbation that needs one and no run is given."""
+    """A small untrained network, for perturbations that need a network if no run is given."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Conv2d(view.image.shape[1], classes, 5, padding=2).requires_grad_(False)
 
 
 def label_targets(view: View, classes: int) -> PseudoLabelled:
-    """The labels as targets, almost certain; without preference where there is none."""
+    """The labels as targets: `SURE` for the labelled class; nearly equal probabilities for pixels without a label."""
     flat = torch.full((len(view.label), classes, *view.label.shape[1:]), 1 / classes)
-    flat[:, -1] += 1e-6  # so that what has no label is not taken for the first class, often a thing
+    flat[:, -1] += 1e-6  # the argmax of pixels without a label is not the first class, often a thing
     known = (view.label != IGNORE)[:, None]
     rest = torch.full_like(flat, (1 - SURE) / (classes - 1))
     target = torch.where(known, rest.scatter(1, view.label[:, None].where(known, 0), SURE), flat)

@@ -1,4 +1,4 @@
-"""How long a step of a config takes on this machine, with its own data: loading, student, teacher, optimiser."""
+"""The time of a training step of a config on this machine, with its data: loading, student, teacher, optimiser."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CHECKPOINTS = 2
 
 
 def seconds_per_step(config: Config, *, steps: int = 4, warm_up: int = 2) -> float:
-    """Time some steps; nothing is written, and the network starts from random weights.
+    """The mean time of some steps, seconds. Nothing is written, and the network starts from random weights.
 
     Args:
-        config: of a training; its data must be there.
-        steps: how many are timed.
-        warm_up: steps before them.
+        config: config of a training; its data must exist.
+        steps: number of timed steps.
+        warm_up: number of steps before them.
 
     Raises:
         ConfigError: the config does not fit the data.
@@ -50,10 +50,10 @@ def seconds_per_step(config: Config, *, steps: int = 4, warm_up: int = 2) -> flo
 
 
 def run_folder_bytes(config: Config) -> int:
-    """About what a finished run folder takes: its checkpoints.
+    """The approximate size of the checkpoints in a finished run folder, bytes.
 
     Args:
-        config: of the training; the data need not be there.
+        config: config of the training; its data need not exist.
     """
     with torch.device("meta"):
         network = Experiment(config).make_network(weights=False)

@@ -1,8 +1,8 @@
 """`rangeseg split`: lists of labelled scans or photographs, drawn by seed and nested (1 % within 10 %).
 
-The order in which scans are drawn is the order of SHA-256(seed, name). No generator's stream can change it between
-versions or machines, and a scan's place does not depend on which others there are. ``permutation`` is the exception: it
-draws as the code of the CutMix paper does, for lists that are to be those of published rows.
+Scans are drawn in the order of SHA-256(seed, name). This order uses no random generator, so it is the same for all
+versions and machines. The order of two scans does not depend on the others. ``permutation`` is the exception: it draws
+as the code of the CutMix paper does, to get the lists of published rows.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ FRACTIONS = (0.01, 0.1, 0.2, 0.5)
 """The shares of labelled scans that semi-supervised LiDAR papers report."""
 
 BLOCK_FRAMES = 50
-"""Frames of one block: 5 s at 10 Hz. Longer blocks give 1 % (191 scans) fewer than four places, shorter ones have
-near-duplicates in unlabelled neighbours."""
+"""Number of frames in a block: 5 s at 10 Hz. With longer blocks, 1 % (191 scans) comes from fewer than four places;
+with shorter blocks, more unlabelled scans are near-duplicates of labelled ones."""
 
 FRAME_DIGITS = 6
-"""Longer numbers are no counts but times, of which each would be a block of its own."""
+"""Maximum length of a frame number. Longer ones are times, not counts: each frame would be a separate block."""
 
 KINDS = {"frame": "uniform", "block": "blocks", "scene": "scenes", "permutation": "permuted"}
-"""What is drawn -> what the list is called."""
+"""Value of `by` -> word in the name of the list."""
 
 
 def draw_nested_lists(
@@ -46,16 +46,16 @@ def draw_nested_lists(
         fractions: shares in (0, 1].
         seed: another seed draws other scans.
         by: ``frame`` draws scans one by one, uniformly over all sequences. ``block`` draws blocks of `BLOCK_FRAMES`
-            successive frames of one sequence (k * BLOCK_FRAMES and following); the last is cut where the count is
+            successive frames of one sequence (k * BLOCK_FRAMES and following); the last block is cut when the count is
             reached, so that both kinds give equal counts. Few unlabelled scans are then neighbours of labelled ones.
-            ``scene`` draws whole scenes: `names` are theirs. Photographs are drawn one by one only. ``permutation``
-            takes the first of `permuted`.
+            ``scene`` draws whole scenes; `names` are the names of scenes. Photographs are drawn one by one only.
+            ``permutation`` takes the first names of `permuted`.
 
     Returns:
         fraction -> round(fraction * len(names)) names, at least one, sorted. Smaller lists are within larger ones.
 
     Raises:
-        ValueError: a fraction outside (0, 1], an unknown `by`, names that have no blocks, or no names.
+        ValueError: a fraction outside (0, 1], an unknown `by`, names without blocks or scenes, or no names.
     """
     order = _drawing_order(names, seed, by, None)
     return {
@@ -68,8 +68,8 @@ def permuted(names: Sequence[str], seed: int) -> list[str]:
     """All names in the order of ``numpy.random.RandomState(seed).permutation``, whose stream NumPy guarantees.
 
     Args:
-        names: in the order that the published lists stand on: Cityscapes and ISIC sorted, VOC as in its list.
-        seed: 12345, 23456, 34567, 45678 and 56789 for the paper's rows of Cityscapes.
+        names: in the order of the published lists: for Cityscapes and ISIC sorted, for VOC as in its list.
+        seed: for the paper's rows of Cityscapes 12345, 23456, 34567, 45678 and 56789.
 
     Source:
         French et al., BMVC 2020, by its code: the first n of this order are labelled.
@@ -81,14 +81,14 @@ def read_permutation(path: str | Path, size: int) -> NDArray[np.int64]:
     """Read a published order of a training list: the places 0..size-1, each once.
 
     Args:
-        path: ``.npy``, ``.pkl`` of an array or a list, or text with one whole number a line.
-        size: of the training list.
+        path: ``.npy``, ``.pkl`` of an array or a list, or text with one integer per line.
+        size: number of names in the training list.
 
     Returns:
         (size,) int64.
 
     Raises:
-        ValueError: the file cannot be read, or is no permutation of that size.
+        ValueError: the file cannot be read, or is not a permutation of that size.
     """
     try:
         if Path(path).suffix == ".npy":
@@ -124,26 +124,27 @@ def write_lists(
 ) -> list[Path]:
     """Draw the lists of a training split and write each as ``train_<percent>pct_<uniform|blocks|scenes>.txt``.
 
-    By scene a list names scenes, or sequences, each of which stands for all its scans. By permutation the lists are
-    called ``train_<percent>pct_seed<seed>.txt``, or after the file of the permutation; with `counts`, the count stands
-    for ``<percent>pct``.
+    With `by` scene, a list contains scenes or sequences, each of which stands for all its scans. With `by` permutation,
+    the names are ``train_<percent>pct_seed<seed>.txt``, or have the name of the permutation's file in place of the
+    seed. With `counts`, the count replaces ``<percent>pct``.
 
     Args:
-        out_dir: where to.
-        fractions: see `draw_nested_lists`, like `seed` and `by`.
-        counts: how many names each list has, instead of `fractions`.
-        seed: see there.
-        by: see there.
-        order: the file of a published permutation, instead of the seed's; see `read_permutation`.
-        dataset: its name in a config.
-        root: draw from what is there; default: from the complete dataset, for which no file is needed.
+        out_dir: the output folder.
+        fractions: see `draw_nested_lists`.
+        counts: number of names in each list, instead of `fractions`.
+        seed: see `draw_nested_lists`.
+        by: see `draw_nested_lists`.
+        order: file of a published permutation, instead of `seed`; see `read_permutation`.
+        dataset: name of the dataset in a config.
+        root: folder of the dataset, to draw from its files; default: draw from the complete dataset, without files.
         options: ``key=value``, further arguments of the dataset.
 
     Returns:
         The files, in the order of `fractions` or `counts`.
 
     Raises:
-        ValueError: as `draw_nested_lists`, `read_permutation` and the dataset, or counts that do not fit.
+        ValueError: as for `draw_nested_lists`, `read_permutation`, `official_names` and the dataset, or a count is out
+            of range.
     """
     if root is None:
         label_map = LabelMap.read(resource("datasets", dataset, "labels.yaml"))
@@ -172,7 +173,7 @@ def write_lists(
 
 
 def _drawing_order(names: Sequence[str], seed: int, by: str, order: str | Path | None) -> list[str]:
-    """All names, the first to be labelled first."""
+    """All names, in the order in which they are drawn."""
     if by not in KINDS:
         raise ValueError(f"by={by!r} is unknown; draw labelled lists by frame, block, scene or permutation.")
     if order is not None and by != "permutation":
@@ -211,7 +212,7 @@ def official_names(label_map: LabelMap, split: str) -> tuple[str, ...]:
     """The name of every scan of a split of the complete dataset.
 
     Raises:
-        ValueError: the dataset does not say how many there are.
+        ValueError: the numbers of scans are unknown.
     """
     if not label_map.scan_counts:
         raise ValueError(f"{label_map.dataset} has no scan_counts, so its names are unknown; give the dataset's root.")

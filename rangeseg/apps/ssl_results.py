@@ -1,7 +1,7 @@
-"""The results of `rangeseg benchmark-ssl`: one JSON file that many calls, sessions and machines add cells to.
+"""The results of `rangeseg benchmark-ssl`: one JSON file to which many calls, sessions and machines add cells.
 
-The file holds what all cells share (version of the streets, settings) and a line for each cell of the plan, null where
-it is missing. Lines are apart, so that git merges files to which two branches added different cells.
+The file holds what all cells share (version of the streets, settings) and one line for each planned cell, null if it
+is missing. Blank lines separate the cells, so that git merges files to which two branches added different cells.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from rangeseg.engine.run_logger import flatten, read_metrics
 from rangeseg.files import try_lock, write_atomically
 
 SHARED = ("data", "network", "optim", "evaluation")
-"""Sections that are the same in all cells; the others are the methods'."""
+"""Sections of the config that are the same in all cells; the methods differ in the others."""
 
 FREE = ("data.root", "data.labelled", "evaluation.every", "evaluation.batch")
-"""Keys of these that a cell may have otherwise."""
+"""Keys in these sections that may differ between cells."""
 
 
 @dataclass
 class Results:
-    """What is known.
+    """The results of all finished cells.
 
     Args:
-        version: of the streets.
+        version: version of the streets.
         settings: key -> value that all cells share, see `settings_of`.
-        cells: ``METHOD:SHARE:SEED`` -> its numbers, see `numbers_of`.
+        cells: ``METHOD:SHARE:SEED`` -> numbers of the cell, see `numbers_of`.
     """
 
     version: int
@@ -42,17 +42,17 @@ class Results:
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, other: Results, source: str | Path) -> int:
-        """Take what is missing here; a cell that is here stays as it is.
+        """Add the cells that are missing here; existing cells do not change.
 
         Args:
-            other: of the same streets and settings.
-            source: where the others are from, for errors.
+            other: results with the same streets and settings.
+            source: file of these results, for errors.
 
         Returns:
-            How many cells came.
+            Number of added cells.
 
         Raises:
-            ValueError: they are of other streets or settings.
+            ValueError: they have another version of the streets or other settings.
         """
         self.check(other.version, other.settings, source)
         new = {key: numbers for key, numbers in other.cells.items() if key not in self.cells}
@@ -60,14 +60,14 @@ class Results:
         return len(new)
 
     def check(self, version: int, settings: Mapping[str, Any], source: str | Path) -> None:
-        """Refuse numbers that cannot stand in the same table.
+        """Raise an error if results cannot stand in the same table.
 
         Raises:
-            ValueError: they are of other streets or settings.
+            ValueError: they have another version of the streets or other settings.
         """
         if version != self.version:
             raise ValueError(f"{source}: of streets of version {version}; the others are of version {self.version}.")
-        for key in self.settings.keys() & settings.keys():  # a key that only one knows came with a later rangeseg
+        for key in self.settings.keys() & settings.keys():  # keys of only one come from a later rangeseg
             if settings[key] != self.settings[key]:
                 raise ValueError(
                     f"{source}: has {key}={settings[key]}; the others have {key}={self.settings[key]}. One table holds "
@@ -78,8 +78,8 @@ class Results:
         """Write the file.
 
         Args:
-            path: of it.
-            plan: keys of all cells that there should be, in order.
+            path: path of the file.
+            plan: keys of all planned cells, in order.
         """
         order = dict.fromkeys([*plan, *sorted(self.cells)])
         lines = [f"  {json.dumps(key)}: {json.dumps(self.cells.get(key))}" for key in order]
@@ -92,8 +92,8 @@ def read_results(path: Path) -> Results:
     """Results from a file that `Results.write` wrote.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is no such file.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file does not contain results.
     """
     try:
         read = json.loads(path.read_text())
@@ -110,7 +110,7 @@ def read_results(path: Path) -> Results:
 
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
-    """Keep other processes of this machine from the file meanwhile."""
+    """Lock the file against other processes of this machine within the `with` block."""
     mark = sha256(str(path.resolve()).encode()).hexdigest()[:16]
     with Path(tempfile.gettempdir(), f"rangeseg-results-{mark}.lock").open("a") as file:
         while not try_lock(file):
@@ -119,19 +119,19 @@ def only_one(path: Path) -> Iterator[None]:
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What all cells share, of the config of one."""
+    """The settings that all cells share, from the config of one cell."""
     whole = flatten({section: asdict(config)[section] for section in SHARED})
     return {key: value for key, value in whole.items() if key not in FREE}
 
 
 def numbers_of(folder: Path) -> dict[str, Any]:
-    """What the results keep of a finished run.
+    """The numbers of a finished run that the results hold.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
 
     Returns:
-        The last evaluation's scores in 0 to 1, the mIoU at each evaluated step, precision, and libraries.
+        The last evaluation's scores in 0 to 1, the mIoU at each evaluated step, the device, and the version of torch.
     """
     report = json.loads((folder / "evaluation.json").read_text())
     rows = [(step, value) for step, name, value in read_metrics(folder / "metrics.csv") if name == "mean_iou"]

@@ -1,9 +1,9 @@
-"""The streets of `rangeseg benchmark-ssl`: made by number of version, kept on the disk, and checked against a record.
+"""The streets of `rangeseg benchmark-ssl`: a numbered version is generated, stored and compared with a record.
 
     FOLDER/sequences/SS/velodyne/FFFFFF.bin, labels/FFFFFF.label    in SemanticKITTI's layout
     FOLDER/labelled_1pct.txt, ...                                   nested lists
 
-A version fixes every number below and the code that makes streets. Change either, and the version is another one.
+A version fixes every number below and the code that makes streets. If either changes, the version must change.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from rangeseg.resources import resource
 from rangeseg.scan_io import read_labels, read_scan
 
 SHARES = {"1%": 0.01, "10%": 0.1, "20%": 0.2, "50%": 0.5}
-"""Of the training scans, those with labels."""
+"""Name -> share of the training scans that have labels."""
 
 RECORD = ("configs", "benchmark_ssl.json")
-"""Digests of some scans of each version."""
+"""The shipped file with digests of some scans of each version."""
 
 CLOSE = 0.002
-"""Share of the points by which a scan may differ from the record where a processor rounds in another way."""
+"""Share of the points by which the labels of a scan may differ from the record, if a processor rounds differently."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Streets:
     """One version of the benchmark's data.
 
     Args:
-        version: its number.
-        sequences: of the training streets.
-        streets: in each of these.
-        scans: of each training street.
-        unseen: streets to score on, in sequence 08.
-        unseen_scans: of each of these.
-        spacing_m: between two scans of a street.
-        firings: a turn of the HDL-64E's 64 beams.
-        seed: of everything.
+        version: number of the version.
+        sequences: sequences of the training streets.
+        streets: number of streets in each of these.
+        scans: number of scans of each training street.
+        unseen: number of streets to score on, in sequence 08.
+        unseen_scans: number of scans of each of these.
+        spacing_m: distance between two scans of a street, metres.
+        firings: firings per turn of the HDL-64E's 64 beams.
+        seed: seed of all streets and scans.
     """
 
     version: int = 1
@@ -63,7 +63,7 @@ class Streets:
     seed: int = 2026
 
     def source(self, split: str) -> SyntheticStreets:
-        """The training scans (train) or those to score on (val), made when they are asked for."""
+        """The training scans (train) or the scans to score on (val); a scan is generated when it is read."""
         train = split == "train"
         streets, per_street = (self.streets, self.scans) if train else (self.unseen, self.unseen_scans)
         return SyntheticStreets(
@@ -73,19 +73,19 @@ class Streets:
 
 
 TINY = Streets(version=0, sequences=("00", "01"), streets=1, scans=10, unseen=1, unseen_scans=4, firings=256)
-"""To see the command work; its numbers mean nothing."""
+"""For a quick test of the command; the scores have no meaning."""
 
 
 def make_streets(streets: Streets, folder: Path, workers: int = 1) -> Iterator[str]:
-    """Write what is not there yet: scans, labels and lists.
+    """Write the scans and labels that are missing, and the lists.
 
     Args:
-        streets: which.
-        folder: of the data.
-        workers: threads.
+        streets: the version.
+        folder: folder of the data.
+        workers: number of threads.
 
     Yields:
-        The name of each scan when it is there.
+        The name of each scan when its files exist.
 
     Raises:
         ValueError: the folder holds another version.
@@ -112,16 +112,16 @@ def list_of(folder: Path, share: str) -> Path:
 
 
 def count(streets: Streets) -> int:
-    """How many scans there are."""
+    """Number of scans of a version, for training and scoring."""
     train = len(streets.sequences) * streets.streets * streets.scans
     return train + streets.unseen * streets.unseen_scans
 
 
 def digests(folder: Path) -> dict[str, dict[str, Any]]:
-    """Scan -> SHA-256 of its points and labels, how many points, and how many of each raw id: the first of each split.
+    """First scan of each split -> SHA-256 of its points and labels, number of points, number of points per raw id.
 
     Args:
-        folder: of the data.
+        folder: folder of the data.
     """
     found = {}
     for name in ("00/000000", "08/000000"):
@@ -138,10 +138,10 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def verdict(streets: Streets, folder: Path) -> str:
-    """Whether these are the recorded streets, in a sentence.
+    """A message that says whether the streets are the recorded ones.
 
     Raises:
-        ValueError: they are not, even but for rounding.
+        ValueError: the labels of a scan differ from the record by more than `CLOSE`.
     """
     recorded = json.loads(resource(*RECORD).read_text()).get(str(streets.version))
     if recorded is None:

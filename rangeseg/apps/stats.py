@@ -19,7 +19,7 @@ from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_order
 
 DIGITS = 10
-"""Significant digits of what is written."""
+"""Significant digits of the written numbers."""
 
 
 def plain_views(config: Config, split: str, subset: str | None = None) -> WholeViews:
@@ -28,7 +28,7 @@ def plain_views(config: Config, split: str, subset: str | None = None) -> WholeV
     Args:
         config: `data` is read.
         split: train, val or test.
-        subset: only this list of the split, as `data.labelled` names one.
+        subset: a list of the split, as in `data.labelled`; None: the whole split.
 
     Raises:
         ConfigError: the config, the split or the list does not fit.
@@ -43,23 +43,23 @@ def tallies(views: WholeViews, *, workers: int = 2) -> Iterator[RunningStats]:
     """The tally of each view. Their sum in this order has the same bits for any number of threads.
 
     Args:
-        views: of `plain_views`.
-        workers: threads; 0 for none.
+        views: result of `plain_views`.
+        workers: number of threads; 0: no threads.
 
     Raises:
-        ValueError: a scan or photograph cannot be read; it names the file.
+        ValueError: a scan or photograph cannot be read; the message names the file.
     """
     return in_order(lambda index: tally(views.sample(index)), range(len(views)), workers=workers)
 
 
 def statistics_yaml(experiment: Experiment, total: RunningStats, *, of: str, words: Sequence[str]) -> str:
-    """Statistics as a part of a config: data's channels, means and deviations, supervised's frequencies.
+    """Statistics as a part of a config: channels, mean and std of `data`, frequencies of `supervised`.
 
     Args:
-        experiment: that was measured.
-        total: of all its views.
-        of: elements or pixels, whose frequencies the config is to weigh classes by; a comment has both.
-        words: the command's, for the head.
+        experiment: the measured experiment.
+        total: the statistics of all its views.
+        of: elements or pixels: which frequencies become those of the config; comments have both.
+        words: words of the command, for the first line.
     """
     kind, channels = experiment.dataset, list(experiment.config.data.channels)
     lines = [
@@ -101,10 +101,10 @@ def _frequency_lines(total: RunningStats, label_map: LabelMap, of: str, elements
 
 
 def _usable(std: np.ndarray) -> np.ndarray:
-    """What a channel can be divided by."""
+    """(C,) the standard deviations, with 1 in place of 0, because channels are divided by them."""
     return np.where(std > 0, std, 1.0)
 
 
 def _digits(value: Any) -> str:
-    """Never 1e-05: YAML reads that as a word where it has no point."""
+    """A number without an exponent, because YAML reads 1e-05, which has no point, as a string."""
     return np.format_float_positional(value, precision=DIGITS, unique=False, fractional=False, trim="0")

@@ -77,7 +77,7 @@ class Step:
 
 
 class ChildProcesses:
-    """Processes that are started here, and that SIGINT and SIGTERM to this process reach within a `with` block."""
+    """Runs commands as processes. Within a `with` block, it passes SIGINT and SIGTERM on to them."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen] = set()
@@ -85,7 +85,7 @@ class ChildProcesses:
         self._number = 0
 
     def __enter__(self) -> ChildProcesses:
-        if threading.current_thread() is threading.main_thread():  # signals reach no other
+        if threading.current_thread() is threading.main_thread():  # only this thread can handle signals
             self._before = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
         return self
 
@@ -94,12 +94,12 @@ class ChildProcesses:
             signal.signal(number, before)
 
     def run(self, command: Sequence[str], log: IO[str]) -> int:
-        """Run a command to its end, on any thread; its exit code. After a signal none is started."""
+        """Run a command to its end, in any thread, and return its exit code. After a signal, no command is started."""
         if self._number:
             return 128 + self._number
         with subprocess.Popen(command, stdout=log, stderr=log, env=os.environ) as child:
             self._running.add(child)
-            if self._number:  # it came in between
+            if self._number:  # the signal came in between
                 child.send_signal(self._number)
             code = child.wait()
             self._running.discard(child)

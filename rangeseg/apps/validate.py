@@ -1,6 +1,6 @@
 """`rangeseg validate`: check that a dataset on disk is complete and that every file can be read.
 
-Nothing stops at the first sample that is wrong: all are listed, each with its file.
+The check does not stop at the first problem: it lists all problems, each with its file.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def dataset_config(word: str, root: str | None = None, overrides: Sequence[str] 
 
     Args:
         word: a name of `DATASETS`, ``module:Class``, or a config's YAML.
-        root: the dataset's folder; None for the config's `data.root`.
-        overrides: `key.path=value`; `data.dataset.key=value` are the dataset's own options.
+        root: the dataset's folder; None: `data.root` of the config.
+        overrides: `key.path=value`; `data.dataset.key=value` sets an option of the dataset.
 
     Raises:
-        ConfigError: no such dataset or config, or no folder.
+        ConfigError: the dataset or config does not exist, or no folder is given.
     """
     place = [f"data.root={root}"] if root else []
     if word.endswith((".yaml", ".yml")):
         return read_config(word, [*overrides, *place, "optim.steps=1", "runtime.out=."])
     lookup(DATASETS, word, "the dataset")
     text = json.dumps({"data": {"dataset": {"name": word}}, "optim": {"steps": 1}, "runtime": {"out": "."}})
-    return config_from_yaml(text, [*overrides, *place], trust=True)  # the word is the user's own
+    return config_from_yaml(text, [*overrides, *place], trust=True)  # the user has named the class
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class SampleReport:
     """The result of checking one scan or photograph.
 
     Args:
-        name: what the dataset calls it.
-        elements: its points or pixels; 0 where it cannot be read.
-        no_returns: points that are non-finite or at the origin.
-        labelled: elements that have a class.
-        problems: all that is wrong, each with the file or the name.
-        labels: there are labels, with or without a class.
+        name: name in the dataset.
+        elements: number of points or pixels; 0 if it cannot be read.
+        no_returns: number of points that are non-finite or at the origin.
+        labelled: number of elements that have a class.
+        problems: all problems, each with the file or the name.
+        labels: it has labels, even if no element has a class.
     """
 
     name: str
@@ -68,7 +68,7 @@ def examine(source: Dataset, *, workers: int = 2) -> Iterator[SampleReport]:
 
     Args:
         source: an opened split.
-        workers: threads; 0 for none.
+        workers: number of threads; 0: no threads.
     """
     return in_order(lambda index: _examine(source, index), range(len(source)), workers=workers)
 
@@ -79,7 +79,7 @@ def _examine(source: Dataset, index: int) -> SampleReport:
         sample = source.item(index)
     except ValueError as error:
         return SampleReport(name, 0, 0, 0, (str(error),))
-    except Exception as error:  # one's own dataset may let out anything; the others are to be looked at all the same
+    except Exception as error:  # a user's dataset may raise any error; go on with the other samples
         return SampleReport(name, 0, 0, 0, (f"{name}: {type(error).__name__}: {error}",))
     labelled = 0 if sample.label is None else int(np.count_nonzero(sample.label != IGNORE))
     if isinstance(sample, Photo):
@@ -92,7 +92,7 @@ def _examine(source: Dataset, index: int) -> SampleReport:
 
 
 def scan_problems(scan: Scan) -> list[str]:
-    """In which ways a scan's values cannot be right. A point that is all nan is no return, as organised clouds have it.
+    """The problems of a scan's values. A point whose coordinates are all nan is no problem: it is a no-return.
 
     Args:
         scan: N points.
@@ -114,9 +114,9 @@ def count_problems(label_map: LabelMap, split: str, names: Sequence[str]) -> lis
     """Counts that differ from the official numbers; empty if no number is known.
 
     Args:
-        label_map: names the split's sequences and the counts.
+        label_map: the sequences of the split and the official counts.
         split: train, val or test.
-        names: of what is there; of scans each begins with its sequence and a ``/``.
+        names: names of the existing samples; those of scans begin with the sequence and a ``/``.
     """
     counts = Counter(name.split("/")[0] for name in names)
     wanted = {sequence: label_map.scan_counts.get(sequence) for sequence in label_map.splits.get(split, ())}
@@ -137,11 +137,11 @@ class SplitReport:
 
     Args:
         split: train, val or test.
-        samples: how many scans or photographs.
-        elements: their points or pixels.
-        no_returns: points that are non-finite or at the origin.
-        labelled: elements that have a class.
-        problems: all that is wrong.
+        samples: number of scans or photographs.
+        elements: number of their points or pixels.
+        no_returns: number of points that are non-finite or at the origin.
+        labelled: number of elements that have a class.
+        problems: all problems and notices.
     """
 
     split: str
@@ -163,10 +163,10 @@ def validate(
     """Check a dataset, split by split.
 
     Args:
-        config: of `dataset_config`; `data.dataset` and `data.root` are read.
-        splits: which; all of the dataset if none is given.
-        partial: a part of the dataset is enough: official counts are left out.
-        workers: threads; 0 for none.
+        config: result of `dataset_config`; `data.dataset` and `data.root` are read.
+        splits: splits to check; empty: all of the dataset.
+        partial: accept an incomplete dataset: do not check official counts.
+        workers: number of threads; 0: no threads.
         progress: shows the progress.
 
     Raises:
@@ -192,13 +192,13 @@ def validate(
 def tally(
     split: str, found: Sequence[SampleReport], problems: Sequence[str] = (), notices: Iterable[str] = ()
 ) -> SplitReport:
-    """What was found in a split, or in its first scans or photographs.
+    """The report on a split, or on its first samples.
 
     Args:
-        split: its name.
-        found: of `examine`.
-        problems: of the split as a whole.
-        notices: what was told while the samples were read.
+        split: name of the split.
+        found: results of `examine`.
+        problems: problems of the split as a whole.
+        notices: notices that were given while the samples were read.
     """
     elements, no_returns, labelled = (
         sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")

@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 def write_checkpoint(path: Path, state: dict[str, Any], config: Config) -> None:
-    """Write `state` with the config that made it; `path` never holds a half of it."""
+    """Write `state`, its config and the versions of rangeseg and torch, atomically."""
     whole = state | {
         "format": FORMAT,
         "config": write_config(config),
@@ -26,20 +26,20 @@ def write_checkpoint(path: Path, state: dict[str, Any], config: Config) -> None:
 
 
 def amend_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint anew with further state; all else in it stays.
+    """Add `state` to a checkpoint, atomically; its other entries stay.
 
     Raises:
-        ValueError: as `read_checkpoint`.
+        ValueError: see `read_checkpoint`.
     """
     whole = read_checkpoint(path) | state
     write_atomically(path, lambda file: torch.save(whole, file))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; runs no code of the file.
+    """Read a checkpoint onto the CPU, without running code from the file.
 
     Raises:
-        ValueError: missing, truncated, or not a checkpoint of rangeseg.
+        ValueError: the file is missing, truncated, or not a checkpoint of rangeseg.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint. Give a run folder or one of its checkpoints.")

@@ -15,14 +15,15 @@ from rangeseg.registry import ConfigError
 
 
 def class_weights(settings: SupervisedConfig, label_map: LabelMap) -> Tensor | None:
-    """(K,) float32 weights of the cross-entropy, or None.
+    """(K,) float32 weights of the cross-entropy; None if `supervised.class_weights` is none.
 
     Args:
         settings: `supervised.class_weights` and `supervised.frequencies` are read.
-        label_map: the classes, and their frequencies where the config gives none.
+        label_map: the classes, and their frequencies if the config gives none.
 
     Raises:
-        ConfigError: weights are asked for, and the dataset's frequencies are not known or not those of its classes.
+        ConfigError: weights need frequencies, and the dataset has none, or those of the config are not one share in
+            [0, 1] for each class.
     """
     if settings.class_weights == "none":
         return None
@@ -47,10 +48,10 @@ def loss_weights(label_map: LabelMap, kind: str) -> NDArray[np.float64]:
 
     Args:
         label_map: its frequencies are read.
-        kind: inverse, root or log, as `supervised.class_weights` has it.
+        kind: inverse, root or log, see `supervised.class_weights`.
 
     Raises:
-        ValueError: the dataset's frequencies are not known.
+        ValueError: the dataset has no frequencies.
     """
     weights = label_map.class_weights()
     if kind == "root":

@@ -34,11 +34,11 @@ def draw(segmented: Segmented, label_map: LabelMap) -> Picture:
 
 
 def draw_answer(sample: Sample, elements: np.ndarray, label_map: LabelMap) -> Picture:
-    """One answer alone, small: a scan from above, a photograph's classes.
+    """A small picture of one prediction or label: a scan from above, or the classes of a photograph.
 
     Args:
         sample: a scan or a photograph.
-        elements: (N,) train ids or IGNORE, of its points or pixels.
+        elements: (N,) train ids or IGNORE of its points or pixels.
         label_map: the classes.
     """
     if isinstance(sample.raster, RangeImage):
@@ -52,7 +52,7 @@ def colored_points(segmented: Segmented, label_map: LabelMap) -> dict[str, tuple
     """The points of a scan in the colours of its prediction and label.
 
     Returns:
-        "prediction" and, where there is one, "label" -> (N, 3) metres and (N, 3) uint8 colours; {} of a photograph.
+        "prediction" and, if the scan has one, "label" -> (N, 3) metres and (N, 3) uint8 RGB; {} for a photograph.
     """
     raster, label = segmented.sample.raster, segmented.sample.label
     if not isinstance(raster, RangeImage):

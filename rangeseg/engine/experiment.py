@@ -1,4 +1,4 @@
-"""The objects that a config describes. Only this module joins the config's sections with the tables of components."""
+"""The objects that a config describes, built from its sections and the tables of components in `rangeseg.catalog`."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from rangeseg.resources import resource
 from rangeseg.types import Sample
 
 ALL = "all"
-"""The whole split, where a list may be named."""
+"""In place of a list: the whole split."""
 
 WITH_LABELS = "with_labels"
-"""The scans or photographs of the split that have a label file."""
+"""In place of a list: the scans or photographs of the split that have a label file."""
 
 SMALL = 16
-"""Rows and columns, or a network's stride, of the image with which a fused copy of it is compared."""
+"""Rows and columns, rounded up to the stride, of the image on which a network and its fused copy are compared."""
 
 
 class Experiment:
-    """What a config describes. Each part is made when it is first used, and only once.
+    """The objects that a config describes. Each one is made at its first use, and only once.
 
     Args:
         config: complete. It must not be changed afterwards.
@@ -68,10 +68,10 @@ class Experiment:
 
     @cached_property
     def input(self) -> ScanInput | PhotoInput:
-        """What makes views of scans or of photographs.
+        """Makes views of scans or of photographs.
 
         Raises:
-            ConfigError: the config sets what its kind of data does not have.
+            ConfigError: the config sets a key that does not apply to its kind of data.
         """
         return PhotoInput(self.config) if issubclass(self.dataset, PhotoDataset) else ScanInput(self.config)
 
@@ -83,13 +83,13 @@ class Experiment:
 
     @cached_property
     def method(self) -> Method:
-        """`method`: which network gives the targets, and which one learns."""
+        """`method`: selects the network that gives the targets and the network that learns."""
         made: Method = build(METHODS, self.config.method, "method")
         return made
 
     @cached_property
     def perturbation(self) -> Perturbation:
-        """`perturbation`, with what it must know of the views and what `preset` asks of it.
+        """`perturbation`, built with facts about the views and classes and with the settings of `preset`.
 
         Raises:
             ConfigError: the section does not fit the perturbation, or its class is not a `Perturbation`.
@@ -98,7 +98,7 @@ class Experiment:
 
     @cached_property
     def labelled_mix(self) -> LabelledMix | None:
-        """`supervised.mix`: strong augmentation of labelled views; None where there is none.
+        """`supervised.mix`: strong augmentation of labelled views; None if the config has none.
 
         Raises:
             ConfigError: a section does not fit its perturbation.
@@ -107,7 +107,7 @@ class Experiment:
 
     @cached_property
     def class_weights(self) -> Tensor | None:
-        """(K,) float32 weights of the cross-entropy, or None; see `rangeseg.engine.class_weights`."""
+        """(K,) float32 weights of the cross-entropy, None for 1; see `rangeseg.engine.class_weights`."""
         return class_weights.class_weights(self.config.supervised, self.label_map)
 
     @cached_property
@@ -120,26 +120,26 @@ class Experiment:
 
     @cached_property
     def read(self) -> Callable[..., Any]:
-        """(file, labels' file or None, label_map=None) -> a scan or photograph, as the config's dataset reads it."""
+        """(file, label file or None, label_map=None) -> a scan or photograph, read in the format of the dataset."""
         return self.dataset.reader(self.config.data.dataset)
 
     @cached_property
     def prediction_files(self) -> PredictionFiles:
-        """How the dataset's predictions are written."""
+        """The dataset's format of prediction files."""
         return self.dataset.prediction_files(self.label_map, self.config.data.dataset)
 
     def open(self, split: str, subset: str | None = None, *, labels: bool = True) -> Dataset:
-        """The scans or photographs of a split, or of a list among them.
+        """The scans or photographs of a split, or of a list of them.
 
         Args:
             split: train, val or test.
             subset: a list file, or the name of a list shipped for the dataset; None or "all" for the whole split;
                 "with_labels" for those that have a label file.
-            labels: read labels; False leaves label files alone.
+            labels: read labels; False does not open label files.
 
         Raises:
             ConfigError: unknown split, list or folder; or the class of the dataset takes no list.
-            ValueError: none has a label file.
+            ValueError: `subset` is "with_labels", and nothing has a label file.
         """
         data = self.config.data
         listed = None if subset in (None, ALL, WITH_LABELS) else str(self._list_file(subset))
@@ -157,16 +157,16 @@ class Experiment:
     def views(
         self, source: Any, *, labelled: bool = True, augment: bool = False, stride: Stride = (1, 1)
     ) -> WholeViews:
-        """Views of scans or photographs, as `data` describes them.
+        """Views of scans or photographs, with the settings of `data`.
 
         Args:
             source: scans or photographs.
             labelled: False hides the labels of training views.
-            augment: training views are augmented, as `data.augmentation` says.
-            stride: the network's; whole photographs are padded to a multiple of it.
+            augment: augment training views with `data.augmentation`.
+            stride: stride of the network; whole photographs are padded to a multiple of it.
 
         Raises:
-            ConfigError: the config's values do not fit each other, or the dataset.
+            ConfigError: values of the config contradict each other or the dataset.
         """
         try:
             return self.input.views(source, stride=stride, labelled=labelled, augment=augment)
@@ -179,8 +179,8 @@ class Experiment:
         """`network` with initial weights from `runtime.seed`; two networks if `method` trains a pair.
 
         Args:
-            num_classes: K; the dataset's if not given.
-            weights: read what `network.weights` names; False where other weights will replace them.
+            num_classes: K; None: that of the dataset.
+            weights: read the file of `network.weights`; False if other weights will replace them.
 
         Raises:
             ConfigError: the section does not fit the network, its class is not a `Network`, or `supervised.auxiliary`
@@ -208,8 +208,8 @@ class Experiment:
     def inference_model(self, network: Callable[[Tensor], Tensor], *, compile: bool = False) -> Any:
         """A copy of the network for inference, in `runtime.precision` if the device supports it.
 
-        BatchNorm is fused into the convolutions, in a copy; later updates of the weights do not reach the copy.
-        `evaluation.window` cuts the image into overlapping parts.
+        In the copy, BatchNorm is fused into the convolutions; later changes of the network's weights do not change it.
+        With `evaluation.window`, the image is cut into overlapping parts.
 
         Args:
             network: (B, C, H, W) -> (B, K, H, W) logits, in eval mode.
@@ -239,7 +239,7 @@ class Experiment:
         indices: Iterable[int],
         device: torch.device | str,
     ) -> Iterator[Segmented]:
-        """Label the elements of some of the views, as the config evaluates."""
+        """Label the elements of some of the views, with the settings of `evaluation`."""
         samples: Iterator[Sample] = (views.sample(index) for index in indices)
         return segment(
             self.inference_model(network),
@@ -291,7 +291,7 @@ def dataset_class(name: Any) -> type[Dataset]:
 
 
 def _check(made: object, base: type, path: str, section: dict[str, Any]) -> None:
-    """Refuse a component whose class does not derive from the base that declares all that rangeseg asks of it."""
+    """Refuse a component whose class does not derive from the base class that declares the interface rangeseg uses."""
     if not isinstance(made, base):
         raise ConfigError(
             f"{path}.name: {section.get('name')!r} makes a {type(made).__name__}; a user's class must derive from "

@@ -14,7 +14,7 @@ from rangeseg.engine.precision import usable_precision
 
 
 def make_fabric(runtime: RuntimeConfig) -> Fabric:
-    """Devices, processes and precision, launched; precision falls back, with a warning, to what the hardware has."""
+    """Launch Fabric with the settings of `runtime`; an unsupported precision becomes 32-true, with a notice."""
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     torch.backends.cudnn.benchmark = not runtime.deterministic  # sizes do not change, so trying kernels pays
@@ -22,7 +22,7 @@ def make_fabric(runtime: RuntimeConfig) -> Fabric:
         torch.use_deterministic_algorithms(True, warn_only=True)
     precision: Any = usable_precision(runtime.precision, runtime.accelerator)
     several = runtime.devices * runtime.num_nodes > 1
-    # our own mean of the buffers replaces DDP's broadcast: see average_buffers
+    # average_buffers replaces DDP's broadcast of the buffers
     strategy = DDPStrategy(broadcast_buffers=False) if several else "auto"
     fabric = Fabric(
         accelerator=runtime.accelerator,

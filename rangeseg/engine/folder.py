@@ -14,7 +14,7 @@ from rangeseg.files import try_lock
 from rangeseg.registry import ConfigError
 
 LOCK = ".training"
-"""The file that a training has locked; it says which process. It stays; the lock ends with the process."""
+"""Name of the lock file, which names the process of the training. The file stays; the lock ends with the process."""
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def own_folder(folder: Path, fabric: Fabric) -> Iterator[None]:
         fabric: its first process takes the lock for all.
 
     Raises:
-        ConfigError: in all processes, if another training is at work there or it cannot be written to.
+        ConfigError: in all processes, if another training uses the folder, or it cannot be written to.
     """
     refusal, file = "", None
     if fabric.is_global_zero:

@@ -20,15 +20,15 @@ KEY = "runtime.initialise_from"
 
 
 def initialise(network: nn.Module, experiment: Experiment) -> None:
-    """Give a network the weights that `runtime.initialise_from` names: of a run's teacher, or those of `find_weights`.
+    """Load the weights that `runtime.initialise_from` names: those of a run's teacher, or those of `find_weights`.
 
     Args:
-        network: as the experiment makes it.
-        experiment: its channels must be those of the run; sizes, losses and all else may differ. With other classes,
-            the last layer keeps its random weights, and a notice says so.
+        network: made by the experiment; unchanged if the key is null.
+        experiment: its channels must be those of the run; sizes, losses and other settings may differ. With other
+            classes, the last layer and the auxiliary heads keep their random weights, and a notice is shown.
 
     Raises:
-        ConfigError: there is no such checkpoint, or it has other channels or another network.
+        ConfigError: the checkpoint does not exist, or has other channels or another network.
     """
     config = experiment.config
     if config.runtime.initialise_from is None:
@@ -57,10 +57,10 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The checkpoint of a run, or of weights that have a name.
+    """Read the checkpoint of a run, or weights with a card.
 
     Raises:
-        ValueError: there is none, or it is damaged.
+        ValueError: it does not exist or is damaged.
         ImportError: the extra `hub` is not installed.
     """
     if weights := find_weights(path):
@@ -71,10 +71,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _of_classes(network: nn.Module) -> set[str]:
-    """The names of the weights that belong to classes: the classifier's and those of auxiliary heads.
+    """The names of the weights that depend on the classes: those of the classifier and of the auxiliary heads.
 
     Raises:
-        ConfigError: the network does not say which.
+        ConfigError: the network does not name its classifier.
     """
     assert isinstance(network, Network)
     last = network.classifier()

@@ -1,6 +1,6 @@
-"""From a scan or a photograph to the views that a network reads, as a config's `data` section describes them.
+"""From a scan or a photograph to the views that a network reads, with the settings of `data`.
 
-`ScanInput` and `PhotoInput` have the same attributes; `Experiment.input` chooses by the dataset's class.
+`ScanInput` and `PhotoInput` have the same methods; `Experiment.input` selects one by the dataset's class.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from rangeseg.registry import ConfigError, build
 from rangeseg.types import Sample
 
 Stride = tuple[int, int]
-"""What the height and width of a network's images must be divisible by."""
+"""The height and width of a network's images must be divisible by these."""
 
 
 class WholeViews(Views, Protocol):
-    """Views that also give each sample whole, for evaluation: `RangeViews`, `PhotoViews`."""
+    """Views that also return whole samples for evaluation: `RangeViews`, `PhotoViews`."""
 
     @property
     def source(self) -> Any:
@@ -48,7 +48,7 @@ class ScanInput:
         config: `data` and `evaluation` are read.
 
     Raises:
-        ConfigError: the config sets what only photographs have.
+        ConfigError: the config sets a key that only applies to photographs.
     """
 
     def __init__(self, config: Config) -> None:
@@ -67,7 +67,7 @@ class ScanInput:
 
     @property
     def wrap(self) -> bool:
-        """Column 0 of a training view touches its last column: a full turn, and no crops."""
+        """Column 0 of a training view touches its last column: the image is a full turn and is not cropped."""
         return self.full_turn and not self._data.augmentation.get("columns")
 
     @property
@@ -81,11 +81,11 @@ class ScanInput:
         return self.projection.height, self.projection.width
 
     def rasteriser(self, stride: Stride) -> Projection:
-        """A scan -> its range image. The config decides its size, whatever the stride."""
+        """A scan -> its range image. Its size is that of `data.projection`, for any stride."""
         return self.projection
 
     def views(self, source: ScanSource, *, stride: Stride, labelled: bool, augment: bool) -> RangeViews:
-        """Range views of scans, with the config's channels and, if asked for, augmentation."""
+        """Range views of scans, with the config's channels and, with `augment`, its augmentation."""
         data = self._data
         return RangeViews(
             source, self.projection, channels=tuple(data.channels), mean=tuple(data.mean), std=tuple(data.std),
@@ -95,13 +95,13 @@ class ScanInput:
 
 
 class PhotoInput:
-    """Photographs: crops for training, whole ones for evaluation.
+    """Photographs: crops for training, whole photographs for evaluation.
 
     Args:
         config: `data` and `evaluation` are read.
 
     Raises:
-        ConfigError: the config sets what only scans have.
+        ConfigError: the config sets a key that only applies to scans.
     """
 
     wrap = False
@@ -128,11 +128,11 @@ class PhotoInput:
             )
 
     def rasteriser(self, stride: Stride) -> Callable[..., PaddedImage]:
-        """A photograph -> its padded image, of a size that the stride divides."""
+        """A photograph -> its padded image, whose size is a multiple of the stride."""
         return PhotoPadding(self._scale, stride)
 
     def views(self, source: PhotoDataset, *, stride: Stride, labelled: bool, augment: bool) -> PhotoViews:
-        """Whole photographs, or augmented crops."""
+        """Whole photographs; with `augment`, augmented crops."""
         data = self._data
         return PhotoViews(
             source, PhotoPadding(self._scale, stride), channels=tuple(data.channels), mean=tuple(data.mean),

@@ -1,7 +1,8 @@
 """Strong augmentation of labelled views: `supervised.mix`, perturbations applied to views and their labels.
 
-    with labelled     (x, y) <- mix of (x, y) with the next view of its batch; the supervised loss reads it
-    with unlabelled   L_mix = supervised loss of mixes of (x, y) with (u, sure answers of the teacher), added to L_s
+    with labelled     (x, y) <- mix of (x, y) with the next view of the batch, before the supervised loss L_s
+    with unlabelled   L_mix = supervised loss of mixes of (x, y) with (u, confident predictions of the teacher), a
+                      further loss besides L_s
 
 Shapes: B views, K classes, H rows, W columns.
 """
@@ -23,17 +24,17 @@ from rangeseg.types import IGNORE, PseudoLabelled, View
 
 @dataclass(frozen=True)
 class LabelledMix:
-    """A perturbation of views with labels, by way of targets that are certain.
+    """Applies a perturbation to views with labels; each label is a target with probability 1.
 
     Args:
         perturbation: a pure function of a generator and of two batches with targets.
         num_classes: K.
         unlabelled: mix with unlabelled views instead of labelled ones.
-        threshold: probability from which the teacher's answer is a label of an unlabelled view.
+        threshold: least probability at which the teacher's prediction is used as a label of an unlabelled view.
 
     Source:
         Kong et al., RangeFormer, ICCV 2023 (labelled pairs); Kong et al., LaserMix, CVPR 2023 (labelled with
-        unlabelled views: the released loop's loss of both mixes).
+        unlabelled views: the loss of both mixes in the released training loop).
     """
 
     perturbation: Perturbation
@@ -42,7 +43,7 @@ class LabelledMix:
     threshold: float = 0.9
 
     def among(self, generator: Generator, labelled: View) -> View:
-        """Each view with the next one of its batch, the last one with the first.
+        """Mix each view with the next one of its batch, and the last one with the first.
 
         Args:
             generator: the only source of randomness.
@@ -53,13 +54,13 @@ class LabelledMix:
         return self._mixed(generator, a, b)
 
     def with_unlabelled(self, generator: Generator, labelled: View, unlabelled: View, teacher: Teacher) -> View:
-        """Each view with an unlabelled one, where the teacher is sure of that.
+        """Mix each view with an unlabelled one, whose labels are the confident predictions of the teacher.
 
         Args:
             generator: the only source of randomness.
             labelled: B views.
             unlabelled: B views.
-            teacher: answers for the unlabelled ones.
+            teacher: predicts the unlabelled views.
         """
         sure, answer = teacher(unlabelled.image).max(1)
         label = answer.masked_fill((sure < self.threshold) | ~unlabelled.valid, IGNORE)
@@ -74,7 +75,7 @@ class LabelledMix:
         return View(mixed.image, mixed.valid, label.masked_fill_(~mixed.valid, IGNORE))
 
     def _certain(self, view: View) -> PseudoLabelled:
-        """Targets of ones and zeros, with a class of their own, the last, for pixels without a label."""
+        """Targets of ones and zeros, with an additional last class, K, for pixels without a label."""
         label: Tensor = view.label.masked_fill(view.label == IGNORE, self.num_classes)
         shape = (len(label), self.num_classes + 1, *label.shape[1:])
         target = torch.zeros(shape, device=label.device).scatter_(1, label[:, None], 1)
@@ -84,7 +85,7 @@ class LabelledMix:
 def make_labelled_mix(
     settings: SupervisedConfig, num_classes: int, build: Callable[[dict[str, Any], str], Perturbation]
 ) -> LabelledMix | None:
-    """`supervised.mix`, its perturbations in the order they were named; None where there are none.
+    """`supervised.mix`, with its perturbations in the order of the config; None if it has none.
 
     Args:
         settings: `supervised`.

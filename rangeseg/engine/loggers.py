@@ -1,6 +1,7 @@
-"""Where a run's numbers and pictures go besides its folder: Weights & Biases, MLflow, trackio, or a class of one's own.
+"""Loggers for a run's numbers and pictures besides its own files: Weights & Biases, MLflow, trackio, or your own class.
 
-`runtime.loggers: [{name: wandb, project: lidar}]`; ``name: module:Class`` reaches a class that is a `Logger`.
+`runtime.loggers: [{name: wandb, project: lidar}]`; ``name: module:Class`` selects your own class, which must be a
+`Logger`.
 """
 
 from __future__ import annotations
@@ -15,39 +16,39 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Flat = Mapping[str, str | int | float | bool]
-"""Every key of a config by its full path."""
+"""Full path of each key of a config -> its value."""
 
 
 class Logger(Protocol):
-    """What a run tells; made by its constructor with the keys of its entry in `runtime.loggers`."""
+    """A receiver of a run's numbers and pictures. The constructor takes the keys of the entry in `runtime.loggers`."""
 
     def start(self, folder: Path, config: Flat, step: int) -> None:
-        """A run begins, or goes on, in this folder, behind this step."""
+        """Called when a run starts or is resumed; `step` is the number of steps done."""
         ...
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers of one step; nan where nothing was measured."""
+        """Log numbers of one step; nan if nothing was measured."""
         ...
 
     def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
-        """A picture, (H, W, 3) RGB."""
+        """Log a picture, (H, W, 3) RGB."""
         ...
 
     def close(self) -> None:
-        """The run ends, or was stopped."""
+        """Called when the run has ended or was stopped."""
         ...
 
 
 class Wandb:
-    """Weights & Biases (extra `wandb`). A run that is resumed goes on under its id, which is its folder's name.
+    """Weights & Biases (extra `wandb`). The run is named after its folder.
 
-    wandb's service writes the last records after `close`. The file is whole when the process ends, or after
+    wandb's service writes the last records after `close`. The file is complete when the process ends, or after
     `wandb.teardown()`.
 
     Args:
-        project: as wandb has it.
-        mode: online, offline or disabled; offline keeps all in the run folder, for `wandb sync`.
-        entity: as wandb has it.
+        project: wandb's `project`.
+        mode: online, offline or disabled; offline keeps all records in the run folder, for `wandb sync`.
+        entity: wandb's `entity`.
     """
 
     def __init__(self, project: str = "rangeseg", mode: str = "online", entity: str | None = None) -> None:
@@ -55,7 +56,7 @@ class Wandb:
         self._project, self._mode, self._entity = project, mode, entity
 
     def start(self, folder: Path, config: Flat, step: int) -> None:
-        """Begin or go on."""
+        """Start the run; a resumed training passes `resume="allow"`."""
         self._run = self._wandb.init(
             project=self._project, entity=self._entity, mode=self._mode, dir=str(folder), config=dict(config),
             name=folder.name, resume="allow" if step else None, settings=self._wandb.Settings(silent=True),
@@ -78,8 +79,8 @@ class Mlflow:
     """MLflow (extra `mlflow`).
 
     Args:
-        experiment: as MLflow has it.
-        uri: of the tracking server; None: a SQLite file, mlflow.db, in the run folder.
+        experiment: name of the MLflow experiment.
+        uri: URI of the tracking server; None: a SQLite file, mlflow.db, in the run folder.
     """
 
     def __init__(self, experiment: str = "rangeseg", uri: str | None = None) -> None:
@@ -87,7 +88,7 @@ class Mlflow:
         self._experiment, self._uri = experiment, uri
 
     def start(self, folder: Path, config: Flat, step: int) -> None:
-        """Begin a run, named after the folder."""
+        """Start a new run, named after the folder; also if the training is resumed."""
         self._client: Any = self._client_of(self._uri or f"sqlite:///{folder.absolute() / 'mlflow.db'}")
         found = self._client.get_experiment_by_name(self._experiment)
         number = found.experiment_id if found else self._client.create_experiment(
@@ -115,10 +116,10 @@ class Mlflow:
 
 
 class Trackio:
-    """trackio (extra `trackio`): a database on this machine, `trackio show` draws it.
+    """trackio (extra `trackio`): a database on this machine, shown by `trackio show`.
 
     Args:
-        project: as trackio has it.
+        project: trackio's `project`.
     """
 
     def __init__(self, project: str = "rangeseg") -> None:
@@ -126,13 +127,13 @@ class Trackio:
         self._project = project
 
     def start(self, folder: Path, config: Flat, step: int) -> None:
-        """Begin a run, named after the folder, or go on."""
+        """Start a run, named after the folder, or continue it."""
         self._run: Any = self._trackio.init(
             project=self._project, name=folder.name, config=dict(config), resume="allow" if step else "never"
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Log numbers; trackio's database takes no nan."""
+        """Log the finite numbers; trackio's database does not accept nan."""
         self._trackio.log({name: value for name, value in values.items() if np.isfinite(value)}, step=step)
 
     def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:

@@ -13,15 +13,15 @@ from torch import Tensor
 
 
 class NotFiniteError(RuntimeError):
-    """A loss became NaN or infinite; the message names the step, its scans and the last good checkpoint."""
+    """A loss is NaN or infinite; the message names the step, its scans and the last good checkpoint."""
 
 
 class LossGuard:
-    """Stores on the device the first step with a non-finite loss; it is read only where a run synchronises anyway.
+    """Stores the first step with a non-finite loss on the device; `check` reads it when a run synchronises anyway.
 
     Args:
-        fabric: has the device of the losses, and the processes of which one may have a bad one.
-        steps: how many steps' names are remembered, at least as many as lie between two calls of `check`.
+        fabric: gives the device of the losses and the processes.
+        steps: number of steps whose names are kept; at least the number of steps between two calls of `check`.
     """
 
     def __init__(self, fabric: Fabric, steps: int) -> None:
@@ -30,22 +30,22 @@ class LossGuard:
         self._fabric = fabric
 
     def reading(self, step: int, names: Iterable[str]) -> None:
-        """Remember what a step reads."""
+        """Store the names of the scans that a step reads."""
         self._names.append((step, list(names)))
 
     def note(self, step: int, losses: Mapping[str, Tensor]) -> None:
-        """Look at the losses of a step, on the device."""
+        """Test the losses of a step, on the device."""
         bad = ~torch.isfinite(torch.stack(list(losses.values())).sum())
         self._first_bad = torch.where(bad & (self._first_bad < 0), step, self._first_bad)
 
     def check(self, last: Path) -> None:
-        """Stop if a loss was not finite.
+        """Raise an error if a loss was not finite.
 
         Args:
-            last: the newest checkpoint, if it is there.
+            last: path of the newest checkpoint, which need not exist.
 
         Raises:
-            NotFiniteError: in all processes, if it was so in one.
+            NotFiniteError: in all processes, if a loss was not finite in one.
         """
         bad = int(self._first_bad)
         if self._fabric.world_size > 1:

@@ -2,7 +2,7 @@
 
                  teacher                      student           pixels in the loss
     mean teacher the average of the student   the student       as `consistency` says
-    FixMatch     the student as it is         the student       the same; hard pseudo-labels with `kind: ce`
+    FixMatch     the student itself           the student       the same; hard pseudo-labels with `kind: ce`
     CPS          each of two networks         the other one     the same; hard pseudo-labels with `kind: ce`
     CBST         the average of the student   the student       the most confident share of each class, hard labels
 
@@ -34,15 +34,15 @@ class Method:
         """Create the network to train.
 
         Args:
-            make: number -> a network; each number has initial weights of its own.
+            make: number -> a network; each number gives different initial weights.
         """
         return make(0)
 
     def supervised(self, student: Callable[..., Any], labelled: View) -> tuple[Any, Tensor]:
-        """The student's logits (B, K, H, W) of labelled views, and the labels they are to match.
+        """The student's logits (B, K, H, W) of labelled views, and the labels for the loss.
 
         Args:
-            student: what learns; with auxiliary heads its answer is (logits, [logits of each head]).
+            student: the trained network; with auxiliary heads it returns (logits, [logits of each head]).
             labelled: B views.
         """
         return student(labelled.image), labelled.label
@@ -51,7 +51,7 @@ class Method:
         """The networks that predict the targets: one teacher for each network that learns.
 
         Args:
-            network: what is trained, as `make_network` made it.
+            network: the trained network, made by `make_network`.
             average: its exponential moving average.
         """
         return (average,)
@@ -60,7 +60,7 @@ class Method:
         """The pixels and targets that the loss counts.
 
         Args:
-            mixed: what the perturbation returned.
+            mixed: the output of the perturbation.
             progress: the share of the training that is done, in [0, 1).
         """
         return mixed
@@ -69,8 +69,8 @@ class Method:
 class FixMatch(Method):
     """The student's own prediction of the unperturbed view is the target for the perturbed view.
 
-    The paper's other parts are settings: `consistency: {kind: ce, threshold: 0.95, confidence: pixel}`. What is scored
-    is the average of the student, as in the paper.
+    The paper's other parts are settings: `consistency: {kind: ce, threshold: 0.95, confidence: pixel}`. As in the
+    paper, the average of the student is evaluated.
 
     Source:
         Sohn et al., NeurIPS 2020.
@@ -86,7 +86,7 @@ class Pair(Network):
 
     Args:
         first: (B, C, H, W) -> (B, K, H, W) logits.
-        second: of the same kind, with other initial weights.
+        second: the same architecture with other initial weights.
     """
 
     def __init__(self, first: Network, second: Network) -> None:
@@ -95,18 +95,18 @@ class Pair(Network):
         self.stride = first.stride
 
     def auxiliary_heads(self) -> list[nn.Module]:
-        """The auxiliary heads of both."""
+        """The auxiliary heads of both networks."""
         return [*self.first.auxiliary_heads(), *self.second.auxiliary_heads()]
 
     def add_weak_head(self, width: int) -> None:
-        """To both."""
+        """Add a weak head to both networks."""
         self.first.add_weak_head(width)
         self.second.add_weak_head(width)
 
     def forward(self, image: Tensor, other: Tensor | None = None, auxiliary: bool = False) -> Any:
-        """The first network's logits of `image`; with `other`, followed by the second network's of `other`.
+        """The first network's logits of `image`; with `other`, followed by the second network's logits of `other`.
 
-        With `auxiliary`, (logits, [logits of each auxiliary head]), each of them so.
+        With `auxiliary`, (logits, [logits of each auxiliary head]), each of them concatenated in the same way.
         """
         options = {"auxiliary": True} if auxiliary else {}
         answer = self.first(image, **options)
@@ -123,7 +123,7 @@ class CPS(Method):
     """Cross pseudo supervision: each of two networks learns from the other's predictions of the unperturbed views.
 
     The paper's other parts are settings: `consistency: {kind: ce, threshold: 0.0}`, weight 1.5, and CutMix. Each of the
-    two draws its own mask; the first one's average is scored (the paper scores the first itself).
+    two networks gets its own mask. The average of the first network is evaluated (in the paper, the network itself).
 
     Source:
         Chen et al., CVPR 2021.
@@ -134,7 +134,7 @@ class CPS(Method):
         return Pair(make(0), make(1))
 
     def supervised(self, student: Callable[..., Any], labelled: View) -> tuple[Any, Tensor]:
-        """Both networks learn the labels: 2B views."""
+        """Both networks learn the labels: logits and labels of 2B views."""
         return student(labelled.image, labelled.image), torch.cat([labelled.label, labelled.label])
 
     def teachers(self, network: nn.Module, average: NetworkTeacher) -> tuple[NetworkTeacher, ...]:
@@ -150,18 +150,19 @@ class CPS(Method):
 class CBST(Method):
     """Class-balanced self-training: for each class, only the most confident share of its pseudo-labelled pixels counts.
 
-        k_c = what the surest p of the pixels with argmax Q = c reach; the pseudo label is argmax Q_c / k_c, where > 1
+        k_c = the least confidence of the most confident share p of the pixels with argmax Q = c
+        pseudo label = argmax_c Q_c / k_c, for pixels where this ratio is at least 1
 
-    Rare classes, of which the teacher is never as sure as of road, so have a say. The paper finds k in one pass over
-    all unlabelled images before each round of training; here it is found in each batch, which keeps no state.
+    So rare classes count, too, although the teacher is never as sure of them as of road. The paper computes k in one
+    pass over all unlabelled images before each round of training; here each batch has its own k, without any state.
 
     Args:
         start: p at the beginning of the training.
         end: p at its end; linear in between.
-        bins: the confidences are counted in so many bins: k is exact to 1 / bins.
+        bins: number of bins in which confidences are counted; k is exact to 1 / bins.
 
     Raises:
-        ValueError: a share is not within (0, 1], or there are no bins.
+        ValueError: a share is not within (0, 1], or `bins` is less than 1.
 
     Source:
         Zou et al., ECCV 2018, equations 5 to 7; p from 0.2 to 0.5.
@@ -188,11 +189,11 @@ def class_balanced(views: PseudoLabelled, share: float, bins: int = 1000) -> Pse
 
     Args:
         views: B views with targets.
-        share: of the pixels with one pseudo label, those that count.
-        bins: the confidences are counted in so many.
+        share: share of the pixels of each pseudo label that counts.
+        bins: number of bins in which confidences are counted.
 
     Returns:
-        A target of zeros and ones, valid where a class reaches its threshold.
+        The views with targets of zeros and ones, valid where a class reaches its threshold.
 
     Source:
         Zou et al., ECCV 2018.
@@ -210,17 +211,17 @@ def class_thresholds(target: Tensor, valid: Tensor, share: float, bins: int = 10
         target: (B, K, H, W) probabilities.
         valid: (B, H, W) bool; only these pixels count.
         share: in (0, 1].
-        bins: the confidences are counted in so many.
+        bins: number of bins in which confidences are counted.
 
     Returns:
-        (K,), the lower edge of a bin, at least 1 / bins; 2, which nothing reaches, for a class that no pixel is given.
+        (K,), the lower edge of a bin, at least 1 / bins; 2, which no probability reaches, for a class without pixels.
     """
     confidence, label = target.max(1)
     bin_of = (confidence * bins).long().clamp_(1, bins - 1) if bins > 1 else torch.ones_like(label)
     classes, width = target.shape[1], bins + 1
     counts = torch.zeros(classes * width, device=target.device)
     counts.scatter_add_(0, (label * width + bin_of).flatten(), valid.flatten().to(counts.dtype))
-    from_above = counts.view(classes, width).flip(1).cumsum(1).flip(1)  # pixels at least as sure as each bin
+    from_above = counts.view(classes, width).flip(1).cumsum(1).flip(1)  # pixels in this bin or a higher one
     total = from_above[:, 0]
-    lowest = (from_above >= share * total[:, None]).sum(1) - 1  # the highest bin that still has the share above it
+    lowest = (from_above >= share * total[:, None]).sum(1) - 1  # the highest bin with the share in it and above
     return torch.where(total > 0, lowest.to(target.dtype) / bins, 2)

@@ -16,19 +16,19 @@ from rangeseg.schedules import SCHEDULES
 def parameter_groups(
     network: Network, weight_decay: float, multipliers: Mapping[str, float] | None = None, *, decay_all: bool = False
 ) -> list[dict[str, Any]]:
-    """The trained parameters; those of one dimension (biases, norms) do not decay, unless all do.
+    """Groups of the trained parameters; one-dimensional ones (biases, norms) have no weight decay unless `decay_all`.
 
     Args:
         network: its `parameter_groups()` names its parts.
-        weight_decay: of the others.
-        multipliers: part -> what its learning rate is multiplied by; 1 if not named.
-        decay_all: biases and norms decay, too.
+        weight_decay: weight decay of the other parameters.
+        multipliers: part -> factor of its learning rate; 1 for parts that are not named.
+        decay_all: apply weight decay to biases and norms, too.
 
     Returns:
-        Two groups a part, with their `multiplier`.
+        For each part two groups, each with its `multiplier`.
 
     Raises:
-        ConfigError: a multiplier of a part that is not there.
+        ConfigError: a multiplier names a part that the network does not have.
         ValueError: a parameter is in two parts, twice in one, or in none.
     """
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -71,7 +71,7 @@ def make_optimizer(network: Network, config: OptimConfig) -> torch.optim.Optimiz
 
 
 def rate_multiplier(config: OptimConfig, step: int) -> float:
-    """What the learning rate is multiplied by at a step.
+    """The factor of the learning rate at a step.
 
     Args:
         config: `optim`.

@@ -13,9 +13,9 @@ DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def usable_precision(wanted: str, accelerator: str) -> str:
-    """The precision to train in; warns if it is not the requested one.
+    """The precision to train in; shows a notice if it is not the requested one.
 
-    On a CPU without instructions for it bfloat16 is many times slower than float32, and float16 has no use.
+    On a CPU without bfloat16 instructions, bfloat16 is many times slower than float32. On a CPU, float16 is not used.
 
     Args:
         wanted: 32-true, bf16-mixed or 16-mixed.
@@ -32,7 +32,7 @@ def usable_precision(wanted: str, accelerator: str) -> str:
 
 
 def in_precision(network: Callable[[Tensor], Tensor], wanted: str) -> Callable[[Tensor], Tensor]:
-    """Run the network in the precision if the image's device supports it, else in float32; returns float32.
+    """Run the network in the given precision if the image's device supports it, else in float32; returns float32.
 
     Args:
         network: (B, C, H, W) -> (B, K, H, W).
@@ -50,12 +50,12 @@ def in_precision(network: Callable[[Tensor], Tensor], wanted: str) -> Callable[[
 
 
 def _has(wanted: str, kind: str) -> bool:
-    """A device of this kind has instructions for it."""
+    """True if devices of this kind (cuda or cpu) support the precision."""
     if kind == "cuda":
         return wanted == "16-mixed" or torch.cuda.is_bf16_supported(including_emulation=False)
     return wanted == "bf16-mixed" and _cpu_has_bf16()
 
 
 def _cpu_has_bf16() -> bool:
-    # Emulation by AVX-512 is not what is asked for. Torch names these instructions in private functions alone.
+    # Emulation by AVX-512 does not count. Only private functions of torch report these instructions.
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,4 +1,4 @@
-"""What would go wrong in training, found before it begins."""
+"""Checks before training, for problems that would appear only during it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rangeseg.registry import ConfigError
 
 
 def check_launch(config: Config) -> None:
-    """Return if as many processes were started as are to train together; a process alone starts the others.
+    """Check the number of processes that torchrun or srun started; without them, Fabric starts the processes itself.
 
     Raises:
-        ConfigError: torchrun or srun started another number: each would train by itself, into one folder.
+        ConfigError: the number is not that of the config: each process would train alone, all in the same folder.
     """
     launch, wanted = find_launch(), config.runtime.devices * config.runtime.num_nodes
     if launch is not None and launch.world_size != wanted:
@@ -24,10 +24,10 @@ def check_launch(config: Config) -> None:
 
 
 def check_batches(config: Config, network: Network) -> None:
-    """Return if each forward pass of a process has as many views as the network's BatchNorm needs.
+    """Check that each forward pass of a process has as many views as the network's BatchNorm needs.
 
     Raises:
-        ConfigError: it has one, and the network normalises means over a whole image, of which one has no variance.
+        ConfigError: there are fewer: BatchNorm normalises means over a whole image, and one view has no variance.
     """
     least = network.least_views
     keys = ["batch_labelled"] + (["batch_unlabelled"] if config.consistency.weight else [])

@@ -1,9 +1,9 @@
 """The output of a run: its folder, metrics, pictures and a progress line.
 
-config.yaml     every key, resolved         versions.json   of the libraries, and the machine
+config.yaml     every key, resolved         versions.json   versions of libraries, and the machine
 metrics.csv     step, name, value           metrics.json    the last value of each name
-last.pt         newest checkpoint           best.pt         best by the evaluation's score
-events.*        TensorBoard                 time.json       seconds of training, all sessions that ended
+last.pt         newest checkpoint           best.pt         checkpoint with the best score
+events.*        TensorBoard                 time.json       seconds of all sessions that ended
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from rangeseg.terminal import PlainConsole
 
 LIBRARIES = ("rangeseg", "torch", "numpy", "numba", "lightning-fabric", "omegaconf")
 MOST_POINTS = 30_000
-"""Of a scan in TensorBoard."""
+"""Most points of a scan in TensorBoard."""
 
 ProgressStep = Callable[[int, dict[str, Tensor]], None]
 
@@ -47,14 +47,14 @@ EVALUATED = re.compile(r"(mean_iou|accuracy)$|iou/")
 
 
 class RunLogger:
-    """The run folder of one process; only the first of several writes (`enabled`).
+    """Writes the run folder; of several processes, only the first one writes (`enabled`).
 
     Args:
         folder: made if absent.
         enabled: False writes nothing.
-        step: the run goes on from here; what was logged beyond it is dropped.
-        others: are told the same, but for points; of the first process alone.
-        again: the evaluation of `step` is made again; what is left of it is dropped.
+        step: number of steps done; values logged for later steps are dropped.
+        others: loggers that get the same values except points; only used if `enabled`.
+        again: the evaluation of `step` will be repeated; the values that it logged are dropped.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class RunLogger:
         self._tell("image", step, name, image)
 
     def points(self, step: int, name: str, xyz: np.ndarray, colors: np.ndarray) -> None:
-        """Log points to turn, (N, 3) metres and (N, 3) uint8 RGB; of many, at most `MOST_POINTS`, evenly."""
+        """Log points that can be rotated, (N, 3) metres and (N, 3) uint8 RGB; at most `MOST_POINTS`, evenly chosen."""
         if self.enabled:
             index = np.flatnonzero(np.isfinite(xyz).all(axis=1))
             index = index[:: max(1, -(-len(index) // MOST_POINTS))]
@@ -110,7 +110,7 @@ class RunLogger:
             self._events.add_mesh(name, vertices, shades, global_step=step)
 
     def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Log a row of TensorBoard's table of runs: every key of the config, and the scores."""
+        """Log every key of the config and the scores, as a row of TensorBoard's table of runs."""
         if self.enabled:
             flat = flatten(values)
             for part in hparams(flat, {name: value for name, value in metrics.items() if not np.isnan(value)}):
@@ -120,7 +120,7 @@ class RunLogger:
         """Finish the event file; write metrics.json and time.json."""
         if self.enabled:
             self._csv.close()
-            self._events.close()  # raises where the disk is full
+            self._events.close()  # raises if the disk is full
             latest = {name: (None if np.isnan(value) else value) for name, value in self._latest.items()}
             write_atomically(self.folder / "metrics.json", json.dumps(latest, indent=2).encode())
             seconds = self._before + time.monotonic() - self._began
@@ -128,7 +128,7 @@ class RunLogger:
         self._tell("close")
 
     def _tell(self, method: str, *what: Any) -> None:
-        """All others; one that fails is told no more, for a server that is away must not end a training."""
+        """Call a method of all other loggers; one that fails is removed, so that a missing server ends no training."""
         for other in list(self._others):
             try:
                 getattr(other, method)(*what)
@@ -138,7 +138,7 @@ class RunLogger:
 
     @contextmanager
     def progress(self, step: int, steps: int) -> Iterator[ProgressStep]:
-        """A bar with rate and remaining time on a terminal; elsewhere a line every twentieth of the way."""
+        """On a terminal, a bar with rate and remaining time; elsewhere, a line after every twentieth of the steps."""
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
         clocks = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         with Progress(*columns, *clocks, console=self._console, disable=not self.enabled) as bar:
@@ -166,7 +166,7 @@ class RunLogger:
 
 @contextmanager
 def no_traceback_of_writers() -> Iterator[None]:
-    """Leave it to the main thread to say that the disk is full: TensorBoard's raises there, and prints before."""
+    """Print no traceback of TensorBoard's writer thread; if the disk is full, the main thread raises the error, too."""
     before = threading.excepthook
 
     def hook(failed: threading.ExceptHookArgs) -> None:
@@ -190,7 +190,7 @@ def read_metrics(path: Path) -> list[tuple[int, str, float]]:
 
 
 def read_seconds(folder: Path) -> float | None:
-    """How long a run has trained, seconds; None where its folder does not say."""
+    """Training time of a run, seconds; None if its folder has no time.json."""
     path = folder / "time.json"
     return float(json.loads(path.read_text())["seconds"]) if path.is_file() else None
 
@@ -200,7 +200,7 @@ def _line(row: tuple[int, str, float]) -> str:
 
 
 def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, str | int | float | bool]:
-    """Every key of a config by its full path; values that are not plain become text."""
+    """Full path of each key of a config -> its value; values other than numbers and booleans become text."""
     found: dict[str, str | int | float | bool] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -224,7 +224,7 @@ def versions() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The name of the processor; Python itself knows none on Linux."""
+    """The name of the processor, from /proc/cpuinfo because Python returns none on Linux."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text().splitlines() if about.is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step is finished, the checkpoint written, and the exit code tells which it was."""
+"""Ctrl-C and SIGTERM: the step is finished, a checkpoint is written, and the exit code tells which signal it was."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch import Tensor
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 AGAIN_S = 2.0
-"""A signal after so many seconds is a second one; launchers pass a first one on to processes that have it already."""
+"""Seconds after which another signal counts as a second one; before, a launcher may have forwarded the first one."""
 
 
 class Stopped(KeyboardInterrupt):
-    """Work was stopped by a signal, in order.
+    """A signal stopped the work, and the work so far is saved.
 
     Args:
-        words: what there is, and how to go on.
-        number: the signal's; `code` is what a shell calls the exit.
+        words: the message: what was done, and how to continue.
+        number: number of the signal; the exit code `code` is 128 + number, as in a shell.
     """
 
     def __init__(self, words: str, number: int) -> None:
@@ -35,20 +35,20 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM within a `with` block; a second one acts as it would without."""
+    """Stores the first SIGINT or SIGTERM within a `with` block; a second one has its usual effect."""
 
     def __init__(self) -> None:
         self.number = 0
-        """The signal's; 0: none came."""
+        """Number of the signal; 0: none."""
         self._before: dict[int, Any] = {}
         self._came = 0.0
 
     def agreed(self, fabric: Fabric, *, due: bool) -> int:
-        """The signal that one of the processes got, the same in all; 0: none.
+        """The signal that one of the processes got, the same number in all processes; 0: none.
 
         Args:
-            fabric: of the processes.
-            due: several processes ask each other now, which waits for all of them.
+            fabric: gives the processes.
+            due: several processes exchange their signals now, which waits for all of them; False: several return 0.
         """
         if fabric.world_size == 1:
             return self.number
@@ -56,7 +56,7 @@ class StopRequest:
         return int(cast(Tensor, fabric.all_reduce(mine, reduce_op="max"))) if due else 0
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():  # signals reach no other
+        if threading.current_thread() is threading.main_thread():  # only it can set signal handlers
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 

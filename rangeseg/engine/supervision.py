@@ -2,7 +2,7 @@
 
 A network with such heads lists them in `auxiliary_heads()`. `network(image, auxiliary=True)` returns (logits, [logits
 of each head]), all of the image's size; `network(image)` returns the logits alone. So evaluation, export, the
-consistency loss and the teacher never use the heads, and `supervised.auxiliary` is the one key of deep supervision.
+consistency loss and the teacher never use the heads, and `supervised.auxiliary` is the only key of deep supervision.
 
     L_s = loss(logits, y) + auxiliary * sum over heads of loss(logits of the head, y)
     loss = ce * CE + lovasz * Lovász + boundary * boundary loss
@@ -28,14 +28,14 @@ from rangeseg.types import View
 
 
 def prepare_heads(network: Network, weight: float) -> None:
-    """Check that a network has the auxiliary heads that a config trains; those that it does not train are frozen.
+    """Check that a network has auxiliary heads if the config trains them, and freeze them if it does not.
 
     Args:
         network: (B, C, H, W) -> (B, K, H, W) logits.
         weight: `supervised.auxiliary`.
 
     Raises:
-        ConfigError: there is a weight, and nothing that it weighs.
+        ConfigError: the weight is not 0, and the network has no auxiliary heads.
     """
     heads = network.auxiliary_heads()
     if weight and not heads:
@@ -44,14 +44,14 @@ def prepare_heads(network: Network, weight: float) -> None:
             "none. Set it to 0, or use a network with heads, e.g. {name: cenet, auxiliary: true}."
         )
     for head in heads:
-        head.requires_grad_(weight > 0)  # else several processes would wait for a gradient of it
+        head.requires_grad_(weight > 0)  # otherwise several processes would wait for its gradient
 
 
 def add_weak_heads(network: Network, config: Config) -> Network:
-    """The network, with a weak head where `data.carried_as` asks for one.
+    """Add a weak head to the network if `data.carried_as` requires one.
 
     Raises:
-        ConfigError: the network cannot have one.
+        ConfigError: the network cannot have a weak head.
     """
     if config.data.carried != "none" and config.data.carried_as in WEAK:
         torch.manual_seed(config.runtime.seed)
@@ -63,7 +63,7 @@ def add_weak_heads(network: Network, config: Config) -> Network:
 
 
 def no_loss_of_heads(network: Network) -> Tensor | int:
-    """0, with a gradient of 0 for heads that a loss leaves out: of several processes each waits for all gradients."""
+    """0, with zero gradients for heads that a loss does not use, because several processes wait for all gradients."""
     heads = [*network.auxiliary_heads(), *network.weak_heads()]
     return 0 * sum((weight.sum() for head in heads for weight in head.parameters() if weight.requires_grad), start=0)
 
@@ -82,9 +82,9 @@ def supervised_loss(
         settings: `supervised`.
         answer: (B, K, H, W) logits; with `auxiliary`, (logits, [logits of each head]).
         label: (B, H, W) int64, IGNORE where it does not count.
-        class_weights: (K,) of the cross-entropy; None for 1.
-        factor: what `range_weight` gives, or None for 1.
-        pixel: (B, H, W) how much each label counts in the cross-entropy and the Lovász loss; None for 1.
+        class_weights: (K,) weights of the cross-entropy; None for 1.
+        factor: result of `range_weight`, used only with `ohem_ratio`; None for 1.
+        pixel: (B, H, W) weight of each label in the cross-entropy and the Lovász loss; None for 1.
 
     Returns:
         Scalar.
@@ -107,7 +107,7 @@ def _loss(
 ) -> Tensor:  # fmt: skip
     logits = as_planes(at_least_float32(logits))
     if settings.ohem_ratio:
-        if factor is not None:  # a pair of networks has every label twice
+        if factor is not None:  # the labels of a pair of networks are repeated, the factor is not
             factor = factor.repeat(len(label) // len(factor), 1, 1)
         factor = pixel if factor is None else factor if pixel is None else factor * pixel
         loss = ohem_cross_entropy(logits, label, share=settings.ohem_ratio, weight=weights, factor=factor)

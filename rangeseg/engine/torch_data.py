@@ -1,7 +1,7 @@
-"""What a config reads, as ordinary torch datasets: for a training loop of one's own.
+"""The data of a config as ordinary torch datasets, for your own training loop.
 
-The items are the package's own values, `View` and `Sample`; `collate` makes batches of them. Augmentation draws from
-torch's generator, which a `DataLoader` seeds in each worker and epoch, so `torch.manual_seed` repeats it.
+The items are the package's types `View` and `Sample`; `collate` makes batches of them. Augmentation draws from
+torch's generator, which a `DataLoader` seeds in each worker and epoch, so `torch.manual_seed` makes it reproducible.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from rangeseg.types import Sample, View
 
 
 class ViewDataset(Dataset[View]):
-    """Views to learn from: augmented, with labels or all IGNORE.
+    """Augmented training views, with labels or with IGNORE everywhere.
 
     Args:
-        views: of a config's data.
+        views: views of a config's data.
     """
 
     def __init__(self, views: Views) -> None:
@@ -44,10 +44,10 @@ class ViewDataset(Dataset[View]):
 
 
 class PairDataset(Dataset[tuple[View, View]]):
-    """Two views to be mixed: one by its index, and another that is drawn.
+    """Two views to be mixed: one by its index, and a random one.
 
     Args:
-        views: of a config's data.
+        views: views of a config's data.
     """
 
     def __init__(self, views: Views) -> None:
@@ -61,10 +61,10 @@ class PairDataset(Dataset[tuple[View, View]]):
 
 
 class SampleDataset(Dataset[Sample]):
-    """Whole scans or photographs with the way back to their elements and, where there are some, their labels.
+    """Whole scans or photographs with the map from pixels to their elements and, if there are any, their labels.
 
     Args:
-        views: of a config's data.
+        views: views of a config's data.
     """
 
     def __init__(self, views: WholeViews) -> None:
@@ -79,7 +79,7 @@ class SampleDataset(Dataset[Sample]):
 
 @dataclass(frozen=True)
 class TorchData:
-    """A config's data; `torch_data` makes it.
+    """The datasets of a config; made by `torch_data`.
 
     Args:
         label_map: the classes.
@@ -107,7 +107,7 @@ class TorchData:
 
     @staticmethod
     def collate(items: Sequence[Any]) -> Any:
-        """B views -> one view of a batch; B pairs -> a pair of them; B samples -> (their views as one, they)."""
+        """B views -> a batch; B pairs -> a pair of batches; B samples -> (a batch of their views, the samples)."""
         return collate(items)
 
 
@@ -119,18 +119,18 @@ def torch_data(
     unlabelled: Sequence[str | Path] | None = None,
     evaluation: Sequence[FileOrPair] | None = None,
 ) -> TorchData:
-    """Torch datasets of what a config trains on and is scored on; each is opened when it is asked for.
+    """Torch datasets of a config's training and evaluation data; each one is opened at each use of its property.
 
     Args:
         config: a config, or the name or file of one.
-        overrides: `key.path=value` above a name or file, for instance ``data.root=/data/semantic_kitti``.
-        labelled: (file, its labels) instead of what the config lists.
-        unlabelled: files instead of what the config lists.
-        evaluation: files, or (file, its labels), instead of `evaluation.split`.
+        overrides: `key.path=value` for a config by name or file, for instance ``data.root=/data/semantic_kitti``.
+        labelled: (file, label file) pairs instead of those of the config.
+        unlabelled: files instead of those of the config.
+        evaluation: files, or (file, label file) pairs, instead of `evaluation.split`.
 
     Raises:
-        ConfigError: the config is wrong, or with the first use does not fit the data.
-        ValueError: with the first use, a file that was named is not there.
+        ConfigError: the config is wrong or, at the first use, does not fit the data.
+        ValueError: `overrides` are given for a `Config` or, at the first use, a named file does not exist.
     """
     if not isinstance(config, Config):
         config = read_config(str(config), list(overrides))
@@ -145,7 +145,7 @@ def collate(items: Sequence[Any]) -> Any:
     """See `TorchData.collate`.
 
     Raises:
-        TypeError: items of another kind.
+        TypeError: the items are neither views, samples nor tuples of them.
     """
     first = items[0]
     if isinstance(first, View):
@@ -172,7 +172,7 @@ def _draw(end: int) -> int:
 
 
 def _checked(index: int, count: int) -> int:
-    """What `for view in dataset` needs to end."""
+    """The index, counted from 0; the IndexError beyond the end is what ends `for view in dataset`."""
     if not -count <= index < count:
         raise IndexError(f"there are {count}, not {index + 1}")
     return index % count

@@ -3,12 +3,12 @@
 One step, with a labelled view (x, y) and two unlabelled views a, b (French et al., BMVC 2020, section 3):
 
     L_s = ce * CE(S(x), y) + lovasz * Lovász(softmax S(x), y)            supervised_loss; more in supervision.py
-    x', q, v = perturbation(a, T(a), b, T(b))    q mixes T(a), T(b) as x' mixes a, b; a method may have another T
+    x', q, v = perturbation(a, T(a), b, T(b))    q mixes T(a), T(b) as x' mixes a, b; T depends on the method
     L_c = weight * rampup(step) * consistency(S(x'), q, v)               consistency_loss
     S <- S - lr(step) * clip(dL_s + dL_c)    two backward passes, one graph in memory at a time
     T <- decay * T + (1 - decay) * S                                     teacher.update
 
-Every random choice of step k on rank r is a function of (seed, k, r): a run that resumes is a run that never stopped.
+Every random choice of step k on rank r depends only on (seed, k, r), so a resumed run equals one that never stopped.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from rangeseg.teacher import EmaTeacher, Teacher, pseudo_labels
 from rangeseg.types import PseudoLabelled, View
 
 Batches = tuple[Batch, Batch | None, Batch | None]
-"""The labelled batch of a step and its two unlabelled ones; None where training is supervised only."""
+"""The labelled batch of a step and its batches a and b, which are None if training is supervised only."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Trainer:
 
     Args:
         fabric: launched; gives devices, precision and processes.
-        network: the student, (B, C, H, W) -> (B, K, H, W) logits.
-        perturbation: of unlabelled views and their targets.
-        config: all of it but the sources of `data` and the sections of components is read.
-        class_weights: (K,) of the cross-entropy; None for 1.
-        method: whose predictions are the targets; it made `network`.
+        network: the student, (B, C, H, W) -> (B, K, H, W) logits, made by `method`.
+        perturbation: changes unlabelled views and their targets.
+        config: all of it is read, except the sources of `data` and the sections of components.
+        class_weights: (K,) weights of the cross-entropy; None for 1.
+        method: selects the teachers and the pixels of the consistency loss; None: the mean teacher.
         labelled_mix: strong augmentation of labelled views; None for none.
     """
 
@@ -105,7 +105,7 @@ class Trainer:
         settings = config.supervised
         self.supervised_loss = SupervisedLoss(self.student, self.method, settings, self.channels, weights, weak)
         self.step, self.best, self.evaluated = 0, -1.0, 0
-        self.statistics: dict[str, Any] | None = None  # of the training scans
+        self.statistics: dict[str, Any] | None = None  # statistics of the training scans
         self._guard = LossGuard(fabric, config.runtime.log_every)
 
     def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class Trainer:
             unlabelled: two batches of views, equal in size; None trains supervised only.
 
         Returns:
-            Scalars on the device: `supervised`, and with unlabelled views `consistency`, `confidence`, `mixed`.
+            Scalars on the device: `supervised`, and if computed `carried`, `mixed`, `consistency` and `confidence`.
         """
         optim, losses = self.config.optim, dict[str, Tensor]()
         seed = zlib.crc32(f"{self.config.runtime.seed}/{self.step}/{self.fabric.global_rank}".encode())
@@ -124,7 +124,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         rate = optim.lr * rate_multiplier(optim, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("multiplier", 1.0)  # old checkpoints have none
+            group["lr"] = rate * group.get("multiplier", 1.0)  # missing in old checkpoints
         self.optimizer.zero_grad()
         pairs = [view.chunk(optim.accumulate) for view in unlabelled or ()]
         if (mix := self.labelled_mix) and mix.unlabelled:
@@ -146,24 +146,24 @@ class Trainer:
         return losses
 
     def _backward(self, losses: dict[str, Tensor], new: dict[str, Tensor]) -> None:
-        """Back-propagate the first of the `new` losses of a part of the batch, and add them all to the step's."""
+        """Back-propagate the first of the `new` losses of a part of the batch, and add all of them to `losses`."""
         parts = self.config.optim.accumulate
         self.fabric.backward(next(iter(new.values())) / parts)
         for name, value in new.items():
             losses[name] = losses.get(name, torch.zeros_like(value)) + value.detach() / parts
 
     def mix_loss(self, generator: torch.Generator, mix: LabelledMix, x: View, u: View) -> dict[str, Tensor]:
-        """The supervised loss on mixes of labelled views `x` with unlabelled ones `u` that the teacher labels."""
+        """The supervised loss on mixes of labelled views `x` with unlabelled views `u`, which the teacher labels."""
         with self.fabric.autocast():
             mixed = mix.with_unlabelled(generator, x, u, self.teachers[0])
         return {"mixed": self.supervised_loss(mixed)["supervised"]}
 
     def consistency_loss(self, generator: torch.Generator, a: View, b: View) -> dict[str, Tensor]:
-        """The weighted loss on unlabelled views, and the share of confident pixels that weighs it."""
+        """The weighted loss on unlabelled views, and the share of confident pixels."""
         settings = self.config.consistency
         with self.fabric.autocast():
             mixed = []
-            for teacher, perturbation in zip(self.teachers, self.perturbations, strict=True):  # of CPS two
+            for teacher, perturbation in zip(self.teachers, self.perturbations, strict=True):  # two for CPS
                 target_a, target_b = self.targets(teacher, a, b)
                 mixed.append(perturbation(generator, target_a, target_b))
         logits = self.student(*(views.image for views in mixed))
@@ -192,13 +192,13 @@ class Trainer:
     def fit(
         self, batches: Iterator[Batches], logger: RunLogger, evaluate: Callable[[], Evaluation], request: StopRequest
     ) -> None:
-        """Train until `optim.steps`, from wherever `step` stands.
+        """Train from step `step` to `optim.steps`.
 
         Args:
-            batches: from position `step` on.
-            logger: takes numbers and checkpoints.
+            batches: batches of the steps from `step` on.
+            logger: logs numbers and gives the paths of checkpoints.
             evaluate: scores the teacher.
-            request: is looked at after every step, of several processes every `log_every` steps.
+            request: is checked after every step, with several processes every `log_every` steps.
 
         Raises:
             Stopped: `request` has a signal; `logger.last` is written.
@@ -234,7 +234,7 @@ class Trainer:
 
     @property
     def evaluation_pending(self) -> bool:
-        """An evaluation belongs to this step and was not made: it comes next, or a kill or a signal was before it."""
+        """True if this step needs an evaluation and has none yet, for example because the run was stopped before it."""
         every = self.config.evaluation.every
         due = self.step == self.config.optim.steps or bool(every and self.step % every == 0)
         return due and self.evaluated != self.step > 0
@@ -249,7 +249,7 @@ class Trainer:
             average_buffers(self.fabric, self.teacher.network)
 
     def save(self, path: Path) -> None:
-        """Write everything a run needs to go on, atomically, from one process."""
+        """Write everything that `resume` needs and the statistics, atomically, from the first process."""
         state = {
             "step": self.step,
             "best": self.best,
@@ -268,7 +268,7 @@ class Trainer:
         """Load a checkpoint of `save` and continue from it.
 
         Raises:
-            ValueError: not a whole checkpoint, or one of another network.
+            ValueError: the checkpoint is missing, incomplete or of another network.
         """
         state = read_checkpoint(path)
         self._load(self.network, state["network"], path)
@@ -294,7 +294,7 @@ class Trainer:
             self.best = result.score
             self.save(logger.best)
         if save:
-            self.save(logger.last)  # with the best score, and that the evaluation was made
+            self.save(logger.last)  # again, with the best score and the evaluated step
 
     def _on_device(self, batch: Batch) -> View:
         return batch.view.to(self.fabric.device)

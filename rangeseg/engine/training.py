@@ -34,7 +34,7 @@ from rangeseg.networks.modes import evaluating
 from rangeseg.registry import ConfigError, build
 from rangeseg.vis.confusion import confusion_picture
 
-LABELLED, UNLABELLED_A, UNLABELLED_B, CARRIED = 0, 1, 2, 3  # stream ids: which shuffling each loader draws
+LABELLED, UNLABELLED_A, UNLABELLED_B, CARRIED = 0, 1, 2, 3  # stream ids: each loader has its own shuffling
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,20 @@ class Validation:
 def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str, Any] | None:
     """Train a config and write its run folder.
 
-    SIGINT and SIGTERM let the step finish and `last.pt` be written.
+    After SIGINT or SIGTERM, the step is finished and `last.pt` is written.
 
     Args:
         config: complete.
-        resume: go on from the run folder's `last.pt`; "auto": if it is there.
+        resume: continue from the run folder's `last.pt`; "auto": only if it exists.
 
     Returns:
         The last evaluation's report, which is also written to the run folder; None in all processes but the first.
 
     Raises:
-        ConfigError: the config does not fit the data, or the run folder is in use.
-        Stopped: by a signal; `--resume` goes on.
+        ConfigError: the config does not fit the data, or the run folder is in use or holds a run that is not resumed.
+        ValueError: `last.pt` cannot be resumed, see `Trainer.resume`.
+        NotFiniteError: a loss is NaN or infinite.
+        Stopped: a signal stopped the training; `--resume` continues it.
     """
     check_launch(config)
     fabric = make_fabric(config.runtime)
@@ -82,7 +84,7 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
 
 
 def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Trainer:
-    """The trainer, at its first step or where it was left."""
+    """The trainer, at its first step or, with `resume`, at the step of `last.pt`."""
     network, config = experiment.make_network(), experiment.config
     check_batches(config, network)
     if not resume:
@@ -97,7 +99,7 @@ def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Tr
 
 
 def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers: Sequence[Logger]) -> dict[str, Any]:
-    """Train to the end; the last evaluation's report."""
+    """Train to the end and return the last evaluation's report."""
     config, fabric = experiment.config, trainer.fabric
     options: dict[str, Any] = {"step": trainer.step, "others": loggers, "again": trainer.evaluation_pending}
     logger = RunLogger(Path(config.runtime.out), enabled=fabric.is_global_zero, **options)
@@ -117,21 +119,21 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers
 
 
 def _known(values: dict[str, float | None]) -> dict[str, float]:
-    """Without those that no labelled element tells."""
+    """The scores without those that are None because no labelled element has the class."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def read_batches(
     stack: ExitStack, config: Config, fabric: Fabric, data: TrainingData, position: int
 ) -> Iterator[Batches]:
-    """What each step reads, from a position on.
+    """The batches of each step, from a position on.
 
     Args:
         stack: closes the loaders.
-        config: of the training.
+        config: config of the training.
         fabric: gives rank and device.
         data: labelled and unlabelled views.
-        position: steps done.
+        position: number of steps done.
     """
 
     def stream(views: Views, batch: int, number: int) -> Stream:
@@ -160,7 +162,7 @@ def read_batches(
 
 
 def _validate(experiment: Experiment, trainer: Trainer, data: TrainingData) -> Validation:
-    """Score the teacher on this process's share of the samples, add up over processes, keep the first few to draw."""
+    """Score the teacher on this process's share of the samples, sum over processes, and keep the first few to draw."""
     fabric, label_map = trainer.fabric, experiment.label_map
     views = experiment.views(data.validation, stride=trainer.network.stride)
     drawn: list[Segmented] = []
@@ -173,7 +175,7 @@ def _validate(experiment: Experiment, trainer: Trainer, data: TrainingData) -> V
                 drawn.append(one)
             yield one
 
-    scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # of a process without a share of few samples
+    scores = Scores(ConfusionMatrix(label_map.num_classes), {})  # for a process without samples
     with evaluating(teacher):
         if mine:
             scores = score(segmented(), label_map.num_classes)
@@ -203,10 +205,10 @@ def _log_validation(
 
 
 def make_loggers(config: Config) -> list[Logger]:
-    """`runtime.loggers`.
+    """The loggers of `runtime.loggers`.
 
     Raises:
-        ConfigError: an unknown one, a wrong key, or one whose package is not installed.
+        ConfigError: a logger is unknown, has a wrong key, or needs a package that is not installed.
     """
     sections = config.runtime.loggers
     return [build(LOGGERS, section, f"runtime.loggers[{number}]") for number, section in enumerate(sections)]

@@ -24,7 +24,7 @@ from rangeseg.scan_formats.checks import guarded
 from rangeseg.types import IGNORE
 
 NOTHING = "none"
-"""What `data.labelled` (or `data.unlabelled`) is where only `data.labelled_from` (`data.unlabelled_from`) counts."""
+"""`data.labelled` or `data.unlabelled`: only the `..._from` sources are used; `data.carried`: no carried labels."""
 
 Kind = Literal["labelled", "unlabelled"]
 
@@ -40,16 +40,16 @@ class TrainingData:
     unlabelled: Views
     validation: Dataset
     statistics: dict[str, Any] | None
-    """Of the scans, see `rangeseg.data.scan_statistics`; None for photographs."""
+    """Statistics of the scans, see `rangeseg.data.scan_statistics`; None for photographs."""
     carried: Views | None = None
-    """Views whose carried labels the weak head learns; None where there is no weak head."""
+    """Views whose carried labels the weak head learns; None without a weak head."""
 
     @staticmethod
     def open(experiment: Experiment) -> TrainingData:
         """Open the labelled, unlabelled and validation data of an experiment.
 
         Raises:
-            ConfigError: a part of it is missing, does not fit the others, or has no labelled element.
+            ConfigError: a part of the data is missing, does not fit the others, or has no labelled element.
         """
         data, carried = experiment.config.data, None
         if data.carried == NOTHING and data.carried_as != "labels":
@@ -69,12 +69,12 @@ class TrainingData:
 
 
 def _parts(views: Any) -> Sequence[Any]:
-    """The views that are joined, or they themselves."""
+    """The parts of joined views, or the views themselves."""
     return views.parts if isinstance(views, ConcatViews) else [views]
 
 
 def _refuse_without_labels(key: str, sources: Sequence[Any]) -> None:
-    """Nothing could be learnt, or scored; usually the first scan or photograph settles it.
+    """Refuse sources without a label; usually only the first scan or photograph is read.
 
     Raises:
         ConfigError: no element of any source has a class.
@@ -92,7 +92,7 @@ def _refuse_without_labels(key: str, sources: Sequence[Any]) -> None:
 
 
 def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
-    """The statistics of some scans of all views."""
+    """The statistics of some scans of all views; None for photographs."""
     if experiment.dataset.kind != "scan":
         return None
     parts = [part for whole in views for part in _parts(whole)]
@@ -104,7 +104,11 @@ def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
 
 
 def open_views(experiment: Experiment, kind: Kind) -> Views:
-    """The training split, or the list of it, and what `data.<kind>_from` adds."""
+    """Views of the training split, or of a list of it, joined with the sources of `data.<kind>_from`.
+
+    Raises:
+        ConfigError: there is no source, or one does not fit the config.
+    """
     data = experiment.config.data
     listed, others = {
         "labelled": (data.labelled, data.labelled_from), "unlabelled": (data.unlabelled, data.unlabelled_from)
@@ -133,7 +137,7 @@ def _share(section: dict[str, Any], path: str) -> float | None:
 
 
 def _views(experiment: Experiment, split: str, subset: str | None, classes: LabelMap | None) -> WholeViews:
-    """Augmented views, labelled where there are classes, or where carried labels answer in the teacher's place."""
+    """Augmented views, with labels if `classes` are given or if carried labels are the targets of unlabelled views."""
     data = experiment.config.data
     applies = data.carried_as in AS_TARGETS if classes is None else data.carried_as == "labels"
     carried = data.carried != NOTHING and applies
@@ -156,7 +160,7 @@ def _views(experiment: Experiment, split: str, subset: str | None, classes: Labe
 
 
 def _carried(experiment: Experiment, split: str, subset: str | None, *, every: bool) -> CarriedLabels:
-    """Scans with carried labels, and what these count where a key asks for it."""
+    """Scans with carried labels, and with the weights of these labels if a key of the config needs them."""
     data = experiment.config.data
     told_apart = tells_carried_apart(experiment.config)
     return CarriedLabels(
@@ -168,7 +172,7 @@ def _carried(experiment: Experiment, split: str, subset: str | None, *, every: b
 
 
 def _open_other(experiment: Experiment, section: dict[str, Any], path: str, classes: LabelMap | None) -> WholeViews:
-    """Views of another dataset or sensor, which one network reads together with the config's own."""
+    """Views of another dataset or sensor, read by the same network as those of the config."""
     if unknown := sorted(set(section) - set(OTHER)):
         raise ConfigError(f"{path}: unknown key {unknown[0]}. {did_you_mean(unknown[0], list(OTHER))}")
     if missing := [key for key in ("root", "dataset") if key not in section]:

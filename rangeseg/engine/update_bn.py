@@ -1,4 +1,4 @@
-"""Recomputation of BatchNorm's running statistics for averaged weights, which no training step ever used.
+"""Recomputation of BatchNorm's running statistics for averaged weights, which no training step used.
 
 Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018, section 3.2.
 """
@@ -15,15 +15,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def update_bn(network: nn.Module, images: Iterable[Tensor]) -> None:
     """Replace the running mean and variance of every BatchNorm by their mean over some batches.
 
-    All else is in eval mode meanwhile, dropout above all, as it will be where the statistics are used. A BatchNorm
-    that is in eval mode because it is frozen cannot be told from others and is counted, too.
+    Meanwhile all other modules (such as dropout) are in eval mode, in which the statistics will be used. A frozen
+    BatchNorm is changed, too, because it looks like any other BatchNorm in eval mode.
 
     Args:
-        network: is changed, but for its modes.
-        images: (B, C, H, W) each, as the network is trained to read; none leaves the statistics as they are.
+        network: its statistics are changed; each module is put back into its mode.
+        images: batches of (B, C, H, W) training images; without any batch, the statistics stay as they are.
 
     Raises:
-        ValueError: a BatchNorm meets a single value.
+        ValueError: a BatchNorm gets only one value for each channel.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     before = [(module, module.training) for module in network.modules()]
@@ -36,7 +36,7 @@ def update_bn(network: nn.Module, images: Iterable[Tensor]) -> None:
                 if not started:
                     for norm in norms:
                         norm.reset_running_stats()
-                        norm.momentum = None  # torch's word for the mean over all batches
+                        norm.momentum = None  # in torch: the mean over all batches
                         norm.train()
                     started = True
                 network(image)

@@ -1,1 +1,1 @@
-"""From the pixels of the network to labels of points, and their scores."""
+"""From pixel predictions of the network to labels of points or photographs, and their scores."""

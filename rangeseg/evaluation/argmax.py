@@ -16,8 +16,8 @@ from rangeseg.kernels.argmax import best_of_pixels, best_of_planes
 def argmax_uint8(logits: Tensor) -> NDArray[np.uint8]:
     """(B, K, H, W) logits or probabilities, K at most 255 -> (B, H, W) uint8 classes, the first of equal ones.
 
-    Elsewhere than on the CPU one byte per pixel leaves the device. On it a pass over the logits, in the order in which
-    they lie in memory, takes the place of torch's reduction.
+    On another device than the CPU, only one byte per pixel is copied to the host. On the CPU, one pass over float32
+    logits in memory order replaces torch's reduction.
     """
     if logits.device.type != "cpu" or logits.dtype != torch.float32:
         classes: NDArray[np.uint8] = argmax_on_device(logits).cpu().numpy()
@@ -33,5 +33,5 @@ def argmax_uint8(logits: Tensor) -> NDArray[np.uint8]:
 
 
 def argmax_on_device(logits: Tensor) -> Tensor:
-    """`argmax_uint8`, left on the logits' device."""
+    """(B, K, H, W) logits -> (B, H, W) uint8 classes, on the logits' device; see `argmax_uint8`."""
     return logits.argmax(1).to(torch.uint8)

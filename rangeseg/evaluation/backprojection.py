@@ -1,7 +1,7 @@
 """From the labels of pixels to the labels of points, or of a photograph's own pixels.
 
-A pixel shows its nearest point only; the others that fell into it (`RangeImage.hidden`) are often something else,
-behind an edge. The functions here differ in how they label those, and in whether they smooth the labels of the others.
+A pixel shows only its nearest point; the other points in it (`RangeImage.hidden`) often belong to another object behind
+an edge. The functions differ in how they label hidden points, and in whether they smooth the labels of shown points.
 
 Shapes: N points, H rows, W columns, K classes, S the window's side.
 """
@@ -36,14 +36,14 @@ def nearest_pixel(image: RangeImage | PaddedImage, prediction: NDArray[np.intege
     """Every element takes the label of its pixel.
 
     Args:
-        image: the points, or a photograph's pixels, and where they are.
+        image: the points or a photograph's pixels, and their pixels in the network's image.
         prediction: (H, W) integer train ids.
 
     Returns:
         (N,) labels of the prediction's dtype, IGNORE for no returns.
 
     Raises:
-        ValueError: a prediction of another shape, not of integers, or of a dtype that cannot hold IGNORE.
+        ValueError: the prediction has another shape, is not integer, or has a dtype that cannot hold IGNORE.
     """
     _check_prediction(image, prediction)
     return image.back_project(prediction)
@@ -62,12 +62,12 @@ def knn_vote(
     never_class_0: bool = False,
     border_is_range_0: bool = False,
 ) -> NDArray[np.integer]:
-    """Every point takes the label that most of its k nearest neighbours in a window of pixels have.
+    """Every point takes the label of most of its k nearest neighbours in a window of pixels.
 
-    The distance of two neighbours is their difference of range, weighted by 1 - G where G is a Gaussian of the window.
-    The point itself stands at the centre, with its pixel's label. Neighbours farther than the cutoff do not vote. Of
-    equal distances the first in the window (row by row) is nearer; of equally many votes the lowest class wins. Pixels
-    that are empty, outside the image or predicted IGNORE are no neighbours; a point without any gets IGNORE.
+    The distance of a neighbour is its difference in range, multiplied by 1 - G, with G a Gaussian of the window. The
+    point itself is the neighbour at the centre, with its pixel's label. Neighbours farther than the cutoff do not vote.
+    Of equal distances, the first in the window (row by row) is nearer; with equal votes, the lowest class wins. Pixels
+    that are empty, outside the image or predicted IGNORE are no neighbours; a point without neighbours gets IGNORE.
 
     Args:
         image: the points and their pixels.
@@ -75,9 +75,9 @@ def knn_vote(
         num_classes: K, at most 255.
         k: how many neighbours vote.
         window: S, pixels, odd, at most 181.
-        sigma: of the Gaussian, pixels.
-        cutoff_m: weighted metres; inf lets all k vote.
-        wrap: column 0 touches column W-1 (the original's do not touch).
+        sigma: standard deviation of the Gaussian, pixels.
+        cutoff_m: largest distance of a voting neighbour, weighted metres; inf: all k vote.
+        wrap: column 0 touches column W-1 (not so in the original).
         never_class_0: quirk of the original, whose class 0 is "unlabelled": votes for class 0 are not counted, and a
             point without votes gets class 1.
         border_is_range_0: quirk of the original: pixels outside the image are neighbours at range 0 with label 0.
@@ -86,8 +86,8 @@ def knn_vote(
         (N,) labels of the prediction's dtype, IGNORE for no returns.
 
     Raises:
-        ValueError: a prediction of another shape, dtype or with other values, an even or too large window, k beyond
-            the window's pixels, or a sigma or cutoff that is not positive.
+        ValueError: the prediction has another shape, dtype or other values, the window is even or too large, k is not
+            from 1 to the window's number of pixels, sigma or cutoff is not positive, or `num_classes` is out of range.
 
     Source:
         RangeNet++ (Milioto et al., IROS 2019), algorithm 1; equal to its code with both quirks on.
@@ -125,27 +125,27 @@ def nearest_label(
     wrap: bool = False,
     border_is_range_0: bool = False,
 ) -> NDArray[np.integer]:
-    """Every hidden point takes the label of the pixel in its window whose range is nearest to its own (NLA).
+    """Every hidden point takes the label of the pixel in its window with the nearest range (NLA).
 
-    A point that has its pixel's range keeps the pixel's label. Of equal distances the first in the window (row by row)
-    is nearer. For hidden points, pixels that are empty, outside the image or predicted IGNORE are no neighbours; a
-    point without any gets IGNORE.
+    A point with the range of its pixel takes the pixel's label. Of equal distances, the first in the window (row by
+    row) is nearer. For hidden points, pixels that are empty, outside the image or predicted IGNORE are no neighbours; a
+    point without neighbours gets IGNORE.
 
     Args:
         image: the points and their pixels.
         prediction: (H, W) integer train ids or IGNORE.
         window: S, pixels, odd, at most 181.
-        wrap: column 0 touches column W-1 (the original's do not touch).
+        wrap: column 0 touches column W-1 (not so in the original).
         border_is_range_0: quirk of the original: pixels outside the image are neighbours at range 0 with label 0.
 
     Returns:
         (N,) labels of the prediction's dtype, IGNORE for no returns.
 
     Raises:
-        ValueError: a prediction of another shape or dtype, or an even or too large window.
+        ValueError: the prediction has another shape or dtype, or the window is even or too large.
 
     Source:
-        FIDNet (Zhao et al., IROS 2021), nearest label assignment, on ranges that are not rounded through its / 80 * 80.
+        FIDNet (Zhao et al., IROS 2021), nearest label assignment, without its rounding of ranges by / 80 * 80.
     """
     _check_prediction(image, prediction)
     _check_window(window)
@@ -157,7 +157,7 @@ def nearest_label(
 
 
 class BackProjection(ABC):
-    """Turns pixel predictions into point labels, with its settings bound."""
+    """Maps pixel predictions to labels of points, or of a photograph's pixels; an instance holds the settings."""
 
     reads_logits: ClassVar[bool] = False
     """`prediction` is (K, H, W) logits, not (H, W) train ids."""
@@ -169,7 +169,7 @@ class BackProjection(ABC):
 
 @dataclass(frozen=True)
 class NearestPixel(BackProjection):
-    """`nearest_pixel` as a setting without arguments."""
+    """`nearest_pixel`, without settings."""
 
     def __call__(
         self, image: RangeImage | PaddedImage, prediction: NDArray[np.integer], num_classes: int
@@ -180,7 +180,7 @@ class NearestPixel(BackProjection):
 
 @dataclass(frozen=True)
 class KnnVote(BackProjection):
-    """`knn_vote` with its arguments bound; see there."""
+    """`knn_vote` with fixed arguments; see `knn_vote`."""
 
     k: int = 5
     window: int = 5
@@ -197,7 +197,7 @@ class KnnVote(BackProjection):
 
 @dataclass(frozen=True)
 class NearestLabel(BackProjection):
-    """`nearest_label` with its arguments bound; see there."""
+    """`nearest_label` with fixed arguments; see `nearest_label`."""
 
     window: int = 5
     wrap: bool = False
@@ -210,13 +210,13 @@ class NearestLabel(BackProjection):
 
 @dataclass(frozen=True)
 class FillHoles(BackProjection):
-    """Every element takes the label of its pixel, after the holes in one class have been filled with it.
+    """Every element takes the label of its pixel, after holes in the regions of one class are filled with that class.
 
     Args:
         train_id: the class, e.g. 1, the lesions of ISIC 2017.
 
     Source:
-        French et al., BMVC 2020, by its code (ISIC 2017).
+        The code of French et al., BMVC 2020 (ISIC 2017).
     """
 
     train_id: int = 1
@@ -227,7 +227,7 @@ class FillHoles(BackProjection):
         """(H, W) train ids -> (N,) train ids.
 
         Raises:
-            ValueError: there is no such class, or see `nearest_pixel`.
+            ValueError: `train_id` is not a class; also see `nearest_pixel`.
         """
         _check_prediction(image, prediction)
         if not 0 <= self.train_id < num_classes:
@@ -239,11 +239,11 @@ class FillHoles(BackProjection):
 
 
 NEED_RANGES = {"knn", "nla", "head"}
-"""Those that compare the ranges of points, which photographs do not have."""
+"""Names of back-projections that compare the ranges of points, which photographs do not have."""
 
 
 def _check_prediction(image: RangeImage | PaddedImage, prediction: NDArray) -> None:
-    """A label for every pixel, of a dtype that holds IGNORE."""
+    """Require one label for every pixel, of a dtype that can hold IGNORE."""
     if prediction.shape != (image.height, image.width):
         raise ValueError(
             f"The prediction has shape {prediction.shape}; the image has {(image.height, image.width)}. "
@@ -256,7 +256,7 @@ def _check_prediction(image: RangeImage | PaddedImage, prediction: NDArray) -> N
 
 
 def _check_window(window: int) -> None:
-    """Odd: a pixel is in the middle."""
+    """Require an odd window, which has a middle pixel, of at most `MAX_WINDOW` pixels."""
     if window < 1 or window % 2 == 0 or window > MAX_WINDOW:
         nearest = [side for side in (window - 1, window + 1) if 1 <= side <= MAX_WINDOW]
         cure = " or ".join(map(str, nearest)) or f"1 to {MAX_WINDOW}"
@@ -265,7 +265,7 @@ def _check_window(window: int) -> None:
 
 @lru_cache(maxsize=16)
 def _inverse_gaussian(window: int, sigma: float) -> NDArray[np.float32]:
-    """(S, S) 1 minus the Gaussian of the window, in the original's float32; 0 in the middle, where the point stands.
+    """(S, S) 1 minus the Gaussian of the window, in float32 as in the original; 0 in the middle, where the point is.
 
     All callers share one array; do not write to it.
     """

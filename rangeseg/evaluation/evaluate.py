@@ -30,7 +30,7 @@ class Segmented:
     """One sample with its predicted labels.
 
     Args:
-        sample: what was segmented.
+        sample: the segmented sample.
         pixels: (H, W) train ids.
         elements: (N,) train ids, IGNORE where there is no return.
     """
@@ -53,14 +53,14 @@ def segment(
 
     Args:
         network: (B, C, H, W) -> (B, K, H, W) logits or probabilities; in eval mode.
-        samples: in any number; read as they are needed.
+        samples: any number of samples; each is read when it is needed.
         back_projection: pixels -> elements.
         num_classes: K.
-        device: where the network is.
+        device: device of the network.
         batch: views per forward pass.
 
     Raises:
-        ValueError: the network's answer holds nan.
+        ValueError: the network's output contains nan.
     """
     for group in in_groups(samples, batch, lambda sample: sample.view.image.shape):
         images = torch.stack([sample.view.image for sample in group]).to(device)
@@ -74,19 +74,19 @@ def segment(
 
 
 def contains_nan(logits: Tensor) -> Tensor:
-    """(B, K, H, W) logits -> (B,) bool on their device: there is a nan among them. A maximum is nan if one value is."""
+    """(B, K, H, W) logits -> (B,) bool on their device, True if one is nan. The maximum is nan if one value is."""
     return logits.amax((1, 2, 3)).isnan()
 
 
 def check_not_nan(nan: Tensor, names: Sequence[str]) -> None:
-    """Refuse answers that no label may be made of: the largest of logits with a nan among them is any class.
+    """Refuse outputs with a nan, because their argmax is an arbitrary class.
 
     Args:
-        nan: (B,) of `contains_nan`, on the CPU.
-        names: of the B scans or photographs.
+        nan: (B,) result of `contains_nan`, on the CPU.
+        names: names of the B scans or photographs.
 
     Raises:
-        ValueError: there are such answers; it names the first.
+        ValueError: an output has a nan; the message names the first one.
     """
     if nan.any():
         raise ValueError(
@@ -97,7 +97,7 @@ def check_not_nan(nan: Tensor, names: Sequence[str]) -> None:
 
 
 def network_output(logits: Tensor, back_projection: BackProjection) -> np.ndarray:
-    """(B, K, H, W) logits as this back-projection reads them: as they are, or (B, H, W) uint8 train ids."""
+    """The input of this back-projection: the (B, K, H, W) logits as float32, or (B, H, W) uint8 train ids."""
     return logits.float().cpu().numpy() if back_projection.reads_logits else argmax_uint8(logits)
 
 
@@ -110,10 +110,10 @@ def evaluate(
     device: torch.device | str = "cpu",
     batch: int = 1,
 ) -> ConfusionMatrix:
-    """The confusion matrix of all elements of all samples; arguments as `segment`.
+    """The confusion matrix of all elements of all samples; see `segment` for the arguments.
 
     Raises:
-        ValueError: a sample has no labels.
+        ValueError: there are no samples, a sample has no labels, or the network's output contains nan.
     """
     return score(
         segment(network, samples, back_projection, num_classes, device=device, batch=batch), num_classes
@@ -122,19 +122,20 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Scores:
-    """Confusion matrices: of everything, and by distance from the sensor (bins closed below, open above).
+    """Confusion matrices of all elements, and by distance from the sensor in metres.
 
-    Where no sample has distances, there are no bins.
+    A bin contains its lower edge and not its upper edge. There are no bins if no sample has distances or if they were
+    not requested.
     """
 
     overall: ConfusionMatrix
     by_distance: Mapping[tuple[float, float], ConfusionMatrix]
     by_sample: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
-    """In the order in which samples came; empty where it was not asked for."""
+    """In the order of the samples; empty if not requested."""
     pixels: ConfusionMatrix | None = None
-    """Of the pixels of range images, each with the label of the point that it shows; None if not asked for."""
+    """Counts of the pixels of range images, each with the label of the point that it shows; None if not requested."""
     reliability: Reliability | None = None
-    """How often labels are right, by confidence; None if not asked for."""
+    """How often predictions are right, by confidence; None if not requested."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,11 @@ class SampleCounts:
     """One sample's counts.
 
     Args:
-        name: of the sample.
-        overall: of all its elements.
-        by_distance: of each bin; None where it has no distances, or none are asked for.
-        pixels: of the range image's pixels; None where it was not asked for.
-        reliability: of its labels; None where their confidence was not told.
+        name: name of the sample.
+        overall: counts of all its elements.
+        by_distance: counts of each bin; None if the sample has no distances, or they were not requested.
+        pixels: counts of the range image's pixels; None if not requested.
+        reliability: counts of its predictions by confidence; None if their confidence is not given.
     """
 
     name: str
@@ -165,15 +166,15 @@ def count_sample(
     pixels: np.ndarray | None = None,
     confidence: np.ndarray | None = None,
 ) -> SampleCounts:
-    """Count what one sample's elements were called.
+    """Count the labels and predictions of one sample.
 
     Args:
-        sample: with labels.
-        elements: (N,) train ids.
+        sample: a sample with labels.
+        elements: (N,) predicted train ids.
         num_classes: K.
-        distances: by distance too, where the sample has them.
-        pixels: (H, W) train ids, the network's own answers before any back-projection; counted too if given.
-        confidence: (N,) probabilities of `elements`; counted too if given.
+        distances: also count by distance, if the sample has distances.
+        pixels: (H, W) train ids, the network's predictions before any back-projection; also counted if given.
+        confidence: (N,) probabilities of `elements`; also counted if given.
 
     Raises:
         ValueError: the sample has no labels.
@@ -203,9 +204,9 @@ def sum_counts(counted: Iterable[SampleCounts], num_classes: int, *, by_sample: 
     """The sum of samples' counts.
 
     Args:
-        counted: of `count_sample`.
+        counted: results of `count_sample`.
         num_classes: K.
-        by_sample: keep each sample's own, K * (K + 1) numbers.
+        by_sample: keep the counts of each sample, too: K * (K + 1) numbers each.
     """
     overall, kept = ConfusionMatrix(num_classes), {}
     by_distance: dict[tuple[float, float], ConfusionMatrix] = {}
@@ -227,10 +228,10 @@ def sum_counts(counted: Iterable[SampleCounts], num_classes: int, *, by_sample: 
 def score(
     segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False, by_sample: bool = False
 ) -> Scores:
-    """Count what `segment` gives; arguments as `count_sample` and `sum_counts`.
+    """Count the results of `segment`; see `count_sample` and `sum_counts` for the arguments.
 
     Raises:
-        ValueError: a sample has no labels, or none at all came.
+        ValueError: a sample has no labels, or there are no samples.
     """
     some = False
 
@@ -247,7 +248,7 @@ def score(
 
 
 def report(scores: Scores, names: tuple[str, ...]) -> dict[str, Any]:
-    """All figures of an evaluation as plain values, nan as None."""
+    """All scores of an evaluation as plain values, with None for nan."""
     matrix = scores.overall
     iou = matrix.iou()
     pixels = scores.pixels

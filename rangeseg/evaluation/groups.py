@@ -1,4 +1,4 @@
-"""Scores of groups of classes, for a network and labels whose classes differ: is a vehicle called a vehicle?
+"""Scores of groups of classes, for labels with other classes than the network: is a vehicle predicted as a vehicle?
 
 Shapes: K classes.
 """
@@ -13,14 +13,14 @@ from rangeseg.evaluation.metrics import ConfusionMatrix
 
 
 def parse_groups(words: Sequence[str], names: Sequence[str]) -> dict[str, list[int]]:
-    """Groups written as `vehicle=car,truck`, as train ids.
+    """Groups written as `vehicle=car,truck` -> train ids of each group.
 
     Args:
         words: one for each group.
-        names: of the K classes.
+        names: names of the K classes.
 
     Raises:
-        ValueError: a word has another form, a class is unknown, or a name or a class occurs twice.
+        ValueError: a word has another form, a class is unknown, or a group or a class occurs twice.
     """
     groups: dict[str, list[int]] = {}
     for word in words:
@@ -40,15 +40,15 @@ def parse_groups(words: Sequence[str], names: Sequence[str]) -> dict[str, list[i
 
 
 def score_groups(matrix: ConfusionMatrix, groups: Mapping[str, Sequence[int]]) -> dict[str, dict[str, float | None]]:
-    """For each group: how many of its elements got any of its classes, and its share of labels and of predictions.
+    """For each group, the share of its elements predicted as the group, and its share of labels and of predictions.
 
     Args:
         matrix: the counts of an evaluation.
-        groups: train ids of each group, as `parse_groups` gives them.
+        groups: train ids of each group, see `parse_groups`.
 
     Returns:
-        By group: `right`, a share of the elements that the labels put into the group (None: there are none);
-        `labelled` and `predicted`, shares of all labelled elements (None: there are none).
+        By group: `right`, share of the elements labelled with the group that are predicted as the group (None: there
+        are no such elements); `labelled` and `predicted`, shares of all labelled elements (None: there are none).
     """
     counts = matrix.state.astype(np.float64)
     total = counts.sum()

@@ -13,14 +13,15 @@ from rangeseg.types import IGNORE
 
 
 class ConfusionMatrix:
-    """Counts of (label, prediction) over any number of scans, and the scores that follow from them.
+    """Counts of (label, prediction) over any number of scans, and the scores computed from them.
 
-    Elements labelled IGNORE count nowhere. A prediction that is no class (IGNORE, of a point without a return) on a
-    labelled element is a miss: it lowers that class's IoU and the accuracy, and is no other class's false positive.
+    Elements labelled IGNORE are not counted. If the prediction of a labelled element is no class (IGNORE, of a point
+    without a return), it is a miss: it lowers the IoU of the labelled class and the accuracy, and is no false positive
+    of another class.
 
     Args:
         num_classes: K, at most 255.
-        state: (K, K+1) counts to go on from, as `state` gave them.
+        state: (K, K+1) counts to start from, see the attribute `state`; None: zeros.
 
     Raises:
         ValueError: `num_classes` is not in 1..255, or `state` has another shape.
@@ -43,7 +44,7 @@ class ConfusionMatrix:
         """Count one scan.
 
         Args:
-            prediction: (N,) train ids; whatever is not in 0..K-1 is a miss.
+            prediction: (N,) train ids; any other value than 0..K-1 is a miss.
             label: (N,) train ids or IGNORE.
 
         Raises:
@@ -65,19 +66,19 @@ class ConfusionMatrix:
             )
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        """The counts of both, of parts of a dataset or of several processes."""
+        """The sum of both counts, for parts of a dataset or for several processes."""
         return ConfusionMatrix(self.num_classes, self.state + other.state)
 
     def iou(self) -> NDArray[np.float64]:
         """(K,) tp / (tp + fp + fn); nan for classes without a labelled element.
 
-        Wrong predictions of such a class still cost the classes they were taken from.
+        Wrong predictions of such a class still lower the IoU of the labelled classes.
         """
         hits, union = self._hits_and_union()
         return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=self.state.sum(1) > 0)
 
     def mean_iou(self) -> float:
-        """Mean IoU of the classes that are not absent; nan if all are absent."""
+        """Mean IoU of the classes with a labelled element; nan if there are none."""
         iou = self.iou()
         return float(iou[~np.isnan(iou)].mean()) if not np.isnan(iou).all() else float("nan")
 
@@ -87,7 +88,7 @@ class ConfusionMatrix:
         return float(np.trace(self.state) / total) if total else float("nan")
 
     def official_iou(self) -> NDArray[np.float64]:
-        """(K,) IoU by SemanticKITTI's rule: an absent class counts 0.
+        """(K,) IoU by SemanticKITTI's rule: 0 for a class without a labelled element.
 
         Source:
             semantic-kitti-api, iouEval, with the class of unlabelled points ignored.
@@ -100,7 +101,7 @@ class ConfusionMatrix:
         return float(self.official_iou().mean())
 
     def official_accuracy(self) -> float:
-        """Accuracy by SemanticKITTI's rule: misses without a class are left out of the elements it is a share of."""
+        """Accuracy by SemanticKITTI's rule: elements whose prediction is no class are left out."""
         return float(np.trace(self.state) / (self.state[:, :-1].sum() + 1e-15))
 
     def _hits_and_union(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,8 +1,8 @@
-"""A small head that labels points from the logits of the pixels around each point and their relative positions.
+"""A small head that labels points from the probabilities of the pixels around each point and their relative positions.
 
-A learnt kind of KNN: the neighbours in the window are weighed by a perceptron that sees how far they are, in range, in
-space, in the image and in remission; what they say, so weighed, is then looked at once more beside the point's own
-height, range and remission.
+A learnt kind of KNN. One perceptron gives each neighbour in the window a weight, from its difference to the point in
+range, in space, in the image and in remission. A second perceptron corrects the weighted mean of the neighbours'
+probabilities, from this mean and the point's own height, range and remission.
 
 Shapes: N points of a range image (H, W), K classes, S the window's side, J = S * S its cells.
 """
@@ -25,10 +25,10 @@ from rangeseg.files import load_tensors, write_atomically
 from rangeseg.projection.range_image import RangeImage
 
 BETWEEN = 6
-"""What is known of a neighbour: range behind the point, distance in space and in remission, row, column, own pixel."""
+"""Features of a neighbour relative to the point: range, distance, remission, row, column, whether it is the centre."""
 
 OWN = 5
-"""What is known of a point: range, height, remission, range behind its pixel's, whether another point hides it."""
+"""Features of a point: range, height, remission, range of its pixel minus its own, whether another point hides it."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Neighbours:
     """The cells in the windows of some points.
 
     Args:
-        points: (N,) int64 which points of the scan.
-        cells: (N, J) int64 flat places in the image.
-        valid: (N, J) bool, the cell shows a return.
-        between: (N, J, BETWEEN) float32.
-        own: (N, OWN) float32.
+        points: (N,) int64 indices of the points in the scan.
+        cells: (N, J) int64 flat indices of pixels in the image.
+        valid: (N, J) bool, True if the cell is in the image and shows a return.
+        between: (N, J, BETWEEN) float32 features of the neighbours.
+        own: (N, OWN) float32 features of the points.
     """
 
     points: Tensor
@@ -51,7 +51,7 @@ class Neighbours:
 
 
 def undecided(image: RangeImage, prediction: NDArray[np.integer], window: int, *, wrap: bool = False) -> NDArray:
-    """(M,) int64: the points in whose window not all returns are predicted the same; of the others nothing is asked.
+    """(M,) int64 indices of the points whose window has several predicted classes; the head labels only these points.
 
     Args:
         image: the points and their pixels.
@@ -76,7 +76,7 @@ def neighbours(image: RangeImage, points: NDArray, window: int, *, wrap: bool = 
 
     Args:
         image: the points and their pixels.
-        points: (N,) int64, returns.
+        points: (N,) int64 indices of returns.
         window: S, odd.
         wrap: column 0 touches column W-1.
     """
@@ -111,12 +111,12 @@ def neighbours(image: RangeImage, points: NDArray, window: int, *, wrap: bool = 
 
 
 def _compressed(metres: Tensor) -> Tensor:
-    """Centimetres near 0, orders of magnitude far from it; with the sign."""
+    """sign(m) ln(1 + 10 |m|): fine steps near 0, coarse steps far from it."""
     return metres.sign() * (metres.abs() * 10).log1p()
 
 
 class PointHead(nn.Module):
-    """Maps the logits of neighbouring pixels to the logits of a point.
+    """Maps the probabilities of neighbouring pixels to the logits of a point.
 
     Args:
         num_classes: K.
@@ -125,7 +125,7 @@ class PointHead(nn.Module):
         wrap: column 0 touches column W-1.
 
     Raises:
-        ValueError: an even window.
+        ValueError: the window is even or less than 1.
     """
 
     def __init__(self, num_classes: int, *, window: int = 5, hidden: int = 32, wrap: bool = False) -> None:
@@ -154,10 +154,10 @@ def write_head(path: Path, head: PointHead) -> None:
 
 
 def read_head(path: Path) -> PointHead:
-    """Read a head; runs no code of the file.
+    """Read a head, without running code from the file.
 
     Raises:
-        ValueError: missing, truncated, or not a head.
+        ValueError: the file is missing, truncated, or not a head.
     """
     try:
         content = load_tensors(path)
@@ -174,7 +174,7 @@ class HeadLabels(BackProjection):
     """A `PointHead` as a back-projection. A point keeps the class of its window if the window has only one class.
 
     Args:
-        file: of `rangeseg fit-head`.
+        file: file written by `rangeseg fit-head`.
     """
 
     file: str
@@ -182,14 +182,14 @@ class HeadLabels(BackProjection):
 
     @cached_property
     def head(self) -> PointHead:
-        """Read when it is first needed."""
+        """The head, read from the file at its first use."""
         return read_head(Path(self.file))
 
     def __call__(self, image: RangeImage, prediction: NDArray[np.floating], num_classes: int) -> NDArray[np.integer]:
         """(K, H, W) logits -> (N,) train ids.
 
         Raises:
-            ValueError: the head is of another number of classes, or its file cannot be read.
+            ValueError: the head has another number of classes, or its file cannot be read.
         """
         head = self.head
         if head.num_classes != num_classes:

@@ -1,4 +1,4 @@
-"""How often labels are right that a network is so sure of, and the temperature that makes its confidence fit.
+"""How often predictions are right, by their confidence, and the temperature that calibrates the confidence.
 
 Shapes: N elements, K classes, B bins of confidence.
 """
@@ -14,21 +14,23 @@ from numpy.typing import NDArray
 from rangeseg.kernels.confusion import count_by_confidence
 
 BINS = 20
-"""Of equal width, from 0 to 1."""
+"""Number of bins of confidence, of equal width, from 0 to 1."""
 
 PARTS = 2**24
-"""Of a confidence: sums of whole parts are exact, in any order."""
+"""Confidences are summed in units of 1 / PARTS, as integers: the sums are exact, in any order."""
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""Temperatures that are fitted."""
+"""Least and greatest temperature that is fitted."""
 
 
 class Reliability:
-    """Counts of labels by class and confidence, over any number of scans; elements that lack a label count nowhere.
+    """Counts of predictions by class and confidence, over any number of scans.
+
+    Elements without a label or a prediction are not counted.
 
     Args:
         num_classes: K.
-        state: (3, K, B) counts to go on from, as `state` gave them.
+        state: (3, K, B) counts to start from, see the attribute `state`; None: zeros.
 
     Source:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017: reliability diagrams and equation 3 (ECE).
@@ -37,7 +39,7 @@ class Reliability:
     def __init__(self, num_classes: int, state: NDArray[np.int64] | None = None) -> None:
         self.num_classes = num_classes
         self.state = np.zeros((3, num_classes, BINS), np.int64) if state is None else state.copy()
-        """(3, K, B) int64, by predicted class: elements, those of them that are right, the sum of confidences/parts."""
+        """(3, K, B) int64, by predicted class: elements, right ones among them, sum of confidences in 1 / `PARTS`."""
 
     def update(
         self, prediction: NDArray[np.integer], label: NDArray[np.integer], confidence: NDArray[np.floating]
@@ -50,7 +52,7 @@ class Reliability:
             confidence: (N,) probability of the prediction.
 
         Raises:
-            ValueError: shapes differ, or a confidence is no probability.
+            ValueError: shapes differ, or a counted confidence is not in [0, 1].
         """
         if not prediction.shape == label.shape == confidence.shape:
             raise ValueError(
@@ -61,12 +63,12 @@ class Reliability:
             raise ValueError("A confidence is not in [0, 1]; give probabilities.")
 
     def __add__(self, other: Reliability) -> Reliability:
-        """The counts of both."""
+        """The sum of both counts."""
         return Reliability(self.num_classes, self.state + other.state)
 
     @property
     def count(self) -> int:
-        """Elements counted."""
+        """Number of counted elements."""
         return int(self.state[0].sum())
 
     def error(self) -> float:
@@ -74,11 +76,11 @@ class Reliability:
         return float(_errors(self.state.sum(1)[:, None])[0])
 
     def error_by_class(self) -> NDArray[np.float64]:
-        """(K,) the same of the elements that are called so; nan for classes that nothing is called."""
+        """(K,) ECE of the elements predicted as each class; nan for classes without a prediction."""
         return _errors(self.state)
 
     def means(self) -> tuple[float, float]:
-        """Mean confidence and accuracy of all; nan if there are none."""
+        """Mean confidence and accuracy of all counted elements; nan if there are none."""
         count, right, sure = self.state.sum((1, 2)).astype(np.float64)
         return (sure / PARTS / count, right / count) if count else (float("nan"), float("nan"))
 
@@ -86,7 +88,7 @@ class Reliability:
         """Bins that are not empty: lower and upper edge, share of all elements, mean confidence, accuracy.
 
         Args:
-            every: so many bins are brought together; a divisor of `BINS`.
+            every: number of bins that are merged into one; a divisor of `BINS`.
         """
         count, right, sure = self.state.sum(1).reshape(3, -1, every).sum(2).astype(np.float64)
         width, total = every / BINS, count.sum()
@@ -96,11 +98,11 @@ class Reliability:
         ]
 
     def report(self, names: Sequence[str], temperature: float) -> dict[str, Any]:
-        """Plain values; nan is None.
+        """All scores as plain values, with None for nan.
 
         Args:
-            names: of the classes.
-            temperature: that the probabilities were made with.
+            names: names of the classes.
+            temperature: divisor of the logits with which the probabilities were computed.
         """
         keys = ("from", "to", "share", "confidence", "accuracy")
         sure, right = self.means()
@@ -116,7 +118,7 @@ class Reliability:
 
 
 def _errors(state: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(3, K, B) -> (K,)."""
+    """(3, K, B) counts -> (K,) expected calibration errors."""
     count, right, sure = state.astype(np.float64)
     gap, total = np.abs(right - sure / PARTS).sum(1), count.sum(1)
     return np.divide(gap, total, out=np.full(len(total), np.nan), where=total > 0)
@@ -127,20 +129,20 @@ def _plain(value: float) -> float | None:
 
 
 def fit_temperature(logits: NDArray[np.floating], label: NDArray[np.integer]) -> float:
-    """The T that makes softmax(logits / T) most likely to give the labels.
+    """The T for which the labels are most likely under softmax(logits / T).
 
-    The negative log-likelihood is convex in 1/T; its slope there, mean(E_p[logit] - logit of the label), is brought to
-    0 by bisection.
+    The negative log-likelihood is convex in 1/T. Bisection finds the zero of its slope in 1/T, which is
+    mean(E_p[logit] - logit of the label).
 
     Args:
         logits: (N, K).
-        label: (N,) train ids, all of them classes.
+        label: (N,) train ids, without IGNORE.
 
     Returns:
-        T in [`COLDEST`, `HOTTEST`]; at an end of it where no T is best, as of logits that are always right.
+        T in [`COLDEST`, `HOTTEST`]; an end of this range if no T is best, for example for logits that are always right.
 
     Raises:
-        ValueError: there are no elements, or values that are not finite.
+        ValueError: there are no elements, or a logit is not finite.
 
     Source:
         Guo et al., ICML 2017, section 4.2 (temperature scaling).

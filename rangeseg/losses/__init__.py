@@ -3,8 +3,8 @@
     s   student's logits          P = softmax(s)
     t   teacher's (mixed) logits  Q   its (mixed) probabilities, the target
 
-Shapes: B views, K classes, H rows, W columns. Every loss is a scalar; nothing in here reads a value back to the host
-except `lovasz_softmax` on the CPU, where that costs nothing.
+Shapes: B views, K classes, H rows, W columns. Every loss is a scalar. No loss copies a value from the device to the
+host; only `lovasz_softmax` on the CPU reads values, which costs nothing there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 def cross_entropy(
     logits: Tensor, label: Tensor, *, weight: Tensor | None = None, pixel: Tensor | None = None
 ) -> Tensor:
-    """Mean of -w_y ln P_y over the labelled pixels, divided by the sum of their w_y; 0 where no pixel is labelled.
+    """Mean of -w_y ln P_y over the labelled pixels, divided by the sum of their w_y; 0 if no pixel is labelled.
 
     Args:
         logits: (B, K, H, W).
@@ -59,12 +59,12 @@ def cross_entropy(
 def focal_loss(
     logits: Tensor, label: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None, pixel: Tensor | None = None
 ) -> Tensor:
-    """Mean of -w_y (1 - P_y)^gamma ln P_y over the labelled pixels, divided by the sum of their w_y; 0 without any.
+    """Mean of -w_y (1 - P_y)^gamma ln P_y over the labelled pixels, divided by the sum of their w_y; 0 if none is.
 
     Args:
         logits: (B, K, H, W).
         label: (B, H, W) int64, IGNORE where it does not count.
-        gamma: how much less a pixel counts of which the network is already sure; 0 is `cross_entropy`.
+        gamma: the larger, the less a pixel counts at which the network is already confident; 0 is `cross_entropy`.
         weight: (K,) class weights, or None for 1 each.
         pixel: (B, H, W) by which w_y is multiplied, at least 0; None for 1.
 
@@ -77,7 +77,7 @@ def focal_loss(
     labelled = label != IGNORE
     known = label.where(labelled, 0)
     log_probability = at_least_float32(logits).log_softmax(1).gather(1, known[:, None])[:, 0]
-    # From the logarithm, as 1 - P has no digits left near 1; and not 0, whose power may have no slope.
+    # From the logarithm, because 1 - P is inexact near P = 1; above 0, because a power of 0 may have no gradient.
     doubt = (-torch.expm1(log_probability)).clamp(min=torch.finfo(log_probability.dtype).tiny)
     share = labelled if weight is None else weight[known] * labelled
     share = share if pixel is None else share * pixel
@@ -87,20 +87,20 @@ def focal_loss(
 def ohem_cross_entropy(
     logits: Tensor, label: Tensor, *, share: float, weight: Tensor | None = None, factor: Tensor | None = None
 ) -> Tensor:
-    """Mean of the largest among the pixels' -w_y f ln P_y (online hard example mining).
+    """Mean of the largest losses -w_y f ln P_y of the pixels (online hard example mining).
 
     Args:
         logits: (B, K, H, W).
         label: (B, H, W) int64, IGNORE where it does not count.
-        share: of the labelled pixels, rounded up, that count.
+        share: share of the labelled pixels that count; their number is rounded up.
         weight: (K,) class weights w, or None for 1 each; the mean is not divided by them.
         factor: (B, H, W) f, at least 0, or None for 1.
 
     Returns:
-        Scalar; 0 where no pixel is labelled.
+        Scalar; 0 if no pixel is labelled.
 
     Source:
-        Zhao et al., FIDNet, 2021, and its code: share 0.15 (of all pixels there), f the range in units of 100 m.
+        Zhao et al., FIDNet, 2021, and its code: share 0.15 (there of all pixels), f the range in units of 100 m.
     """
     each = F.cross_entropy(at_least_float32(logits), label, weight, ignore_index=IGNORE, reduction="none")
     if factor is not None:
@@ -112,18 +112,18 @@ def ohem_cross_entropy(
 
 
 def boundary_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """1 - F1 of the classes' edges, averaged over all classes and over those of the views that have labels.
+    """1 - F1 of the classes' edges, averaged over all classes and over the views with labels.
 
-    A class's edge is where its value (probability, or truth) is above the least of its 3x3 labelled neighbours:
-    e = max_3x3(1 - x) - (1 - x). With precision sum(e_P e_y) / sum(e_P) and recall sum(e_P e_y) / sum(e_y) of a view. A
-    class without an edge in a view counts as 1 there, as published.
+    x is a class's probability P or its truth y (0 or 1). A pixel is an edge as far as x is above its least value in the
+    3x3 labelled neighbours: e = max_3x3(1 - x) - (1 - x). In each view, the precision is sum(e_P e_y) / sum(e_P) and
+    the recall sum(e_P e_y) / sum(e_y). As published, a class without an edge in a view gives 1 there.
 
     Args:
         logits: (B, K, H, W).
         label: (B, H, W) int64, IGNORE where it does not count.
 
     Returns:
-        Scalar; 0 where no pixel is labelled.
+        Scalar; 0 if no pixel is labelled.
 
     Source:
         Bokhovkin and Burnaev, Boundary Loss for Remote Sensing Imagery Semantic Segmentation, ISNN 2019, equations 1 to
@@ -142,7 +142,7 @@ def boundary_loss(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def _edges(values: Tensor, labelled: Tensor) -> Tensor:
-    """(B, K, H, W) in [0, 1] -> how far each labelled pixel is above the least of its labelled neighbours; else 0."""
+    """(B, K, H, W) in [0, 1] -> each labelled pixel's value minus the least of its labelled neighbours; elsewhere 0."""
     inverse = (1 - values) * labelled
     return (F.max_pool2d(inverse, 3, stride=1, padding=1) - inverse) * labelled
 
@@ -180,7 +180,7 @@ CONSISTENCY_KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "kld": _kld,
     "ce": _ce,
 }
-"""(student's logits, target) -> (B, H, W); the target of the kinds named logits_... is the teacher's logits."""
+"""Name -> function of (student's logits, target) to (B, H, W); the target of logits_... is the teacher's logits."""
 
 
 def consistency_loss(
@@ -194,26 +194,26 @@ def consistency_loss(
     normalise: str = "valid",
     target_logits: Tensor | None = None,
 ) -> Tensor:
-    """How far the student is from the target, where the view is valid and as far as the target is confident.
+    """Distance of the student from the target over the valid pixels, weighted by the confidence of the target.
 
     Args:
         student_logits: (B, K, H, W) s.
         target: (B, K, H, W) Q; gets no gradient.
-        valid: (B, H, W) bool; all other pixels give no gradient.
+        valid: (B, H, W) bool; pixels that are not valid give no gradient.
         kind: summed over the classes, on probabilities "var" (P - Q)^2, "kld" Q (ln Q - ln P) and
             "bce" -Q ln(P + 1e-6) - (1 - Q) ln(1 - P + 1e-6); "ce" is -ln P of the pseudo label argmax Q;
             on logits, divided by sqrt(K), "logits_var" (s - t)^2 and "logits_smoothl1".
-        threshold: a pixel is confident where max Q reaches it; 0 trusts every target.
-        confidence: "mean" weighs every pixel by the share of confident ones, among the valid pixels or, with
-            `normalise` "all", among all; "pixel" drops the pixels that are not confident.
+        threshold: a pixel is confident if max Q is at least this; with 0, every target is confident.
+        confidence: "mean" weights every pixel by the share of confident ones among the valid pixels or, with
+            `normalise` "all", among all pixels; "pixel" drops the pixels that are not confident.
         normalise: divide the sum by the number of "valid" pixels, of "confident" valid pixels, or of "all" pixels.
         target_logits: (B, K, H, W) t, for the kinds on logits; gets no gradient.
 
     Returns:
-        Scalar; 0 where no pixel counts.
+        Scalar; 0 if no pixel counts.
 
     Raises:
-        ValueError: `kind`, `confidence` or `normalise` is unknown, or a kind on logits misses `target_logits`.
+        ValueError: `kind`, `confidence` or `normalise` is unknown, or a kind on logits has no `target_logits`.
 
     Source:
         French et al., BMVC 2020, and the authors' code (confidence "mean", normalise "all").
@@ -239,16 +239,16 @@ def consistency_loss(
 
 
 def confidence_rate(target: Tensor, valid: Tensor, threshold: float = 0.97, *, normalise: str = "valid") -> Tensor:
-    """The share of confident pixels, by which `consistency_loss` with confidence "mean" weighs every pixel.
+    """The share of confident pixels, with which `consistency_loss` with confidence "mean" weights every pixel.
 
     Args:
         target: (B, K, H, W) probabilities.
         valid: (B, H, W) bool.
-        threshold: what the largest probability must reach.
-        normalise: of the loss; "all" counts among all pixels, else among the valid ones.
+        threshold: least value of the largest probability of a confident pixel.
+        normalise: that of the loss; "all": the share of all pixels, otherwise of the valid ones.
 
     Returns:
-        Scalar in [0, 1], without a gradient; 0 where no pixel is counted.
+        Scalar in [0, 1], without a gradient; 0 if no pixel is counted.
     """
     among = torch.ones_like(valid) if normalise == "all" else valid
     confident = (target.detach().amax(1) >= threshold) & among

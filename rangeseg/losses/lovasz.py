@@ -12,7 +12,7 @@ from rangeseg.losses.numbers import at_least_float32, divide
 from rangeseg.types import IGNORE
 
 WHOLE = 1024
-"""What a pixel of weight 1 counts in the weighted Lovász loss, whose counts are integers."""
+"""Count of a pixel of weight 1 in the weighted Lovász loss, whose counts are integers."""
 
 
 def lovasz_softmax(logits: Tensor, label: Tensor, pixel: Tensor | None = None) -> Tensor:
@@ -21,11 +21,11 @@ def lovasz_softmax(logits: Tensor, label: Tensor, pixel: Tensor | None = None) -
     Args:
         logits: (B, K, H, W).
         label: (B, H, W) int64, IGNORE where it does not count.
-        pixel: (B, H, W) how much each label counts in intersection and union, at least 0, rounded up to 1 / `WHOLE`;
-            None for 1.
+        pixel: (B, H, W) weight of each label in intersection and union, at least 0, rounded up to a multiple of
+            1 / `WHOLE`; None for 1.
 
     Returns:
-        Scalar; 0 where no pixel is labelled.
+        Scalar; 0 if no pixel is labelled.
 
     Source:
         Berman et al., CVPR 2018.
@@ -34,7 +34,7 @@ def lovasz_softmax(logits: Tensor, label: Tensor, pixel: Tensor | None = None) -
     flat = label.flatten()
     weight = None if pixel is None else (pixel.flatten() * WHOLE).ceil()
     if logits.device.type == "cpu":
-        # Fewer pixels and classes to sort; on a GPU their numbers would have to be read back first.
+        # Sorts only labelled pixels and present classes; a GPU would first have to copy their numbers to the host.
         place = (flat != IGNORE).nonzero()[:, 0]
         flat, weight = flat[place], None if weight is None else weight[place]
         classes = flat.unique()
@@ -74,18 +74,18 @@ class _Errors(torch.autograd.Function):
 
 @torch.no_grad()
 def _jaccard_slope(error: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
-    """(K, P) how much 1 - IoU grows as each pixel joins the mistakes, in the order of falling error.
+    """(K, P) growth of 1 - IoU when each pixel becomes a mistake, one after the other in the order of decreasing error.
 
     Args:
         error: (K, P), 0 where not labelled.
-        truth: (K, P) bool, the label is this class.
-        counted: (P,) bool, labelled; or whole numbers, how often each pixel counts.
+        truth: (K, P) bool, True where the label is this class.
+        counted: (P,) bool, True where labelled; or whole numbers, how often each pixel counts.
 
     Returns:
         (K, P); 0 where not counted.
     """
     if error.device.type == "cpu" and error.dtype == torch.float32:
-        return torch.from_numpy(lovasz_grad(error.numpy(), truth.numpy(), counted.numpy()))  # the same bits, sooner
+        return torch.from_numpy(lovasz_grad(error.numpy(), truth.numpy(), counted.numpy()))  # bit-identical, and faster
     order = error.argsort(dim=1, descending=True, stable=True)
     # Counts in integers: exact beyond 2^24 pixels, and deterministic on every device.
     counts = counted if counted.dtype == torch.bool else counted.long()

@@ -1,4 +1,4 @@
-"""What all losses compute with."""
+"""Numeric helpers of the losses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """The same values, in float32 where their own type has fewer digits."""
+    """The same values, in float32 if their type is less precise."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def as_planes(logits: Tensor) -> Tensor:
-    """The same (B, K, H, W) values, one plane for each class; the gradient goes back in the order of `logits`.
+    """The same (B, K, H, W) values; on a CPU, channels_last logits become contiguous, and their gradient channels_last.
 
-    On a CPU, each softmax and its gradient would copy channels_last logits.
+    Otherwise, each softmax and its gradient would copy the logits.
     """
     if logits.device.type != "cpu" or logits.is_contiguous():
         return logits
@@ -35,5 +35,5 @@ class _Planes(torch.autograd.Function):
 
 
 def divide(total: Tensor, count: Tensor) -> Tensor:
-    """total / count, and 0 (with a gradient of 0) where the count, and so the total, is 0."""
+    """total / count; 0, with a gradient of 0, where the count (and so the total) is 0."""
     return total / torch.where(count > 0, count, 1)

@@ -5,10 +5,10 @@
     grid_mask     every other cell of bands x sectors     LaserMix, its finest form
     sector_mask   one run of columns                      PolarMix, FrustumMix
     cow_mask      blobs: blurred noise above a threshold  CowMix, CowOut
-    class_mask    half of the classes an answer names     ClassMix
-    classes_mask  the classes that are named              PolarMix, RangePaste
+    class_mask    half of the predicted classes           ClassMix
+    classes_mask  given classes                           PolarMix, RangePaste
 
-All are drawn from a CPU generator as a few numbers, and filled in on any device.
+Random masks are drawn from a CPU generator and filled in on any device.
 """
 
 from rangeseg.masks.boxes import Aspect, By, box_mask

@@ -29,9 +29,9 @@ def box_mask(
     wrap: bool = False,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """One or several random boxes in every view of a batch. An even number of overlapping boxes cancels out.
+    """One or several random boxes in every view of a batch. Where an even number of boxes overlap, the mask is False.
 
-    A box takes the share p of the image; with K boxes each side is scaled by 1/sqrt(K), so that the areas add up to p.
+    A box covers the share p of the image; with K boxes each side is scaled by 1/sqrt(K), so that the areas add up to p.
     (The paper's code scales boxes of fixed aspect twice, and loses those that leave the image at the top or left.)
 
     Args:
@@ -40,13 +40,13 @@ def box_mask(
         height: H, rows.
         width: W, columns.
         area: p, or (low, high) to draw p uniformly for each box.
-        by: what is drawn from `area`: the box's "area", or, with "size", its height and its width themselves,
-            as shares of the image's; the aspect "fixed" then makes the width's share the height's.
+        by: the quantity drawn from `area`: "area" is the box's area; "size" is its height and its width, as shares of
+            the image's height and width, drawn separately; with the aspect "fixed" both are the same share.
         boxes: K.
-        aspect: "log-uniform": sides p^u and p^(1-u) of the image's, u uniform in [0, 1]; "fixed": both sqrt(p).
-        inside: boxes lie within the image; False puts their centres anywhere and clips what leaves.
-        wrap: column 0 touches column W-1: boxes start at any column with equal chance and run on across the seam.
-        device: where the mask is to be; only B x K x 4 integers are copied there.
+        aspect: "log-uniform": the sides are p^u and p^(1-u) of the image's, u uniform in [0, 1]; "fixed": both sqrt(p).
+        inside: boxes lie within the image; False: their centres are anywhere in the image, and boxes are clipped.
+        wrap: column 0 touches column W-1: boxes start at any column with equal chance and continue across the seam.
+        device: device of the mask; only B x K x 4 integers are copied there.
 
     Returns:
         (B, H, W) bool.
@@ -77,11 +77,11 @@ def area_range(name: str, area: float | Sequence[float]) -> tuple[float, float]:
     """`area` as (low, high).
 
     Args:
-        name: the function that was given `area`, for the error.
-        area: a share of the image, or two.
+        name: name of the caller, for the error.
+        area: a share of the image, or (low, high).
 
     Raises:
-        ValueError: not within [0, 1], or high below low.
+        ValueError: a share is not within [0, 1], or high is below low.
     """
     low, high = area if isinstance(area, Sequence) else (area, area)
     if not 0 <= low <= high <= 1:
@@ -92,7 +92,7 @@ def area_range(name: str, area: float | Sequence[float]) -> tuple[float, float]:
 
 
 def _sides(first: Tensor, second: Tensor, area: tuple[float, float], by: By, aspect: Aspect) -> Tensor:
-    """(2, B, K) boxes' heights and widths as shares of the image's, from two draws in [0, 1); an empty box has none."""
+    """(2, B, K) heights and widths of boxes as shares of the image's, from two draws in [0, 1); 0 for an empty box."""
     low, high = area
     share = low + (high - low) * first
     if aspect not in ("log-uniform", "fixed"):
@@ -107,13 +107,13 @@ def _sides(first: Tensor, second: Tensor, area: tuple[float, float], by: By, asp
 
 
 def _fill(boxes: Tensor, height: int, width: int, wrap: bool) -> Tensor:
-    """(2, 2, B, K) (top, left), (height, width) of boxes -> (B, H, W), True in an odd number: only comparisons."""
+    """(2, 2, B, K) (top, left), (height, width) of boxes -> (B, H, W) bool, True in an odd number of boxes."""
     (top, left), (box_height, box_width) = boxes[..., None]
     rows = torch.arange(height, dtype=torch.int32, device=top.device) - top
     columns = torch.arange(width, dtype=torch.int32, device=top.device) - left
     if wrap:
         columns = columns.remainder(width)
-    # As bytes: on a CPU torch combines booleans that broadcast thirty times slower.
+    # As bytes, because torch on a CPU is thirty times slower at combining booleans that broadcast.
     in_rows = ((rows >= 0) & (rows < box_height))[..., None].view(torch.uint8)
     in_columns = ((columns >= 0) & (columns < box_width))[..., None, :].view(torch.uint8)
     mask = in_rows[:, 0] & in_columns[:, 0]

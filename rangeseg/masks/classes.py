@@ -17,7 +17,7 @@ def class_mask(generator: Generator, prediction: Tensor, valid: Tensor, num_clas
     Args:
         generator: a CPU generator; the same state gives the same masks.
         prediction: (B, H, W) int64 in [0, K), the pseudo label of each pixel of `b`.
-        valid: (B, H, W) bool; a class counts where it is on a valid pixel, and only valid pixels are True.
+        valid: (B, H, W) bool; only classes of valid pixels are drawn, and only valid pixels are True.
         num_classes: K.
 
     Returns:
@@ -28,7 +28,7 @@ def class_mask(generator: Generator, prediction: Tensor, valid: Tensor, num_clas
     """
     batch = len(prediction)
     lottery = torch.rand(batch, num_classes, generator=generator).to(prediction.device, non_blocking=True)
-    # Pixels that are not valid vote for a class of their own, which is then left out.
+    # Pixels that are not valid vote for an additional class K, which is then left out.
     votes = torch.zeros(batch, num_classes + 1, dtype=torch.bool, device=prediction.device)
     present = votes.scatter_(1, prediction.where(valid, num_classes).flatten(1), True)[:, :num_classes]
     place = lottery.masked_fill(~present, 2).argsort(1).argsort(1)

@@ -26,27 +26,27 @@ def cow_mask(
     wrap: bool = False,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """The pixels where blurred noise is lowest: the share p of them, to one pixel.
+    """The share p of the pixels where blurred noise is lowest, exact to one pixel.
 
     Args:
         generator: a CPU generator; the same state gives the same masks on the same kind of device.
         batch: B.
         height: H, rows.
         width: W, columns.
-        area: p, or (low, high) to draw it uniformly for each view.
-        sigma: the blur's standard deviation, pixels, or (low, high) to draw it log-uniformly for each view.
-        wrap: column 0 touches column W-1: the blur goes on across the seam. Elsewhere it is mirrored at the border.
-        device: where the mask is to be, and where the noise is drawn.
+        area: p, or (low, high) to draw p uniformly for each view.
+        sigma: standard deviation of the blur, pixels, or (low, high) to draw it log-uniformly for each view.
+        wrap: column 0 touches column W-1: the blur continues across the seam. At other borders, the noise is mirrored.
+        device: device of the mask, on which the noise is drawn.
 
     Returns:
         (B, H, W) bool.
 
     Raises:
-        ValueError: `area` is not within [0, 1], or `sigma` is not positive.
+        ValueError: `area` is not within [0, 1], `sigma` is not positive, or high is below low.
 
     Source:
-        French, Oliver, Salimans, "Milking CowMask", 2020: sigma from 4 to 16. There the threshold is the normal
-        distribution's quantile, here the noise's own: the area is exact.
+        French, Oliver, Salimans, "Milking CowMask", 2020: sigma from 4 to 16. There, the threshold is a quantile of the
+        normal distribution; here it is the quantile of the noise itself, which makes the area exact.
     """
     low, high = area_range("cow_mask", area)
     narrow, broad = sigma if isinstance(sigma, Sequence) else (sigma, sigma)
@@ -62,7 +62,7 @@ def cow_mask(
 
 
 def _blur(field: Tensor, sigma: Tensor, wrap: bool) -> Tensor:
-    """(B, H, W) convolved with Gaussians of (B,) sigma; a torus of a mirrored image has no border."""
+    """(B, H, W) convolved with Gaussians of (B,) sigma; mirrored copies make the periodic image continuous."""
     height, width = field.shape[1:]
     field = torch.cat([field, field.flip(1)], 1)
     if not wrap:

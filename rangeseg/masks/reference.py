@@ -28,23 +28,23 @@ def reference_box_mask(
     inside: bool = True,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Boxes drawn in the order, and rounded in the way, of French et al.'s sampler, from NumPy's legacy generator.
+    """Boxes drawn in the order of French et al.'s sampler, with its rounding, from NumPy's legacy generator.
 
-    What it does otherwise than `box_mask`: several boxes of a fixed aspect have each side scaled by 1 / K, not
-    1 / sqrt(K), so that they cover too little; a box that leaves the image at the top or the left vanishes, for its
-    first row or column counts from the other end; no box goes on across a seam.
+    Differences from `box_mask`: several boxes of a fixed aspect have each side scaled by 1 / K, not 1 / sqrt(K), so
+    that they cover too little; a box that leaves the image at the top or the left vanishes, because its negative first
+    row or column is counted from the other end; no box continues across a seam.
 
     Args:
-        generator: NumPy's legacy generator, or torch's, which then draws the seed of one.
+        generator: NumPy's legacy generator, or torch's, which then draws the seed of a legacy generator.
         batch: B.
         height: H, rows.
         width: W, columns.
         area: the boxes' share of the image, or (low, high).
-        by: "area", or "size" for the share of the height and of the width.
-        boxes: K; where they overlap, an even number cancels out.
+        by: "area", or "size": `area` is the share of the height and of the width.
+        boxes: K; where an even number of boxes overlap, the mask is False.
         aspect: "log-uniform" or "fixed".
         inside: boxes lie within the image; False lets them leave it.
-        device: where the mask is to be.
+        device: device of the mask.
 
     Returns:
         (B, H, W) bool.
@@ -53,7 +53,7 @@ def reference_box_mask(
         ValueError: `area` is not within [0, 1].
 
     Source:
-        The code of French et al., BMVC 2020, as described in words; the same numbers in the same order.
+        The code of French et al., BMVC 2020, as described in words. Draws the same numbers in the same order.
     """
     if isinstance(generator, Generator):
         generator = np.random.RandomState(int(torch.randint(2**32, (), generator=generator)))
@@ -80,7 +80,7 @@ def _sides(
     scale = shape[1] ** -0.5
     if aspect == "fixed":
         side = np.sqrt(share) if by == "area" else share
-        return side * scale * scale, side * scale * scale  # one array there, scaled in place for each of the two sides
+        return side * scale * scale, side * scale * scale  # the paper's code scales one array twice
     if by == "size":
         return share * scale, rng.uniform(*area, size=shape) * scale
     exponent = rng.uniform(size=shape)

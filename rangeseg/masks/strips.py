@@ -1,4 +1,4 @@
-"""Masks of whole rows, whole columns, and their checkerboard.
+"""Masks of whole rows, of whole columns, and of a checkerboard of both.
 
 Shapes: B views, H rows (inclination), W columns (azimuth).
 """
@@ -20,16 +20,16 @@ def beam_mask(
     bands: Sequence[int] = (3, 4, 5, 6),
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Rows cut into n bands, every other one True; the topmost is False.
+    """Rows cut into n bands; every other band is True, and the topmost is False.
 
     Args:
         generator: a CPU generator; the same state gives the same masks.
         batch: B.
         height: H, rows.
         width: W, columns.
-        bands: what n is drawn from, each with equal chance, for every view. The edges are linspace(0, H, n + 1),
+        bands: possible values of n, drawn for each view with equal chance. The edges are linspace(0, H, n + 1),
             rounded down.
-        device: where the mask is to be; only B integers are copied there.
+        device: device of the mask; only B integers are copied there.
 
     Returns:
         (B, H, W) bool.
@@ -55,18 +55,18 @@ def grid_mask(
     wrap: bool = False,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """A checkerboard of n bands of rows and m sectors of columns; one sector leaves `beam_mask`'s bands.
+    """A checkerboard of n bands of rows and m sectors of columns; with one sector, the bands of `beam_mask`.
 
     Args:
         generator: a CPU generator; the same state gives the same masks.
         batch: B.
         height: H, rows.
         width: W, columns.
-        bands: what n is drawn from for every view.
-        sectors: what m is drawn from. On a cylinder even numbers alternate across the seam as well; with an odd one
-            the first and the last sector are neighbours of one colour.
+        bands: possible values of n, drawn for each view.
+        sectors: possible values of m, drawn for each view. With `wrap`, an even m alternates across the seam, too; with
+            an odd m, the first and the last sector touch and have the same value.
         wrap: column 0 touches column W-1: the first sector starts at any column.
-        device: where the mask is to be; only 3 B integers are copied there.
+        device: device of the mask; only 3 B integers are copied there.
 
     Returns:
         (B, H, W) bool, False in the first sector of the topmost band.
@@ -102,9 +102,9 @@ def sector_mask(
         height: H, rows.
         width: W, columns.
         fraction: the run's share of the columns, rounded to whole ones.
-        wrap: column 0 touches column W-1: the run starts at any column and goes on across the seam; False keeps it
+        wrap: column 0 touches column W-1: the run starts at any column and continues across the seam; False keeps it
             within the image.
-        device: where the mask is to be; only B integers are copied there.
+        device: device of the mask; only B integers are copied there.
 
     Returns:
         (B, H, W) bool.
@@ -126,7 +126,7 @@ def sector_mask(
 
 
 def _choose(generator: Generator, batch: int, counts: Sequence[int], name: str) -> Tensor:
-    """(B,) int32, each one of `counts`."""
+    """(B,) int32, each drawn from `counts`."""
     if not counts or min(counts) < 1:
         raise ValueError(f"A mask got {name}={tuple(counts)}; give possible numbers of strips, each 1 or more.")
     index = torch.randint(len(counts), (batch,), generator=generator)
