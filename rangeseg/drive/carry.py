@@ -24,7 +24,7 @@ from rangeseg.kernels.visibility import seen_through
 from rangeseg.types import IGNORE, Scan
 
 SPREADS = ("nearest", "surface")
-"""Ways from labelled points to others: the straight one, and along the surface."""
+"""Ways in which labels spread: to near points by straight distance, or along the surface."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Rules:
     """When a label is carried.
 
     Args:
-        spread: way from labelled points to others. nearest: the nearest labelled points vote. surface: the labelled
-            point nearest along the surface gives the label, and `neighbours` is 1.
+        spread: how labels spread. nearest: the nearest labelled points vote. surface: the labelled point nearest along
+            the surface gives the label, and `neighbours` is 1.
         neighbours: the number of nearest labelled points that vote, from any of the scans.
         min_neighbours: the number of them that must lie within the maximum distance.
-        min_agreement: the share of them that must have the same class, above 0.5; with surface: the share of the path
-            from another class in the length of both paths, so 0.6 means that the other is 1.5 times as long.
+        min_agreement: the share of them that must have the same class, at least 0.5; with surface: the share of the
+            path from another class in the length of both paths, 0.5 to 0.95: 0.6 means that it is 1.5 times as long.
         max_distance_m: maximum distance from a point to a labelled point, metres; with surface: length of the path.
         max_distance_per_m: increase of this distance per metre of range, because distant points are farther apart.
         max_scans: labels are carried over at most this many scans, ahead and back.
@@ -132,9 +132,10 @@ class Carried:
 
     Args:
         label: (N,) uint8 train ids or IGNORE.
-        distance: (N,) float32 metres to the nearest labelled point that agrees; 0 for labels of people, nan for none.
+        distance: (N,) float32 metres to the nearest labelled point that agrees, with surface along the path; 0 for
+            labels of people, nan for none.
         neighbours: (N,) uint8 number of labelled points that voted.
-        agreement: (N,) float32 share of them that agree.
+        agreement: (N,) float32 share of them that agree; with surface, that of `Surface`.
         scans: (N,) int16 signed number of scans to the scan of the nearest labelled point; 0 for labels of people and
             for none.
         kind: (N,) uint8, NONE, OWN or CARRIED.
@@ -184,7 +185,7 @@ def _votes(
     points: NDArray[np.float32], limit: NDArray[np.float32], point_map: PointMap, allowed: NDArray[np.bool_],
     rules: Rules,
 ) -> Vote:  # fmt: skip
-    """The labels of (N, 3) points in the frame of the map; (N,) limits of distance."""
+    """The votes for (N, 3) points in the frame of the map; `limit`: (N,) maximum distances, metres."""
     count = len(points)
     if rules.spread == "surface":
         assert point_map.surface is not None

@@ -1,8 +1,8 @@
 """Poses in the format of KITTI odometry: a folder with three text files.
 
 poses.txt   one row of 12 numbers per scan: (3, 4) left camera -> world, relative to the camera's first pose
-calib.txt   Tr: 12 numbers, sensor -> left camera; `rangeseg poses` writes the identity, its poses are the sensor's
-sensor's times.txt   one row per scan, seconds; optional
+calib.txt   Tr: 12 numbers, sensor -> left camera; `rangeseg poses` writes the identity and the sensor's poses
+times.txt   one row per scan, seconds; optional
 
 Row i belongs to the scan with number i. If there are as many rows as scans, rows and scans are in the same order.
 
@@ -103,8 +103,8 @@ def read_tr(path: Path) -> NDArray[np.float64]:
 def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool = False) -> list[Path]:
     """Write poses.txt, calib.txt and, if times are known, times.txt.
 
-    Row i belongs to the scan with number i. Missing numbers get an interpolated pose. If the names are not such
-    numbers, the files have one row per scan, in order.
+    Row i belongs to the scan with number i. Missing numbers get an interpolated pose. If the names are not increasing
+    numbers, or are too sparse (`SPREAD`), the files have one row per scan, in order.
 
     Args:
         folder: output folder.

@@ -28,7 +28,8 @@ PER_ROW = 1800
 """Returns per row of a depth image, about the number of returns of a beam, so that few pixels are empty."""
 
 WHOLE = 0.5
-"""A scan counts as completely labelled if a larger share of its returns has labels; otherwise its labels are clicks."""
+"""A scan counts as completely labelled if more than this share of its returns has labels. Otherwise, its labels are
+clicks."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ class PointMap:
         scans: indices of the S scans in the drive.
         label: (M,) uint8 labels of the points, in the order of their voxels.
         source: (M,) int32 index into `scans` for each point.
-        search: argument of `kernels.neighbours.nearest`.
-        depth_images: argument of `kernels.visibility.seen_through`.
+        search: argument `point_map` of `kernels.neighbours.nearest`.
+        depth_images: argument `depth_images` of `kernels.visibility.seen_through`.
         surface: the nearest labelled point along the surface; None if labels are not spread along it.
     """
 

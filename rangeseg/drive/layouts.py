@@ -3,7 +3,8 @@
 root/sequences/SS                 velodyne/FFFFFF.bin, labels/FFFFFF.label: SemanticKITTI and datasets with its layout
 root/SSS                          lidar/FF.pkl.gz: PandaSet
 root, and the name of a scene     v1.0-*/: nuScenes, its keyframes and sweeps
-folder                            scans in any format, NAME.bin; labels NAME.label in labels/, next to it or in it
+folder                            scans in any format, NAME.bin; labels NAME.label in the subfolder labels/, or in
+                                  labels/ next to the folder if the folder is named scans
 
 Shapes: N points.
 """
@@ -173,7 +174,7 @@ def _nuscenes(folder: Path, tables: Sequence[Path], scene: str | None, label_map
 
 
 def _files(folder: Path, label_map: LabelMap) -> Drive:
-    """A folder of scans, with ``labels/`` in the folder or next to it, as in `scan_folder`."""
+    """A folder of scans, with ``labels/`` in the folder, or next to a folder named ``scans``, as in `scan_folder`."""
     files = sorted(file for file in folder.iterdir() if file.name.endswith(READERS))
     root = folder.parent if folder.name == "scans" else folder
     entries = []

@@ -81,7 +81,7 @@ class Task:
         return self.out / self.drive.scans[number].label_path
 
     def evidence_file(self, number: int) -> Path:
-        """The file of their evidence."""
+        """The file with the evidence of a scan's carried labels."""
         return evidence_file(self.label_file(number))
 
     def raw(self, number: int) -> Raw | None:
@@ -143,7 +143,7 @@ def blocks(
 
     Yields:
         Scan -> labelled scans within its reach, for scans with at least one; and the map, None if all are left out.
-        A surface is that of all scans of the part, so it does not depend on `left_out`.
+        The map's surface is computed from all scans of the part, so it does not depend on `left_out`.
 
     Raises:
         ValueError: a file cannot be read.
@@ -193,7 +193,7 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
     own = None
     if raw is not None:
         own = classes_of(raw, task.drive.label_map)
-        if np.count_nonzero(own != IGNORE) > WHOLE * len(own):  # a person left the rest out
+        if np.count_nonzero(own != IGNORE) > WHOLE * len(own):  # the person left the rest out on purpose
             own[own == IGNORE] = NO_CLASS
     carried = carry(scan, number, task.poses.poses[number], point_map, allowed, task.rules, own=own)
     written = task.drive.label_map.to_raw(carried.label)
@@ -205,14 +205,15 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
 
 
 def confidence_of(path: Path, labelled: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The confidence of the labels of a file, and whether a person gave them, (N,) each.
+    """The confidence of the labels of a file, and which of them a person gave.
 
     Args:
         path: label file that `propagate` wrote.
-        labelled: (N,) which points have a label; the others get 0.
+        labelled: (N,) bool, True for points with a label.
 
     Returns:
-        1 for labels of a person, the agreement of the neighbours for carried ones; 0.5 if there is no evidence.
+        (N,) confidence: 1 for labels of a person, the agreement of the neighbours for carried labels, 0.5 for labels
+        without an evidence file, 0 for points without a label; and (N,) bool, True for labels of a person.
 
     Raises:
         ValueError: the evidence is damaged, or of another number of points.

@@ -24,7 +24,7 @@ from rangeseg.parallel import Progress, no_progress
 from rangeseg.types import IGNORE
 
 LOOKED_AT = 5
-"""Number of labelled scans that are read to decide whether scans are completely labelled."""
+"""About this many of the labelled scans are read to decide whether scans are completely labelled."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Request:
     """The arguments of `rangeseg propagate`.
 
     Args:
-        drive: as `open_drive` takes it.
+        drive: argument `folder` of `open_drive`.
         out: folder of the carried labels.
         labels: folder of the labels to carry, in the dataset's layout; None: the labels of the dataset.
         labelled: names of the labelled scans, or a list file of them; empty: all scans with labels.

@@ -130,7 +130,7 @@ def reached_already(task: Task, looked: Sequence[Looked], workers: int = 2) -> d
 
 
 def labels_there(task: Task, looked: Looked, number: int) -> NDArray[np.bool_]:
-    """(M,) bool, True for sampled points of a scan that have a label of their own."""
+    """(M,) bool, True for sampled points of a scan that are labelled; all False if the scan has no labels."""
     raw, nothing = task.raw(number), task.drive.label_map.ignore_raw
     if raw is None:
         return np.zeros(len(looked.index), np.bool_)

@@ -1,10 +1,11 @@
 """Spreads the labels of clicks along the surfaces that several scans of a drive see together.
 
-The points of the scans are joined into voxels, and each voxel to its nearest ones. A path along the surface is longer
-where the surface bends and where the remission changes. A voxel takes the class of the nearest click by path, if the
-nearest click of another class is clearly farther. So a class ends at edges, although no click lies there.
+The points of the scans are merged into voxels, and each voxel is joined to its nearest voxels. A path along the surface
+is longer where the surface bends and where the remission changes. A voxel takes the class of the click with the
+shortest path if the shortest path from another class is clearly longer. So a class ends at edges, although no
+click lies there.
 
-Shapes: N points of a scan, V voxels, M labelled points, P points that ask, K neighbours of a voxel.
+Shapes: N points of a scan, V voxels, M labelled points, P query points, K neighbours of a voxel.
 
 Source: Falcao, Stolfi, Lotufo, "The image foresting transform", PAMI 2004 (labels by shortest paths, in images).
 """
@@ -34,10 +35,10 @@ JOINED_M = 1.0
 
 LEAST_M, BEND, CHANGE, MOST_M = 0.05, 0.2, 0.6, 3.0
 """Scales of `edge_length`: least distance in metres, bend, change of remission in standard deviations, most metres.
-Chosen on sequences 00 and 04 of SemanticKITTI; half or twice of each changes the accuracy by at most 0.3 %."""
+Chosen on sequences 00 and 04 of SemanticKITTI; halving or doubling one changes the accuracy by at most 0.3 %."""
 
 CHUNK = 32768
-"""Number of voxels that a thread treats at once."""
+"""Number of voxels that a thread processes at once."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ class Voxels:
 
         Args:
             scan: N points.
-            returns: (N,) bool, the points that count.
+            returns: (N,) bool, True for returns; other points are left out.
         """
         xyz, remission = scan.xyz[returns], scan.remission[returns]
         remission = np.where(np.isfinite(remission), remission, np.float32(0))
         return Voxels(xyz, remission, np.ones(len(xyz), np.float32)).joined()
 
     def joined(self) -> Voxels:
-        """One voxel for all voxels whose means lie in the same cell of a grid."""
+        """The voxels, with those merged whose means lie in the same cell of a grid with edge `EDGE_M`."""
         index, many = number_voxels(self.xyz, np.float32(EDGE_M))
         sums = [np.bincount(index, self.count * column, many) for column in (*self.xyz.T, self.remission)]
         count = np.bincount(index, self.count, many)
@@ -77,13 +78,14 @@ class Voxels:
 
 @dataclass(frozen=True)
 class Surface:
-    """The nearest labelled point of each voxel, by path.
+    """For each voxel, the labelled point with the shortest path to it.
 
     Args:
-        search: argument of `kernels.neighbours.nearest`, the voxels.
-        seed: (V,) int32 index of the nearest labelled point, -1 if there is none.
-        length: (V,) length of the path from there, metres.
-        agreement: (V,) share of the nearest path from another class in the length of both; 0.5 if they are equal.
+        search: argument `point_map` of `kernels.neighbours.nearest`, with the voxels as points.
+        seed: (V,) int32 index of this labelled point, -1 if there is none.
+        length: (V,) length of the path, metres.
+        agreement: (V,) length of the shortest path from another class, as a share of the length of both paths; 0.5 if
+            they are equal, 0 if there is no labelled point.
     """
 
     search: tuple
@@ -92,7 +94,7 @@ class Surface:
     agreement: NDArray[np.float32]
 
     def at(self, points: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-        """`seed`, `length` and `agreement` of the nearest voxel for (P, 3) points; seed -1 for points not finite."""
+        """`seed`, `length` and `agreement` of the nearest voxel of (P, 3) points; seed -1 if no voxel is near."""
         place = _nearest_voxels(self.search, points, 1, 2 * EDGE_M)[1][:, 0]
         if not len(self.seed):
             return place, np.zeros(len(points), np.float32), np.zeros(len(points), np.float32)
@@ -103,14 +105,14 @@ def spread(
     parts: Sequence[Voxels], xyz: NDArray[np.float32], label: NDArray[np.uint8], limit_m: float, share: float,
     workers: int = 2,
 ) -> Surface:  # fmt: skip
-    """Find the nearest labelled point of each voxel.
+    """Find the labelled point with the shortest path to each voxel.
 
     Args:
         parts: voxels of scans, all in one frame.
         xyz: (M, 3) labelled points in this frame.
         label: (M,) their classes.
         limit_m: maximum length of a path, metres.
-        share: minimum agreement that is of interest, below 1; paths of other classes are followed as far as it needs.
+        share: minimum agreement, below 1; paths from other classes are followed as far as is necessary to test it.
         workers: number of threads; the result does not depend on it.
     """
     names = ("xyz", "remission", "count")
@@ -141,12 +143,12 @@ def spread(
 def _nearest_voxels(
     search: tuple, points: NDArray[np.float32], count: int, within_m: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """The nearest voxels of P points: (P, count) distances in metres, and (P, count) indices, -1 where there are fewer.
+    """The nearest voxels of P points: (P, count) distances in metres, and (P, count) indices, -1 if there are fewer.
 
     Args:
         search: see `Surface`.
         points: (P, 3).
-        count: how many for each point.
+        count: number of voxels per point.
         within_m: maximum distance, metres.
     """
     found = np.empty((len(points), count), np.float32), np.empty((len(points), count), np.int32)
@@ -157,7 +159,7 @@ def _nearest_voxels(
 def _around(search: tuple, chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """The nearest voxels of P voxels, (P, K + 1), and the normals there, (P, 3).
 
-    Where there are fewer, and for the voxel itself, the index is -1.
+    The index is -1 for the voxel itself, and if there are fewer neighbours.
     """
     places = search[0]
     index = _nearest_voxels(search, places[chunk], NEIGHBOURS + 1, JOINED_M)[1]

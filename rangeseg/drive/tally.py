@@ -26,12 +26,12 @@ MOST_SCANS = 64
 
 @dataclass(eq=False)
 class Tally:
-    """Counts over points with a true class, without the points whose labels were carried to others.
+    """Counts over points that have a true class, without the points that were labelled before the propagation.
 
     Args:
         confusion: (K, K + 1) true class by carried class; the last column counts points without a carried label.
         near: (6 + 1, 2) labelled and correct points by distance to the nearest labelled point.
-        scans: (65, 2) the same by number of scans to the labelled scan.
+        scans: (65, 2) the same by number of scans to the labelled scan; larger numbers count in the last row.
         away: (6 + 1, 2) the same by distance between the sensor positions.
         moving: number of all, labelled and correct points of moving objects.
         labelled: number of labelled returns and of all returns, including points without a true class.

@@ -92,7 +92,8 @@ class Trajectory:
             M poses.
 
         Raises:
-            ValueError: the trajectory has no time stamps, or a time lies before the first pose or after the last.
+            ValueError: the trajectory has no time stamps, or a time lies more than `beyond_s` before the first pose or
+                after the last.
         """
         wanted = np.asarray(times, np.float64)
         if self.times is None or not len(self):
@@ -111,7 +112,7 @@ class Trajectory:
 
 
 def between(first: NDArray, second: NDArray, share: NDArray) -> NDArray[np.float64]:
-    """Rigid motions interpolated between two.
+    """Interpolated rigid motions between pairs of them; shares outside [0, 1] extrapolate.
 
     Args:
         first: (M, 4, 4), the result for share 0.

@@ -1,6 +1,6 @@
-"""A run's temperature: fitted on labelled scans, and written into its checkpoint.
+"""Calibration: fits the temperature of a run on labelled data, and writes it into the checkpoint.
 
-Shapes: n elements that were drawn, K classes.
+Shapes: n sampled elements, K classes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rangeseg.types import IGNORE
 from rangeseg.weights import find_weights
 
 MOST = 1_000_000
-"""Elements that a temperature is fitted on, drawn evenly from all scans."""
+"""Number of sampled elements for the fit of a temperature; each scan or photograph gives at most an equal share."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """Which labelled elements of each scan count: `count` of each, by a generator of the scan's number."""
+    """Samples at most `count` labelled elements of a scan or photograph, with its index as the random seed."""
 
     segmenter: Segmenter
     views: Any
@@ -38,7 +38,7 @@ class Drawing:
         """(n, K) logits at the elements' pixels, (n,) labels.
 
         Raises:
-            ValueError: the sample has no labels, or the network's answer holds nan.
+            ValueError: the sample has no labels, or the logits contain nan.
         """
         sample = self.views.sample(index)
         if sample.label is None:
@@ -52,7 +52,7 @@ class Drawing:
 
 
 def _pixels(image: PixelImage) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """(N,) which elements have a pixel, and which pixel, row by row."""
+    """(N,) bool, True for elements that have a pixel; and the (N,) index of this pixel, row by row."""
     if isinstance(image, RangeImage):
         return ~image.no_return, image.row.astype(np.intp) * image.width + image.col
     pixel = image.back_project(np.arange(image.height * image.width).reshape(image.height, image.width))
@@ -63,12 +63,12 @@ def calibrated(run: Run, views: Any, *, progress: Progress = no_progress) -> Run
     """The run with a temperature that is fitted on labelled views.
 
     Args:
-        run: loaded.
-        views: of `rangeseg.inference.scoring.open_views`.
+        run: a loaded run.
+        views: from `rangeseg.inference.scoring.open_views`.
         progress: shows the progress.
 
     Raises:
-        ValueError: a sample has no labels, or there are none at all.
+        ValueError: a sample has no labels, there are no labelled elements, or the logits are not finite.
     """
     segmenter, indices = Segmenter(run), range(len(views))
     draw = Drawing(segmenter, views, max(1, MOST // max(1, len(views))))
@@ -80,10 +80,10 @@ def calibrated(run: Run, views: Any, *, progress: Progress = no_progress) -> Run
 
 
 def checkpoint_to_write(path: Path) -> Path:
-    """The checkpoint that gets the temperature.
+    """The checkpoint to which the temperature is written.
 
     Raises:
-        ValueError: weights or exported files, which stay as they are.
+        ValueError: `path` names weights or an exported file, which must not change.
     """
     file = checkpoint_of(path)
     if file.suffix in EXPORTED:
@@ -97,9 +97,9 @@ def checkpoint_to_write(path: Path) -> Path:
 
 
 def write_temperature(file: Path, temperature: float) -> None:
-    """Put the temperature into a checkpoint; all else in it stays.
+    """Write the temperature into a checkpoint; its other entries do not change.
 
     Raises:
-        ValueError: no whole checkpoint.
+        ValueError: the file is not a complete checkpoint.
     """
     amend_checkpoint(file, {"temperature": temperature})

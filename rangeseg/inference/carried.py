@@ -1,4 +1,4 @@
-"""Labels of people and labels that poses carried, in place of a network's predictions.
+"""Replaces a network's predictions by labels that people gave and by labels that `rangeseg propagate` carried.
 
 Shapes: N points.
 """
@@ -53,20 +53,20 @@ class CarriedFolder:
         return found
 
     def digest(self) -> str:
-        """Changes if a label file changes: a digest of names, sizes and times."""
+        """A digest of the names, sizes and times of the label files; it changes if a file changes."""
         files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._files()]
         return hashlib.sha256(repr(files).encode()).hexdigest()
 
     def replaced(self, number: int, found: Segmentation) -> Segmentation:
-        """Predictions of a scan, with the labels of the folder where there are some.
+        """Predictions of a scan, replaced by the labels of the folder at the points that have one.
 
         Args:
             number: index of the scan in the drive.
-            found: the predictions. Their entropy stays; the confidence of a person's label is 1, and that of a carried
-                one is the agreement of its neighbours (0.5 if unknown).
+            found: the predictions. Their entropy does not change. The confidence of a person's label is 1; that of a
+                carried label is the agreement of its neighbours (0.5 if unknown).
 
         Raises:
-            ValueError: the file cannot be read, has another number of points, or raw ids that the classes lack.
+            ValueError: the file cannot be read, has another number of points, or contains raw ids without a class.
         """
         path = self.folder / self.drive.scans[number].label_path
         raw = self.drive.labels_of(self.drive.scans[number], self.folder)

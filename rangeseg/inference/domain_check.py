@@ -1,6 +1,7 @@
 """Checks that scans resemble the training scans of a run, because a network also labels scans that do not.
 
-Every scan is checked, which takes about a millisecond. A scan that does not fit gives a one-line notice with its file.
+Every scan of a file is checked, which takes about a millisecond. A scan that does not fit gives a one-line notice with
+its file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rangeseg.projection.range_image import RangeImage
 UNNAMED = "a scan"
 
 SURE_AFTER, EVERY = 5, 20
-"""Of scans without a file, so many are looked at, and from then on one of so many: they come of one sensor."""
+"""Of the scans without a file, the first 5 are checked, and then every 20th, because they come from one sensor."""
 
 
 class DomainCheck:
@@ -31,13 +32,14 @@ class DomainCheck:
         self._run = run
         self._unnamed = 0
         self.fits: dict[str, bool] = {}
-        """Result of the check for each file; scans without a file share one entry, the last result."""
+        """Result of the check for each file; scans without a file share one entry, which stays False after a misfit."""
 
     def check(self, image: Any) -> None:
         """Check one scan. For scans without a file, as on a robot, only the first misfit gives a notice.
 
         Args:
-            image: range image of the scan; photographs are not checked.
+            image: range image of the scan. Photographs, and scans with too few returns (`ENOUGH_RETURNS`), are not
+                checked.
         """
         if not isinstance(image, RangeImage) or len(image.scan) - image.no_return_count < ENOUGH_RETURNS:
             return

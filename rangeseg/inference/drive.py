@@ -31,7 +31,7 @@ from rangeseg.types import Scan
 T = TypeVar("T")
 
 BITS = 16
-"""Bits of the hash of a scan's visible points."""
+"""Number of bits of the voxel hash of a scan's visible points, see `sort_into_voxels`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,20 @@ class ScanProbabilities:
 
     @cached_property
     def point_map(self) -> tuple[NDArray[np.intp], tuple]:
-        """(M,) order of the points by voxel, and the argument `search` of `nearest`."""
+        """(M,) order of the points by voxel, and the argument `point_map` of `nearest`."""
         order, keys, start = sort_into_voxels(self.xyz, self.edge_m, BITS)
         return order, (self.xyz[order], np.zeros(len(order), np.int32), keys, start, self.edge_m, BITS)
 
     def nearest(self, xyz: NDArray[np.float32], max_distance_m: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        """For points in this sensor's frame: whether a visible point of this scan is near, and its index."""
+        """Find the nearest visible points of this scan.
+
+        Args:
+            xyz: (P, 3) points in this sensor's frame.
+            max_distance_m: only points nearer than this count, metres.
+
+        Returns:
+            (P,) bool, True if a visible point is near; and, for these only, the index of the nearest visible point.
+        """
         order, point_map = self.point_map
         distance, index = np.empty((len(xyz), 1), np.float32), np.empty((len(xyz), 1), np.int32)
         nearest(xyz, np.full(len(xyz), max_distance_m, np.float32), point_map, np.ones(1, np.bool_), (distance, index))
@@ -189,7 +197,7 @@ def pool_drive(
 def label_pooled(segmenter: Segmenter, scan: ScanProbabilities, probability: NDArray) -> Segmentation:
     """(M, K) probabilities of visible points -> the labels of all points, by the run's own back-projection.
 
-    The temperature is that of the pooled answer: it changes how sure the labels are, and no label.
+    The run's temperature is applied to the mean probabilities: it changes the confidence, but no label.
     """
     return segmenter.segmentation(scan.image, torch.from_numpy(on_pixels(scan, np.log(np.maximum(probability, 1e-7)))))
 

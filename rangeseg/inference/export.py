@@ -38,10 +38,10 @@ from rangeseg.networks.exported import KEY, ExportedNetwork, read_exported
 from rangeseg.version import __version__
 
 LARGEST_DIFFERENCE = 1e-3
-"""Largest accepted difference of a logit between the run and its file."""
+"""Largest accepted difference of a logit between the run and the exported file."""
 
 LEAST_AGREEMENT = 0.9999
-"""Least accepted share of elements with the same label from both."""
+"""Smallest accepted share of elements that have the same label from the run and from the file."""
 
 LEAST_AGREEMENT_INT8 = 0.9
 """The same for int8, where rounding moves class borders."""
@@ -56,7 +56,7 @@ class Agreement:
     differing: int
     """Number of elements with different labels."""
     largest_difference: float
-    """Of a logit."""
+    """Largest difference of a logit."""
     mean_iou: tuple[float, float] | None = None
     """mIoU of the run and of the file, if the inputs have labels."""
 

@@ -42,7 +42,7 @@ def import_weights(files: Sequence[Path], config: Config, *, new_classifier: boo
     folder = Path(config.runtime.out)
     if (folder / "last.pt").exists():
         raise ConfigError(f"{folder} already contains a run. Choose another folder.")
-    network = Experiment(config).make_network(weights=False)  # all of them come from the files
+    network = Experiment(config).make_network(weights=False)  # the weights come from the files
     state = read_published(files)
     try:
         import_state_dict(network, state, classifier="new" if new_classifier else "import")

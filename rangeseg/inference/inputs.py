@@ -24,7 +24,7 @@ class PclCloud(Protocol):
     """A cloud of a PCL wrapper."""
 
     def to_array(self) -> ArrayLike:
-        """(N, 3 or 4), or structured."""
+        """The (N, 3) or (N, 4) array of the points, or a structured array."""
         ...
 
 

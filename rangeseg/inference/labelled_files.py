@@ -97,18 +97,18 @@ def beside(target: Path) -> Path:
 
 
 def least_sure(words: Sequence[str], label_map: LabelMap) -> NDArray[np.float32] | None:
-    """(K,) the confidence that a label of each class needs; None where nothing is asked.
+    """(K,) minimum confidence of a label of each class; None if `words` is empty.
 
     Args:
-        words: ``0.6``, of all classes, or ``car=0.5``, of one; several in one word are divided by commas.
+        words: ``0.6`` for all classes, or ``car=0.5`` for one class; commas separate several of them in one word.
         label_map: the classes.
 
     Raises:
-        ValueError: an unknown class, or no number in [0, 1].
+        ValueError: a class is unknown, or a confidence is not a number in [0, 1].
     """
     wanted = [part.strip() for word in words for part in word.split(",") if part.strip()]
     least = np.zeros(label_map.num_classes, np.float32)
-    for part in sorted(wanted, key=lambda part: "=" in part):  # that of all classes first
+    for part in sorted(wanted, key=lambda part: "=" in part):  # the one for all classes first
         name, _, number = part.rpartition("=")
         if name and name not in label_map.names:
             raise ValueError(f"{label_map.dataset} has no class {name!r}. {did_you_mean(name, list(label_map.names))}")
@@ -125,16 +125,17 @@ def least_sure(words: Sequence[str], label_map: LabelMap) -> NDArray[np.float32]
 def chosen_files(
     experiment: Experiment, kind: str, confidence: bool, unsure: Sequence[str] = ()
 ) -> tuple[PredictionFiles, NDArray[np.float32] | None]:
-    """The files that are written, and (K,) the confidence that their labels need, of `least_sure`.
+    """The prediction files of a run, and the (K,) minimum confidences of their labels, from `least_sure`.
 
     Args:
-        experiment: of the run.
-        kind: one of `FORMATS`; label: what the run's dataset writes.
-        confidence: of each label, too.
-        unsure: words of `least_sure`.
+        experiment: the experiment of the run.
+        kind: one of `FORMATS`; label is the format of the run's dataset.
+        confidence: also write the confidence and entropy of each label.
+        unsure: argument of `least_sure`.
 
     Raises:
-        ValueError: points are asked for where there are photographs, each element needs a label, or as `least_sure`.
+        ValueError: `kind` is a format of points but the run labels photographs, or the dataset's predictions must label
+            every element but `unsure` is given; also as `least_sure`.
     """
     files, least = experiment.prediction_files, least_sure(unsure, experiment.label_map)
     if least is not None and kind == "label" and not isinstance(files, ScanFiles):

@@ -31,7 +31,7 @@ def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> 
     Args:
         path: argument of `Run.load`.
         config: config of the run, with the user's overrides.
-        unsure: least confidences of labels, see `rangeseg.inference.labelled_files.least_sure`.
+        unsure: minimum confidences of labels, as in `rangeseg.inference.labelled_files.least_sure`.
     """
     file = checkpoint_of(path)
     with plain_file(file).open("rb") as content:
@@ -44,7 +44,7 @@ def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> 
             value = value[part]
         origin[key] = value
     origin["unsure"] = sorted(unsure) or None
-    plain: dict[str, Any] = json.loads(json.dumps(origin))  # as it is read back
+    plain: dict[str, Any] = json.loads(json.dumps(origin))  # with lists for tuples, as in the file
     return plain
 
 

@@ -88,7 +88,7 @@ def predict(
 
     Args:
         segmenter: the run.
-        files: read scans and write predictions.
+        files: reads scans or photographs and writes predictions.
         tasks: from `find_tasks`.
         out: the output folder.
         overwrite: write existing files again.

@@ -5,7 +5,7 @@ scans, the most confident share of the points with class c in annulus r is kept:
 
     k(c, r) = (1 - keep) quantile of the confidences of points with label c in annulus r   kept: confidence >= k(c, r)
 
-Thresholds of each class may be given, too, or instead: k(c, r) is not below t(c).
+A minimum confidence t(c) of each class may also be given; k(c, r) is then at least t(c). With keep 1, only t(c) counts.
 
 Shapes: N points, K classes, A annuli.
 """

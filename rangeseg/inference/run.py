@@ -102,10 +102,10 @@ class Run:
 
 @contextmanager
 def naming(path: Path, overrides: Sequence[str]) -> Iterator[None]:
-    """Name the file in errors of its stored config, except in those of what the user says above it.
+    """Add the file's path to errors of its stored config, but not to errors of the user's overrides.
 
     Raises:
-        ConfigError: the config, or a component of it, cannot be.
+        ConfigError: the config, or a component of it, is invalid.
     """
     try:
         yield

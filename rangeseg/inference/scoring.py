@@ -48,7 +48,7 @@ def score_run(
 ) -> Scores:
     """Score the predictions of the run's teacher for every element. Threads read, project and vote.
 
-    How sure it is of each is counted, too, except beside `pixels`.
+    The confidences of the predictions are also counted, but not with `pixels`.
 
     Args:
         run: a loaded run.
@@ -58,7 +58,7 @@ def score_run(
         pixels: also score every pixel of the range images, sample by sample, without threads.
         progress: shows the progress in the first process.
         domain_check: checks every scan of this process.
-        segmenter: of the run; None: make one.
+        segmenter: the run's segmenter; None: make one.
 
     Raises:
         ValueError: a sample has no labels, there are no samples, or `pixels` is set for photographs.

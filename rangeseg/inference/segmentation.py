@@ -45,7 +45,8 @@ class Segmentation(NDArrayOperatorsMixin):
         label_map: the classes.
         confidence: (N,) float32 in [0, 1], probability of the element's label at its pixel; 0 for no returns. None if
             it was not requested.
-        entropy: (N,) float32 entropy of the class probabilities at the element's pixel, nats; 0 for no returns.
+        entropy: (N,) float32 entropy of the class probabilities at the element's pixel, nats; 0 for no returns. None
+            if it was not requested.
     """
 
     labels: NDArray[np.uint8]
@@ -81,13 +82,13 @@ class Segmentation(NDArrayOperatorsMixin):
         return np.where(self.labels == IGNORE, self.label_map.num_classes, self.labels).astype(np.intp)
 
     def sure(self, least: ArrayLike) -> Segmentation:
-        """The same without the labels that are less sure: they become IGNORE; confidence and entropy stay.
+        """The segmentation with IGNORE for labels of low confidence; confidence and entropy do not change.
 
         Args:
-            least: the confidence that a label needs, or (K,) one of each class.
+            least: minimum confidence of a label, or (K,) one per class.
 
         Raises:
-            ValueError: nobody asked for the confidence, or there are thresholds of another number of classes.
+            ValueError: there is no confidence, or `least` has another number of classes.
         """
         if self.confidence is None:
             raise ValueError("These labels have no confidence; ask for it: segmenter(scan, confidence=True).")
@@ -151,11 +152,11 @@ class Segmentation(NDArrayOperatorsMixin):
 
 
 class Softmax:
-    """The class probabilities of each pixel, as far as labels, confidence and entropy need them.
+    """Labels, confidence and entropy from the class probabilities of each pixel.
 
     Args:
         logits: (K, H, W).
-        temperature: that they are divided by, see `rangeseg.evaluation.reliability.fit_temperature`.
+        temperature: divisor of the logits, see `rangeseg.evaluation.reliability.fit_temperature`.
         entropy: also compute the entropy.
     """
 
@@ -173,7 +174,7 @@ class Softmax:
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """(H, W) the likeliest class of each pixel, the first of equal ones."""
+        """(H, W) the most probable class of each pixel, the first one on ties."""
         return self._sums[0].reshape(self._shape)
 
     def of_elements(
@@ -188,8 +189,8 @@ class Softmax:
             labels: (N,) train ids, IGNORE for no returns.
 
         Returns:
-            (N,) probability of the label and (N,) entropy in nats, float32; both 0 where the label is IGNORE. No
-            entropy if nobody asked for it.
+            (N,) probability of the label and (N,) entropy in nats, float32; both 0 if the label is IGNORE. The entropy
+            is None if it was not requested.
         """
         place = image.back_project(np.arange(len(self._sums[0]), dtype=np.int32).reshape(self._shape))
         confidence = np.empty(len(labels), np.float32)

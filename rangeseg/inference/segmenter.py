@@ -171,7 +171,7 @@ class Segmenter:
             workers: on a CPU, number of threads, each with one scan; on a GPU, number of threads before the network
                 and again after it; 0: no threads; None: the default of the device.
             confidence: give `write` a `Segmentation` with confidence in place of the labels.
-            entropy: it also has the entropy.
+            entropy: with `confidence`, also compute the entropy.
 
         Yields:
             (N,) train ids, or the result of `write`; None for skipped items.
@@ -199,7 +199,7 @@ class Segmenter:
         def process(item: Any) -> Any:
             return finish(next(self._infer(iter([prepare(item)]), 1, confidence)))
 
-        share = max(1, threads // workers) if side_by_side else 1  # otherwise each would start its own team of threads
+        share = max(1, threads // workers) if side_by_side else 1  # otherwise each worker would use all threads
         work = partial(in_order, workers=workers, start=partial(torch.set_num_threads, share))
         try:
             if side_by_side:
@@ -207,7 +207,7 @@ class Segmenter:
             else:
                 yield from work(finish, self._infer(work(prepare, items), batch, confidence))
         finally:
-            torch.set_num_threads(threads)  # default of threads that start later
+            torch.set_num_threads(threads)  # the default for threads that start later
 
     def _infer(
         self, prepared: Iterator[PreparedInput], batch: int, whole: bool
@@ -261,7 +261,7 @@ class Segmenter:
             return self._network(torch.stack(moved))
 
     def segmentation(self, image: PixelImage, logits: Tensor, *, entropy: bool = True) -> Segmentation:
-        """(K, H, W) logits -> labels, with confidence and, if asked for, entropy at the run's temperature."""
+        """(K, H, W) logits -> labels, with confidence and, if requested, entropy at the run's temperature."""
         planes = logits.float().cpu()
         softmax = Softmax(planes, self.run.temperature, entropy=entropy)
         answer = planes.numpy() if self._back_projection.reads_logits else softmax.labels

@@ -92,7 +92,7 @@ def _content(archive: zipfile.ZipFile, files: PredictionFiles, folder: Path, tas
     target = folder / task.target
     try:
         content = archive.read(task.target.as_posix())
-    except (*DAMAGE, NotImplementedError, RuntimeError, EOFError) as error:  # methods, passwords
+    except (*DAMAGE, NotImplementedError, RuntimeError, EOFError) as error:  # unknown compression, password
         return f"cannot be read ({error})"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)

@@ -1,1 +1,1 @@
-"""Compiled loops (Numba): arrays in, arrays out. They import nothing of rangeseg."""
+"""Compiled loops (Numba): arrays in, arrays out. From rangeseg, they import only each other and `IGNORE`."""

@@ -1,4 +1,4 @@
-"""Argmax over classes, in the order in which logits lie in memory."""
+"""Argmax over classes, in the memory order of the logits."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 BLOCK = 2048
-"""Pixels worked on together; their best logits and classes stay in the fastest cache."""
+"""Number of pixels processed together; their best logits and classes stay in the fastest cache."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def best_of_planes(values: NDArray, best: NDArray) -> None:
-    """(B, K, N) -> (B, N); a class that is not a number never wins, unless it is the first."""
+    """(B, K, N) -> (B, N); a class whose value is nan never wins, unless it is the first."""
     most = np.empty(BLOCK, np.float32)
-    winner = np.empty(BLOCK, np.float32)  # as wide as the logits, so that both are chosen by the same lanes
+    winner = np.empty(BLOCK, np.float32)  # float32 like the logits, so that the same SIMD lanes select both
     batch, count, pixels = values.shape
     for b in range(batch):
         for start in range(0, pixels, BLOCK):
@@ -35,7 +35,7 @@ def best_of_planes(values: NDArray, best: NDArray) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def best_of_pixels(values: NDArray, best: NDArray) -> None:
-    """(N, K) -> (N,); a class that is not a number never wins, unless it is the first."""
+    """(N, K) -> (N,); a class whose value is nan never wins, unless it is the first."""
     pixels, count = values.shape
     for i in range(pixels):
         most, winner = values[i, 0], 0

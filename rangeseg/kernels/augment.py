@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def move(xyz: NDArray, matrix: NDArray, shift: NDArray, out: NDArray) -> None:
-    """Write every point's new place.
+    """Write matrix xyz + shift of every return to `out`; other points stay in place.
 
-    `xyz` and `out` are (3 N,): only so does the compiler know the stride and use SIMD, which is four times as fast.
+    `xyz` and `out` are (3 N,), so that the compiler knows the stride and uses SIMD, which is four times as fast.
     """
     for i in range(len(xyz) // 3):
         x, y, z = xyz[3 * i], xyz[3 * i + 1], xyz[3 * i + 2]
         square = x * x + y * y + z * z
-        is_return = (square > 0) & (square < np.inf)  # a shift must not make returns of points at the origin
+        is_return = (square > 0) & (square < np.inf)  # a shift must not turn points at the origin into returns
         new_x = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + shift[0]
         new_y = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + shift[1]
         new_z = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + shift[2]
@@ -27,9 +27,10 @@ def move(xyz: NDArray, matrix: NDArray, shift: NDArray, out: NDArray) -> None:
 
 @njit(cache=True, nogil=True)
 def drop(seed: np.uint64, dropped: float, xyz: NDArray, kept: NDArray) -> int:
-    """Move the points that stay to the front of `xyz` (3 N,) and their indices to that of `kept` (N,).
+    """Drop points at random, each with probability `dropped`.
 
-    Returns how many they are, at least 1.
+    Moves the kept points to the front of `xyz` (3 N,), and writes their indices to the front of `kept` (N,). Returns
+    the number of kept points, at least 1.
     """
     border = np.uint64(dropped * 2.0**53)
     state = seed
@@ -42,4 +43,4 @@ def drop(seed: np.uint64, dropped: float, xyz: NDArray, kept: NDArray) -> int:
         kept[count] = i
         xyz[3 * count], xyz[3 * count + 1], xyz[3 * count + 2] = xyz[3 * i], xyz[3 * i + 1], xyz[3 * i + 2]
         count += 1 if bits >= border else 0
-    return max(count, 1)  # the last point, should none stay: it was written to place 0
+    return max(count, 1)  # if no point is kept: the last one, which is at index 0

@@ -2,8 +2,8 @@
 
 Shapes: N points, H rows, W columns, S the window's side, S//2 = `reach` pixels to each side.
 
-Images are padded by `reach` on every side first, so that no window needs a border test. A cell that is no neighbour (an
-empty pixel, one outside the image, one predicted IGNORE) stands at infinite range.
+Images are padded by `reach` on every side first, so that no window needs a border test. A cell that is not a neighbour
+(an empty pixel, a pixel outside the image, a pixel predicted IGNORE) has infinite range.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from rangeseg.types import IGNORE
 
-MAX_WINDOW = 181  # the largest whose cells an int16 counts: half the memory traffic of int32
+MAX_WINDOW = 181  # the largest window whose cells an int16 can count; int16 halves the memory traffic of int32
 
-SETTLED = np.uint8(1)  # the pixel's own point: its label is certain to win
+SETTLED = np.uint8(1)  # for the point that the pixel shows: the pixel's label is certain to win
 INF = np.float32(np.inf)
-UNIFORM = np.uint8(2)  # any point of the pixel: no neighbour has another label
+UNIFORM = np.uint8(2)  # for all points of the pixel: no neighbour has another label
 
 
 @njit(cache=True, nogil=True)
 def count_unknown(prediction: NDArray, classes: int) -> int:
-    """How many of (H, W) labels are neither 0..K-1 nor IGNORE."""
+    """Number of (H, W) labels that are neither 0..K-1 nor IGNORE."""
     unknown = 0
     for label in prediction.flat:
         unknown += (label != IGNORE) & ((label < 0) | (label >= classes))
@@ -34,15 +34,15 @@ def count_unknown(prediction: NDArray, classes: int) -> int:
 def pad_images(
     image: tuple[NDArray, NDArray], prediction: NDArray, edge: tuple[int, bool, bool]
 ) -> tuple[NDArray[np.float32], NDArray]:
-    """Ranges and labels with `reach` more pixels around them.
+    """The range image and the labels, padded by `reach` pixels on every side.
 
     Args:
         image: range (N,) float32 and point_index (H, W) int32.
         prediction: (H, W) integers.
-        edge: reach; whether columns wrap; whether what is outside stands at range 0 with label 0.
+        edge: reach; whether columns wrap; whether pixels outside the image have range 0 and label 0.
 
     Returns:
-        range (H + 2 reach, W + 2 reach) float32, inf where no neighbour is, and label of the same shape.
+        range (H + 2 reach, W + 2 reach) float32, inf for cells that are no neighbours; label of the same shape.
     """
     range_, point_index = image
     reach, wrap, zero_border = edge
@@ -71,7 +71,7 @@ def _settle_row(
     counts: tuple[NDArray, ...],
     flag: NDArray,
 ) -> None:
-    """`flag` of one row's pixels for the point that each shows, from the S padded rows around it."""
+    """Write `flag`, the flags of one row's pixels, from the S padded rows around it."""
     metres, label = rows
     k, cutoff, first = vote
     near, other, differ = counts
@@ -93,7 +93,8 @@ def _settle_row(
                 other[u] += within & different
                 differ[u] += different & (cell[u] < INF)
     for u in range(width):
-        # Of the min(k, near) votes at most `other` go elsewhere: if the class may win, no selection can change that.
+        # Of the min(k, near) votes, at most `other` are for other labels. If these are less than half, the class wins.
+        # A class that may not win is settled only if no vote is for another label.
         votes = min(k, near[u]) if centre_label[u] >= first else 1
         settled = 2 * other[u] < votes
         flag[u] = settled * SETTLED + (differ[u] == 0) * UNIFORM if centre[u] < INF else np.uint8(0)
@@ -105,12 +106,12 @@ def settle_pixels(
     weight: NDArray[np.float32],
     vote: tuple[int, np.float32, int],
 ) -> NDArray[np.uint8]:
-    """Where the vote needs no selection.
+    """Find the pixels whose vote does not need the selection of the k nearest neighbours.
 
     Args:
         padded: range and label (H + S - 1, W + S - 1).
-        weight: (S, S).
-        vote: k, cutoff, the first class that may win.
+        weight: (S, S) factors on the differences of ranges.
+        vote: k; cutoff, metres; the first class that may win.
 
     Returns:
         (H, W) SETTLED and UNIFORM flags.
@@ -134,9 +135,10 @@ def _near_cells(
     cutoff: np.float32,
     found: tuple[NDArray, NDArray, NDArray],
 ) -> tuple[np.int64, np.int64]:
-    """The neighbours within the cutoff as keys, in window order; how many they and those of another label are.
+    """Write a key for each neighbour within the cutoff, in window order.
 
-    A key is the distance's bits, the cell's place in the window and its label: it orders as the distances do.
+    A key consists of the bits of the distance, the index of the cell in the window and its label, so that keys sort by
+    distance. Returns the number of keys, and the number of those with another label than the window's middle.
     """
     metres, label = padded
     offset, weight = window
@@ -156,7 +158,7 @@ def _near_cells(
 
 @njit(cache=True, nogil=True)
 def _keep_nearest(key: NDArray[np.int64], count: int, k: int) -> None:
-    """Bring the k least of `count` keys to the front: each key sinks through them, without a branch to mispredict."""
+    """Move the k smallest of `count` keys to the front: insertion without branches that could be mispredicted."""
     for i in range(1, count):
         sinking = key[i]
         for j in range(min(i, k)):
@@ -168,7 +170,7 @@ def _keep_nearest(key: NDArray[np.int64], count: int, k: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _elect(key: NDArray[np.int64], votes: int, first: int, tally: NDArray[np.int32]) -> int:
-    """The class >= `first` with most votes, the lowest on ties; without any vote IGNORE, or `first` where that is 1."""
+    """The class >= `first` with most votes, the lowest on ties; without votes IGNORE, or `first` if `first` is 1."""
     for i in range(votes):
         tally[key[i] & 255] += 1
     best, most = first if first > 0 else IGNORE, 0
@@ -183,7 +185,7 @@ def _elect(key: NDArray[np.int64], votes: int, first: int, tally: NDArray[np.int
 
 @njit(cache=True, nogil=True)
 def _window(weight: NDArray, stride: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Offsets of the window's cells from its upper left one in the flat padded image, and their weights."""
+    """Offsets of the window's cells from its upper left cell in the flat padded image, and their weights."""
     side = len(weight)
     offset = np.empty(side * side, np.uint64)  # unsigned: no test for indices from the end
     for c in range(side * side):
@@ -204,9 +206,9 @@ def vote_points(
     Args:
         points: row, col, range (N,) and point_index (H, W).
         padded: range and label (H + S - 1, W + S - 1).
-        flags: (H, W) of `settle_pixels`.
-        weight: (S, S), 0 in the middle, where the point itself stands.
-        vote: k, cutoff, the first class that may win (0 or 1).
+        flags: (H, W) from `settle_pixels`.
+        weight: (S, S) factors on the differences of ranges, 0 in the middle, for the point's own pixel.
+        vote: k; cutoff, metres; the first class that may win (0 or 1).
 
     Returns:
         (N,) uint8, IGNORE for no returns.
@@ -246,7 +248,7 @@ def vote_points(
 def nearest_points(
     points: tuple[NDArray, NDArray, NDArray, NDArray], padded: tuple[NDArray, NDArray], side: int
 ) -> NDArray:
-    """Every point's label by the nearest range of its window; see `vote_points` for the arguments."""
+    """Every point's label, from the window's cell with the nearest range; arguments: see `vote_points`, `side` is S."""
     row, col, range_, point_index = points
     stride = padded[0].shape[1]
     metres, label = padded[0].reshape(-1), padded[1].reshape(-1)
@@ -259,7 +261,7 @@ def nearest_points(
             continue
         corner = np.uint64(v * stride + u)
         own = range_[i]
-        # The padded range is at hand, but infinite where the pixel is predicted IGNORE.
+        # The padded range is read first; it is infinite if the pixel is predicted IGNORE.
         if own == metres[corner + centre] or own == range_[point_index[v, u]]:
             result[i] = label[corner + centre]
             continue

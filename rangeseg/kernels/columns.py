@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 def split_columns(
     table: NDArray[np.float32], columns: int, xyz: NDArray[np.float32], remission: NDArray[np.float32]
 ) -> None:
-    """Flat (N * columns) -> flat (3 N) and, where there is a fourth column, (N,): one pass, a tenth of NumPy's time."""
+    """Flat (N * columns) -> flat (3 N) and, if there is a fourth column, (N,). Takes a tenth of NumPy's time."""
     for i in range(len(remission)):
         xyz[3 * i] = table[columns * i]
         xyz[3 * i + 1] = table[columns * i + 1]

@@ -1,7 +1,7 @@
-"""Softmax of logits, as far as confidence and entropy need it. Shapes: K classes, P pixels, N elements.
+"""Softmax of logits, for confidence and entropy. Shapes: K classes, P pixels, N elements.
 
-numba has no exponential that works on several numbers at once without Intel's SVML. The loops here compute their own:
-exp(x) = 2^n exp(x - n ln 2) with a polynomial of degree 6, which is right to about two units of the last place.
+Without Intel's SVML, Numba has no SIMD exponential. The loops here compute their own:
+exp(x) = 2^n exp(x - n ln 2) with a polynomial of degree 6, accurate to about two units in the last place.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from rangeseg.types import IGNORE
 
 BLOCK = 256
-"""Pixels worked on together; their logits stay in the fastest caches."""
+"""Number of pixels processed together; their logits stay in the fastest caches."""
 
 LOWEST = np.float32(-87)
-"""Of a float32's exponential that is not denormal."""
+"""Lowest argument of the exponential; the result is not yet a denormal float32."""
 
 LOG2E = np.float32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-"""ln 2 in two parts: n times the first is exact."""
+"""ln 2 in two parts; the product of n and the first part is exact."""
 
 C3, C4, C5, C6 = np.float32(1 / 6), np.float32(1 / 24), np.float32(1 / 120), np.float32(1 / 720)
 HALF, ONE = np.float32(0.5), np.float32(1)
@@ -32,15 +32,15 @@ HALF, ONE = np.float32(0.5), np.float32(1)
 def sum_up_classes(
     logits: NDArray, inverse: float, best_class: NDArray, most: NDArray, total: NDArray, entropy: NDArray
 ) -> None:
-    """Of each pixel: the class of the largest logit, that logit, the sum of exponentials relative to it, the entropy.
+    """For each pixel: class of the largest logit, this logit, sum of the exponentials relative to it, and entropy.
 
     Args:
         logits: (K, P) float32, in any order of memory.
-        inverse: differences of logits are multiplied by, 1 / temperature.
-        best_class: (P,) uint8, out; the first of equal ones.
+        inverse: factor on differences of logits, 1 / temperature.
+        best_class: (P,) uint8, out; the first class on ties.
         most: (P,) float32, out.
         total: (P,) float32, out; the probability of class k is exp((logit_k - most) * inverse) / total.
-        entropy: (P,) float32, nats, out; or (0,) if nobody asks for it.
+        entropy: (P,) float32, nats, out; or (0,) to skip it.
     """
     count, pixels = logits.shape
     factor = np.float32(inverse)
@@ -55,7 +55,7 @@ def sum_up_classes(
         best[:] = block[0, :size]
         winner[:] = 0
         for k in range(1, count):
-            name = np.float32(k)  # as wide as the logits, so that both are chosen by the same lanes
+            name = np.float32(k)  # float32 like the logits, so that the same SIMD lanes select both
             for i in range(size):
                 better = block[k, i] > best[i]
                 best[i] = block[k, i] if better else best[i]
@@ -83,7 +83,7 @@ def sum_up_classes(
 
 @njit(cache=True, nogil=True)
 def _load(logits: NDArray, start: int, block: NDArray) -> None:
-    """A block of (K, P) logits, one row for each class, whatever their order of memory."""
+    """Copy a block of (K, P) logits, in any order of memory, to one row per class."""
     count, size = block.shape
     for k in range(count):
         for i in range(size):
@@ -100,16 +100,16 @@ def take_confidence(
     confidence: NDArray,
     nats: NDArray,
 ) -> None:
-    """The probability of each element's label at its pixel, and the entropy there; 0 where the label is IGNORE.
+    """The probability of each element's label at its pixel, and the entropy of this pixel; 0 if the label is IGNORE.
 
     Args:
         labels: (N,) train ids or IGNORE.
-        place: (N,) pixel of each element that has a label.
+        place: (N,) pixel of each element; not read if the label is IGNORE.
         logits: (K, P) float32.
         inverse: see `sum_up_classes`.
         sums: best_class, most, total and entropy of `sum_up_classes`.
         confidence: (N,) float32, out.
-        nats: (N,) float32, out; or (0,) if nobody asks for it.
+        nats: (N,) float32, out; or (0,) to skip it.
     """
     best_class, most, total, entropy = sums
     factor = np.float32(inverse)

@@ -11,9 +11,9 @@ from rangeseg.types import IGNORE
 
 @njit(cache=True, nogil=True)
 def count(prediction: NDArray[np.integer], label: NDArray[np.integer], state: NDArray[np.int64]) -> bool:
-    """Add (N,) pairs to (K, K+1) counts. False, and nothing added, where a label is neither a class nor IGNORE."""
+    """Add (N,) pairs to (K, K+1) counts. If a label is neither a class nor IGNORE, add nothing and return False."""
     classes, columns = state.shape
-    # Neighbours are often equal, and adding to one counter again at once waits for the last addition: hence eight.
+    # Neighbours are often equal, and an addition waits for the previous one to the same counter: hence eight tables.
     counts = np.zeros((8, (classes + 1) * columns), np.int32)
     cell = np.empty(2048, np.uint16)
     fours = cell.view(np.uint64)
@@ -33,7 +33,10 @@ def count(prediction: NDArray[np.integer], label: NDArray[np.integer], state: ND
 
 @njit(cache=True, nogil=True)
 def _cells(prediction: NDArray[np.integer], label: NDArray[np.integer], classes: int, cell: NDArray[np.uint16]) -> bool:
-    """Where each pair is counted, row * (K+1) + column; row K is IGNORE. A loop without branches, for SIMD."""
+    """Write the cell of each pair, row * (K+1) + column; row K is IGNORE. Return False if a label is invalid.
+
+    The loop has no branches, for SIMD.
+    """
     strange = 0
     for i in range(len(label)):
         labelled = (label[i] >= 0) & (label[i] < classes)
@@ -56,11 +59,12 @@ def count_by_range(
     """Add (N,) pairs of labels, which `count` has checked, to (D, K, K+1) counts, one for each range of distance.
 
     Args:
-        prediction: (N,) train ids; whatever is not in 0..K-1 is a miss.
+        prediction: (N,) train ids; all other values count in column K.
         label: (N,) train ids or IGNORE.
-        distance: (N,) of each pair.
-        edges: (D + 1,) rising; a range holds its lower edge and not its upper one. Pairs outside count nowhere.
-        states: (D, K, K+1).
+        distance: (N,) distance of each pair.
+        edges: (D + 1,) increasing; a range contains its lower edge, but not its upper one. Pairs outside all ranges are
+            not counted.
+        states: (D, K, K+1) counts.
     """
     bins, classes, _ = states.shape
     for i in range(len(label)):
@@ -81,7 +85,10 @@ def count_by_confidence(
     parts: int,
     state: NDArray[np.int64],
 ) -> bool:
-    """Add (N,) labels to (3, K, B) counts, see `Reliability.state`. False, and nothing added, for no probability."""
+    """Add (N,) labels to (3, K, B) counts, see `Reliability.state`.
+
+    If a confidence is not in [0, 1], add nothing and return False.
+    """
     bins = state.shape[2]
     for i in range(len(label)):
         known = (prediction[i] != IGNORE) & (label[i] != IGNORE)

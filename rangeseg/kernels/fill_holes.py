@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 
 def fill_holes(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What is inside, and what it encloses: every pixel from which no path over the outside reaches the border.
+    """The segment with its holes: every pixel from which no path outside the segment reaches the image's border.
 
     Args:
-        inside: (H, W) bool. Paths go up, down, left and right.
+        inside: (H, W) bool, True in the segment. Paths go up, down, left and right.
 
     Returns:
         (H, W) bool.
@@ -24,10 +24,10 @@ def fill_holes(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @njit(cache=True, nogil=True)
 def _reached(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W) what is outside and joined to the border."""
+    """(H, W) bool, True for pixels outside the segment that are connected to the image's border."""
     height, width = inside.shape
     reached = np.zeros((height, width), np.bool_)
-    waiting = np.empty(height * width, np.int64)  # a pixel waits once
+    waiting = np.empty(height * width, np.int64)  # each pixel is added at most once
     count = 0
     for i in range(height):
         for j in range(width):

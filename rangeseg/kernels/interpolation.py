@@ -1,6 +1,6 @@
-"""The gradient of bilinear interpolation, for memory in which the channels of a pixel are neighbours.
+"""The gradient of bilinear interpolation for channels_last memory, where the channels of a pixel are adjacent.
 
-Torch's own gradient for this order of memory puts values one by one; this one adds whole pixels.
+Torch's own gradient for this order of memory adds values one by one; this one adds whole pixels.
 Shapes: B views, C channels, H rows, W columns of the small image, H', W' of the large one.
 """
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gather_bilinear(large: NDArray[np.float32], wrap: bool, small: NDArray[np.float32]) -> None:
-    """Give each pixel of the small image what the large image's pixels that were interpolated from it have.
+    """Sum up, for each pixel of the small image, the weighted gradients of the pixels that were interpolated from it.
 
     Args:
         large: (B, H', W', C) float32, the gradient of the interpolated image.
-        wrap: column j of the large image is at j * W / W', and column W is column 0. Else the corners are aligned.
+        wrap: column j of the large image is at column j * W / W' of the small one, and column W is column 0. False: the
+            corners are aligned, as always for rows.
         small: (B, H, W, C) float32 zeros, out.
     """
     views, rows, columns, channels = large.shape

@@ -1,4 +1,4 @@
-"""The Lovász loss on a CPU: errors of labelled pixels, and their sort, a radix sort by eleven bits at a time.
+"""The Lovász loss on a CPU: errors of labelled pixels, and a radix sort of the errors by eleven bits at a time.
 
 Shapes: K classes, P labelled pixels; B views with K' classes and N pixels each.
 """
@@ -16,12 +16,12 @@ _PASSES = 3
 
 @njit(cache=True, nogil=True)
 def lovasz_grad(error: NDArray[np.float32], truth: NDArray[np.bool_], weight: NDArray) -> NDArray:
-    """How much 1 - IoU grows as each pixel joins the mistakes, in the order of falling error.
+    """Increase of 1 - IoU with each pixel that is added to the mistakes, in the order of decreasing error.
 
     Args:
         error: (K, P) float32, not negative.
-        truth: (K, P) bool, the label is this class; only where there is a weight.
-        weight: (P,) bool or whole numbers in any type, how often the pixel's label counts.
+        truth: (K, P) bool, True if the label is this class; has no effect if the weight is 0.
+        weight: (P,) bool, or integers in any dtype: how often the label of each pixel counts.
 
     Returns:
         (K, P) float32.
@@ -32,7 +32,7 @@ def lovasz_grad(error: NDArray[np.float32], truth: NDArray[np.bool_], weight: ND
     order, other_order = np.empty(pixels, np.uint32), np.empty(pixels, np.uint32)
     starts = np.empty((_PASSES, _DIGITS), np.int64)
     for k in range(classes):
-        # Floats that are not negative order as their bits do; the complement falls. Equal ones keep their order.
+        # Non-negative floats sort like their bits; the complement reverses the order. Equal errors keep their order.
         bits = error[k].view(np.uint32)
         size = 0.0
         for p in range(pixels):
@@ -58,7 +58,7 @@ def lovasz_grad(error: NDArray[np.float32], truth: NDArray[np.bool_], weight: ND
 
 @njit(cache=True, nogil=True)
 def _count(keys: NDArray[np.uint32], starts: NDArray[np.int64]) -> None:
-    """Where the keys with each digit begin, for every pass."""
+    """Write the position where the keys with each digit begin, for every pass."""
     starts[:] = 0
     for key in keys:
         for turn in range(_PASSES):
@@ -92,16 +92,16 @@ def _scatter(
 def gather_errors(
     probability: NDArray[np.floating], label: NDArray[np.integer], place: NDArray[np.int64], classes: NDArray[np.int64]
 ) -> NDArray[np.floating]:
-    """Of each labelled pixel and class: 1 - P where the label is the class, else P.
+    """The error of each labelled pixel for each class: 1 - p if the label is the class, else p.
 
     Args:
-        probability: (B, K', N).
-        label: (P,) of the labelled pixels.
-        place: (P,) rising, view * N + pixel.
-        classes: (K,) that are asked for.
+        probability: (B, K', N), p.
+        label: (P,) labels of the labelled pixels.
+        place: (P,) increasing, view * N + pixel.
+        classes: (K,) the classes.
 
     Returns:
-        (K, P) of the same type.
+        (K, P) errors of the same dtype.
     """
     views, _, pixels = probability.shape
     one = probability.dtype.type(1)
@@ -122,7 +122,7 @@ def spread_errors(
     gradient: NDArray[np.floating], label: NDArray[np.integer], place: NDArray[np.int64], classes: NDArray[np.int64],
     spread: NDArray[np.floating],
 ) -> None:  # fmt: skip
-    """The gradient of `gather_errors`: (K, P) -> (B, K', N), which is zero before."""
+    """The gradient of `gather_errors`: (K, P) `gradient` -> (B, K', N) `spread`, which must be zero before."""
     views, _, pixels = spread.shape
     starts = np.searchsorted(place, np.arange(views + 1) * pixels)
     for view in range(views):

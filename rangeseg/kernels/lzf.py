@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @njit(cache=True, nogil=True)
 def expand_into(source: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
-    """How many bytes were written; -1 where the source is damaged."""
+    """Expand `source` into `out`; return the number of written bytes, or -1 if `source` is damaged or `out` full."""
     at = 0
     to = 0
     while at < len(source):
@@ -37,7 +37,7 @@ def expand_into(source: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
         at += 1
         if back < 0 or to + count > len(out):
             return -1
-        for _ in range(count):  # byte by byte: what is repeated may overlap what is written
+        for _ in range(count):  # byte by byte, because the repeated bytes may overlap the written ones
             out[to] = out[back]
             to += 1
             back += 1

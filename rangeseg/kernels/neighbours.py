@@ -1,6 +1,6 @@
-"""The nearest of many points, by a hash of voxels, and their votes. Without the GIL.
+"""Nearest points, found by a hash of voxels, and the votes of neighbours. The loops release the GIL.
 
-Shapes: M points of the map, N that ask, K neighbours, S scans, 2^B buckets.
+Shapes: M points of the map, N query points, K neighbours, S scans, 2^B buckets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 OFFSET = 1 << 20
-"""Voxels lie between -OFFSET and OFFSET along each axis; farther ones share a number, which costs time alone."""
+"""Voxels have indices from -OFFSET to OFFSET - 1 along each axis. Voxels beyond share keys with others; `nearest` is
+then slower, but still exact."""
 
 
 @njit(cache=True, nogil=True)
@@ -37,11 +38,12 @@ def sort_into_voxels(xyz: NDArray, edge: float, bits: int) -> tuple[NDArray, NDA
 
     Args:
         xyz: (M, 3) float32, finite.
-        edge: of a voxel, metres.
+        edge: edge of a voxel, metres.
         bits: B.
 
     Returns:
-        (M,) order of the points, (M,) int64 keys of their voxels in that order, (2^B + 1,) where each bucket begins.
+        (M,) int32 order of the points; (M,) int64 keys of their voxels in this order; (2^B + 1,) int32 start of each
+        bucket in this order.
     """
     shift, count = 64 - bits, len(xyz)
     keys, order = np.empty(count, np.int64), np.empty(count, np.int32)
@@ -62,11 +64,11 @@ def sort_into_voxels(xyz: NDArray, edge: float, bits: int) -> tuple[NDArray, NDA
 
 @njit(cache=True, nogil=True)
 def number_voxels(xyz: NDArray, edge: float) -> tuple[NDArray, int]:
-    """Number the voxels that hold points, in the order of their first points.
+    """Number the voxels that contain points, in the order of their first points.
 
     Args:
         xyz: (M, 3) float32, finite, within `OFFSET` voxels of the origin.
-        edge: of a voxel, metres.
+        edge: edge of a voxel, metres.
 
     Returns:
         (M,) int64 number of the voxel of each point, and the number of voxels.
@@ -94,11 +96,12 @@ def nearest(points: NDArray, limit: NDArray, point_map: tuple, allowed: NDArray,
     """The K nearest points of the map within each point's limit, nearest first.
 
     Args:
-        points: (N, 3) float32; not finite: no neighbours.
-        limit: (N,) float32 metres; a neighbour is nearer than this.
+        points: (N, 3) float32; points that are not finite get no neighbours.
+        limit: (N,) float32 metres; only points nearer than this are neighbours.
         point_map: (M, 3) xyz and (M,) source, both in the order of `sort_into_voxels`; its keys and starts; edge; bits.
-        allowed: (S,) bool, which sources count.
-        out: (N, K) float32 distances, (N, K) int32 places in the point_map, -1 where there are fewer.
+        allowed: (S,) bool, True for sources whose points count.
+        out: (N, K) float32 distances, metres, and (N, K) int32 indices into the map's points. If there are fewer than K
+            neighbours, the other indices are -1 and their distances have no meaning.
     """
     edge, wanted = point_map[4], out[0].shape[1]
     distance, index = out
@@ -112,7 +115,7 @@ def nearest(points: NDArray, limit: NDArray, point_map: tuple, allowed: NDArray,
         i, j, k = _voxel(x, y, z, edge)
         dx, dy, dz = x - i * edge, y - j * edge, z - k * edge
         inner = min(min(dx, edge - dx), min(min(dy, edge - dy), min(dz, edge - dz)))
-        if n:  # points follow each other as the sensor sees them: the last one's neighbours leave little to look at
+        if n:  # consecutive points are usually near each other: the last one's neighbours shorten the search
             _start_with(points[n], index[n - 1], point_map, best, found)
         worst, ring = best[wanted - 1], 0
         while ring == 0 or (inner + (ring - 1) * edge) ** 2 < worst:
@@ -137,7 +140,7 @@ def nearest(points: NDArray, limit: NDArray, point_map: tuple, allowed: NDArray,
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _look_into(point: NDArray, key: int, point_map: tuple, allowed: NDArray, best: NDArray, found: NDArray) -> float:
-    """Add the points of a voxel to the list of the nearest; the square of the distance that another must beat."""
+    """Add the points of a voxel to the list of the nearest points; return the largest square of a distance in it."""
     xyz, source, keys, start, _, bits = point_map
     bucket, last = _bucket(key, 64 - bits), len(best) - 1
     for m in range(start[bucket], start[bucket + 1]):
@@ -171,7 +174,7 @@ def _gap(inside: float, cells: int, edge: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _insert(best: NDArray, found: NDArray, square: float, m: int) -> None:
-    """Keep the list of the nearest in order, each once."""
+    """Insert a point into the sorted list of the nearest points, unless it is already in the list."""
     last = len(best) - 1
     for place in range(len(best)):
         if found[place] == m:
@@ -186,16 +189,18 @@ def _insert(best: NDArray, found: NDArray, square: float, m: int) -> None:
 def vote(
     index: NDArray, distance: NDArray, point_map: tuple[NDArray, NDArray], through: NDArray, rule: tuple, out: tuple
 ) -> None:
-    """Count the neighbours' votes.
+    """Elect the class of each point by the votes of its neighbours.
 
     Args:
-        index: (N, K) places in the point_map, nearest first, -1 where there is none.
+        index: (N, K) indices into the map's points, nearest first, -1 if there is none.
         distance: (N, K) metres.
         point_map: (M,) uint8 class and (M,) source of the map's points.
-        through: (N, K) bool, which of them do not count.
-        rule: how many neighbours are needed; the least share of them that must agree; classes below this number count.
-        out: (N,) uint8 class, 255 where there is none; (N,) float32 metres to the nearest that agrees, nan; (N,) uint8
-            neighbours; (N,) float32 share that agrees; (N,) int32 source of the nearest that agrees, -1.
+        through: (N, K) bool, True for neighbours that do not vote.
+        rule: minimum number of votes; minimum share of the most frequent class; only classes below this number are
+            elected.
+        out: (N,) uint8 elected class, 255 if there is none; (N,) float32 distance of the nearest voter of this class,
+            metres, nan if there is none; (N,) uint8 number of votes; (N,) float32 share of the most frequent class;
+            (N,) int32 source of the nearest voter of the elected class, -1 if there is none.
     """
     classes, source = point_map
     least, share, known = rule

@@ -2,9 +2,9 @@
 
 Shapes: N points, H rows, W columns, C channels, K beams, F cells of inclination, much finer than the beams.
 
-Points are handled in blocks of structure-of-arrays, so that the angles become SIMD float32 arithmetic. A float32 angle
-is off by less than `GUARD_RAD`; only a point nearer than that to a pixel border is computed again by the float64
-formula, so every point gets the pixel that the float64 formula gives it.
+Points are processed in blocks, with one array per coordinate, so that the angles are computed with SIMD in float32. The
+error of a float32 angle is less than `GUARD_RAD`. Only points nearer than that to a pixel border are computed again
+with the float64 formula, so every point gets the pixel of the float64 formula.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 BLOCK = 1024
-GUARD_RAD = 1.5e-6  # the float32 angles are off by up to 3e-7 (measured), the coordinates made of them by up to 1.1e-6
+GUARD_RAD = 1.5e-6  # errors: float32 angles up to 3e-7 (measured), image coordinates up to 1.1e-6
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 # The minimax odd polynomial of atan on [0, 1]: error 4e-8 rad, 1.3e-7 rad when evaluated in float32.
@@ -59,7 +59,7 @@ def _pixels_float32(
     row_guard: float,
     out: tuple[NDArray, ...],
 ) -> None:
-    """Range (exact), row and column (uncertain near borders: then `unsure`) of one block."""
+    """Write range (exact), row and column of one block; `unsure` is True if row or column may be wrong."""
     height, width = shape
     x, y, z = points
     fov_up, fov_down = fov
@@ -72,7 +72,7 @@ def _pixels_float32(
     horizon = np.float32(height * (1.0 + fov_down / (fov_up - fov_down)))
     row_sure = np.float32(0.5 - row_guard * height / (fov_up - fov_down))
     col_sure = np.float32(0.5 - (1.0 if full else 2.0) * GUARD_RAD * width / sides[1])
-    opposite = np.float32(4.0 if full else math.pi - 2.0 * GUARD_RAD)  # behind the image the nearer side flips
+    opposite = np.float32(4.0 if full else math.pi - 2.0 * GUARD_RAD)  # behind the image, the nearer side is uncertain
     last_row = np.float32(height - 0.5)
     last_col = np.float32(width - 0.5)
     for i in range(len(range_)):
@@ -83,7 +83,7 @@ def _pixels_float32(
         azimuth = _quarter_angle(abs(y[i]), abs(x[i]))
         azimuth = math.copysign(PI - azimuth if x[i] < 0 else azimuth, y[i]) - centre
         azimuth = azimuth - math.copysign(TURN, azimuth) if abs(azimuth) > PI else azimuth
-        # Outside half a pixel from the image's edge both sides of the border clamp to the same pixel.
+        # In the outer half of an edge pixel and outside the image, errors do not change the pixel: clamp to its middle.
         v = min(max(horizon - inclination * rows_per_rad, HALF), last_row)
         u = min(max(middle - azimuth * cols_per_rad, HALF), last_col)
         row[i] = np.int32(v)
@@ -97,7 +97,7 @@ def _pixels_float32(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _column_float64(point: tuple[np.float32, np.float32, np.float32], width: int, sides: tuple[float, float]) -> int:
-    """Column of one return by the formula as it is written."""
+    """Column of one return, by the float64 formula."""
     azimuth = math.atan2(np.float64(point[1]), np.float64(point[0]))
     if sides[1] >= 2.0 * math.pi:
         u = math.floor(0.5 * (1.0 - azimuth / math.pi) * width)
@@ -115,7 +115,7 @@ def _column_float64(point: tuple[np.float32, np.float32, np.float32], width: int
 def _row_float64(
     point: tuple[np.float32, np.float32, np.float32], height: int, fov: tuple[float, float], beams: NDArray
 ) -> int:
-    """Row of one return by the formula as it is written: the nearest beam, of even beams if there is no table."""
+    """Row of one return, by the float64 formula: the nearest beam, or the row of even rows if `beams` is empty."""
     x, y, z = np.float64(point[0]), np.float64(point[1]), np.float64(point[2])
     inclination = math.asin(z / math.sqrt(x * x + y * y + z * z))
     if len(beams) == 0:
@@ -141,15 +141,16 @@ def project_points(
     Args:
         xyz: (N, 3) float32, metres.
         shape: H, W.
-        fov: the inclinations of the image's upper and lower edge, radians; of the cells' edges where there are beams.
-        sides: the azimuth of the image's middle and its whole width, radians; (0, 2 pi) is the full turn.
-        rows: the row of each point (N,), or (0,) to find it from the inclination; then each cell's beam (F,), -1 where
-            a border between two is in it or nearer than `GUARD_RAD`, and the beams' inclinations (K,), radians; both
-            (0,) for even rows.
+        fov: inclinations of the image's upper and lower edge, radians; with beams, of the upper and lower edge of the
+            range of the cells.
+        sides: azimuth of the image's middle and width of the image, radians; (0, 2 pi) is the full turn.
+        rows: (N,) row of each point, or (0,) to compute it from the inclination; (F,) beam of each cell, -1 if a border
+            between two beams is in the cell or nearer to it than `GUARD_RAD`; (K,) inclinations of the beams, radians.
+            The last two are (0,) for even rows.
 
     Returns:
         row, col (N,) int32, -1 for no returns; range (N,) float32 metres, 0 for no returns;
-        point_index (H, W) int32, -1 where empty.
+        point_index (H, W) int32, -1 for empty pixels.
     """
     given, beam_of_cell, beams = rows
     points = len(xyz)
@@ -172,7 +173,7 @@ def project_points(
             row[start:stop] = given[start:stop]
         elif len(beams):
             for j in range(start, stop):
-                cell = row[j]  # of what is not finite, anything
+                cell = row[j]  # any number, if the point is not finite
                 row[j] = beam_of_cell[cell] if 0 <= cell < fine[0] else -1
                 unsure[j - start] |= row[j] < 0
         for i in range(size):
@@ -192,9 +193,10 @@ def project_points(
 def claim_pixels(
     row: NDArray, col: NDArray, range_: NDArray, block: tuple[int, int], width: int, nearest: NDArray[np.uint64]
 ) -> None:
-    """Enter a block's points into `nearest` (H W + 1,): the smallest key of each pixel, the last of what is no return.
+    """Enter a block's points into `nearest` (H W + 1,), the smallest key of each pixel; no returns: the last entry.
 
-    A non-negative float orders as its bits do: the smallest key is the nearest point, then the lowest index.
+    Non-negative floats sort like their bits, so the smallest key is that of the nearest point, on ties of the lowest
+    index.
     """
     bits = range_.view(np.uint32)
     for j in range(block[0], block[1]):
@@ -205,17 +207,17 @@ def claim_pixels(
 
 @njit(cache=True, nogil=True)
 def shown_points(nearest: NDArray[np.uint64], shape: tuple[int, int]) -> NDArray[np.int32]:
-    """(H, W) the point of each pixel's smallest key, -1 where there is none."""
+    """(H, W) int32 index of the point with each pixel's smallest key, -1 if there is none."""
     point_index = np.empty(shape, np.int32)
     for v in range(shape[0]):
         for u in range(shape[1]):
-            point_index[v, u] = np.int32(nearest[v * shape[1] + u])  # EMPTY's low half is -1
+            point_index[v, u] = np.int32(nearest[v * shape[1] + u])  # the lower 32 bits of EMPTY are -1
     return point_index
 
 
 @njit(cache=True, nogil=True)
 def gather_pixels(point_index: NDArray, per_point: NDArray, out: NDArray) -> None:
-    """out[v, u] = per_point[point_index[v, u]] where a point is there; the rest of `out` is left."""
+    """out[v, u] = per_point[point_index[v, u]] for pixels with a point; the rest of `out` does not change."""
     for v in range(point_index.shape[0]):
         for u in range(point_index.shape[1]):
             if point_index[v, u] >= 0:
@@ -224,7 +226,7 @@ def gather_pixels(point_index: NDArray, per_point: NDArray, out: NDArray) -> Non
 
 @njit(cache=True, nogil=True)
 def spread_pixels(row: NDArray, col: NDArray, pixels: NDArray, out: NDArray) -> None:
-    """out[m, i] = pixels[m, row[i], col[i]] of returns; the rest of `out` is left."""
+    """out[m, i] = pixels[m, row[i], col[i]] for returns; the rest of `out` does not change."""
     for m in range(pixels.shape[0]):
         for i in range(len(row)):
             if row[i] >= 0:
@@ -233,7 +235,7 @@ def spread_pixels(row: NDArray, col: NDArray, pixels: NDArray, out: NDArray) -> 
 
 @njit(cache=True, nogil=True)
 def _gather_row(index: NDArray, sources: tuple[NDArray, NDArray, NDArray], row: NDArray) -> None:
-    """(5, W) range, x, y, z, remission of one row's points, each point read once; of point 0 where empty."""
+    """Write (5, W) range, x, y, z, remission of one row's points, each read once; empty pixels get those of point 0."""
     range_, xyz, remission = sources
     for u in range(len(index)):
         i = np.uint64(max(index[u], 0))  # unsigned: no test for indices from the end
@@ -246,7 +248,7 @@ def _gather_row(index: NDArray, sources: tuple[NDArray, NDArray, NDArray], row: 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _channel(index: NDArray, source: NDArray, mean: np.float32, std: np.float32, out: NDArray) -> None:
-    """One channel of one row: normalised, zero where empty."""
+    """Write one channel of one row: normalised, 0 for empty pixels."""
     for u in range(len(index)):
         value = (source[u] - mean) / std
         out[u] = value if index[u] >= 0 else np.float32(0)
@@ -260,12 +262,12 @@ def fill_view(
     out: tuple[NDArray, NDArray, NDArray],
     ignore: int,
 ) -> None:
-    """Gather, normalise, zero what is empty, and look up the labels, in one pass over the rows.
+    """Fill the normalised image, with 0 in empty pixels, the valid mask and the labels, in one pass over the rows.
 
     Args:
-        point_index: (H, W) int32, -1 where empty.
+        point_index: (H, W) int32, -1 for empty pixels.
         sources: range (N,), xyz (N, 3), remission (N,) float32, label (N,) or (0,) for none.
-        channels: what each channel is (0 range, 1 to 3 x, y, z, 4 remission), its mean and std, (C,) each.
+        channels: kind (0: range, 1 to 3: x, y, z, 4: remission), mean and std of each channel, (C,) each.
         out: image (C, H, W) float32, valid (H, W) bool, label (H, W) int64.
         ignore: the label of empty pixels.
     """

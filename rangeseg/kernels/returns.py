@@ -1,6 +1,6 @@
 """Preparation of rays before ray-casting, and returns after it.
 
-Shapes: H beams, W firings; R = H * W rays, beam by beam from the topmost, each a turn; M materials.
+Shapes: H beams, W firings; R = H * W rays, beam by beam from the topmost, with one turn per beam; M materials.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 EDGE_M = (0.25, 2.5)
-"""Neighbouring firings whose ranges differ by this much may return a place in between."""
+"""If the ranges of two neighbouring firings differ by more than the first and less than the second value, metres, a
+firing may return a range in between."""
 
 MIXED = 0.3
-"""Share of such firings that do."""
+"""Share of these firings that return a range in between."""
 
 STANDS_OUT = 4.0
-"""An edge is a gap this many times the one before it."""
+"""A difference of neighbouring ranges is an edge if it is more than this many times the difference before it."""
 
 
 @njit(cache=True, nogil=True)
 def make_rays(
     inclination: Floats, azimuth: Floats, lift: Floats, origin: Floats, turn: Floats, spread: Floats, rays: Floats
 ) -> None:
-    """Rays in the world, each a little off its beam's middle.
+    """Write the rays in the world, each slightly off the middle of its beam.
 
     Args:
         inclination: (H,) radians.
         azimuth: (H, W) radians.
-        lift: (H,) metres.
-        origin: (W, 3) where the sensor is at each firing.
+        lift: (H,) offset of each beam along the sensor's z axis, metres.
+        origin: (W, 3) position of the sensor in the world at each firing, metres.
         turn: (W, 3, 3) sensor -> world.
-        spread: (R, 2) radians, off in azimuth and inclination.
+        spread: (R, 2) offsets in azimuth and inclination, radians.
         rays: (R, 6), written: origin and unit direction.
     """
     firings = azimuth.shape[1]
@@ -52,14 +53,14 @@ def make_rays(
 
 @njit(cache=True, nogil=True)
 def mix_edges(hit: Floats, draw: Floats, firings: int) -> None:
-    """At an edge between two firings of a beam some ranges become one in between, in place.
+    """Replace some ranges at edges between two firings of a beam by a range in between, in place.
 
     Args:
-        hit: (R,) metres, infinite where nothing is hit.
+        hit: (R,) metres, infinite if nothing is hit.
         draw: (R,) uniform in [0, 1).
         firings: W.
     """
-    before = 0.0  # the last gap: a slanting surface has gaps of about one size, an edge has one that stands out
+    before = 0.0  # the previous gap: on a slanting surface, all gaps are similar; at an edge, one is much larger
     for ray in range(len(hit) - 1):
         gap = hit[ray + 1] - hit[ray]
         alone = abs(gap) > STANDS_OUT * abs(before)
@@ -81,18 +82,18 @@ def receive(
     draw: Floats,
     remission: Floats,
 ) -> None:
-    """What the sensor makes of each hit: a noisy range, a remission, or nothing. `hit` is 0 where nothing returns.
+    """Simulate the measurement of each hit: a noisy range and a remission, or range 0 and remission 0 for no return.
 
     Args:
-        hit: (R,) metres along the ray, infinite where nothing is hit; overwritten with the measured range.
-        normals: (R, 3) of the surfaces, either way round.
+        hit: (R,) metres along the ray, infinite if nothing is hit; overwritten with the measured range.
+        normals: (R, 3) unit normals of the surfaces, with any sign.
         rays: (R, 6) origin and unit direction.
-        albedo: (R,) of what is hit.
-        material: (R,) of what is hit.
+        albedo: (R,) albedo of the surface that is hit.
+        material: (R,) index of its material.
         table: (M, 4) spread, mirror, lost, rough_m of each material.
-        limits: nearest and farthest range and the sensor's noise, metres.
-        normal: (R, 2) standard normal, of range and remission.
-        draw: (R, 2) uniform, of lost beams and of faint ones.
+        limits: least range, greatest range, and standard deviation of the sensor's range noise, metres.
+        normal: (R, 2) standard normal numbers, for the noise of range and of remission.
+        draw: (R, 2) uniform numbers in [0, 1), for lost beams and for the greatest range at which a return is seen.
         remission: (R,), written.
     """
     near, reach, noise = limits
@@ -120,19 +121,19 @@ def receive(
 def to_points(
     hit: Floats, inclination: Floats, azimuth: Floats, lift: Floats, turn: Floats, shift: Floats, xyz: Floats
 ) -> int:
-    """Ranges along the beams' middles as points, those without a return left out.
+    """Convert ranges along the middles of the beams to points, without the rays that have no return.
 
     Args:
-        hit: (R,) metres, 0 where nothing returned.
+        hit: (R,) metres, 0 for no return.
         inclination: (H,) radians.
         azimuth: (H, W) radians.
-        lift: (H,) metres.
+        lift: (H,) offset of each beam along the sensor's z axis, metres.
         turn: (W, 3, 3) the sensor's frame at each firing -> the scan's frame.
-        shift: (W, 3) metres, where the sensor is at each firing in the scan's frame.
-        xyz: (R, 3), its first rows are written.
+        shift: (W, 3) position of the sensor in the scan's frame at each firing, metres.
+        xyz: (R, 3); the first rows are written.
 
     Returns:
-        How many points there are.
+        Number of points.
     """
     firings, count = azimuth.shape[1], 0
     for beam in range(len(inclination)):
@@ -153,13 +154,13 @@ def to_points(
 
 @njit(cache=True, nogil=True)
 def returned(albedo: float, angle: float, metres: float, noise: float) -> float:
-    """Remission as KITTI's sensor writes it: weaker at a glancing angle, too near for its optics, and far away.
+    """Remission as KITTI's sensor gives it, in steps of 0.01: lower at glancing angles, below 8 m, and at long range.
 
     Args:
-        albedo: straight on from about 12 m.
-        angle: cosine between ray and surface.
+        albedo: remission at normal incidence, from about 12 m.
+        angle: cosine of the angle between ray and surface normal.
         metres: range.
-        noise: relative, of this point.
+        noise: relative noise of this point.
     """
     optics = min(1.0, 0.68 + 0.04 * metres) if metres < 14.0 else 1.0 / (1.0 + ((metres - 14.0) / 32.0) ** 2)
     value = albedo * optics * (angle / (angle + 0.03)) * (1.0 + noise)

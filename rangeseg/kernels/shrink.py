@@ -1,4 +1,4 @@
-"""Downscaling of photographs by whole areas."""
+"""Downscaling of photographs and their labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @njit(cache=True, nogil=True)
 def mean_of_four(image: NDArray) -> NDArray:
-    """(H, W, C) uint8 -> (H // 2, W // 2, C): the mean of each 2 x 2 pixels, cut off to whole numbers."""
+    """(H, W, C) uint8 -> (H // 2, W // 2, C): the mean of each 2 x 2 pixels, rounded down."""
     height, width, channels = image.shape[0] // 2, image.shape[1] // 2, image.shape[2]
     out = np.empty((height, width, channels), np.uint8)
     for row in range(height):
@@ -24,7 +24,10 @@ def mean_of_four(image: NDArray) -> NDArray:
 
 @njit(cache=True, nogil=True)
 def most_of_four(raw: NDArray) -> NDArray:
-    """Sorted, four ids have their most frequent one at the front, or else in the middle, or else at the end."""
+    """(H, W) -> (H // 2, W // 2): the most frequent id of each 2 x 2 pixels, the lowest one on ties.
+
+    Four sorted ids contain an id that occurs twice or more at the front, in the middle or at the end.
+    """
     height, width = raw.shape[0] // 2, raw.shape[1] // 2
     out = np.empty((height, width), raw.dtype)
     for row in range(height):
@@ -49,7 +52,10 @@ def most_of_four(raw: NDArray) -> NDArray:
 
 @njit(cache=True, nogil=True)
 def area_mean(image: NDArray, height: int, width: int) -> NDArray:
-    """Sums of whole and cut rows first, then of their columns; areas are counted in h x w parts of a pixel."""
+    """(H, W, C) uint8 -> (height, width, C) uint8: the mean over the area of each pixel, rounded, halves to even.
+
+    Sums up rows first, then columns, in integers: the unit of area is 1 / (height * width) of an input pixel.
+    """
     rows, cols, channels = image.shape
     out = np.empty((height, width, channels), np.uint8)
     for row in range(height):

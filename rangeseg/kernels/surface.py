@@ -1,4 +1,4 @@
-"""Shortest paths along surfaces from labelled points to all others. Without the GIL.
+"""Shortest paths along surfaces from labelled points to all others. The loops release the GIL.
 
 Shapes: V voxels, K neighbours of a voxel, E edges, S starting points.
 """
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 @njit(cache=True, nogil=True)
 def edges_of(neighbours: NDArray) -> tuple[NDArray, NDArray]:
-    """The neighbours of each voxel, and the voxels whose neighbour it is.
+    """The edges between voxels: from each voxel to its neighbours, and back.
 
     Args:
-        neighbours: (V, K) int32, -1 where there are fewer.
+        neighbours: (V, K) int32, -1 if there are fewer.
 
     Returns:
-        (V + 1,) int64 where the edges of each voxel begin; (E,) int64 voxels at their other ends. Each edge appears
+        (V + 1,) int64 start of the edges of each voxel; (E,) int64 voxels at their other ends. Each edge appears
         once in either direction.
     """
     count = len(neighbours)
@@ -52,11 +52,11 @@ def edges_of(neighbours: NDArray) -> tuple[NDArray, NDArray]:
 
 @njit(cache=True, nogil=True)
 def scatter_of(places: NDArray, neighbours: NDArray) -> NDArray:
-    """How the neighbours of a voxel lie around their mean: (P, 3, 3), the sums of the products of their offsets.
+    """(P, 3, 3) scatter matrix of the neighbours of P voxels: sums of the products of their offsets from their mean.
 
     Args:
         places: (V, 3) float32 metres.
-        neighbours: (P, K) int32 indices of voxels, -1 where there are fewer.
+        neighbours: (P, K) int32 indices of voxels, -1 if there are fewer.
     """
     scatter = np.zeros((len(neighbours), 3, 3))
     for n in range(len(neighbours)):
@@ -78,12 +78,12 @@ def scatter_of(places: NDArray, neighbours: NDArray) -> NDArray:
 def edge_length(first: NDArray, second: NDArray, scales: tuple[float, float, float, float]) -> float:
     """Distance between two voxels in metres, plus metres for a bend and a change of remission.
 
-        |p - q|  +  min(most, ((1 - |n_p . n_q|) / bend)^2  +  ((r_p - r_q) / change)^2)
+        max(|p - q|, least)  +  min(most, ((1 - |n_p . n_q|) / bend)^2  +  ((r_p - r_q) / change)^2)
 
     Args:
         first: (7,) position p, unit normal n_p, remission r_p.
         second: the same of q.
-        scales: least distance, bend, change, most.
+        scales: least, metres; bend; change, in the unit of the remission; most, metres.
     """
     least, bend, change, most = scales
     square, dot = 0.0, 0.0
@@ -104,8 +104,8 @@ def two_shortest_paths(
         voxels: (V, 7), see `edge_length`.
         start: (V + 1,), from `edges_of`.
         ends: (E,), from `edges_of`.
-        seeds: voxel, class and length of the way to the voxel for each starting point, (S,) each.
-        scales: of `edge_length`.
+        seeds: voxel, class, and length of the way to the voxel in metres of each starting point, (S,) each.
+        scales: see `edge_length`.
         limit: paths longer than this are not followed, metres.
 
     Returns:
@@ -135,7 +135,7 @@ def two_shortest_paths(
 
 @njit(cache=True, nogil=True)
 def _offer(node: int, s: int, cost: float, class_of: NDArray, seeds: tuple, lengths: tuple) -> bool:
-    """Keep a path to a voxel if it is the shortest, or the shortest of the classes but that of the shortest."""
+    """Keep a path to a voxel if it is the shortest, or the shortest from another class; return whether it is kept."""
     seed, other_seed = seeds
     length, other_length = lengths
     same = seed[node] >= 0 and class_of[seed[node]] == class_of[s]

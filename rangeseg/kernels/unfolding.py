@@ -1,4 +1,4 @@
-"""Pixels from the order of the points, and points in the frame of their sensor, compiled as in `kernels`.
+"""Pixels from the order of the points, and points in the frame of their sensor, as compiled loops.
 
 Shapes: N points, H rows, W columns.
 """
@@ -14,23 +14,27 @@ from numpy.typing import NDArray
 from rangeseg.kernels.projection import EMPTY, claim_pixels, shown_points
 
 SLOPE_JUMP = 0.002
-"""Least step of the tangent of the inclination from beam to beam, a tenth of a degree."""
+"""Minimum difference of the tangents of the inclinations of two beams, about a tenth of a degree."""
 SEAM_WIDTH = 0.006
-"""Radians within which the turns of one scan begin."""
+"""The turns of one scan begin within this angle, radians."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def place_points(
     xyz: NDArray[np.float32], shape: tuple[int, int], columns: int, by_column: bool, order: tuple[NDArray, NDArray]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
-    """As `project_points`, of a scan whose point order tells the pixels.
+    """Like `project_points`, for a scan whose order of points gives the pixels.
 
     Args:
         xyz: (H * columns, 3) float32, metres.
         shape: H, W.
-        columns: of the scan; spread over the image's W.
-        by_column: points come column after column, else row after row.
-        order: (H,) int64 each, for a row of the scan: its row of the image, and by how many columns it is rolled.
+        columns: number of columns of the scan; they are spread over the W columns of the image.
+        by_column: the scan lists its points column after column; False: row after row.
+        order: for each row of the scan, (H,) int64 row of the image, and (H,) int64 number of columns by which it is
+            rolled to the right.
+
+    Returns:
+        See `project_points`.
     """
     rows, shift = order
     points = len(xyz)
@@ -63,17 +67,17 @@ def place_points(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def unfold_rows(xyz: NDArray[np.float32], seam: tuple[float, float], sense: float) -> tuple[NDArray[np.int32], int]:
-    """Count turns: a new row begins where a point in the first fifth of the turn follows one in the last fifth.
+    """Count turns: a new row begins when a point in the first fifth of the turn follows a point in the last fifth.
 
     Args:
         xyz: (N, 3) float32, metres, in firing order.
         seam: cosine and sine of the azimuth where a turn begins.
-        sense: 1.0 where the azimuth grows with the firing order, -1.0 where it falls.
+        sense: 1.0 if the azimuth increases in the firing order, -1.0 if it decreases.
 
     Returns:
-        (N,) int32 rows from 0, of no returns too, and how many rows there are.
+        (N,) int32 rows from 0, also for no returns; and the number of rows.
     """
-    cos2 = 0.09549150281252627  # of a fifth of a turn, squared
+    cos2 = 0.09549150281252627  # squared cosine of a fifth of a turn
     row = np.empty(len(xyz), np.int32)
     current = 0
     was_last = False
@@ -92,20 +96,20 @@ def unfold_rows(xyz: NDArray[np.float32], seam: tuple[float, float], sense: floa
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def find_seam(xyz: NDArray[np.float32], start: float, gap: float, sense: float) -> float:
-    """Where turns begin: the azimuth at which most inclinations jump from one point to the next.
+    """The azimuth where turns begin: there, the inclination jumps most often from one point to the next.
 
     Args:
         xyz: (N, 3) float32, metres, in firing order.
         start: azimuth of the scan's last return, radians.
-        gap: how far on from there its first return is; the seam lies between them.
-        sense: of rotation, 1.0 or -1.0.
+        gap: angle from there to the scan's first return, in the sense of rotation, radians; the seam lies between them.
+        sense: sense of rotation, see `unfold_rows`.
 
     Returns:
-        Its azimuth, radians.
+        Azimuth of the seam, radians.
     """
     jumps = np.empty(len(xyz), np.float64)
     found = 0
-    # the sector, a little wider than the gap, by the cosine from its middle: most points need no angle
+    # The searched sector is a little wider than the gap. A cosine tests most points, so they need no angle.
     middle, half = start + sense * gap / 2, min(gap / 2 + 0.01, math.pi)
     along_x, along_y, least = math.cos(middle), math.sin(middle), math.cos(half)
     least_along = least if least > 0.0 else -np.inf  # the larger of |x| and |y| is at most the distance
@@ -121,7 +125,7 @@ def find_seam(xyz: NDArray[np.float32], start: float, gap: float, sense: float) 
             continue
         is_in = bool(along > least * flat)
         if is_in:
-            place = math.atan2(y * along_x - x * along_y, x * along_x + y * along_y)  # from the middle on
+            place = math.atan2(y * along_x - x * along_y, x * along_x + y * along_y)  # relative to the middle
             if was_in and abs(z / flat - slope) > SLOPE_JUMP:
                 jumps[found] = (before + place) / 2
                 found += 1
@@ -141,7 +145,9 @@ def find_seam(xyz: NDArray[np.float32], start: float, gap: float, sense: float) 
 def level_points(
     xyz: NDArray[np.float32], origin: NDArray[np.float32], turn: NDArray[np.float64], out: NDArray
 ) -> None:
-    """Write turn (xyz - origin) of every return to `out`; both (3 N,), so that the compiler knows the stride.
+    """Write turn (xyz - origin) of every return to `out`; points at the origin stay there.
+
+    `xyz` and `out` are (3 N,), so that the compiler knows the stride.
 
     Args:
         xyz: metres.

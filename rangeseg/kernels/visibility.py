@@ -1,4 +1,4 @@
-"""What a scan saw through, and which of its points lie in one direction. Without the GIL.
+"""Which points a scan saw through, and which clicks of a scan lie in one direction. The loops release the GIL.
 
 Shapes: M points of the map, N of a scan, K neighbours, S scans; H, W rows and columns.
 """
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 def seen_through(
     points: NDArray, index: NDArray, source: NDArray, depth_images: tuple[NDArray, NDArray, NDArray], margin: tuple
 ) -> NDArray:
-    """Which neighbours come from a scan that saw through the point: around it, all beams went on farther.
+    """Find the neighbours from scans that saw through the point: all beams around it went farther.
 
     Args:
         points: (N, 3) float32 in the map's frame.
-        index: (N, K) places in the point_map, -1 where there is none.
-        source: (M,) of the map's points.
-        depth_images: of the sources, (S, 4, 4) map's frame -> sensor, (S, H, W) `depth_image` and (S, 3) its view:
-            inclination of the lower edge and height, radians, and how many rows are used.
-        margin: metres, and share of the range, by which beams must have gone farther.
+        index: (N, K) indices into the map's points, -1 if there is none.
+        source: (M,) scan of each of the map's points.
+        depth_images: for each scan, (S, 4, 4) map's frame -> sensor; (S, H, W) result of `depth_image`; and (S, 3) its
+            view: inclination of the lower edge and height, radians, and number of used rows.
+        margin: metres, and share of the range, by which the beams must have gone farther.
 
     Returns:
-        (N, K) bool.
+        (N, K) bool, True for these neighbours.
     """
     through = np.zeros(index.shape, np.bool_)
     for n in range(len(points)):
@@ -61,15 +61,15 @@ def _sees_beyond(point: NDArray, scan: int, depth_images: tuple, margin: tuple) 
 
 @njit(cache=True, nogil=True)
 def depth_image(xyz: NDArray, shape: tuple[int, int]) -> tuple[NDArray, float, float]:
-    """How far a scan saw at least, around each direction.
+    """The least range of a scan around each direction.
 
     Args:
         xyz: (N, 3) float32 in the sensor's frame.
         shape: H, W.
 
     Returns:
-        (H, W) float32: the least range of the 3 x 3 pixels around each, 0 where fewer than half of them have a return;
-        inclination of the image's lower edge and its height, radians, those of the scan.
+        (H, W) float32 least range of the 3 x 3 pixels around each pixel, metres, 0 if fewer than half of them have a
+        return; inclination of the image's lower edge; and height of the image, radians, both from the scan's returns.
     """
     height, width = shape
     count = len(xyz)
@@ -110,17 +110,18 @@ def _least_around(near: NDArray) -> NDArray:
 
 @njit(cache=True, nogil=True)
 def merge_clicks(xyz: NDArray, label: NDArray, order: NDArray, radius: float, metres: float) -> NDArray:
-    """Which of some labelled points are labelled points of their own: of one class at one place, the first in `order`.
+    """Select labelled points: of points of one class at one place, only the first in `order` is kept.
 
     Args:
         xyz: (M, 3) float32 in the sensor's frame, none at the origin.
         label: (M,) uint8.
-        order: (M,) the order in which they are taken; nearest first leaves out what is hidden behind.
-        radius: radians; within this angle is one place.
-        metres: and so is what is nearer than this.
+        order: (M,) the order in which points are considered; with the nearest first, points hidden behind a kept point
+            are left out.
+        radius: points within this angle are at one place, radians; 0: angles do not count.
+        metres: points nearer to each other than this are also at one place.
 
     Returns:
-        (M,) bool.
+        (M,) bool, True for kept points.
     """
     count, close = 0, math.cos(radius)
     kept, free = np.empty(len(xyz), np.int64), np.zeros(len(xyz), np.bool_)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def look(seen: tuple, matrix: NDArray, reflect: bool, line: tuple, out: tuple) -> None:
-    """Fill image, valid and label; `line` is each channel's place in the photograph, gain and offset."""
+    """Fill image, valid and label; `line`: index in the photograph, gain and offset of each channel."""
     photo, label = seen
     kind, gain, offset = line
     image, valid, labels = out
@@ -40,7 +40,7 @@ def look(seen: tuple, matrix: NDArray, reflect: bool, line: tuple, out: tuple) -
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def look_straight(seen: tuple, matrix: NDArray, reflect: bool, line: tuple, out: tuple) -> None:
-    """The same where rows stay rows: two rows of the photograph are blended as they lie, then looked up."""
+    """Like `look`, without rotation: blend two whole rows of the photograph, then interpolate between their columns."""
     photo, label = seen
     kind, gain, offset = line
     image, valid, labels = out
@@ -69,7 +69,7 @@ def look_straight(seen: tuple, matrix: NDArray, reflect: bool, line: tuple, out:
 
 @njit(cache=True, nogil=True)
 def _axis(count: int, step: float, shift: float, size: int, reflect: bool) -> tuple:
-    """(count,) each: the two pixels around a place, the share of the second, whether inside, the pixel it is in."""
+    """(count,) each: the two pixels around a position, weight of the second, whether inside, pixel that contains it."""
     one, two, at = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
     share, inside = np.empty(count, np.float32), np.empty(count, np.bool_)
     for i in range(count):
@@ -84,7 +84,7 @@ def _axis(count: int, step: float, shift: float, size: int, reflect: bool) -> tu
 
 @njit(cache=True, nogil=True)
 def _within(index: int, size: int, reflect: bool) -> int:
-    """The pixel that stands for one outside: the border's, or the mirrored one."""
+    """The index, if it is inside; otherwise the nearest index at the border, or the mirrored index."""
     if 0 <= index < size:
         return index
     if not reflect:
