@@ -1,6 +1,6 @@
 """Plain implementations for comparison, which compute what public range-view code computes.
 
-Written from the published algorithms, without cleverness; where they have known faults, they keep them.
+They are written from the published algorithms without optimisation, and keep the known faults of the originals.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def argsort_projection(
 
 
 def _gaussian(side: int, sigma: float) -> Tensor:
-    """(S, S) float32, of sum 1."""
+    """(S, S) float32 Gaussian kernel of sum 1, S = side."""
     line = torch.arange(side).float()
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)
     squares = ((grid - (side - 1) / 2.0) ** 2).sum(-1)
@@ -107,18 +107,18 @@ def unfold_knn(
     sigma: float = 1.0,
     cutoff_m: float = 1.0,
 ) -> Tensor:
-    """The KNN vote as RangeNet++ does it: windows unfolded in torch, quirks kept (see `knn_vote`).
+    """The KNN vote as in RangeNet++: windows unfolded in torch, with the quirks of the original (see `knn_vote`).
 
     Args:
-        image_range: (H, W) float32, -1 where empty.
+        image_range: (H, W) float32, -1 in empty pixels.
         point_range: (N,) float32.
         prediction: (H, W) int64 in 0..K-1.
         pixel: the points' row and col, (N,) int64 each.
         num_classes: K.
-        k: how many neighbours vote.
+        k: number of neighbours that vote.
         window: the window's side, pixels, odd.
-        sigma: of the Gaussian, pixels.
-        cutoff_m: weighted metres.
+        sigma: standard deviation of the Gaussian, pixels.
+        cutoff_m: neighbours with a larger weighted difference of range, metres, do not vote.
 
     Returns:
         (N,) int64; never class 0.
@@ -146,7 +146,7 @@ def loop_nearest_label(
     """Nearest label assignment as a Python loop over the points, border and empty pixels not masked.
 
     Args:
-        image_range: (H, W) float32, -1 where empty.
+        image_range: (H, W) float32, -1 in empty pixels.
         point_range: (N,) float32.
         prediction: (H, W) int64.
         pixel: the points' row and col, (N,) int64 each.

@@ -1,4 +1,4 @@
-"""One run in every engine that is installed: how long it takes, how it scores, how many labels are the run's own."""
+"""One run in every installed engine: its time, its score, and the share of labels that equal torch float32's."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ ENGINES = {
     "torch float32": None, "torch bfloat16": None, "torch compiled": None,
     "ONNX Runtime": ".onnx", "OpenVINO": ".xml", "OpenVINO int8": ".xml",
 }  # fmt: skip
-"""Name -> ending of what is exported for it; None where nothing is."""
+"""Name of the engine -> ending of its exported file; None if nothing is exported for it."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine's line.
+    """The results of one engine.
 
     Args:
         name: torch float32, torch bfloat16, torch compiled, ONNX Runtime, OpenVINO, OpenVINO int8.
-        cpu_ms: processor time of the network alone, of all threads, the least of all calls: other work on the machine
+        cpu_ms: processor time of the network alone, of all threads, the least of all calls; other work on the machine
             does not count.
-        forward_ms: median of the network alone.
-        latency_least_ms: the least from points to labels, of all calls.
-        latency_ms: median from points to labels.
-        latency_99_ms: the 99th percentile of it.
-        mean_iou: in [0, 1]; nan where the scans have no labels.
-        equal: share of points whose label is torch float32's.
-        problem: why there are no figures; else "".
+        forward_ms: median time of the network alone.
+        latency_least_ms: least time from points to labels, of all timed calls.
+        latency_ms: median time from points to labels.
+        latency_99_ms: 99th percentile of the time from points to labels.
+        mean_iou: in [0, 1]; nan if the scans have no labels.
+        equal: share of points whose label equals torch float32's.
+        problem: reason why there are no figures; "" if there are.
     """
 
     name: str
@@ -60,14 +60,14 @@ def benchmark_engines(
     """Time a run in each engine, with as many threads as torch has.
 
     Args:
-        run: on the CPU.
-        scans: that are labelled, again and again; with their labels, they are scored.
-        calibration: others, for int8.
-        repeats: of each figure.
-        only: names of `ENGINES`; none for all.
+        run: a run on the CPU.
+        scans: scans that are predicted repeatedly; the predictions are scored if the scans have labels.
+        calibration: other scans, for the quantisation to int8.
+        repeats: number of timed calls.
+        only: names of `ENGINES`; empty for all.
 
     Yields:
-        A line for each engine, when it has been timed.
+        The results of each engine, as soon as it is timed.
     """
     run = _in_precision(run, "32-true")
     own = [Segmenter(run)(scan, confidence=False).labels for scan in scans]
@@ -81,7 +81,7 @@ def benchmark_engines(
 
 
 def _segmenter(run: Run, name: str, folder: Path, calibration: Sequence[AnySample]) -> Segmenter:
-    """The run in an engine, whether its labels are the run's or not.
+    """The run in an engine. Whether its labels equal those of the run is not checked.
 
     Raises:
         ValueError: the engine is unknown or not installed.

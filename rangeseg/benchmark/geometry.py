@@ -1,6 +1,6 @@
 """Projection and back-projection against their baselines.
 
-Torch should have one thread from the start of the process (OMP_NUM_THREADS=1): so is every number quoted.
+Torch should have one thread from the start of the process (OMP_NUM_THREADS=1); all quoted numbers are measured so.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ HDL64 = SphericalProjection(64, 2048, 3.0, -25.0)
 
 
 def benchmark_projection(scan: Scan, *, projection: SphericalProjection = HDL64, repeats: int = 30) -> list[Row]:
-    """Points to images of range, x, y, z, remission, index and mask, all outputs fresh.
+    """Time the projection of points to images of range, x, y, z, remission, index and mask, all newly allocated.
 
-    Ours also normalises the channels and looks up the labels (`RangeImage.view`); the baseline does not.
+    The timing with the view also includes normalised channels and labels (`RangeImage.view`); the baseline does not.
 
     Args:
         scan: N points, all returns.
@@ -47,14 +47,14 @@ def benchmark_projection(scan: Scan, *, projection: SphericalProjection = HDL64,
 def benchmark_back_projection(
     scan: Scan, *, num_classes: int = 20, projection: SphericalProjection = HDL64, repeats: int = 10, seed: int = 0
 ) -> list[Row]:
-    """KNN vote on clean labels, with blobs of wrong ones (10 %) and single wrong pixels (2 %); NLA and plain look-up.
+    """Time the KNN vote on clean labels, with wrong blobs (10 %) and wrong pixels (2 %); also NLA and plain look-up.
 
     Args:
         scan: N labelled points, all returns.
         num_classes: K; labels that are IGNORE become K-1.
         projection: the geometry.
         repeats: rounds.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Returns:
         The table's lines.
@@ -88,13 +88,13 @@ def blob_noise(rng: np.random.Generator, label: NDArray, num_classes: int, share
 
 
 def salt_noise(rng: np.random.Generator, label: NDArray, num_classes: int, share: float) -> NDArray:
-    """A random class on `share` of the pixels of (H, W) labels, each on its own."""
+    """A random class on about `share` of the pixels of (H, W) labels, drawn for each pixel independently."""
     random = rng.integers(0, num_classes, label.shape, label.dtype)
     return np.where(rng.random(label.shape) < share, random, label)
 
 
 def _tensors(image: RangeImage) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """The range image, the points' ranges and their pixels, as the baselines take them."""
+    """(H, W) range image, (N,) ranges of the points and their pixels, as arguments of the baselines."""
     pixel = (torch.from_numpy(image.row).long(), torch.from_numpy(image.col).long())
     return torch.from_numpy(image.gather(image.range, fill=-1)), torch.from_numpy(image.range), pixel
 
@@ -116,7 +116,7 @@ def _knn_rows(image: RangeImage, label: NDArray, noise: str, num_classes: int, r
 def _nearest_label_rows(image: RangeImage, label: NDArray, repeats: int) -> list[Row]:
     """NLA and the plain look-up against the Python loop."""
     image_range, point_range, pixel = _tensors(image)
-    prediction, label = torch.from_numpy(label), label.astype(np.uint8)  # what each is given by its own evaluation
+    prediction, label = torch.from_numpy(label), label.astype(np.uint8)  # types of the respective evaluation code
     candidates = {
         "Python loop": lambda: loop_nearest_label(image_range, point_range, prediction, pixel),
         "rangeseg": lambda: nearest_label(image, label),

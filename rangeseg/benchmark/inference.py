@@ -1,7 +1,7 @@
 """Inference speed: time of a forward pass, time from points to labels, and scans per second.
 
-A network is named by the config of an experiment (its weights are then as initialised, which costs the same time; its
-labels are noise, which back-projection likes least) or by a trained run, whose score is then told too.
+A network is given by the config of an experiment or by a trained run, whose score is reported, too. The network of a
+config is untrained: its forward pass takes the same time, but its labels are noise, which slows down back-projection.
 """
 
 from __future__ import annotations
@@ -38,34 +38,35 @@ from rangeseg.vis.plots import Axes, plot
 from rangeseg.weights import find_weights
 
 SGEMM = 2048
-"""Side of the matrices whose product tells what the machine can do, in the same run."""
+"""Side of the square matrices whose product is timed in the same run, as a measure of the machine's speed."""
 
 ENOUGH_MS = 10_000.0
-"""Of forward passes behind each figure of whole paths; slow networks are not asked for more than three."""
+"""Largest total time of the forward passes behind each figure from points to labels; at least three are timed."""
 
 
 PAUSE_S = 0.1
-"""Between calls that share no threads."""
+"""Pause before each call, seconds, because the calls use different threads."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """The row of one network.
+    """The results of one network.
 
     Args:
-        name: the file's or the folder's.
-        parameters: how many weights.
-        gflop: of one forward pass, a multiplication and an addition counted as two; without attention's on a CPU.
-        forward_ms: median.
-        onnx_ms: median in ONNX Runtime; nan where it was not asked for.
-        gemm_share: of the rate of multiplying large matrices in the same run and precision, by the faster of the two.
-        latency_ms: median from points to labels, one scan after the other.
-        latency_99_ms: the 99th percentile of it.
-        per_s: scans a second in a stream.
-        share: of the network's own scans a second, that of the same forward passes and nothing else.
+        name: name of the file or folder.
+        parameters: number of weights.
+        gflop: 10^9 operations of one forward pass; multiplication plus addition are two. CPU: attention is not counted.
+        forward_ms: median time of a forward pass.
+        onnx_ms: median time in ONNX Runtime; nan if it is not timed.
+        gemm_share: operations per second of the faster of the two, divided by those of a product of large matrices in
+            the same run and precision.
+        latency_ms: median time from points to labels, one scan after the other.
+        latency_99_ms: 99th percentile of the time from points to labels.
+        per_s: scans per second in a stream.
+        share: `per_s`, divided by the scans per second of the forward passes alone.
         scores: mean IoU of the runs, in [0, 1]; empty for configs.
-        evaluated: of the network's own scans a second, that of `rangeseg evaluate`, which reads, projects, labels and
-            counts them; nan where the split has no labels.
+        evaluated: scans per second of `rangeseg evaluate`, which reads, projects, labels and counts them, divided by
+            those of the forward passes alone; nan if the split has no labels.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Inference:
 
     @property
     def score(self) -> str:
-        """Mean and spread in percent."""
+        """Mean and standard deviation of the scores in percent; "" without scores."""
         if not self.scores:
             return ""
         spread = f" ± {100 * stdev(self.scores):.1f}" if len(self.scores) > 1 else ""
@@ -104,17 +105,17 @@ def benchmark_inference(
     """Time networks on real scans.
 
     Args:
-        root: the folder of the dataset; the scans of its validation split are labelled, again and again.
-        subjects: configs and runs. Runs of one network are one line: the first is timed, all are scored.
-        overrides: `key.path=value` above each config.
+        root: the folder of the dataset; the scans of its validation split are predicted repeatedly.
+        subjects: configs and runs. Runs of one network give one result: the first is timed, all are scored.
+        overrides: `key.path=value` for each config.
         device: a torch device.
         onnx: time the exported network, too.
-        repeats: forward passes; of whole paths four times as many, or what takes `ENOUGH_MS`.
-        scores: a folder of `rangeseg repeat` with the scores that are told instead of the subjects' own.
-        trust: of the runs, see `Run.load`.
+        repeats: number of forward passes; from points to labels four times as many, or as many as `ENOUGH_MS` allows.
+        scores: a folder of `rangeseg repeat` whose scores are reported instead of those of the subjects.
+        trust: see `Run.load`.
 
     Yields:
-        A line for each network, when it has been timed.
+        The results of each network, as soon as it is timed.
 
     Raises:
         ValueError: a file cannot be read, or there are no scans.
@@ -135,7 +136,7 @@ def benchmark_inference(
 
 
 def draw(lines: Sequence[Inference]) -> Picture:
-    """Mean IoU against the time from points to labels, a mark for each seed, joined; only of networks with a score."""
+    """Plot of mean IoU against the time from points to labels, one mark per score; networks without are left out."""
     marks = {
         line.name: ([line.latency_ms] * len(line.scores), [100 * score for score in line.scores]) for line in lines
     }
@@ -153,11 +154,11 @@ def load_run(path: Path, root: Path, overrides: Sequence[str], device: str, trus
     """A run, or the untrained network of a config.
 
     Args:
-        path: run folder, checkpoint, exported file, weights, or a config as `read_config` takes it.
+        path: run folder, checkpoint, exported file, weights, or a config as in `read_config`.
         root: the dataset's folder.
-        overrides: `key.path=value` above the config.
+        overrides: `key.path=value` for the config.
         device: a torch device.
-        trust: of the run, see `Run.load`.
+        trust: see `Run.load`.
 
     Raises:
         ConfigError: there is neither a run nor a config of that name.
@@ -199,7 +200,7 @@ def _time(run: Run, samples: Sequence[AnySample], onnx: bool, repeats: int) -> I
     best = min(timings["forward"], timings.get("onnx", np.inf))
     count = max(3, min(4 * repeats, int(ENOUGH_MS / timings["forward"])))
     latencies = _latencies(segmenter, samples, count)
-    count += -count % segmenter.workers  # a folder's last scans, for which a thread has no other, are not its rate
+    count += -count % segmenter.workers  # otherwise threads without work at the end would lower the rate
     per_s, own, evaluated = _throughput(segmenter, network, samples, count, views)
     return Inference(
         "", sum(weight.numel() for weight in run.network.parameters()), gflop, timings["forward"],
@@ -216,14 +217,14 @@ def _forward(network: Callable[[Tensor], Tensor], view: Tensor) -> Tensor:
 
 
 def _waiting(result: Tensor) -> Tensor:
-    """A GPU's work is only ordered when a call returns; wait until it is done."""
+    """Wait until a GPU's work is done; when a call returns, the work is only queued."""
     if result.is_cuda:
         torch.cuda.synchronize(result.device)
     return result
 
 
 def _latencies(segmenter: Segmenter, samples: Sequence[AnySample], count: int) -> list[float]:
-    """Milliseconds of each, one after the other."""
+    """Milliseconds from points to labels of `count` scans, one scan after the other."""
     times = []
     for sample in islice(cycle(samples), count):
         start = time.perf_counter()
@@ -239,9 +240,9 @@ def _throughput(
     count: int,
     views: Iterator[Tensor],
 ) -> tuple[float, float, float]:
-    """Scans a second: of a stream, of the network alone, and of an evaluation; all `evaluation.batch` at once.
+    """Scans per second of a stream, of the network alone, and of an evaluation; all in batches of `evaluation.batch`.
 
-    They take turns; of each the best of three.
+    They take turns; the best of three rounds is returned. The evaluation's is nan if the split has no labels.
     """
     batch = segmenter.run.config.evaluation.batch
     together = cycle([torch.cat(list(islice(views, batch)))])
@@ -268,11 +269,11 @@ def _throughput(
 
 
 class _Repeated:
-    """The labelled samples of the validation split, again and again.
+    """The labelled samples of the validation split, repeated until there are `count`.
 
     Args:
-        views: of the split.
-        count: how many.
+        views: the views of the split.
+        count: number of samples.
     """
 
     def __init__(self, views: Any, count: int) -> None:
@@ -280,7 +281,7 @@ class _Repeated:
 
     @staticmethod
     def of(run: Run, count: int) -> _Repeated | None:
-        """None where the split has no labels."""
+        """The samples of a run's validation split; None if the split has no labels."""
         try:
             views = open_views(run, "val")
             views.sample(0)
@@ -294,6 +295,6 @@ class _Repeated:
         return self._count
 
     def sample(self, index: int) -> Sample:
-        """The next of them."""
+        """Sample `index`, modulo the number of views."""
         sample: Sample = self._views.sample(index % len(self._views))
         return sample

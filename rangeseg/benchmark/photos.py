@@ -18,22 +18,22 @@ from rangeseg.photos.augment import PhotoAugmentation
 from rangeseg.photos.pairs import PhotoPairs
 
 MOST = 64
-"""Photographs that are read in turns."""
+"""Largest number of different photographs that are read, one after the other."""
 
 
 def benchmark_photos(path: Path, overrides: list[str], *, repeats: int = 20) -> list[Row]:
-    """The labelled views of a config, from the files and from memory, in turns with the baseline.
+    """Time the labelled views of a config, from the files and from memory, in turns with the baseline.
 
     Args:
         path: a config of photographs; its `data` is read.
-        overrides: `key.path=value` above it.
+        overrides: `key.path=value` for the config.
         repeats: rounds, each of one view.
 
     Returns:
         The table's lines; milliseconds of one view on one core.
 
     Raises:
-        ValueError: the config is of scans.
+        ValueError: the config is not of photograph files.
     """
     config: Config = read_config(path, [*overrides, "runtime.out=."])
     experiment = Experiment(config)
@@ -76,15 +76,15 @@ def numpy_view(
     line: tuple[NDArray[np.float32], NDArray[np.float32]],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
-    """The same as usual loaders go about it: cut first, so that no more is scaled and made float than is shown.
+    """A view as usual loaders make it: they crop first, so that only the crop is scaled and converted to float.
 
     Args:
         source: the files.
-        index: which.
+        index: index of the photograph.
         shape: crop, scales and mirroring.
         table: (256,) raw id -> train id.
-        line: mean and std (C,).
-        rng: of the cut.
+        line: mean and std, (C,) each.
+        rng: source of the random scale, crop and mirroring.
 
     Returns:
         image (C, H, W), valid (H, W), label (H, W).

@@ -11,11 +11,11 @@ from rangeseg.types import Scan
 
 
 def points_per_ms(projections: Mapping[str, Any], scans: Sequence[Scan], *, repeats: int = 10) -> dict[str, float]:
-    """Points projected in a millisecond of one thread, by the fastest of some rounds.
+    """Number of points that one thread projects in a millisecond, by the fastest of some rounds.
 
     Args:
-        projections: name -> scan -> range image; each must take these scans.
-        scans: some.
+        projections: name -> projection (scan -> range image); each must accept these scans.
+        scans: the scans to project.
         repeats: rounds.
     """
 
@@ -27,7 +27,7 @@ def points_per_ms(projections: Mapping[str, Any], scans: Sequence[Scan], *, repe
         return run
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a misfit is what the table tells
+        warnings.simplefilter("ignore")  # the caller's table shows a misfit already
         times = compare({name: through(projection) for name, projection in projections.items()}, repeats).timings
     points = sum(len(scan) for scan in scans)
     return {name: points / timing.min_ms for name, timing in times.items()}

@@ -1,7 +1,7 @@
-"""How much of a drive carried labels cover, how right they are, and how fast that goes: `python -m` this module.
+"""Coverage, accuracy and speed of labels carried along drives: `python -m` this module.
 
-Every sequence of a folder in SemanticKITTI's layout is a drive whose labels are hidden but for one scan in five, some
-clicks in each scan, or some strokes in each; what is carried is compared with what was hidden.
+Every sequence of a folder in SemanticKITTI's layout is a drive. Its labels are hidden except those of one scan in five,
+or of some clicks or strokes in each scan. The carried labels are compared with the hidden ones.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from rangeseg.types import IGNORE, Scan
 
 SEQUENCES = ("00", "01", "02", "04", "06", "07", "09")
 PIXELS = SphericalProjection(64, 512, 3.0, -25.0)
-"""What is clicked on: 0.2 % of its pixels are about 52 clicks a scan."""
+"""Projection to the image whose pixels are clicked; 0.2 % of its pixels are about 52 clicks per scan."""
 
 STROKE = (12, 0.35)
-"""Points of a stroke, and the metres from one to the next at most."""
+"""Largest number of points of a stroke, and largest distance from one point to the next, metres."""
 
 
 class _Labelled:
@@ -57,14 +57,14 @@ class _Labelled:
 
 
 def clicks(drive: Drive, index: int, seed: int, fraction: float = 0.002) -> np.ndarray:
-    """(N,) bool: the points in a share of a scan's pixels."""
+    """(N,) bool, True for labelled points in a random share `fraction` of a scan's pixels."""
     scan = SparseLabels(_Labelled(drive), PIXELS, fraction, seed).scan(index)
     assert scan.label is not None
     return np.asarray(scan.label != IGNORE)
 
 
 def strokes(drive: Drive, index: int, seed: int, many: int = 30) -> np.ndarray:
-    """(N,) bool: lines of neighbouring points within one class, as a brush draws them."""
+    """(N,) bool, True for points on lines of neighbouring points of one class, as a brush draws them."""
     scan, raw = drive.read(drive.scans[index].file), _raw(drive, index) & 0xFFFF
     rng, chosen = np.random.default_rng([seed, index]), np.zeros(len(raw), bool)
     for _ in range(many):
@@ -90,19 +90,19 @@ def _raw(drive: Drive, index: int) -> Raw:
 def measure(
     root: Path, kind: str, by: str, seed: int, work: Path, sequences: Sequence[str] = SEQUENCES, **rules: Any
 ) -> dict[str, Any]:
-    """Carry labels along every drive and count.
+    """Carry labels along every drive and count the results.
 
     Args:
-        root: holds `sequences/`.
+        root: folder that contains `sequences/`.
         kind: whole (one scan in five), clicks or strokes.
-        by: dataset or kiss-icp.
-        seed: of clicks and strokes.
+        by: source of the poses, dataset or kiss-icp.
+        seed: seed of clicks and strokes.
         work: an empty folder.
         sequences: the drives.
-        rules: other than usual.
+        rules: rules that differ from the defaults.
 
     Returns:
-        `Tally.report` of all drives, and how many points a scan were labelled.
+        `Tally.report` of all drives, and `given_a_scan`: labelled points per scan with clicks or strokes, 0 for whole.
     """
     chosen: dict[str, Callable[[Drive, int, int], np.ndarray]] = {"clicks": clicks, "strokes": strokes}
     total, given, scans = None, 0, 0
@@ -127,13 +127,15 @@ def measure(
 
 
 def throughput(root: Path, scans: int, work: Path, kind: str = "whole") -> dict[str, float]:
-    """Scans a second, files and all, on two threads, of a made-up long drive of the real scans.
+    """Time and speed on two threads, with reading and writing of files, on an artificial long drive.
+
+    The drive repeats the first five scans of sequence 00, moved forward by 8 m each time.
 
     Args:
-        root: holds `sequences/`.
+        root: folder that contains `sequences/`.
         scans: number of scans.
         work: an empty folder.
-        kind: whole: one scan in five is labelled; clicks: each has clicks.
+        kind: whole: one scan in five is labelled; clicks: every scan has clicks.
     """
     home, made = root / "sequences" / "00", work / "sequences" / "00"
     drive = open_drive(home)
@@ -189,7 +191,7 @@ TRIALS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
     "strokes, nearest, poses of kiss-icp": ("strokes", "kiss-icp", 0, {"spread": "nearest"}),
     "strokes, nearest, once a metre": ("strokes", "dataset", 0, {"spread": "nearest", "merge_m": 1.0}),
 }
-"""What is measured -> kind of labels, poses, seed, and rules that are other than usual."""
+"""Name of the measurement -> kind of labels, source of the poses, seed, and rules that differ from the defaults."""
 
 
 def _lines(root: Path, work: Path, only: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""All stages on one real scan, as a table and as JSON."""
+"""Benchmarks of all stages on one real scan, of networks and of photographs, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run_inference(
     scores: Path | None = None,
     trust: bool = False,
 ) -> list[Inference]:
-    """Time networks at work, on all of torch's threads, in ONNX Runtime too if it has the device."""
+    """Time networks on all of torch's threads, and also in ONNX Runtime if it supports the device."""
     onnx = find_spec("onnxscript") is not None and runs_onnx(device)
     lines = []
     options: dict[str, Any] = {"overrides": overrides, "device": device, "onnx": onnx, "repeats": repeats}
@@ -104,8 +104,8 @@ def run(
 
     Args:
         root: SemanticKITTI's folder; its first training scan is used.
-        configs: time a training step of each of these experiments instead.
-        overrides: `key.path=value` above each of them.
+        configs: if given, only a training step of each of these experiments is timed.
+        overrides: `key.path=value` for each of them.
         json_path: also write the rows here.
         repeats: rounds of each stage.
 
@@ -141,12 +141,12 @@ def _stages(root: Path, source: SemanticKitti, repeats: int) -> Iterator[list[Ro
 
 
 def write_lines(path: Path, device: str, lines: dict[str, Sequence[Any]]) -> None:
-    """Write lines of tables as JSON, with the machine, the device and the number of threads.
+    """Write results as JSON, with the machine, the device and the number of threads.
 
     Args:
-        path: of the file.
+        path: path of the file.
         device: a torch device.
-        lines: name -> dataclasses.
+        lines: name -> dataclasses with the results.
     """
     head = _machine() | {"threads": torch.get_num_threads(), "device": device}
     rows = {name: [{key: _plain(value) for key, value in asdict(one).items()} for one in lines[name]] for name in lines}

@@ -27,8 +27,8 @@ class OneScan:
     """A source of one scan that is read from disk each time.
 
     Args:
-        scan_path: its ``.bin``.
-        labels_path: its ``.label``.
+        scan_path: its ``.bin`` file.
+        labels_path: its ``.label`` file.
         label_map: the classes.
     """
 
@@ -40,7 +40,7 @@ class OneScan:
         return 1
 
     def name(self, index: int) -> str:
-        """The file's name."""
+        """Name of the scan file without its ending."""
         return self.scan_path.stem
 
     def scan(self, index: int) -> Scan:
@@ -49,7 +49,7 @@ class OneScan:
 
 
 def benchmark_sample(source: OneScan, *, projection: SphericalProjection = HDL64, repeats: int = 20) -> list[Row]:
-    """A KITTI scan file and its label file to a `View`, without and with augmentation.
+    """Time the way from a KITTI scan file and its label file to a `View`, without and with augmentation.
 
     Args:
         source: the files.
@@ -83,13 +83,13 @@ def benchmark_sample(source: OneScan, *, projection: SphericalProjection = HDL64
 def numpy_sample(
     source: OneScan, projection: SphericalProjection, table: NDArray[np.int32], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32]]:
-    """The same in plain NumPy, as the public range-view loaders go about it.
+    """An augmented view in plain NumPy, as public range-view loaders make it.
 
     Args:
         source: the files.
         projection: the geometry.
         table: (65536,) raw id -> train id.
-        rng: of the rotation and the flip.
+        rng: source of the random rotation and flip.
 
     Returns:
         image (C, H, W), valid (H, W), label (H, W).

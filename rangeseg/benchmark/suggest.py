@@ -1,7 +1,8 @@
-"""What `rangeseg suggest` gains beside scans taken by chance and evenly: `python -m` this module.
+"""Gain of `rangeseg suggest` over scans chosen at random or evenly: `python -m` this module.
 
-Labelled drives: every choice of one and of two scans of each is labelled with the truth, carried, and compared with the
-truth. Unlabelled ones: what the labels would reach. No network is trained.
+On labelled drives, every choice of one and of two scans gets the true labels; these are carried to the other scans and
+compared with the truth. On unlabelled drives, the share of points that labels would reach is measured. No network is
+trained.
 """
 
 from __future__ import annotations
@@ -31,26 +32,26 @@ from rangeseg.labels import RARE
 from rangeseg.types import IGNORE
 
 DRAWS = 1000
-"""Random choices of the unlabelled drives."""
+"""Number of random choices of scans on an unlabelled drive."""
 
 Truth = list[NDArray[np.uint8]]
 Predictions = list[tuple[NDArray[np.floating], NDArray[np.integer]]]
 
 
 def evenly(scans: int, count: int) -> tuple[int, ...]:
-    """Scans in the middle of as many equal parts of a drive."""
+    """The middle scans of `count` equal parts of a drive of `scans` scans."""
     return tuple(int((part + 0.5) * scans / count) for part in range(count))
 
 
 def prepared(home: Path, poses: Path | None) -> tuple[Task, list[Looked], list[dict[int, NDArray[np.bool_]]]]:
-    """A drive as if nobody had labelled it, its looked-at points, and what each scan's labels would reach."""
+    """A drive without labels, the sampled points of its scans, and the points that each scan's labels would reach."""
     task = replace(make_task(Request(home, Path(), poses=poses), needs_labels=False), labelled=())
     looked, rules = look_along(task), rules_for(True)
     return task, looked, [reached_by(task, number, looked, rules) for number in range(len(looked))]
 
 
 def answers(segmenter: Segmenter, drive: Drive, looked: Sequence[Looked]) -> Predictions:
-    """Entropy and label of the looked-at points."""
+    """Entropy and predicted label of the sampled points, (M,) each, for each scan."""
 
     def take(number: int, segmentation: Segmentation) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
         assert segmentation.entropy is not None
@@ -63,7 +64,7 @@ def answers(segmenter: Segmenter, drive: Drive, looked: Sequence[Looked]) -> Pre
 def ways(
     reach: list[Any], looked: list[Looked], predictions: Predictions | None, classes: int
 ) -> dict[str, Callable[[int], tuple[int, ...]]]:
-    """How so many scans are chosen: coverage alone, and with a network's word; and evenly."""
+    """Ways to choose scans, name -> (count -> indices): by coverage, plain or weighted by predictions, and evenly."""
     weights: dict[str, Any] = {"coverage": None}
     if predictions is not None:
         entropy, label = [one[0] for one in predictions], [one[1] for one in predictions]
@@ -78,18 +79,18 @@ def ways(
 
 
 def score(task: Task, labelled: Sequence[int], looked: Sequence[Looked], truth: Truth, wrong: Truth) -> dict[str, int]:
-    """Label scans with the truth, carry, and count looked-at points of known class.
+    """Label scans with the truth, carry the labels, and count the sampled points of a known class.
 
     Args:
         task: the drive.
-        labelled: the scans that are labelled.
-        looked: the points.
-        truth: (M,) train ids of each scan.
-        wrong: (M,) 1 where the network is wrong.
+        labelled: indices of the scans that are labelled.
+        looked: the sampled points of each scan.
+        truth: (M,) train ids of each scan's sampled points.
+        wrong: (M,) 1 if the network's label is wrong, for each scan.
 
     Returns:
-        right: points with the right label, be it their own or carried; points: all; wrong_right and wrong: of those
-        that the network has wrong; rare_right and rare: of rare classes (below 1 % of the dataset).
+        right: points with the right label, given or carried; points: all points. wrong_right and wrong: the same among
+        points that the network labels wrong; rare_right and rare: among points of rare classes (below 1 % of all).
     """
     labelled_task = replace(task, labelled=tuple(sorted(labelled)))
     given = {number: np.full(len(one), IGNORE, np.uint8) for number, one in enumerate(truth)}
@@ -113,7 +114,7 @@ def score(task: Task, labelled: Sequence[int], looked: Sequence[Looked], truth: 
 
 
 def labelled_drive(home: Path, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
-    """Scores of every choice of so many scans of a labelled drive, and which one each way takes."""
+    """For each count, the scores of every choice of that many scans of a labelled drive, and the choice of each way."""
     task, looked, reach = prepared(home, None)
     predictions = answers(segmenter, task.drive, looked)
     raw = [task.drive.labels_of(entry) for entry in task.drive.scans]
@@ -132,7 +133,7 @@ def labelled_drive(home: Path, counts: Sequence[int], segmenter: Segmenter) -> d
 
 
 def unlabelled_drive(home: Path, poses: Path | None, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
-    """What the labels of so many scans would reach, by each way and by chance."""
+    """For each count, the coverage by labels of that many scans, chosen in each way and at random."""
     task, looked, reach = prepared(home, poses)
     predictions = answers(segmenter, task.drive, looked)
     chosen, rng = ways(reach, looked, predictions, segmenter.label_map.num_classes), np.random.default_rng(0)

@@ -13,8 +13,8 @@ class Timing:
     """One candidate's times.
 
     Args:
-        min_ms: the least wall time, what the machine can do.
-        median_ms: the median wall time, what it does while others use it too.
+        min_ms: the least wall time; the machine is then least disturbed.
+        median_ms: the median wall time, which includes disturbance by other users of the machine.
         cpu_ms: the median processor time of this process, all threads together.
     """
 
@@ -28,11 +28,11 @@ class Row:
     """A line of a benchmark's table.
 
     Args:
-        stage: what is computed, e.g. ``projection 64x2048``.
-        name: who computes it.
+        stage: name of the task, e.g. ``projection 64x2048``.
+        name: name of the implementation.
         median_ms: median wall time.
         min_ms: least wall time.
-        ratio: how many times faster than the stage's baseline; the baseline's own is 1.
+        ratio: how many times faster than the stage's baseline it is; 1 for the baseline.
     """
 
     stage: str
@@ -75,12 +75,12 @@ def compare(
     """Time candidates round-robin.
 
     Args:
-        candidates: what to call, by name; the first is the baseline.
-        repeats: rounds that are timed.
-        warm_up: rounds before them that are not (compiling, filling caches).
-        inner: calls of a candidate in one round, for those much shorter than the others; each is timed alone.
-        pause_s: seconds before each call, in which the threads of the one before fall asleep: those of ONNX Runtime and
-            of OpenMP go on spinning for a while, on cores that the next one needs.
+        candidates: functions to call, by name; the first is the baseline.
+        repeats: number of timed rounds.
+        warm_up: number of untimed rounds before them (compiling, filling caches).
+        inner: number of calls in one round, for candidates much faster than the others; each call is timed.
+        pause_s: pause before each call, seconds. The threads of ONNX Runtime and OpenMP keep spinning for a while after
+            a call, on cores that the next call needs; they go to sleep in the pause.
 
     Returns:
         The times.

@@ -1,4 +1,4 @@
-"""Cost of a training step apart from its networks: masks, mixes, losses, optimiser, average.
+"""Cost of a training step without its networks: masks, mixes, losses, optimiser, average of the weights.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
 """
@@ -26,7 +26,7 @@ from rangeseg.types import View
 def benchmark_mix(
     *, shape: tuple[int, int, int, int] = (8, 5, 64, 2048), classes: int = 20, repeats: int = 20
 ) -> list[Row]:
-    """Draw a box mask and mix two batches with it: images and teacher predictions.
+    """Time drawing a box mask and mixing two batches with it: of images and of teacher predictions.
 
     Args:
         shape: B, C, H, W.
@@ -34,7 +34,7 @@ def benchmark_mix(
         repeats: rounds.
 
     Returns:
-        The table's lines; the baseline writes the mask out in full and blends, x0 (1 - m) + x1 m.
+        The table's lines; the baseline makes the full mask and blends, x0 (1 - m) + x1 m.
     """
     generator = Generator().manual_seed(0)
     batch, channels, height, width = shape
@@ -67,12 +67,12 @@ def _compare_mixes(generator: Generator, a: Tensor, b: Tensor, out: Tensor, repe
 
 @dataclass(frozen=True)
 class StepParts:
-    """A trainer with the views of one step, and the same networks alone on the same views.
+    """A trainer with the views of one step, for timing the step and the networks alone on the same views.
 
     Args:
-        trainer: ready to step.
+        trainer: a trainer that is ready for a step.
         labelled: B views.
-        unlabelled: the two batches of B views that the perturbation is given; None where the config uses none.
+        unlabelled: the two batches of B views for the perturbation; None if the config uses none.
     """
 
     trainer: Trainer
@@ -81,10 +81,10 @@ class StepParts:
 
     @staticmethod
     def of(config: Config) -> StepParts:
-        """The first scans of a config's training split, as its views.
+        """Make the trainer of a config, and views of the first scans of its training split.
 
         Args:
-            config: an experiment; its data must be there.
+            config: an experiment; its data must exist.
         """
         experiment = Experiment(config)
         views, rng = experiment.views(experiment.open("train")), np.random.default_rng(0)
@@ -105,7 +105,7 @@ class StepParts:
         return StepParts(trainer, labelled, pair if config.consistency.weight else None)
 
     def step(self) -> None:
-        """The whole of it."""
+        """The whole training step."""
         self.trainer.train_step(self.labelled, self.unlabelled)
 
     def networks(self) -> None:
@@ -126,16 +126,16 @@ def _forget(network: nn.Module) -> None:
 
 
 def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 20, warm_up: int = 2) -> list[Row]:
-    """One CutMix step of mini_kitti against its networks alone.
+    """Time one CutMix step of mini_kitti against its networks alone.
 
     Args:
         root: SemanticKITTI's folder.
-        overrides: `key.path=value`.
-        repeats: rounds.
-        warm_up: rounds before them.
+        overrides: `key.path=value` for the config.
+        repeats: number of timed rounds.
+        warm_up: number of untimed rounds before them.
 
     Returns:
-        The table's lines; a ratio of 0.9 says that a tenth of the step is spent outside student and teacher.
+        The table's lines; a ratio of 0.9 means that a tenth of the step is spent outside student and teacher.
     """
     path = "mini_kitti+cutmix"
     parts = StepParts.of(read_config(path, [f"data.root={root}", *overrides]))
@@ -148,11 +148,11 @@ def benchmark_step(root: Path, *, overrides: Sequence[str] = (), repeats: int = 
 def benchmark_configs(
     root: Path, words: Sequence[str | Path], *, overrides: Sequence[str] = (), repeats: int = 10
 ) -> list[Row]:
-    """One training step of each of several configs, in turns, on the same scans.
+    """Time one training step of each of several configs, in turns, on the same scans.
 
     Args:
         root: SemanticKITTI's folder.
-        words: experiments, as `read_config` takes them; the first is what the others are compared with.
+        words: experiments, as in `read_config`; the first is the baseline.
         overrides: `key.path=value` for all.
         repeats: rounds.
 

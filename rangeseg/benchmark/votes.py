@@ -1,4 +1,4 @@
-"""What votes along a drive gain, and what they cost: `python -m` this module, SemanticKITTI's folder, a run."""
+"""Gain and cost of votes along a drive: `python -m` this module, SemanticKITTI's folder, a run."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def measure(
     max_distance_m: float,
     carried: Path | None = None,
 ) -> dict[str, Any]:
-    """Mean IoU and accuracy of all points of some sequences, in [0, 1], and processor time a scan.
+    """Mean IoU and accuracy of all points of some sequences, in [0, 1], and processor time per scan, seconds.
 
     Args:
-        root: holds `sequences/`.
-        run: None: the shipped network.
-        sequences: which of them.
-        votes: scans before and behind that help.
-        max_distance_m: how near their points must be.
-        carried: folder of `rangeseg propagate` whose labels stand in place of predictions.
+        root: folder that contains `sequences/`.
+        run: a run; None for the shipped network.
+        sequences: names of the sequences.
+        votes: number of scans before, and of scans after, that vote.
+        max_distance_m: largest distance of points of other scans that vote, metres.
+        carried: folder of `rangeseg propagate` whose labels replace predictions; None for predictions only.
     """
     segmenter = Segmenter.load(run, device="cpu")
     label_map = segmenter.label_map

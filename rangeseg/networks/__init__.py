@@ -21,10 +21,10 @@ def create_network(name: str, *, in_channels: int, num_classes: int, wrap: bool 
         in_channels: C, channels of the images.
         num_classes: K, channels of the logits.
         wrap: column 0 of an image touches column W-1.
-        **kwargs: what else the class takes.
+        **kwargs: further arguments of the class.
 
     Returns:
-        A module (B, C, H, W) -> (B, K, H, W) logits, with `stride`: what H and W must be divisible by.
+        A module (B, C, H, W) -> (B, K, H, W) logits. H and W must be divisible by its attribute `stride`.
 
     Raises:
         ValueError: there is no network of that name.

@@ -15,7 +15,7 @@ from rangeseg.kernels.interpolation import gather_bilinear
 
 
 def pad_azimuth(image: Tensor, margin: int) -> Tensor:
-    """On a cylinder: `margin` columns from the other side of the seam on either side, however wide the image is.
+    """Pad both sides with `margin` columns from the other side of the seam, for images of any width.
 
     Args:
         image: (B, C, H, W).
@@ -32,14 +32,14 @@ def pad_azimuth(image: Tensor, margin: int) -> Tensor:
 
 
 def circular_pad_width(image: Tensor, before: int, after: int) -> Tensor:
-    """On a cylinder: some columns from beyond the seam on either side, at most W each; the memory's layout is kept.
+    """Pad each side with at most W columns from the other side of the seam; keeps the memory layout.
 
     Torch's circular padding makes channels_last images contiguous, and its gradient takes five passes.
 
     Args:
         image: (B, C, H, W).
-        before: columns added before the first.
-        after: columns added behind the last.
+        before: number of columns added before the first.
+        after: number of columns added after the last.
 
     Returns:
         (B, C, H, before + W + after).
@@ -81,8 +81,8 @@ def _layout(image: Tensor) -> torch.memory_format:
 def upsample_align_corners(image: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
     """Bilinear interpolation of features whose column j was computed around column j * W' / W of the output.
 
-    On a plane the corners are aligned, as FIDNet does. On a cylinder column W is column 0, so one more column on either
-    side of the interpolation puts column j at exactly j * W' / W, and the result rolls with the input.
+    On a plane the corners are aligned, as in FIDNet. On a cylinder column W is column 0, so input and output get one
+    more column: this puts column j at exactly j * W' / W, and the result rolls with the input.
 
     Args:
         image: (B, C, H, W).
@@ -111,7 +111,7 @@ def _upsampled(image: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
 
 
 class _Upsampled(torch.autograd.Function):
-    """`_upsampled` of channels_last images on a CPU, whose gradient torch computes value by value; in float32."""
+    """`_upsampled` for channels_last images on a CPU: torch computes that gradient value by value; here, in float32."""
 
     @staticmethod
     def forward(context: Any, image: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
@@ -128,13 +128,13 @@ class _Upsampled(torch.autograd.Function):
 
 
 def upsample_width(image: Tensor, factor: int, *, wrap: bool = False) -> Tensor:
-    """Linear interpolation in azimuth of features whose column stood for `factor` columns together.
+    """Linear interpolation in azimuth of features of which each column represents `factor` columns.
 
-    A column lies in the middle of those it stood for; beyond the first and the last middle of a plane the values stay.
+    A column is at the middle of those that it represents. On a plane, values are constant beyond the outermost middles.
 
     Args:
         image: (B, C, H, W).
-        factor: columns of the output to a column of the input.
+        factor: columns of the output per column of the input.
         wrap: the azimuth is a cylinder; the result rolls with the input.
 
     Returns:

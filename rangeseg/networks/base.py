@@ -1,4 +1,4 @@
-"""The base of every network: what rangeseg asks of one besides its forward pass."""
+"""The base class of all networks: what rangeseg needs of a network besides its forward pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Network(nn.Module):
 
     @property
     def least_views(self) -> int:
-        """Views that a training batch needs at least."""
+        """Smallest number of views in a training batch."""
         return 1
 
     def auxiliary_heads(self) -> Sequence[nn.Module]:
@@ -29,20 +29,20 @@ class Network(nn.Module):
         return ()
 
     def classifier(self) -> nn.Module | None:
-        """The part that makes logits of the last features, a convolution or several; None: no weak head is possible.
+        """The part that maps the last features to logits, by one or more convolutions; None: no weak head is possible.
 
-        What the forward pass does with its output (resizing, unfolding) must treat every view of the batch for itself.
+        After this part, the forward pass must process each view of the batch separately (resizing, unfolding).
         """
         return None
 
     def add_weak_head(self, width: int) -> None:
-        """Put a weak head on the last features, beside the classifier.
+        """Add a weak head on the last features, in parallel to the classifier.
 
         Args:
-            width: channels of its inner convolution.
+            width: number of channels between the two convolutions of the head.
 
         Raises:
-            ValueError: the network does not name its classifier.
+            ValueError: `classifier` returns None.
         """
         classifier = self.classifier()
         if classifier is None:
@@ -54,7 +54,7 @@ class Network(nn.Module):
         classifier.register_forward_hook(self.weak_head.join)
 
     def weak_heads(self) -> list[WeakHead]:
-        """The weak heads of this network and of those in it."""
+        """The weak heads of this network and of the networks in it."""
         return [module for module in self.modules() if isinstance(module, WeakHead)]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

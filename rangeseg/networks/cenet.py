@@ -1,9 +1,9 @@
-"""CENet: FIDNet's stages after 3x3 convolutions, another activation, and auxiliary heads on the coarse scales.
+"""CENet: FIDNet's stages with a stem of 3x3 convolutions, another activation, and auxiliary heads on coarse scales.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w is the width of the stages.
 
     f0 = stem(image)                            (B, w, H, W)      3x3 convolutions
-    f1 = stage1(f0) ... f4 = stage4(f3)         (B, w, H / 1, 2, 4, 8, W / 1, 2, 4, 8)
+    f1 = stage1(f0) ... f4 = stage4(f3)         (B, w, H / s, W / s), s = 1, 2, 4, 8
     logits = classify(fuse([f0, f1, up(f2), up(f3), up(f4)]))     3x3 convolutions at full size
     auxiliary logits = up(head2(f2)), up(head3(f3)), up(head4(f4))
 
@@ -38,8 +38,8 @@ class CENet(Network):
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: no blocks, or an unknown activation; on forward, an image of other channels, or whose H or W is not
-            divisible by `stride`, or auxiliary logits of a network without heads.
+        ValueError: no blocks, or an unknown activation; on forward, an image that does not have C channels, H or W that
+            is not divisible by `stride`, or `auxiliary` for a network without heads.
 
     Source: Cheng et al., section III; 6,781,968 parameters for C = 5, K = 20, of which the heads have 7,740.
     """
@@ -81,7 +81,7 @@ class CENet(Network):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def auxiliary_heads(self) -> Sequence[nn.Module]:
-        """One for every stage after the first, unless the network was made without them."""
+        """One head for every stage after the first; none if the network was made without heads."""
         return list(self.auxiliary)
 
     def classifier(self) -> nn.Module:
@@ -89,7 +89,7 @@ class CENet(Network):
         return self.classify
 
     def forward(self, image: Tensor, auxiliary: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """(B, C, H, W) -> (B, K, H, W) logits; with `auxiliary`, and as many of each head."""
+        """(B, C, H, W) -> (B, K, H, W) logits; with `auxiliary`, also a list of such logits, one for each head."""
         check_input(image, self.in_channels, self.stride)
         features = [self.stem(image)]
         for part in self.stages:
@@ -101,6 +101,6 @@ class CENet(Network):
             return logits
         if not len(self.auxiliary):
             raise ValueError("This CENet has no auxiliary heads; set auxiliary: true.")
-        # A 1x1 convolution commutes with the interpolation, so it comes first, where there is less to convolve.
+        # A 1x1 convolution commutes with the interpolation, so it comes first, on fewer pixels.
         coarse = [head(feature) for head, feature in zip(self.auxiliary, features[2:], strict=True)]
         return logits, [upsample_align_corners(part, size, wrap=self.wrap) for part in coarse]

@@ -1,4 +1,4 @@
-"""Checkpoint files of other code: their tensors, without running any code of theirs; and words for what is none."""
+"""Read the tensors of other code's checkpoint files without running any of its code, and explain unsuitable files."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ARCHIVES = {
     b"7z\xbc\xaf": "an archive (.7z)",
     b"Rar!": "an archive (.rar)",
 }
-"""How a file begins that holds others."""
+"""First bytes of a compressed file or archive -> what it is."""
 
 WITHIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "teacher")
-"""Under what a checkpoint keeps its weights, beside what training needs."""
+"""Keys under which a checkpoint keeps its weights, in addition to what training needs."""
 
 
 class IgnoredObject:
-    """What stands for an object of a foreign class in a checkpoint: takes anything, does nothing."""
+    """Replaces an object of a foreign class in a checkpoint: accepts any arguments and does nothing."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         pass
@@ -42,12 +42,12 @@ class IgnoredObject:
 
 
 def read_tensors(path: Path) -> Mapping[str, Any]:
-    """Read a checkpoint onto the CPU; runs no code of the file, and makes nothing of objects that are no tensors.
+    """Read a checkpoint onto the CPU, without running any code of the file.
 
-    Training code saves schedulers and the like beside the weights; each class of theirs becomes `IgnoredObject`.
+    Training code saves schedulers and other objects with the weights; these become `IgnoredObject`s.
 
     Raises:
-        ValueError: missing, damaged, no checkpoint of torch, or one of a whole pickled network.
+        ValueError: the file is missing, damaged or no checkpoint, or holds a whole pickled network or no named weights.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file. Give a published checkpoint.")
@@ -65,7 +65,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
             if found is None or len(foreign) == MOST_FOREIGN:
                 raise _unreadable(path, error) from error
             foreign.append((IgnoredObject, found[1] if "." in found[1] else f"builtins.{found[1]}"))
-        except Exception as error:  # whatever a damaged or foreign file makes torch raise
+        except Exception as error:  # damaged and foreign files make torch raise many kinds of errors
             raise _unreadable(path, error) from error
     held = [content] if not isinstance(content, Mapping) else [content.get(name) for name in WITHIN]
     if any(isinstance(one, IgnoredObject) for one in held) and not any(isinstance(one, Mapping) for one in held):
@@ -79,16 +79,17 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
 
 
 def _other_kind(path: Path) -> str:
-    """What a file is that cannot be a checkpoint, and what to do; empty if it may be one."""
+    """Why a file cannot be a checkpoint, and what to do; empty if it may be one."""
     try:
         with plain_file(path).open("rb") as file:
             start = file.read(512)
         packed = next((kind for magic, kind in ARCHIVES.items() if start.startswith(magic)), "")
-        if not packed and tarfile.is_tarfile(path) and not _members(path) & {"storages", "tensors"}:  # torch's of 2016
+        # torch of 2016 saved checkpoints as .tar with these members
+        if not packed and tarfile.is_tarfile(path) and not _members(path) & {"storages", "tensors"}:
             packed = "an archive (.tar)"
         names = set(zipfile.ZipFile(path).namelist()) if zipfile.is_zipfile(path) else None
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError):
-        return ""  # reading it says what is wrong
+        return ""  # reading it later raises an error with the cause
     if names is not None and not any(name.endswith("data.pkl") for name in names):
         packed = "an archive (.zip)"
     if packed:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rangeseg.networks.azimuth import pad_azimuth
 
 MOMENTUM = 0.01
-"""Of BatchNorm's statistics, everywhere in the published code."""
+"""Momentum of BatchNorm's statistics, everywhere in the published code."""
 
 
 class DoubleColumns(nn.ConvTranspose2d):
@@ -21,7 +21,7 @@ class DoubleColumns(nn.ConvTranspose2d):
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
-        wrap: the columns beyond the seam reach over it; the output then rolls with the input.
+        wrap: columns on both sides of the seam are neighbours; the output then rolls with the input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, wrap: bool = False) -> None:
@@ -36,12 +36,12 @@ class DoubleColumns(nn.ConvTranspose2d):
 
 
 class MaxPool(nn.MaxPool2d):
-    """The maximum of a square around each pixel, or around every second pixel of a row.
+    """The maximum of a square around each pixel, or around every `stride`-th pixel of a row.
 
     Args:
         kernel: rows and columns of the square, odd.
         stride: of columns.
-        wrap: the square reaches over the seam.
+        wrap: the square continues across the seam.
     """
 
     def __init__(self, kernel: int, stride: int = 1, *, wrap: bool = False) -> None:

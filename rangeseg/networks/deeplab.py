@@ -20,10 +20,10 @@ RATES_V3 = (12, 24, 36)
 
 
 class Branches(nn.ModuleList):
-    """Convolutions of the same features, added."""
+    """The sum of several convolutions of the same features."""
 
     used = 0
-    """So many of them are."""
+    """Number of convolutions that are summed, from the first on."""
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> (B, K, h, w)."""
@@ -39,14 +39,14 @@ class DeepLabV2(WithEncoder):
         num_classes: K.
         layers: 50 or 101.
         width: of the encoder; 64 is the published one.
-        branches: how many of the four rates count. The code behind the published numbers returns after two (6 and 12);
-            the others are not trained, there as here.
+        branches: how many of the four rates are summed. The code of the published results uses only two (6 and 12).
+            The other branches are not trained, neither there nor here.
         freeze_batchnorm: "none", "backbone" or "all"; the paper's runs on Pascal VOC and Cityscapes freeze all.
         weights: "none", "imagenet", or a file with the encoder's weights.
         wrap: must be False.
 
     Raises:
-        ValueError: `branches` is not 1 to 4, the views are cylinders, or the weights do not fit.
+        ValueError: `branches` is not 1 to 4, `wrap` is True, or the weights do not fit.
 
     Source:
         Chen et al., TPAMI 2018; French et al., BMVC 2020, after Hung et al., BMVC 2018.
@@ -74,37 +74,37 @@ class DeepLabV2(WithEncoder):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0, 0.01)
-        for unused in list(self.head)[branches:]:  # several processes would wait for a gradient of them
+        for unused in list(self.head)[branches:]:  # several processes would wait for their gradients
             unused.requires_grad_(False)
         load_encoder(self.backbone, weights, layers)
         self.freeze()
 
     def classifier(self) -> nn.Module:
-        """The branches, of which the logits are the sum."""
+        """The branches; the logits are their sum."""
         return self.head
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
+        """(B, C, H, W) -> (B, K, H, W) logits, for any H and W."""
         check_input(image, self.backbone.in_channels, self.stride)
         features = self.backbone(image)[-1]
         return F.interpolate(self.head(features), size=image.shape[-2:], mode="bilinear", align_corners=True)
 
 
 class DeepLabV3Plus(WithEncoder):
-    """Atrous spatial pyramid pooling on a ResNet, and a decoder that adds its first stage.
+    """Atrous spatial pyramid pooling on a ResNet, and a decoder that also reads the ResNet's first stage.
 
     Args:
         in_channels: C.
         num_classes: K.
         layers: 50 or 101.
-        output_stride: of the encoder: 8 as the paper's code has it, or 16.
+        output_stride: of the encoder: 8 as in the paper's code, or 16.
         width: of the encoder; 64 is the published one.
         freeze_batchnorm: "none", "backbone" or "all"; the paper's runs freeze the backbone's.
         weights: "none", "imagenet", or a file with the encoder's weights.
         wrap: must be False.
 
     Raises:
-        ValueError: the views are cylinders, or the weights do not fit.
+        ValueError: `wrap` is True, an unknown number of layers or output stride, or the weights do not fit.
 
     Source:
         Chen et al., ECCV 2018; 59.34 M parameters with 101 layers and 21 classes.
@@ -149,7 +149,7 @@ class DeepLabV3Plus(WithEncoder):
         return self.decoder[-1]
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
+        """(B, C, H, W) -> (B, K, H, W) logits, for any H and W."""
         check_input(image, self.backbone.in_channels, self.stride)
         _, first, *_, last = self.backbone(image)
         pooled = self.pooled(last.mean((2, 3), keepdim=True)).expand(-1, -1, *last.shape[-2:])

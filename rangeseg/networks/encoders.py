@@ -18,17 +18,18 @@ REDUCTIONS = [2, 4, 8, 16, 32]
 def make_encoder(
     name: str, in_channels: int, *, width: int = 64, output_stride: int = 32, weights: str = "none"
 ) -> Encoder:
-    """A module (B, C, H, W) -> five features, from half of the image's size on, with their `channels`.
+    """Make an encoder: (B, C, H, W) -> five features, the first at half of the image's size; see `Encoder`.
 
     Args:
         name: resnet18, resnet34, resnet50, resnet101, or ``timm:NAME``.
         in_channels: C.
-        width: of a ResNet's first stage; timm's are as they are.
-        output_stride: how much smaller the last features are than the image; 32 with timm.
+        width: of a ResNet's first stage; not used for timm.
+        output_stride: ratio of the image's size to that of the last features; must be 32 for timm.
         weights: "none", "imagenet", or a file.
 
     Raises:
-        ValueError: no such encoder, timm cannot be imported, or weights that do not fit.
+        ValueError: an unknown encoder, timm cannot be imported, timm with another output stride, or weights that do
+            not fit.
     """
     if name.startswith("timm:"):
         if output_stride != 32:
@@ -46,13 +47,13 @@ class TimmEncoder(Encoder):
     """A network of timm without its classifier.
 
     Args:
-        name: as timm calls it.
+        name: timm's name of the network.
         in_channels: C.
-        weights: "none", "imagenet" (timm fetches its own), or a file in timm's layout.
+        weights: "none", "imagenet" (timm downloads its own), or a file in timm's layout.
 
     Raises:
-        ValueError: timm cannot be imported or does not know the name, the weights cannot be had or do not fit, or the
-            network does not halve its features five times.
+        ValueError: timm cannot be imported, the name is unknown, the weights cannot be loaded or do not fit, or the
+            features are not at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image.
     """
 
     def __init__(self, name: str, in_channels: int = 3, *, weights: str = "none") -> None:
@@ -70,7 +71,7 @@ class TimmEncoder(Encoder):
                 name, pretrained=weights != "none", in_chans=in_channels, features_only=True,
                 **({"pretrained_cfg_overlay": own} if own else {}),
             )  # fmt: skip
-        except Exception as error:  # whatever timm, its hub or a foreign file raise
+        except Exception as error:  # timm, its hub and foreign files raise many kinds of errors
             raise ValueError(f"encoder: timm:{name} with weights: {weights} cannot be made ({error}).") from error
         if self.body.feature_info.reduction() != REDUCTIONS:
             raise ValueError(

@@ -21,25 +21,25 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
-"""What a device is to ONNX Runtime. `auto` is CUDA where there is one, else the CPU."""
+"""Device -> execution provider of ONNX Runtime. `auto` is CUDA if it is available, else the CPU."""
 
 PACKAGE = ".pt2"
 """Ending of a package of machine code."""
 
 KEY = "rangeseg"
-"""The entry of the file's metadata that says, as JSON, all there is to know; see `rangeseg.inference.export`."""
+"""Key of the file's metadata whose value is `rangeseg.inference.export.describe` as JSON."""
 
 
 class ExportedNetwork(Network):
     """(B, C, H, W) normalised images -> (B, K, H, W) logits, like the network that was exported.
 
-    The file's graph normalises by itself, for the sake of other programs; here its input is made from the normalised
-    image. A pixel that is 0 in all channels is told to be not valid, which it is, or is as good as.
+    The graph in the file contains the normalisation, because other programs use it, too. So its input is computed back
+    from the normalised image. Pixels that are 0 in all channels are passed as not valid: the graph sets these to 0.
 
     Args:
-        call: (B, C, H, W) channels as measured, (B, H, W) valid -> logits.
-        description: of `rangeseg.inference.export.describe`.
-        device: where `call` reads and answers.
+        call: (B, C, H, W) channels as measured, (B, H, W) bool valid -> (B, K, H, W) logits.
+        description: result of `rangeseg.inference.export.describe`.
+        device: device of the inputs and outputs of `call`.
     """
 
     def __init__(self, call: Callable[[Tensor, Tensor], Tensor], description: dict[str, Any], device: str) -> None:
@@ -58,15 +58,16 @@ class ExportedNetwork(Network):
 
 
 def read_exported(path: Path, *, device: str = "auto", trust: bool = False) -> ExportedNetwork:
-    """The network of a file that `rangeseg export` wrote.
+    """Read the network of a file that `rangeseg export` wrote.
 
     Args:
-        path: ends in one of `EXPORTED`.
-        device: of ONNX: auto, cpu, cuda or tensorrt. A package runs where it was made for.
-        trust: a package may run; it is machine code and does what it wants.
+        path: file with one of the suffixes in `EXPORTED`.
+        device: for ONNX, auto, cpu, cuda or tensorrt; for OpenVINO, see `read_openvino`. A package runs on the device
+            that it was made for.
+        trust: allow a package to run. It is machine code, which can do anything.
 
     Raises:
-        ValueError: the file cannot be read, see `read_onnx` and `read_package`; or it is a package and not trusted.
+        ValueError: the file cannot be read, see `read_onnx` and `read_package`; or a package is given without `trust`.
     """
     if not path.is_file():
         raise ValueError(f"{path}: cannot be read (no such file).")
@@ -79,10 +80,10 @@ def read_exported(path: Path, *, device: str = "auto", trust: bool = False) -> E
 
 
 def read_onnx(path: Path, device: str = "auto") -> ExportedNetwork:
-    """By ONNX Runtime.
+    """Read an ONNX file; ONNX Runtime runs the network.
 
     Raises:
-        ValueError: see `onnx_network`.
+        ValueError: the file cannot be read; see also `onnx_network`.
     """
     try:
         content = read_whole(path)
@@ -92,15 +93,15 @@ def read_onnx(path: Path, device: str = "auto") -> ExportedNetwork:
 
 
 def onnx_network(content: bytes, name: str, *, device: str = "auto") -> ExportedNetwork:
-    """By ONNX Runtime, from memory.
+    """Make a network from the content of an ONNX file; ONNX Runtime runs it.
 
     Args:
-        content: of the file.
-        name: of the file, for errors.
+        content: bytes of the file.
+        name: name of the file, for errors.
         device: auto, cpu, cuda or tensorrt.
 
     Raises:
-        ValueError: no ONNX Runtime, an unknown device or one that it lacks, or not a file of `rangeseg export`.
+        ValueError: ONNX Runtime is missing or lacks the device, or this is not a complete file of `rangeseg export`.
     """
     try:
         import onnxruntime
@@ -118,7 +119,7 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
         raise ValueError(f"{name}: what it says of its network is damaged ({error}); export the run again.") from error
     except ValueError:
         raise
-    except Exception as error:  # ONNX Runtime's own, which have no common class
+    except Exception as error:  # errors of ONNX Runtime have no common class
         raise ValueError(f"{name}: not a complete ONNX file ({error}); export the run again.") from error
 
     def call(channels: Tensor, valid: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
 
 
 def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
-    """Load an AOTInductor package for this kind of processor. Loading runs its code, so load only your own.
+    """Load an AOTInductor package for this kind of processor. Loading runs its code, so load only what you trust.
 
     Raises:
         ValueError: not a package of `rangeseg export`, or not one for this machine.
@@ -139,7 +140,7 @@ def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
         description = json.loads(metadata[KEY])
     except KeyError as error:
         raise ValueError(f"{path}: a package that rangeseg export did not write; export the run again.") from error
-    except Exception as error:  # the loader's own, which have no common class
+    except Exception as error:  # errors of the loader have no common class
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
             f"{path}: cannot run on this machine ({cause}); export the run again on this machine."
@@ -154,14 +155,14 @@ def _read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
 
 
 EXPORTED = {".onnx": read_onnx, PACKAGE: read_package, ".xml": _read_openvino}
-"""Endings of exported files, and what reads them."""
+"""Suffix of an exported file -> function that reads it."""
 
 
 def runs_onnx(device: str) -> bool:
     """Whether ONNX Runtime is installed and supports this device.
 
     Args:
-        device: as of `onnx_network`.
+        device: cpu, cuda or tensorrt.
     """
     try:
         import onnxruntime

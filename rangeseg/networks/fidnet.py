@@ -1,12 +1,12 @@
-"""FIDNet: a pixel-wise stem, one residual stage per scale, all scales interpolated back and read by 1x1 convolutions.
+"""FIDNet: a pixel-wise stem, one residual stage per scale, and 1x1 convolutions on all scales, interpolated back.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w is the width of the stages.
 
-    f0 = stem(image)                            (B, 4w, H, W)     1x1 convolutions: every pixel for itself
-    f1 = stage1(f0) ... f4 = stage4(f3)         (B, w, H / 1, 2, 4, 8, W / 1, 2, 4, 8)
+    f0 = stem(image)                            (B, 4w, H, W)     1x1 convolutions: each pixel separately
+    f1 = stage1(f0) ... f4 = stage4(f3)         (B, w, H / s, W / s), s = 1, 2, 4, 8
     logits = head([f0, f1, up(f2), up(f3), up(f4)])
 
-The ASPP variants have a lighter stem, wider last stages, and dilated convolutions over all scales:
+The ASPP variants have a lighter stem, one or two stages of width 2w, and dilated convolutions over all scales:
 
     g = [f0, f1, up(f2), up(f3), up(f4)]
     logits = head([*g, branch3(g), branch6(g), branch9(g)])
@@ -30,24 +30,24 @@ from rangeseg.networks.base import Network
 from rangeseg.networks.layers import SLOPE, Conv3x3NormAct, ConvNormAct, check_input, stage
 
 DILATIONS = (3, 6, 9)
-"""Of the ASPP variants' branches."""
+"""Dilations of the branches of the ASPP variants."""
 
 
 @dataclass(frozen=True)
 class Aspp:
-    """The settings of an ASPP variant, in units of the width."""
+    """The settings of an ASPP variant; numbers of channels are in units of the width."""
 
     stem: float
-    """Channels of the stem's first convolution, which no norm follows; its second has the width."""
+    """Channels of the stem's first convolution, which has no norm; the second one has 1."""
     last: int
     """Channels of the last stage; the one before has 2."""
     branch: int
     """Channels of each dilated convolution."""
     bias: bool
-    """Of the stem's second convolution and of the dilated ones."""
+    """Whether the stem's second convolution and the dilated convolutions have a bias."""
 
     def make_stem(self, in_channels: int, width: int, azimuth_stride: int) -> nn.Sequential:
-        """Two 1x1 convolutions, with nothing between them."""
+        """Convolutions of 1 x `azimuth_stride` and of 1x1 pixels, without norm or activation between them."""
         first, kernel = int(self.stem * width), (1, azimuth_stride)
         return nn.Sequential(nn.Conv2d(in_channels, first, kernel, kernel), ConvNormAct(first, width, bias=self.bias))
 
@@ -66,13 +66,12 @@ ASPP = {"small": Aspp(1, 1, 1, bias=False), "large": Aspp(0.5, 2, 2, bias=True)}
 class ConvOfAll(nn.Conv2d):
     """1x1 convolution over all scales; the coarse ones are convolved before they are interpolated.
 
-    A 1x1 convolution is a sum over its input channels and commutes with interpolation. So the weight is split by scale,
-    and the features are neither concatenated nor, where coarse, convolved at full size. A GPU multiplies faster than it
-    interpolates: there, where features have fewer channels than what the convolution makes of them, they are
-    interpolated before.
+    A 1x1 convolution is a sum over its input channels and commutes with interpolation. So the weight is split by scale:
+    no features are concatenated, and coarse features are convolved at their own size. A GPU multiplies faster than it
+    interpolates. On a GPU, if all coarse features have fewer channels than the output, they are interpolated first.
 
     Args:
-        channels: of the features f0, f1, ..., which f0 leads in size.
+        channels: number of channels of each of the features f0, f1, ...; the output has f0's size.
         out_channels: C of the output.
         wrap: column 0 touches column W-1.
     """
@@ -100,7 +99,7 @@ class Head(nn.Module):
     """Three 1x1 convolutions over all scales.
 
     Args:
-        channels: of the features f0, f1, ..., which f0 leads in size.
+        channels: number of channels of each of the features f0, f1, ...; the output has f0's size.
         hidden: channels of the first two convolutions.
         num_classes: K.
         wrap: column 0 touches column W-1.
@@ -138,16 +137,17 @@ class FIDNet(Network):
         num_classes: K.
         width: w, channels of every stage and of the head's second convolution.
         blocks: residual blocks of every stage; each stage after the first halves rows and columns.
-        stem: channels of the stem's convolutions, (w / 2, w, 2w, 4w) if None. The head's first has the last of them.
-        azimuth_stride: columns that the stem's first convolution makes one of; all that follows is as many times
-            cheaper, and the logits are interpolated back.
-        aspp: "small" or "large": the variants with dilated convolutions over all scales, 13,306,004 and 19,641,492
-            parameters, which have stems and stages of their own.
+        stem: channels of the stem's convolutions; None: (w / 2, w, 2w, 4w). The last number is also that of the head's
+            first convolution.
+        azimuth_stride: number of columns that the stem's first convolution merges into one. All later layers are
+            cheaper by this factor, and the logits are interpolated back.
+        aspp: "none", or "small" or "large": the variants with dilated convolutions over all scales, 13,306,004 and
+            19,641,492 parameters. They have their own stems and stages.
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: no blocks, or arguments that the ASPP variants do not have; on forward, an image of other channels,
-            or whose H or W is not divisible by `stride`.
+        ValueError: no blocks, an unknown `aspp`, or an ASPP variant with a `stem` or without four stages; on forward,
+            an image that does not have C channels, or H or W that is not divisible by `stride`.
 
     Source: Zhao et al., section III; 6,054,420 parameters for C = 5, K = 20.
     """

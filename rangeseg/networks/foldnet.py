@@ -1,7 +1,7 @@
 """FoldNet: our own network, small enough to run in real time on a CPU.
 
-Four neighbouring columns are folded into channels at once and unfolded at the end, so that everything between works on
-a quarter of the pixels. Rows, of which a sensor has few, stay as they are until the second stage.
+Four neighbouring columns are folded into channels first and unfolded at the end, so that all other layers work on a
+quarter of the pixels. Rows, of which a sensor has few, are not reduced before the second stage.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; F columns are folded into one.
 
@@ -9,8 +9,8 @@ Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; F c
     f1 ... f4 = stages                                 w0, w1, w2, w3 channels; each after the first halves H and W / F
     logits = unfold(head([f0 ... f4]))                 F * K channels of (H, W / F) -> (B, K, H, W)
 
-Each of the F columns has weights of its own in the first convolution and in the last, so no column's label is
-interpolated from its neighbours'. `rangeseg/DESIGN.md` says what was tried.
+Each of the F columns has its own weights in the first and in the last convolution, so no column's label is
+interpolated from its neighbours'. See `rangeseg/DESIGN.md` for what was tried.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from rangeseg.networks.layers import ConvNormAct, check_input, stage
 
 
 class FoldNet(Network):
-    """12.5 GFLOP for a range image of 64 x 2048 at the defaults, 1.9 million parameters.
+    """FoldNet; the defaults have 1.9 million parameters and 12.5 GFLOP for a range image of 64 x 2048.
 
     Args:
         in_channels: C.
         num_classes: K.
-        fold: F, columns that become channels; 1 for none.
-        widths: channels of the stages, of which each after the first halves rows and columns.
+        fold: F, number of neighbouring columns that are folded into channels; 1: no folding.
+        widths: channels of each stage; each stage after the first halves rows and columns.
         blocks: residual blocks of each stage.
         hidden: channels of the head's two convolutions.
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: no stages, or not as many blocks as widths; on forward, an image of other channels, or whose H or W
-            is not divisible by `stride`.
+        ValueError: no stages, not as many blocks as widths, or `fold` less than 1; on forward, an image that does not
+            have C channels, or H or W that is not divisible by `stride`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class FoldNet(Network):
 def unfold_azimuth(image: Tensor, factor: int) -> Tensor:
     """(B, factor * C, H, W) -> (B, C, H, W * factor): each C channels become one of `factor` neighbouring columns.
 
-    In channels_last memory nothing moves.
+    In channels_last memory, no value is moved.
     """
     parts = image.unflatten(1, (factor, -1))
     return parts.permute(0, 2, 3, 4, 1).flatten(3)

@@ -16,16 +16,17 @@ Convolution = nn.Conv2d | nn.ConvTranspose2d
 def fuse_conv_bn(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """A copy of a network with each BatchNorm fused into the convolution before it, which saves a memory pass.
 
-    A BatchNorm is fused where it reads, unchanged, what a convolution has returned, and both run once. The copy is
-    compared with the network in float64: where something else reads what lies between, they differ, and nothing is
-    fused. Neither is it in a network that cannot do that: on a CPU, in float64, with so small an image, norm or none.
+    A BatchNorm is fused if its input is the unchanged output of a convolution and both run once in a forward pass. The
+    outputs of copy and network are then compared on the CPU in float64. If they differ, because another layer also
+    reads the output of the convolution, nothing is fused. Nothing is fused either if the network cannot run on the CPU
+    in float64 with an image of this shape.
 
     Args:
-        network: in eval mode and float32; stays as it is.
-        shape: (C, H, W) of an image that it can read; a small one will do.
+        network: in eval mode and float32; it is not changed.
+        shape: (C, H, W) of an image that the network can read; a small one is enough.
 
     Returns:
-        The copy, equal to the network but for rounding, on its device; the network itself where nothing is fused.
+        The copy on the network's device, with equal outputs up to rounding; the network itself if nothing is fused.
 
     Source: Jacob et al., Quantization and Training of Neural Networks, CVPR 2018, section 3.2.
     """
@@ -34,14 +35,14 @@ def fuse_conv_bn(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     image = torch.randn(1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     try:
         fused = _fused(copy.deepcopy(network).cpu().double(), image)
-    except Exception:  # whatever stands in the way there; what is wrong with the network itself shows where it is used
+    except Exception:  # it cannot run there; if the network itself is wrong, its use raises the error
         return network
     return network if fused is None else fused.float().to(next(network.parameters()).device)
 
 
 @torch.no_grad()
 def _fused(network: nn.Module, image: Tensor) -> nn.Module | None:
-    """The network itself, changed; None if there is nothing to fuse or the outputs would differ."""
+    """The same network, fused in place; None if there is nothing to fuse or the outputs differ."""
     pairs = _pairs(network, image)
     expected = network(image)
     for name, conv in pairs:
@@ -56,16 +57,16 @@ def _fused(network: nn.Module, image: Tensor) -> nn.Module | None:
 
 
 def _pairs(network: nn.Module, image: Tensor) -> list[tuple[str, Convolution]]:
-    """Each BatchNorm's name, and the convolution that nothing but it reads, as far as modules tell."""
+    """(BatchNorm's name, the convolution whose output it reads) of all BatchNorms and convolutions in only one pair."""
     returned: dict[int, tuple[Tensor, int, Convolution]] = {}
     read: list[tuple[str, Convolution | None]] = []
 
     def keep(module: Convolution, _: tuple[Tensor, ...], result: Tensor) -> None:
-        returned[id(result)] = (result, result._version, module)  # kept, so that no other has its id
+        returned[id(result)] = (result, result._version, module)  # kept, so that no other tensor gets its id
 
     def look(name: str, given: Tensor) -> None:
         _, version, conv = returned.get(id(given), (given, -1, None))
-        read.append((name, conv if version == given._version else None))  # an activation works in place
+        read.append((name, conv if version == given._version else None))  # an activation may change it in place
 
     hooks = []
     for name, module in network.named_modules():

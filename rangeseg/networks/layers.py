@@ -24,14 +24,14 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "hardswish": F.hardswish,
     "silu": F.silu,
 }
-"""What follows BatchNorm: (values, inplace=...) -> values."""
+"""Name -> the activation after BatchNorm: (values, inplace=...) -> values."""
 
 
 def activation_of(name: str) -> Callable[..., Tensor]:
     """The function of that name.
 
     Raises:
-        ValueError: `ACTIVATIONS` has none.
+        ValueError: `ACTIVATIONS` does not contain the name.
     """
     if name not in ACTIVATIONS:
         raise ValueError(f"activation is {name!r}; choose one of {', '.join(ACTIVATIONS)}.")
@@ -46,7 +46,7 @@ class Conv3x3(nn.Conv2d):
         out_channels: C of the output.
         stride: of rows and of columns, or of each.
         dilation: of rows and of columns.
-        bias: add one.
+        bias: add a bias.
         wrap: pad columns circularly; the output then rolls with the input.
     """
 
@@ -71,13 +71,13 @@ class Conv3x3(nn.Conv2d):
 
 
 class ConvNormAct(nn.Module):
-    """Convolution whose kernel does not overlap, BatchNorm, LeakyReLU.
+    """Convolution of 1 x `azimuth_stride` pixels without overlap, BatchNorm, LeakyReLU.
 
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
-        azimuth_stride: columns that become one; every one of them has weights of its own.
-        bias: of the convolution.
+        azimuth_stride: number of columns that are merged into one, each with its own weights.
+        bias: add a bias to the convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, azimuth_stride: int = 1, bias: bool = True) -> None:
@@ -94,13 +94,13 @@ class ConvNormAct(nn.Module):
 class Conv1x1(nn.Conv2d):
     """1x1 convolution without bias, of every `stride`-th row and column.
 
-    Torch 2.13's own strided one writes outside its memory on a CPU with one thread and channels_last; the pixels are
-    picked out before it instead, which is the same sum.
+    Torch 2.13's strided 1x1 convolution writes outside its memory on a CPU with one thread and channels_last. So the
+    pixels are selected before the convolution, which gives the same sums.
 
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
-        stride: rows and columns.
+        stride: of rows and columns.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
@@ -145,7 +145,7 @@ class Conv3x3NormAct(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """ResNet's two 3x3 convolutions with a shortcut, which is a 1x1 convolution where the shape changes.
+    """ResNet's two 3x3 convolutions with a shortcut, which is a 1x1 convolution if the shape changes.
 
     Args:
         in_channels: C of the input.
@@ -186,7 +186,7 @@ class BasicBlock(nn.Module):
 
 
 def conv_norm_relu(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    """Convolution without bias that keeps the size, BatchNorm and ReLU, as photographs' networks are made of.
+    """Convolution without bias that keeps the size, BatchNorm and ReLU, for networks of photographs.
 
     Args:
         in_channels: C of the input.
@@ -201,13 +201,13 @@ def conv_norm_relu(in_channels: int, out_channels: int, kernel: int, dilation: i
 def stage(
     in_channels: int, width: int, blocks: int, *, stride: int, activation: str = "leaky_relu", wrap: bool = False
 ) -> nn.Sequential:
-    """Residual blocks, of which the first has the stride.
+    """Residual blocks; only the first has a stride.
 
     Args:
         in_channels: C of the input.
         width: C of the output.
-        blocks: how many, at least 1.
-        stride: rows and columns.
+        blocks: number of blocks, at least 1.
+        stride: of rows and columns.
         activation: a key of `ACTIVATIONS`.
         wrap: see `Conv3x3`.
     """
@@ -217,7 +217,7 @@ def stage(
 
 
 def check_input(image: Tensor, in_channels: int, stride: tuple[int, int]) -> None:
-    """Refuse a batch that a network cannot read.
+    """Check that a network can read a batch.
 
     Args:
         image: (B, C, H, W) expected.
@@ -225,7 +225,7 @@ def check_input(image: Tensor, in_channels: int, stride: tuple[int, int]) -> Non
         stride: what H and W must be divisible by.
 
     Raises:
-        ValueError: what is wrong, and the nearest right sizes.
+        ValueError: another shape or number of channels, or H or W is not divisible; names the nearest valid sizes.
     """
     if image.ndim != 4 or image.shape[1] != in_channels:
         raise ValueError(

@@ -1,6 +1,6 @@
-"""A network in OpenVINO's form (IR, an .xml with a .bin beside it), run in the place of the one it was made from.
+"""A network in OpenVINO's format (IR: an .xml and a .bin file) that replaces the network it was exported from.
 
-Extra `openvino`. Shapes: B images, C channels, K classes, H rows, W columns.
+Needs the extra `openvino`. Shapes: B images, C channels, K classes, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch import Tensor
 from rangeseg.networks.exported import KEY, ExportedNetwork
 
 MOST_SIZES = 8
-"""Compiled networks that are kept, one for each size of input."""
+"""Largest number of compiled networks that are kept, one for each size of input."""
 
 
 def read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
-    """By OpenVINO, compiled anew for each size of input; the arithmetic is float32 where the file has no int8.
+    """Read an OpenVINO file, which is compiled for each size of input; arithmetic is float32 except for int8 layers.
 
     Args:
-        path: the .xml; its .bin lies beside it.
-        device: auto or cpu; or a device of OpenVINO's, e.g. GPU, for an Intel one.
+        path: the .xml; its .bin must be in the same folder.
+        device: auto, cpu, or the name of an OpenVINO device, e.g. GPU for an Intel GPU.
 
     Raises:
-        ValueError: no OpenVINO, an unknown device, or not a file of `rangeseg export`.
+        ValueError: OpenVINO is not installed, the device is unknown, or this is no complete file of `rangeseg export`.
     """
     openvino = import_openvino(path)
     core = openvino.Core()
@@ -46,7 +46,7 @@ def read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
 
 
 def import_openvino(path: Path) -> Any:
-    """The module.
+    """Import OpenVINO.
 
     Raises:
         ValueError: it is not installed.
@@ -73,7 +73,7 @@ class _Compiled:
         return torch.from_numpy(request.infer(inputs, share_inputs=True)["logits"].copy())
 
     def _request(self, shape: tuple[int, ...]) -> Any:
-        """This thread's, for this size."""
+        """This thread's inference request for this input shape."""
         with self._lock:
             if shape not in self._sizes:
                 if len(self._sizes) >= MOST_SIZES:

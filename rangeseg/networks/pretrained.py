@@ -24,7 +24,7 @@ URLS = {
 CLASSIFIER = ("fc.", "head.fc.")
 
 NOT_OF_BLOCKS = ("patch_embed.", "head.", "head_dist.", "pre_logits.", "fc_norm.", "decoder.")
-"""What a published vision transformer has beside its tokens and blocks."""
+"""Prefixes of the weights of a published vision transformer that are not loaded."""
 
 Resize = Callable[[Tensor, tuple[int, int], tuple[int, int]], Tensor]
 
@@ -33,13 +33,13 @@ def load_encoder(encoder: nn.Module, weights: str, layers: int) -> None:
     """Put published weights into an encoder.
 
     Args:
-        encoder: with torchvision's names.
-        weights: "none" leaves it as it is, "imagenet" fetches torchvision's weights, else a file in the layout of
+        encoder: module with torchvision's parameter names.
+        weights: "none" loads nothing, "imagenet" downloads torchvision's weights; else, a file in the layout of
             torchvision or timm.
-        layers: of the ResNet.
+        layers: number of layers of the ResNet.
 
     Raises:
-        ValueError: no network or no such file, not a state dict, or names or shapes that do not fit.
+        ValueError: the download fails, the file does not exist or is no state dict, or names or shapes do not fit.
     """
     if weights == "none":
         return
@@ -60,13 +60,14 @@ def load_vit(encoder: nn.Module, path: Path, resize: Resize) -> None:
     """Put published weights into a vision transformer's blocks, norm, class token and positions.
 
     Args:
-        encoder: with timm's names, and `grid`: rows and columns of its positions.
-        path: a state dict in timm's layout, bare or wrapped as training code saves it, of a transformer of square
-            images; a prefix ``encoder.`` of all names is left out.
-        resize: positions (1, n, D), their grid and another -> positions on that.
+        encoder: module with timm's parameter names and the attribute `grid`: rows and columns of its positions.
+        path: a state dict in timm's layout, bare or wrapped as training code saves it. If there are names with the
+            prefix ``encoder.``, only these are read, without it. Positions on another grid than the encoder's must
+            be on a square grid.
+        resize: (positions (1, n, D), their grid, new grid) -> positions on the new grid.
 
     Raises:
-        ValueError: no such file, not a state dict, or names or shapes that do not fit.
+        ValueError: the file does not exist or is no state dict, or names or shapes do not fit.
     """
     state = dict(_read(path))
     if any(name.startswith("encoder.") for name in state):
@@ -122,7 +123,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         )
     try:
         content = read_tensors(path)
-    except ValueError as error:  # it names the file
+    except ValueError as error:  # its message names the file
         raise ValueError(f"weights: {error}") from error
     try:
         return unwrap(content)

@@ -32,7 +32,7 @@ class PSPNet(WithEncoder):
         wrap: must be False.
 
     Raises:
-        ValueError: an unknown encoder, views that are cylinders, or weights that do not fit.
+        ValueError: an unknown encoder, `wrap` is True, or weights that do not fit.
 
     Source:
         Zhao et al., CVPR 2017; French et al., BMVC 2020, table 3 (Pascal VOC).
@@ -65,7 +65,7 @@ class PSPNet(WithEncoder):
         return self.classify
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W) logits, of any size."""
+        """(B, C, H, W) -> (B, K, H, W) logits, for any H and W."""
         check_input(image, self.backbone.in_channels, self.stride)
         deep = self.backbone(image)[-1]
         means = [conv(part_means(deep, bins)) for conv, bins in zip(self.pyramid, BINS, strict=True)]
@@ -76,11 +76,11 @@ class PSPNet(WithEncoder):
 
 
 def part_means(features: Tensor, parts: int) -> Tensor:
-    """`adaptive_avg_pool2d`, as two products that an exported graph of free size can hold.
+    """`adaptive_avg_pool2d` as two matrix products, which can be exported with dynamic sizes.
 
     Args:
         features: (B, C, H, W).
-        parts: P, of rows and of columns; they overlap where it does not divide H or W.
+        parts: P, number of parts along each axis; they overlap if P does not divide H or W.
 
     Returns:
         (B, C, P, P) means.
@@ -90,7 +90,7 @@ def part_means(features: Tensor, parts: int) -> Tensor:
 
 
 def _shares(size: int, parts: int, like: Tensor) -> Tensor:
-    """(P, size): the share of each row in each part."""
+    """(P, size) share of each row (or column) in the mean of each part."""
     place, part = torch.arange(size, device=like.device), torch.arange(parts, device=like.device)[:, None]
     first, last = part * size // parts, ((part + 1) * size + parts - 1) // parts
     inside = ((place >= first) & (place < last)).to(like.dtype)

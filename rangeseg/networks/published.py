@@ -1,13 +1,13 @@
 """Import of published weights into our networks; all names and shapes are checked before loading.
 
 A checkpoint is read in our own layout or in that of the network's public original (`PUBLISHED_NAMES`). It may be
-wrapped in a mapping, as training code saves it, or be lidar-bonnetal's three parts, and its names may begin with what
-DataParallel, torch.compile or a class around the network puts before them.
+wrapped in a mapping, as training code saves it, or consist of lidar-bonnetal's three parts. Its names may have the
+prefixes of DataParallel, torch.compile or a class around the network.
 
-The originals tell K + 1 classes apart, of which class 0 is the unlabelled; ours are the others in the same order.
-Their losses never count class 0. Leaving its row out leaves all other logits as they are: at every pixel the answer is
-exactly the likeliest of the other K. Only where the original itself would answer 0, which no benchmark asks for, it
-answers a class instead, right or wrong.
+The originals have K + 1 classes: class 0 is "unlabelled", the others are our K classes in the same order. Their losses
+never count class 0. If its row is removed, all other logits stay the same: the prediction at every pixel is exactly the
+most probable of the other K classes. It differs from the original's only at pixels for which the original predicts
+class 0, which no benchmark requires.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from rangeseg.networks.checkpoint_files import WITHIN
 from rangeseg.networks.published_names import PUBLISHED_NAMES
 
 PARTS = {"backbone": "backbone.", "segmentation_decoder": "decoder.", "segmentation_head": "head."}
-"""lidar-bonnetal's three files, and what their names begin with in one."""
+"""lidar-bonnetal's three files -> prefix of their names in one state dict."""
 
 CLASSIFIER = re.compile(r"(^|\.)(classify|auxiliary\.\d+)\.(weight|bias)$")
-"""Weights of K rows."""
+"""Names of the weights that have K rows."""
 
 PREFIXES = ("module.", "model.", "net.", "network.")
-"""What comes before all names of a network within another module."""
+"""Prefixes of all names of a network that is part of another module."""
 
 COMPILED = re.compile(r"(^|\.)_orig_mod\.")
 
 SHOWN = 6
-"""Of each kind of misfit, so many are named."""
+"""Largest number of names of each kind of misfit in an error."""
 
 
 def import_state_dict(
@@ -43,18 +43,19 @@ def import_state_dict(
     drop_unlabelled: bool = True,
     classifier: Literal["import", "new"] = "import",
 ) -> None:
-    """Put published weights into a network; on any error it stays as it was.
+    """Put published weights into a network; on any error, it is not changed.
 
     Args:
-        network: one of `NETWORKS`, of the size of what was published.
-        state_dict: name -> tensor, in our layout or the original's, bare, under `WITHIN`, or one mapping for each of
-            `PARTS`. BatchNorm's counters may be missing.
-        drop_unlabelled: an original's classifier of K + 1 rows loses the first, that of class 0, the unlabelled. False:
-            make the network with K + 1 classes to keep it.
-        classifier: "new" leaves the classifier, and auxiliary heads, as the network was made: for other classes.
+        network: one of `NETWORKS`, with the arguments of the published one.
+        state_dict: name -> tensor, in our layout or the original's: bare, under one of the keys `WITHIN`, or as one
+            mapping for each of `PARTS`. BatchNorm's counters may be missing.
+        drop_unlabelled: remove the first row (class 0, unlabelled) of an original's classifier of K + 1 rows. To keep
+            it, give False and a network with K + 1 classes.
+        classifier: "new" does not load the classifier and the auxiliary heads, for training on other classes.
 
     Raises:
-        ValueError: what is missing, left over, or of another shape; another number of classes; or no state dict.
+        ValueError: weights are missing, left over or of another shape, the number of classes differs, this is no state
+            dict, or "new" with a network whose classifier is unknown.
     """
     own = dict(network.state_dict())
     state = unwrap(state_dict)
@@ -88,7 +89,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """The named tensors of a checkpoint, without wrappers and prefixes.
 
     Raises:
-        ValueError: it holds other things than tensors by name.
+        ValueError: it is empty, or holds anything else than named tensors.
     """
     while inner := next((checkpoint[name] for name in WITHIN if isinstance(checkpoint.get(name), Mapping)), None):
         checkpoint = inner
@@ -124,7 +125,7 @@ def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]
 
 
 def _fit_classes(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, drop: bool) -> dict[str, Tensor]:
-    """The state with classifiers of as many classes as the network's."""
+    """The state; with `drop`, classifiers that have one row more than the network's lose their first row."""
     fitted = dict(state)
     for name in (name for name in own.keys() & state.keys() if CLASSIFIER.search(name)):
         ours, theirs = len(own[name]), len(state[name])

@@ -1,6 +1,6 @@
 """Parameter names of the public repositories: regular expressions and their replacements, in order.
 
-A row's replacement is a template of `re.sub`, or a function of the match where a number changes.
+The replacement in a row is a template of `re.sub`, or, if a number changes, a function of the match.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Renames = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 
 def counted(prefix: str, start: int = 1, rest: str = "") -> Callable[[re.Match[str]], str]:
-    """`prefix`, the last group's number counted from 0 instead of `start`, and `rest`; {} is the first group."""
+    """A replacement: `prefix` ({} is the first group), last group's number - `start` (empty: 0), `rest` and a dot."""
     return lambda match: f"{prefix.format(match[1])}{int(match[match.re.groups] or start) - start}{rest}."
 
 
@@ -94,4 +94,4 @@ PUBLISHED_NAMES: dict[type[nn.Module], Renames] = {
         (r"\.upconv\.", ".doubling."),
     ),
 }
-"""Of each network class with a public original: rows that, one after the other, turn the original's names into ours."""
+"""Network class with a public original -> rows that, applied in order, turn the original's names into ours."""

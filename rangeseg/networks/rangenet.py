@@ -7,7 +7,7 @@ Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w i
     u4 = up(f5) + f4, u3 = up(u4) + f3 ... u0 = up(u1) + f0
     logits = classify(u0)                                 3x3
 
-The f's that the decoder adds are detached: the encoder learns through its last stage alone.
+The decoder detaches the f's before it adds them: the encoder gets gradients only through its last stage.
 
 Source: Milioto et al., RangeNet++: Fast and Accurate LiDAR Semantic Segmentation, IROS 2019.
 """
@@ -35,7 +35,7 @@ class Unit(nn.Module):
 
     Args:
         channels: C of the input and of the output.
-        hidden: C between the two.
+        hidden: C between the two convolutions.
         wrap: see `Conv3x3`.
 
     Source: Redmon and Farhadi, YOLOv3, 2018, table 1.
@@ -60,7 +60,7 @@ class Stage(nn.Module):
     Args:
         conv: the convolution.
         hidden: C within the units.
-        units: how many.
+        units: number of residual units.
         wrap: see `Conv3x3`.
     """
 
@@ -83,15 +83,15 @@ class RangeNet(Network):
     Args:
         in_channels: C.
         num_classes: K.
-        blocks: 21 or 53 layers as published, or the residual units of every stage.
+        blocks: 21 or 53 layers as published, or the number of residual units of every stage.
         width: w, channels of the stem; each stage doubles them. The published one is 32.
-        dropout: probability that a channel is left out, in the places of the published code.
-        detach: no gradient through the features that the decoder adds, as published.
+        dropout: probability that a channel is set to 0, at the same places as in the published code.
+        detach: no gradient through the skip features that the decoder adds, as published.
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: blocks of an unknown number of layers, or none; on forward, an image of other channels, or whose W
-            is not divisible by `stride`.
+        ValueError: an unknown number of layers, or no stages; on forward, an image that does not have C channels, or W
+            that is not divisible by `stride`.
 
     Source: Milioto et al., section III-B; 24,712,980 (21) and 50,377,364 (53) parameters for C = 5, K = 20.
     """
@@ -139,5 +139,5 @@ class RangeNet(Network):
             features = self.drop(stage(features))
         for stage, skip in zip(self.decoder, reversed(skips), strict=True):
             features = stage(features) + skip
-        logits: Tensor = self.classify(self.drop(self.drop(features)))  # the published decoder and head drop one each
+        logits: Tensor = self.classify(self.drop(self.drop(features)))  # twice: in the published decoder and head
         return logits

@@ -1,14 +1,14 @@
-"""RangeViT: a convolutional stem makes tokens of a range image, a vision transformer mixes them, one step upsamples.
+"""RangeViT: a convolutional stem that makes tokens of a range image, a vision transformer, and one upsampling step.
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; N tokens of D channels, 2 x 8 pixels each.
 
     full = stem(image)                                   (B, stem, H, W)
-    tokens = project(average(full)) + positions          (B, 1 + H/2 * W/8, D), led by the class token
+    tokens = project(average(full)) + positions          (B, 1 + H/2 * W/8, D), the class token first
     tokens = norm(blocks(tokens))
     logits = classify(convolve([unfold(tokens), full]))
 
-Positions are learnt on a grid of `positions` patches and interpolated to that of the image. Attention is over all
-tokens: at 64 x 2048 there are 8,192, at the published crops of 64 x 384 there are 1,536.
+Position embeddings are learnt on a grid of `positions` patches and interpolated to the grid of the image. Attention is
+over all tokens: at 64 x 2048 there are 8,192, at the published crops of 64 x 384 there are 1,536.
 
 Source: Ando et al., RangeViT: Towards Vision Transformers for 3D Semantic Segmentation in Autonomous Driving, 2023.
 """
@@ -33,7 +33,7 @@ class Attention(nn.Module):
 
     Args:
         dim: D.
-        heads: divide D.
+        heads: number of heads; D must be divisible by it.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -50,12 +50,12 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP of four times the width, each added to its input; timm's names.
+    """Attention, then an MLP of four times the width, each added to its input; parameters have timm's names.
 
     Args:
         dim: D.
-        heads: of the attention.
-        drop: probability that a training view's path through either is left out.
+        heads: number of heads of the attention.
+        drop: probability that a view in training skips the attention; the same, drawn again, for the MLP.
 
     Source: Dosovitskiy et al., ICLR 2021, figure 1; Huang et al., Deep Networks with Stochastic Depth, 2016.
     """
@@ -81,14 +81,14 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Tokens of a grid, mixed; timm's names, so that published weights fit.
+    """A vision transformer on a grid of tokens, with timm's parameter names, so that published weights fit.
 
     Args:
         dim: D.
-        depth: blocks.
-        heads: of each block's attention.
+        depth: number of blocks.
+        heads: number of heads of each block's attention.
         positions: rows and columns of the grid on which positions are learnt.
-        drop_path: of the last block; that of the first is 0, those between lie between.
+        drop_path: `drop` of the last block; it increases linearly from 0 in the first block.
     """
 
     def __init__(self, dim: int, depth: int, heads: int, positions: Sequence[int], drop_path: float) -> None:
@@ -107,7 +107,7 @@ class VisionTransformer(nn.Module):
             nn.init.trunc_normal_(token, std=0.02)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(B, D, h, w) -> (B, D, h, w), which has read all of it."""
+        """(B, D, h, w) patches -> (B, D, h, w), each the output of a patch after attention to all patches."""
         size = (patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).transpose(1, 2) + resize_positions(self.pos_embed[:, 1:], self.grid, size)
         first = (self.cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)
@@ -118,7 +118,7 @@ class VisionTransformer(nn.Module):
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Positions of one grid, interpolated to another.
+    """Interpolate position embeddings from one grid to another.
 
     Args:
         positions: (1, h * w, D).
@@ -141,21 +141,21 @@ class RangeViT(Network):
         in_channels: C.
         num_classes: K.
         dim: D of the tokens; 384 is ViT-S, 768 ViT-B.
-        depth: of the transformer.
-        heads: of its attention; 6 in ViT-S, 12 in ViT-B.
-        stem: channels of the stem's first blocks.
-        hidden: channels of its last one, which the decoder reads, too; 256 in the paper's test runs.
+        depth: number of blocks of the transformer.
+        heads: number of heads of its attention; 6 in ViT-S, 12 in ViT-B.
+        stem: channels of the stem's first three blocks.
+        hidden: channels of the stem's last block, which the decoder also reads; 256 in the paper's test runs.
         decoder: channels of the decoder.
-        patch: rows and columns of a token's pixels, even.
-        positions: rows and columns of the grid on which positions are learnt; published: of 64 x 384 pixels.
-        drop_path: probability that a training view skips the last block; growing from 0 at the first.
+        patch: rows and columns of the pixels of one token, even.
+        positions: rows and columns of the grid on which positions are learnt; the published one is for 64 x 384 pixels.
+        drop_path: see `VisionTransformer`.
         weights: "none", or a file with a vision transformer's weights in timm's layout (its positions are resized, its
-            patch embedding and its classifier left out), as published from ImageNet-21k, DINO or Cityscapes.
-        wrap: must be False: columns have positions.
+            patch embedding and classifier are not loaded), as published from ImageNet-21k, DINO or Cityscapes.
+        wrap: must be False, because each column has its own position.
 
     Raises:
-        ValueError: the views are cylinders, sizes that do not fit each other, or a file that does not fit; on forward,
-            an image of other channels, or whose H or W is not divisible by `stride`.
+        ValueError: `wrap` is True, sizes that do not fit each other, or a file that does not fit; on forward, an image
+            that does not have C channels, or H or W that is not divisible by `stride`.
 
     Source: Ando et al., section 3. The transformer has 21.3 M parameters.
     """
@@ -206,7 +206,7 @@ class RangeViT(Network):
             load_vit(self.encoder, Path(weights), resize_positions)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The trained weights, as `optim.lr_multipliers` names them: backbone (the transformer), and head."""
+        """The trained weights, by `optim.lr_multipliers`' names: backbone (the transformer) and head (the rest)."""
         inside = {id(parameter) for parameter in self.encoder.parameters()}
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return {

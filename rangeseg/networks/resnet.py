@@ -24,13 +24,13 @@ Freeze = Literal["none", "backbone", "all"]
 
 
 class Encoder(nn.Module):
-    """An encoder, usually trained on ImageNet: (B, C, H, W) -> features, from half of the size on."""
+    """An encoder, usually trained on ImageNet: (B, C, H, W) -> features, the first at half of the size."""
 
     in_channels: int
     """C of the images."""
 
     channels: tuple[int, ...]
-    """Of the features, each."""
+    """Number of channels of each of the features."""
 
 
 class Bottleneck(nn.Module):
@@ -41,7 +41,7 @@ class Bottleneck(nn.Module):
         width: of the 3x3 convolution; the output has four times as many channels.
         stride: of the block.
         dilation: of the 3x3 convolution.
-        stride_first: the first 1x1 convolution is the strided one (Caffe's), not the 3x3 (torchvision's).
+        stride_first: the first 1x1 convolution has the stride, as in Caffe; False: the 3x3 one, as in torchvision.
 
     Source:
         He et al., CVPR 2016, figure 5.
@@ -105,8 +105,8 @@ class ResNet(Encoder):
         in_channels: C.
         layers: 18, 34, 50 or 101.
         output_stride: 8, 16 or 32: how much smaller the last stage is than the image.
-        caffe: strides in the first 1x1 convolution, a max-pool that rounds up, and every block of a dilated stage
-            dilated alike: DeepLab v2 as the paper's code has it. Otherwise torchvision's.
+        caffe: the ResNet of DeepLab v2 in the paper's code: strides in the first 1x1 convolution, a max-pool that
+            rounds up, and the same dilation for all blocks of a stage. False: torchvision's.
         width: of the first stage; 64 is the published one.
 
     Raises:
@@ -147,7 +147,7 @@ class ResNet(Encoder):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> the stem at half of the size, and the four stages, the first at a quarter."""
+        """(B, C, H, W) -> features of the stem, at half of the size, and of the four stages, the first at a quarter."""
         stages = [F.relu(self.bn1(self.conv1(image)), inplace=True)]
         out = self.maxpool(stages[0])
         for stage in range(4):
@@ -160,13 +160,13 @@ class WithEncoder(Network):
     """A network on an encoder: two groups of weights, and BatchNorm that may be frozen.
 
     Args:
-        encoder: the part that may have been trained before.
-        freeze_batchnorm: "backbone": the encoder's BatchNorm keeps its statistics, whatever mode the network is in;
-            "all": all BatchNorm does, and its scales and offsets are not trained either.
+        encoder: the part that may be pretrained.
+        freeze_batchnorm: "none"; "backbone": the encoder's BatchNorm keeps its statistics, also in training mode;
+            "all": all BatchNorm keeps its statistics, and its scales and offsets are not trained.
         wrap: must be False.
 
     Raises:
-        ValueError: the views are cylinders, or `freeze_batchnorm` is unknown.
+        ValueError: `wrap` is True, or `freeze_batchnorm` is unknown.
     """
 
     def __init__(self, encoder: Encoder, freeze_batchnorm: Freeze, wrap: bool) -> None:
@@ -179,7 +179,7 @@ class WithEncoder(Network):
         self.freeze_batchnorm = freeze_batchnorm
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The trained weights, as `optim.lr_multipliers` names them: backbone, and head."""
+        """The trained weights, by `optim.lr_multipliers`' names: backbone (the encoder) and head (the rest)."""
         inside = {id(parameter) for parameter in self.backbone.parameters()}
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return {
@@ -188,18 +188,18 @@ class WithEncoder(Network):
         }
 
     def train(self, mode: bool = True) -> WithEncoder:
-        """As every module, but for the frozen BatchNorm."""
+        """Set the mode of all modules except frozen BatchNorm."""
         super().train(mode)
         for module in self._frozen():
             module.eval()
         return self
 
     pools: ClassVar[bool] = False
-    """Whether means over a whole image are normalised."""
+    """Whether BatchNorm normalises means over a whole image."""
 
     @property
     def least_views(self) -> int:
-        """Views of a training batch: of one, a mean over the whole image has no variance to normalise by."""
+        """Smallest number of views in a training batch; the mean over the image of a single view has no variance."""
         return 2 if self.pools and self.freeze_batchnorm != "all" else 1
 
     def freeze(self) -> None:

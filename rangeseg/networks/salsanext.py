@@ -3,7 +3,7 @@
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w is the width.
 
     c  = three context blocks                                   (B, w, H, W)
-    b0 = residual(c);  d0 = pool(b0)                            (B, 2w, H, W), halved
+    b0 = residual(c);  d0 = pool(b0)                            (B, 2w, H, W), d0 halved
     b1 = residual(d0) ... b3 = residual(d2);  d3 = pool(b3)     4w, 8w, 8w channels, halved each time
     d4 = residual(d3)                                           (B, 8w, H / 16, W / 16)
     u  = up(d4, b3), up(u, b2), up(u, b1), up(u, b0)            4w, 4w, 2w, w channels, doubled each time
@@ -35,11 +35,12 @@ class SalsaNext(Network):
         in_channels: C.
         num_classes: K.
         width: w, a multiple of 2; the published one is 32.
-        dropout: probability that a channel is left out, in the places of the published code.
+        dropout: probability that a channel is set to 0, at the same places as in the published code.
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: an odd width; on forward, an image of other channels, or whose H or W 16 does not divide.
+        ValueError: `width` is odd or less than 2; on forward, an image that does not have C channels, or H or W that is
+            not divisible by 16.
 
     Source: Cortinhal et al., section 3.1; 6,711,572 parameters for C = 5, K = 20.
     """
@@ -88,7 +89,7 @@ class SalsaNext(Network):
         return logits
 
     def _pool(self, image: Tensor) -> Tensor:
-        """The mean of 3x3 pixels, zeros beyond the edge among them, at every second row and column."""
+        """The mean of 3x3 pixels at every second row and column; pixels outside the image count as 0."""
         if self.wrap:
             return F.avg_pool2d(pad_azimuth(image, 1), 3, 2, (1, 0))
         return F.avg_pool2d(image, 3, 2, 1)

@@ -19,7 +19,7 @@ class ConvActNorm(nn.Module):
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
-        kernel: rows and columns, 1 to 3; one of 2 is dilated.
+        kernel: rows and columns, 1 to 3; 2 only with an even dilation.
         dilation: of the kernel.
         wrap: pad columns circularly.
     """

@@ -14,15 +14,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SlidingWindow:
-    """The mean of a network's logits over all windows that show a pixel.
+    """The mean of a network's logits over all windows that contain a pixel.
 
-    Windows lie evenly, the first and the last at the borders, no farther apart than the overlap allows. An image that
-    is no larger than the window along a side is seen whole along that side.
+    Windows are evenly spaced, the first and the last at the borders, and overlap at least by `overlap`. Along a side
+    on which the image is no larger than the window, one window covers the whole side.
 
     Args:
         network: (B, C, h, w) -> (B, K, h, w) logits.
         size: (h, w) of a window, pixels, divisible by the network's stride.
-        overlap: share of a window that the next one shows again, at least.
+        overlap: least share of a window that the next one also covers.
 
     Raises:
         ValueError: `size` is not two positive numbers, or `overlap` is not in [0, 1).

@@ -2,13 +2,13 @@
 
 Shapes: B views, C channels, H rows (beams), W columns (azimuth), K classes; w is the width.
 
-    s0 = beside(image)                                  (B, w, H, W)      1x1, for the last step alone
+    s0 = beside(image)                                  (B, w, H, W)      1x1, only for the last step of the decoder
     s1 = stem(image)                                    (B, w, H, W / 2)
     s2, s3 = fires(s1), fires(s2);  f = fires(s3)       (B, 2w, 4w; 8w, H, W / 4, W / 8; W / 16)
     u = up(f) + s3, up(u) + s2, up(u) + s1, up(u) + s0  4w, 2w, w, w channels
     logits = classify(u)                                3x3
 
-The s's that the decoder adds are detached, so `beside` keeps its initial weights, as in the published code.
+The decoder detaches the s's before it adds them, so `beside` keeps its initial weights, as in the published code.
 
 Source: Wu et al., SqueezeSegV2: Improved Model Structure and Unsupervised Domain Adaptation for Road-Object
 Segmentation from a LiDAR Point Cloud, ICRA 2019, as arranged in the code of Milioto et al., RangeNet++, IROS 2019,
@@ -26,17 +26,17 @@ from rangeseg.networks.columns import MOMENTUM, DoubleColumns, MaxPool
 from rangeseg.networks.layers import Conv3x3, check_input
 
 ATTENTION = 16
-"""Channels of a map that attention squeezes into one."""
+"""Number of channels that attention squeezes into one."""
 
 
 class ConvNorm(nn.Module):
-    """Convolution with bias that keeps rows, and BatchNorm.
+    """Convolution with bias, without stride in rows, and BatchNorm.
 
     Args:
         in_channels: C of the input.
         out_channels: C of the output.
         kernel: rows and columns, 1 or 3.
-        stride: of columns, of a kernel of 3.
+        stride: of columns; only used by a kernel of 3.
         wrap: see `Conv3x3`.
     """
 
@@ -57,11 +57,11 @@ class ConvNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """A factor for each pixel and channel, from the largest values within 7x7 pixels: the paper's CAM.
+    """Multiplies each pixel and channel by a factor computed from maxima of 7x7 pixels: the paper's CAM.
 
     Args:
         channels: C, a multiple of `ATTENTION`.
-        wrap: the pixels around reach over the seam.
+        wrap: the 7x7 pixels continue across the seam.
 
     Source: Wu et al., section III-A.
     """
@@ -83,9 +83,9 @@ class Fire(nn.Module):
 
     Args:
         in_channels: C of the input.
-        few: channels between.
+        few: channels of the first convolution.
         many: channels of each of the two; the output has twice as many.
-        up: double the columns of the few.
+        up: double the number of columns after the first convolution.
         wrap: see `Conv3x3`.
 
     Source: Iandola et al., SqueezeNet, 2016, section 3.2; Wu et al., SqueezeSeg, ICRA 2018, figure 4, for `up`.
@@ -99,7 +99,7 @@ class Fire(nn.Module):
         self.expand3x3 = ConvNorm(few, many, 3, wrap=wrap)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 2 many, H, W), or of twice the columns."""
+        """(B, C, H, W) -> (B, 2 many, H, W), or (B, 2 many, H, 2 W) with `up`."""
         hidden = F.relu(self.squeeze(image), inplace=True)
         if self.doubling is not None:
             hidden = F.relu(self.doubling(hidden), inplace=True)
@@ -115,13 +115,13 @@ class SqueezeSegV2(Network):
         in_channels: C.
         num_classes: K.
         width: w, channels of the stem, a multiple of 16; the published one is 64.
-        dropout: probability that a channel is left out, in the places of the published code.
-        detach: no gradient through the features that the decoder adds, as published; `beside` is then frozen.
+        dropout: probability that a channel is set to 0, at the same places as in the published code.
+        detach: no gradient through the skip features that the decoder adds, as published; `beside` is then frozen.
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: a width that attention cannot squeeze; on forward, an image of other channels, or whose W is not
-            divisible by `stride`.
+        ValueError: `width` is not a positive multiple of 16; on forward, an image that does not have C channels, or W
+            that is not divisible by 16.
 
     Source: Wu et al., 2019, and Milioto et al., 2019; 928,464 parameters for C = 5, K = 20.
     """
@@ -179,5 +179,5 @@ class SqueezeSegV2(Network):
             features = self.drop(fires(features))
         for fire, skip in zip(self.decoder, reversed(skips), strict=True):
             features = fire(features) + (skip.detach() if self.detach else skip)
-        logits: Tensor = self.classify(self.drop(self.drop(features)))  # the published decoder and head drop one each
+        logits: Tensor = self.classify(self.drop(self.drop(features)))  # twice: in the published decoder and head
         return logits

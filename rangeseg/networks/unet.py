@@ -29,8 +29,8 @@ class UNet(WithEncoder):
         wrap: must be False.
 
     Raises:
-        ValueError: an unknown encoder, views that are cylinders, or weights that do not fit; on forward, an image whose
-            H or W is not divisible by 32.
+        ValueError: an unknown encoder, `wrap` is True, or weights that do not fit; on forward, an image that does not
+            have C channels, or H or W that is not divisible by 32.
 
     Source:
         French et al., BMVC 2020, section 4.5 (ISIC 2017) and its code; after Ronneberger et al., MICCAI 2015.

@@ -22,18 +22,18 @@ class Affine(SingleViewPerturbation):
 
         source = M (pixel - centre) + centre + offset,   M = rotation(angle) diag(mirror, 1) / scale
 
-    Image, probabilities and logits are read at `source` by bilinear interpolation; a pixel counts where all that it
-    is read from lies in the view and is valid. On a cylinder use `Geometric`, which is exact.
+    Image, probabilities and logits are read at `source` by bilinear interpolation; a pixel counts if all pixels
+    that it is interpolated from are in the view and valid. On a cylinder use `Geometric`, which is exact.
 
     Args:
-        offset: largest move along each axis, pixels, uniform.
-        scale: (low, high), log-uniform; above 1 things get larger.
-        rotate_deg: largest angle, degrees, uniform to both sides.
+        offset: largest shift along each axis, pixels, drawn uniformly.
+        scale: (low, high), drawn log-uniformly; above 1 enlarges.
+        rotate_deg: largest angle, degrees, drawn uniformly in both directions.
         mirror: the probability of mirroring left to right.
         wrap: must be False: a cylinder has no centre.
 
     Raises:
-        ValueError: the views are cylinders, or a setting is out of its range.
+        ValueError: `wrap` is True, or a setting is out of its range.
 
     Source:
         Standard augmentation consistency of French et al., BMVC 2020, after Perone and Cohen-Adad, 2018 (offset 16,
@@ -59,13 +59,13 @@ class Affine(SingleViewPerturbation):
             )
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
-        """Everything warped by one map for each view."""
+        """Warp image, target, logits and validity by one map for each view."""
         device = views.image.device
         batch, height, width = views.valid.shape
         return warp(views, self.draw(generator, batch, height, width).to(device, torch.float32, non_blocking=True))
 
     def draw(self, generator: Generator, batch: int, height: int, width: int) -> Tensor:
-        """(B, 2, 3) float64, where each pixel is read from, in units in which the view reaches from -1 to 1."""
+        """(B, 2, 3) float64 maps: pixel -> where it is read from, in units in which the view extends from -1 to 1."""
         drawn = torch.rand(5, batch, generator=generator, dtype=torch.float64)
         low, high = self.scale
         size = low * (high / low) ** drawn[0]
@@ -81,12 +81,12 @@ class Affine(SingleViewPerturbation):
 
 
 def warp(views: PseudoLabelled, source: Tensor) -> PseudoLabelled:
-    """A views read at other places.
+    """Warp views: read each pixel at another place.
 
     Args:
-        views: of B views.
-        source: (B, 2, 3) affine maps, (x, y) of a pixel -> (x, y) it is read from, in units in which the centres of the
-            outermost pixels lie half a pixel within -1 and 1.
+        views: B views with their targets.
+        source: (B, 2, 3) affine maps, (x, y) of a pixel -> (x, y) that it is read from. The view extends from -1 to 1;
+            the centres of the outermost pixels are half a pixel inside.
     """
     grid = F.affine_grid(source, list(views.image.shape), align_corners=False)
 

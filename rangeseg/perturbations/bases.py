@@ -1,7 +1,7 @@
 """Base classes of perturbations.
 
 A perturbation is a pure function of a generator and of two batches of views with their targets. What it does to the
-student's view it does to the target. Mixing and erasing perturbations only draw a mask (`draw_mask`); any other
+student's view it also does to the target. Mixing and erasing perturbations only draw a mask (`draw_mask`); any other
 perturbation of a single batch has `perturb`.
 
 Shapes: B views, C channels, K classes, H rows, W columns.
@@ -29,16 +29,16 @@ class Perturbation(ABC):
     """Maps two batches of views with targets to the student's views and the target that it should match."""
 
     uses_b: ClassVar[bool] = True
-    """False: the second batch plays no part, and needs no target."""
+    """False: the second batch is not used and needs no target."""
 
     @abstractmethod
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
-        """Perturb; the tensors of `a` and `b` stay as they are.
+        """Perturb; the tensors of `a` and `b` are not changed.
 
         Args:
             generator: the only source of randomness.
             a: B views with their targets.
-            b: B other views; `a` again where `uses_b` is False.
+            b: B other views; `a` again if `uses_b` is False.
         """
 
     @property
@@ -47,7 +47,7 @@ class Perturbation(ABC):
         return False
 
     def with_network(self, network: nn.Module) -> Self:
-        """The same perturbation for a perturbation that needs the teacher's network (VAT); others return themselves.
+        """The perturbation with the teacher's network, if it needs one (VAT); other perturbations return themselves.
 
         Args:
             network: (B, C, H, W) -> (B, K, H, W) logits, with a gradient to the image.
@@ -61,11 +61,11 @@ class Mixing(Perturbation):
 
     Args:
         complement: also return the other half, pixels of `a` put into `b` by the same mask: 2B views.
-        probability: of each pair of views to be mixed; the others stay `a` (and `b`) as they are.
+        probability: probability that a pair of views is mixed; for other pairs, `a` (and `b`) are returned unchanged.
 
     Raises:
-        ValueError: a setting that the mask refuses, or a probability outside [0, 1]. A mask is drawn when the object is
-            made, so that a bad config is refused before training.
+        ValueError: a setting is not valid for the mask, or `probability` is not within [0, 1]. The constructor draws a
+            mask, so that a bad config raises this before training.
     """
 
     complement: bool = field(default=False, kw_only=True)
@@ -80,7 +80,7 @@ class Mixing(Perturbation):
 
     @property
     def grows(self) -> bool:
-        """With the complement."""
+        """Whether it also returns the complement."""
         return self.complement
 
     @abstractmethod
@@ -109,7 +109,7 @@ class Mixing(Perturbation):
         return concat([mixed for _, mixed in halves])
 
     def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
-        """Put `b` into `a`; PolarMix overrides it to paste objects, too.
+        """Put `b` into `a`; subclasses may override it, as PolarMix does to paste objects, too.
 
         Args:
             generator: the only source of randomness.
@@ -132,7 +132,7 @@ class SingleViewPerturbation(Perturbation):
 
         Args:
             generator: the only source of randomness.
-            views: B views with their targets; their tensors stay as they are.
+            views: B views with their targets; their tensors are not changed.
         """
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
@@ -143,14 +143,14 @@ class SingleViewPerturbation(Perturbation):
 class Erasing(SingleViewPerturbation):
     """One side of a mask is erased: it becomes 0 and invalid.
 
-    A dataclass of its own has a field `keep`: "inside" keeps what the mask covers and erases the rest, "outside" the
-    other way round.
+    A subclass is a dataclass with a field `keep`: "inside" keeps what the mask covers and erases the rest; "outside"
+    does the opposite.
 
     Raises:
-        ValueError: `keep` is neither "inside" nor "outside", or a setting that the mask refuses.
+        ValueError: `keep` is neither "inside" nor "outside", or a setting is not valid for the mask.
     """
 
-    keep: Keep  # no field here: it would come before the subclass's own, area among them
+    keep: Keep  # no field here: it would come before the subclass's fields, e.g. area
 
     def __post_init__(self) -> None:
         self.draw_mask(Generator(), _PIXEL)
@@ -162,7 +162,7 @@ class Erasing(SingleViewPerturbation):
 
     @abstractmethod
     def draw_mask(self, generator: Generator, valid: Tensor) -> Tensor:
-        """A mask of the shape (B, H, W) and on the device of `valid`."""
+        """Draw a mask of the shape (B, H, W) and on the device of `valid`."""
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Erase the view; the target does not change and counts where the view is still valid."""

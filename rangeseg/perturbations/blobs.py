@@ -16,11 +16,11 @@ class CowMix(Mixing):
 
     Args:
         area: the blobs' share of the image, or (low, high) to draw it uniformly.
-        sigma: how wide the noise is blurred, pixels, or (low, high) to draw it log-uniformly.
+        sigma: standard deviation of the noise's blur, pixels, or (low, high) to draw it log-uniformly.
         wrap: the views are cylinders: column 0 touches column W-1.
 
     Raises:
-        ValueError: a setting that `cow_mask` refuses.
+        ValueError: a setting is not valid for `cow_mask`.
 
     Source:
         French, Oliver, Salimans, "Milking CowMask", 2020: areas from 0.2 to 0.8, sigma from 4 to 16 (in their code).
@@ -31,7 +31,7 @@ class CowMix(Mixing):
     wrap: bool = False
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """Blobs."""
+        """Draw blobs."""
         return _blobs(self, generator, valid)
 
 
@@ -41,16 +41,16 @@ class CowOut(Erasing):
 
     Args:
         area: the blobs' share of the image, or (low, high) to draw it uniformly.
-        sigma: how wide the noise is blurred, pixels, or (low, high) to draw it log-uniformly.
-        keep: "outside" erases the blobs, "inside" all around them.
+        sigma: standard deviation of the noise's blur, pixels, or (low, high) to draw it log-uniformly.
+        keep: "outside" erases the blobs, "inside" everything else.
         wrap: the views are cylinders: column 0 touches column W-1.
 
     Raises:
-        ValueError: `keep` is neither "inside" nor "outside", or a setting that `cow_mask` refuses.
+        ValueError: `keep` is neither "inside" nor "outside", or a setting is not valid for `cow_mask`.
 
     Source:
         French, Oliver, Salimans, "Milking CowMask", 2020: areas from 0.25 to 1, sigma from 4 to 16 (in their code;
-        there what is erased is filled with noise, here it is empty).
+        there erased pixels are filled with noise, here they are empty).
     """
 
     area: float | tuple[float, float] = (0.25, 1.0)
@@ -59,7 +59,7 @@ class CowOut(Erasing):
     wrap: bool = False
 
     def draw_mask(self, generator: Generator, valid: Tensor) -> Tensor:
-        """Blobs."""
+        """Draw blobs."""
         return _blobs(self, generator, valid)
 
 

@@ -21,14 +21,14 @@ class CutMix(Mixing):
         area: the boxes' share of the image, or (low, high) to draw it uniformly.
         boxes: how many boxes.
         aspect: "log-uniform" or "fixed" (see `box_mask`).
-        inside: boxes lie within the image; False lets them leave it and clips them.
+        inside: boxes lie within the image; False: they may cross the border and are clipped.
         wrap: the views are cylinders: column 0 touches column W-1.
-        by: `area` is the boxes' "area", or ("size") their sides.
-        sampler: "rangeseg" (`box_mask`), or "reference": drawn as the paper's code draws them, mistakes included, never
-            across a seam (`reference_box_mask`).
+        by: "area": `area` is the boxes' area; "size": `area` is the length of their sides, as shares of the image's.
+        sampler: "rangeseg" (`box_mask`), or "reference" (`reference_box_mask`): as in the paper's code, including its
+            mistakes, and never across a seam.
 
     Raises:
-        ValueError: a setting that `box_mask` refuses.
+        ValueError: a setting is not valid for `box_mask`, or `sampler` is unknown.
 
     Source:
         French et al., BMVC 2020.
@@ -43,7 +43,7 @@ class CutMix(Mixing):
     sampler: Sampler = "rangeseg"
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """Boxes."""
+        """Draw boxes."""
         return _boxes(self, generator, valid)
 
 
@@ -53,18 +53,19 @@ class CutOut(Erasing):
 
     Args:
         area: the box's share of the image, or (low, high) to draw it uniformly.
-        keep: "inside" keeps the box and erases all around it, as the paper's code does; "outside" cuts the box out,
-            the classical CutOut.
+        keep: "inside" keeps the box and erases everything outside it, as the paper's code does; "outside" erases the
+            box, as the original CutOut does.
         boxes: how many boxes.
         aspect: "log-uniform" or "fixed" (see `box_mask`).
-        inside: boxes lie within the image; False lets them leave it and clips them.
+        inside: boxes lie within the image; False: they may cross the border and are clipped.
         wrap: the views are cylinders: column 0 touches column W-1.
-        by: `area` is the boxes' "area", or ("size") their sides.
-        sampler: "rangeseg" (`box_mask`), or "reference": drawn as the paper's code draws them, mistakes included, never
-            across a seam (`reference_box_mask`).
+        by: "area": `area` is the boxes' area; "size": `area` is the length of their sides, as shares of the image's.
+        sampler: "rangeseg" (`box_mask`), or "reference" (`reference_box_mask`): as in the paper's code, including its
+            mistakes, and never across a seam.
 
     Raises:
-        ValueError: `keep` is neither "inside" nor "outside", or a setting that `box_mask` refuses.
+        ValueError: `keep` is neither "inside" nor "outside", a setting is not valid for `box_mask`, or
+            `sampler` is unknown.
 
     Source:
         French et al., BMVC 2020; DeVries and Taylor, 2017.
@@ -80,7 +81,7 @@ class CutOut(Erasing):
     sampler: Sampler = "rangeseg"
 
     def draw_mask(self, generator: Generator, valid: Tensor) -> Tensor:
-        """Boxes."""
+        """Draw boxes."""
         return _boxes(self, generator, valid)
 
 

@@ -13,7 +13,7 @@ class Channels:
     """A view's channels: names in the network's order, and how they were normalised.
 
     Args:
-        names: among range, x, y, z (metres) and remission; empty for channels that mean no such thing (a photograph).
+        names: e.g. range, x, y, z (metres) and remission, or red, green and blue; empty if unknown.
         mean: what was subtracted from each.
         std: what each was then divided by.
 
@@ -59,4 +59,4 @@ class Channels:
 
 
 NAMELESS = Channels()
-"""Channels that nothing is known of."""
+"""Channels without known names."""

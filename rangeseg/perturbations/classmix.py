@@ -12,9 +12,7 @@ from rangeseg.perturbations.bases import Mixing
 
 @dataclass(frozen=True)
 class ClassMix(Mixing):
-    """Half of the classes that the teacher predicts in `b`, pasted into `a`. Only this mask depends on the target.
-
-    Args:
+    """Pixels of half of the classes that the teacher predicts in `b`, pasted into `a`.
 
     Source:
         Olsson et al., WACV 2021.

@@ -23,17 +23,17 @@ _LUMA = (0.299, 0.587, 0.114)
 class Color(SingleViewPerturbation):
     """Each student view is jittered with one probability and made grey with another; the target does not change.
 
-    Brightness, contrast, saturation and hue are changed in random order, the first three by factors uniform in 1 +-
-    what is given (not below 0), hue by a shift uniform in +- what is given, in turns of the colour circle. Contrast is
-    taken about the mean grey of the valid pixels. Views without channels red, green and blue stay as they are.
+    Brightness, contrast, saturation and hue are changed in random order, the first three by factors drawn
+    uniformly from 1 +- the argument (at least 0), hue by a shift drawn uniformly from +- the argument. Contrast is
+    changed about the mean grey of the valid pixels. Views without channels red, green and blue are not changed.
 
     Args:
         brightness: largest change of the factor.
-        contrast: likewise.
-        saturation: likewise.
-        hue: largest shift, turns, at most 0.5.
-        probability: that a view is jittered.
-        grey: the probability that it is made grey.
+        contrast: the same.
+        saturation: the same.
+        hue: largest shift, turns of the colour circle, at most 0.5.
+        probability: probability that a view is jittered.
+        grey: probability that a view is made grey.
         channels: which channels are red, green and blue, of values 0 to 1; set by the experiment.
 
     Raises:
@@ -62,7 +62,7 @@ class Color(SingleViewPerturbation):
                 )
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
-        """Other colours; target and validity stay."""
+        """Change the colours; target and validity do not change."""
         if not all(name in self.channels for name in RGB):
             return views
         colors = torch.stack([self.channels.read(views.image, name) for name in RGB], 1)
@@ -71,7 +71,7 @@ class Color(SingleViewPerturbation):
         return replace(views, image=self.channels.replace(views.image, values, views.valid))
 
     def _one(self, generator: Generator, color: Tensor, valid: Tensor) -> Tensor:
-        """(3, H, W) and (H, W) -> (3, H, W), all but the random numbers on the device."""
+        """(3, H, W) colours and (H, W) valid -> (3, H, W) colours; only random numbers are on the CPU."""
         jittered, made_grey, *drawn = torch.rand(6, generator=generator, dtype=torch.float64).tolist()
         order = torch.randperm(4, generator=generator).tolist()
         if jittered < self.probability:
@@ -103,7 +103,7 @@ def grey(color: Tensor) -> Tensor:
 
 
 def shift_hue(color: Tensor, shift: float) -> Tensor:
-    """Colours turned about the grey axis of the hexcone model (HSV); value and saturation stay.
+    """Rotate colours about the grey axis of the hexcone model (HSV); value and saturation do not change.
 
     Args:
         color: (3, H, W) in [0, 1].

@@ -1,4 +1,4 @@
-"""Combinations of perturbations: around one another, one of several, all of several, or in turn."""
+"""Combinations of perturbations: some before and after another, one of several, all of several, or in sequence."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Compose(Perturbation):
     Args:
         first: any perturbation.
         then: applied to the result: CutOut, CowOut, Geometric, Jitter, VAT or a `SingleViewPerturbation` of your own.
-        before: applied to `a` and to `b`, each with a draw of its own, before they are mixed. The paper's code colours
-            the two photographs of a mix in this way. The targets are those of the views as they were.
+        before: applied to `a` and to `b`, each with its own draw, before they are mixed. The paper's code colours the
+            two photographs of a mix in this way. The teacher reads the unchanged views.
 
     Raises:
-        ValueError: `first` is no perturbation, or neither `then` nor `before` holds one, or one of more than one view.
+        ValueError: `first` is no perturbation, `then` and `before` are both empty, or one of their parts is no
+            `SingleViewPerturbation`.
     """
 
     first: Perturbation
@@ -50,12 +51,12 @@ class Compose(Perturbation):
 
     @property
     def uses_b(self) -> bool:  # type: ignore[override]
-        """Whether the first needs `b`."""
+        """Whether `first` needs `b`."""
         return self.first.uses_b
 
     @property
     def grows(self) -> bool:
-        """Whether the first does."""
+        """Whether `first` returns more views than it is given."""
         return self.first.grows
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
@@ -95,7 +96,7 @@ class _Group(Perturbation):
 
     @property
     def grows(self) -> bool:
-        """Whether any part does."""
+        """Whether any part returns more views than it is given."""
         return any(part.grows for part in self.parts)
 
     def with_network(self, network: nn.Module) -> Self:
@@ -109,10 +110,10 @@ class OneOf(_Group):
     In a config: ``{name: one_of, parts: [{name: cutmix}, {name: lasermix}]}``.
 
     Args:
-        parts: what is drawn from.
+        parts: the perturbations to draw from.
 
     Raises:
-        ValueError: `parts` is empty or holds what is no perturbation.
+        ValueError: `parts` is empty or contains something that is no perturbation.
     """
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
@@ -127,15 +128,15 @@ class AllOf(_Group):
     In a config: ``{name: all_of, parts: [{name: lasermix, bands: [3]}, {name: lasermix, bands: [6]}]}``.
 
     Args:
-        parts: with n of them the student reads n B views a step.
+        parts: n perturbations; the student then reads n B views in a step.
 
     Raises:
-        ValueError: `parts` is empty or holds what is no perturbation.
+        ValueError: `parts` is empty or contains something that is no perturbation.
     """
 
     @property
     def grows(self) -> bool:
-        """With more than one part."""
+        """Whether there are several parts, or the part returns more views than it is given."""
         return len(self.parts) > 1 or super().grows
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
@@ -144,16 +145,17 @@ class AllOf(_Group):
 
 
 class Sequential(_Group):
-    """Several perturbations, each applied to what the one before it made, all mixing with the same `b`.
+    """Several perturbations in sequence, each applied to the result of the one before it; all mix with the same `b`.
 
-    In a config: ``{name: sequential, parts: [{name: cutmix}, {name: range_union}, {name: range_shift}]}``. Whole pairs
-    alone can go on: of the parts only the last may return more views than it was given (`complement`).
+    In a config: ``{name: sequential, parts: [{name: cutmix}, {name: range_union}, {name: range_shift}]}``. Only the
+    last part may return more views than it is given (`complement`), because the other parts need one view for each `b`.
 
     Args:
         parts: in their order.
 
     Raises:
-        ValueError: `parts` is empty or holds what is no perturbation, or another part than the last doubles the views.
+        ValueError: `parts` is empty or contains something that is no perturbation, or a part before the last returns
+            more views than it is given.
     """
 
     def __post_init__(self) -> None:
@@ -165,7 +167,7 @@ class Sequential(_Group):
                 )
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
-        """Apply each."""
+        """Apply the parts in order."""
         for part in self.parts:
             a = part(generator, a, b)
         return a

@@ -20,19 +20,19 @@ from rangeseg.types import PseudoLabelled
 class Geometric(SingleViewPerturbation):
     """The student's view and the target are rotated about the sensor and reflected.
 
-    On a cylinder a turn by whole columns is a roll, with x and y turned along, and the mirror image a flip, with y of
-    the other sign: what the projection gives for the moved scan. On a plane (a photograph) only the flip is exact.
+    On a cylinder, a rotation by whole columns is a roll with rotated x and y, and a reflection is a flip with negated
+    y: the same image as the projection of the moved scan. On a plane (a photograph) only the flip is exact.
 
     Args:
-        roll: turn by a number of columns, each with equal chance; only where the views wrap.
+        roll: rotate by a number of columns, drawn uniformly; only if `wrap`.
         mirror: the probability of mirroring.
         wrap: the views are cylinders: column 0 touches column W-1.
-        channels: which channels are x and y; set by the experiment. Views without both are rolled and flipped as
-            they are.
-        turn: least and largest share of a turn, the largest left out.
+        channels: which channels are x and y; set by the experiment. Views without both are only rolled
+            and flipped.
+        turn: (least, largest) rotation, as shares of a full turn; the largest is excluded.
 
     Raises:
-        ValueError: `mirror` is not within [0, 1], or `turn` not two rising shares of one turn.
+        ValueError: `mirror` is not within [0, 1], or `turn` is not two increasing numbers in [0, 1].
 
     Source:
         Standard augmentation consistency of French et al., BMVC 2020, after Perone and Cohen-Adad, 2018; column =
@@ -54,7 +54,7 @@ class Geometric(SingleViewPerturbation):
             )
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
-        """Everything moved: image, target, logits and validity."""
+        """Rotate and reflect image, target, logits and validity."""
         batch, _, width = views.valid.shape
         least, end = (round(share * width) for share in self.turn) if self.roll and self.wrap else (0, 1)
         shift = torch.randint(least, max(end, least + 1), (batch,), generator=generator)
@@ -63,11 +63,11 @@ class Geometric(SingleViewPerturbation):
         return self.move(views, drawn[0], drawn[1].bool())
 
     def move(self, views: PseudoLabelled, shift: Tensor, flip: Tensor) -> PseudoLabelled:
-        """Reflect the views where `flip`, then roll them by `shift` columns to the right.
+        """Reflect the views for which `flip` is True, then roll all views by `shift` columns to the right.
 
         Args:
-            views: of B views.
-            shift: (B,) int64, columns; a turn by -2 pi shift / W about z.
+            views: B views with their targets.
+            shift: (B,) int64, columns; a rotation by -2 pi shift / W about z.
             flip: (B,) bool.
         """
         width = views.valid.shape[-1]
@@ -81,7 +81,7 @@ class Geometric(SingleViewPerturbation):
         )
 
     def _turn(self, image: Tensor, valid: Tensor, angle: Tensor, flip: Tensor) -> Tensor:
-        """x and y of moved pixels, mirrored where `flip` and then turned about z by (B,) `angle`, radians."""
+        """Reflect x and y of moved pixels where `flip`, then rotate them about z by `angle`, (B,) radians."""
         if "y" not in self.channels or "x" not in self.channels:
             return image
         sign = 1 - 2 * flip[:, None, None].to(image.dtype)
@@ -91,5 +91,5 @@ class Geometric(SingleViewPerturbation):
 
 
 def _pick(field: Tensor, source: Tensor) -> Tensor:
-    """(B, F, H, W) with the columns (B, W) `source`."""
+    """(B, F, H, W) -> (B, F, H, W) with the columns `source`, (B, W)."""
     return field.gather(3, source[:, None, None].expand(field.shape))

@@ -18,13 +18,13 @@ from rangeseg.types import PseudoLabelled
 class ICT(Perturbation):
     """The view is (1 - l) a + l b and the target (1 - l) T(a) + l T(b), l ~ Beta(alpha, alpha) for each pair.
 
-    Probabilities are averaged, and logits, where asked for: their softmax is not the target. A pixel counts where
-    (1 - l) of `a`'s being valid and l of `b`'s add up to one half (the paper's code weighs it by that sum); all others
-    are emptied. The loss takes its confidence from the averaged probabilities; the paper's code averages the two views'
-    own confidences, which is never less.
+    Probabilities are averaged, and also logits if there are any; the softmax of these is not the target. A pixel counts
+    if (1 - l) valid_a + l valid_b is at least one half (the paper's code weighs the pixel by this sum); all other
+    pixels are emptied. The loss computes its confidence from the averaged probabilities; the paper's code averages the
+    confidences of the two views, which is never less.
 
     Args:
-        alpha: above 0; the smaller, the nearer is l to 0 or 1.
+        alpha: above 0; the smaller it is, the nearer l is to 0 or 1.
 
     Raises:
         ValueError: `alpha` is not above 0.
@@ -40,7 +40,7 @@ class ICT(Perturbation):
             raise ValueError(f"ICT got alpha={self.alpha}; give a number above 0, usually 0.1.")
 
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
-        """Average views and targets alike."""
+        """Average views and targets with the same weights."""
         share = beta(generator, (len(a.valid), 1, 1, 1), self.alpha).to(a.image.device, non_blocking=True)
         weight = _average(a.valid[:, None].float(), b.valid[:, None].float(), share)[:, 0]
         valid = weight >= 0.5
@@ -54,5 +54,5 @@ class ICT(Perturbation):
 
 
 def _average(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-    """(B, ...) -> (B, ...), the second by its share."""
+    """(1 - share) a + share b, (B, ...)."""
     return (1 - share) * a + share * b

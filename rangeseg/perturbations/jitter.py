@@ -21,17 +21,18 @@ from rangeseg.types import PseudoLabelled
 class Jitter(SingleViewPerturbation):
     """Changes the gain of the remission, adds noise to remission and range, and drops returns.
 
-    The student alone sees it. What is missing is empty and does not count. Channels that the views do not have stay
-    out of it: of a photograph only pixels and rows go missing.
+    Only the student's view is changed. Dropped pixels are empty and do not count. Changes of channels that the views do
+    not have are skipped: in a photograph only pixels and rows are dropped.
 
     Args:
         remission_scale: each view's remission is multiplied by a factor uniform in 1 +- this.
         remission_noise: standard deviation of the normal noise then added to it; the result is clipped to [0, 1].
         range_noise_m: standard deviation of the normal noise on the range, metres; points move along their beam, x, y
             and z with them.
-        drop_beams: the largest share of beams (rows) dropped; the share is uniform, the beams independent.
-        drop_points: the largest share of points (pixels) dropped, likewise.
-        channels: which channel is what; set by the experiment.
+        drop_beams: largest share of beams (rows) dropped. The share is drawn uniformly for each view, each beam
+            independently.
+        drop_points: largest share of points (pixels) dropped, drawn in the same way.
+        channels: names and normalisation of the channels; set by the experiment.
 
     Raises:
         ValueError: a share is not within [0, 1], or a noise is negative.
@@ -53,7 +54,7 @@ class Jitter(SingleViewPerturbation):
                 raise ValueError(f"Jitter got {name}={getattr(self, name)}; give a standard deviation >= 0.")
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
-        """Other values in the image, some of them gone; the target stays."""
+        """Change values of the image and drop some; the target does not change."""
         image = self._remission(generator, views.image, views.valid)
         image = self._range(generator, image, views.valid)
         return erase(replace(views, image=image), self._missing(generator, views.valid))

@@ -22,12 +22,12 @@ from rangeseg.types import PseudoLabelled
 class PolarMix(Mixing):
     """Swaps a sector of azimuth from `b` into `a`; with `copies`, also pastes thing objects of `b`.
 
-    Object pixels are those whose target is one of the classes `things`. Their copies are rotated with x and y, which is
-    exact on a cylinder, and hide points behind them: the nearer point keeps the pixel, as in every range image. Without
-    a channel `range` a copy is always in front. On a plane (a photograph) it stays in its place.
+    Object pixels are those whose target is one of the classes `things`. Copies are rotated with x and y, which is exact
+    on a cylinder. They hide points behind them: the nearer point keeps the pixel, as in every range image. Without a
+    channel `range`, a copy is always in front. On a plane (a photograph), copies are not rotated.
 
     Args:
-        fraction: the sector's share of the turn; 0: no swap.
+        fraction: the sector's share of a full turn; 0: no swap.
         copies: number of copies of the objects: one in place, the others rotated by an angle drawn from each of
             `copies` - 1 equal parts of the first two thirds of a turn. The paper uses 3; 0 pastes none.
         things: train ids of countable classes; set by the experiment.
@@ -59,7 +59,7 @@ class PolarMix(Mixing):
             )
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """One sector."""
+        """Draw one sector."""
         return sector_mask(generator, *valid.shape, fraction=self.fraction, wrap=self.wrap, device=valid.device)
 
     def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:

@@ -1,7 +1,7 @@
 """RangeFormer's four augmentations of range images: RangeMix, RangeUnion, RangePaste, RangeShift.
 
-Made for labelled views (`supervised.mix`), and pure functions of a generator and two batches like every other
-perturbation, so that pseudo-labelled views take them too.
+They are made for labelled views (`supervised.mix`). Like all perturbations, they are pure functions of a generator and
+two batches, so they also work for pseudo-labelled views.
 
 Shapes: B views, K classes, H rows, W columns.
 """
@@ -29,7 +29,7 @@ class RangeMix(LaserMix):
     Args:
         bands: numbers of bands to draw from.
         sectors: numbers of sectors to draw from.
-        probability: of each pair of views to be mixed.
+        probability: probability that a pair of views is mixed.
 
     Raises:
         ValueError: as `LaserMix`.
@@ -45,11 +45,11 @@ class RangeMix(LaserMix):
 
 @dataclass(frozen=True)
 class RangeUnion(Mixing):
-    """Empty pixels of `a` filled with what `b` has there: a denser image, of two scans.
+    """Empty pixels of `a`, filled with the pixels of `b`: a denser image, of two scans.
 
     Args:
-        fraction: chance of each empty pixel to be filled, where `b` has a return.
-        probability: of each pair of views to be united.
+        fraction: probability that an empty pixel is filled if `b` has a return there.
+        probability: probability that a pair of views is united.
 
     Raises:
         ValueError: `fraction` is not within [0, 1].
@@ -67,28 +67,28 @@ class RangeUnion(Mixing):
             raise ValueError(f"RangeUnion got fraction={self.fraction}; give the share of empty pixels, in [0, 1].")
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """Any returns of `b`, each with equal chance; `combine` keeps those where `a` is empty."""
+        """Draw each return of `b` with probability `fraction`; `combine` uses those where `a` is empty."""
         return (torch.rand(valid.shape, generator=generator) < self.fraction).to(valid.device) & valid
 
     def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
-        """Fill what is empty."""
+        """Fill empty pixels of `a`."""
         return mix(a, b, mask & b.valid & ~a.valid)
 
 
 @dataclass(frozen=True)
 class RangePaste(Mixing):
-    """Pixels of rare classes of `b` pasted into `a`, each in its place, whatever was there.
+    """Pixels of rare classes of `b`, pasted into `a` at the same positions, over any pixels.
 
     Args:
-        tails: train ids of the rare classes; the experiment knows those with less than 1 % of all points.
-        probability: of each pair of views to be changed.
+        tails: train ids of the rare classes; set by the experiment to those with less than 1 % of all points.
+        probability: probability that a pair of views is changed.
 
     Raises:
         ValueError: there are no rare classes.
 
     Source:
-        Kong et al., RangeFormer, ICCV 2023; probability 0.9 as RangeRet's code sets it. Of SemanticKITTI it pastes
-        bicycle to motorcyclist, trunk, pole and traffic-sign; by the share of points other-ground is rare, too.
+        Kong et al., RangeFormer, ICCV 2023; probability 0.9 as RangeRet's code sets it. On SemanticKITTI, it
+        pastes bicycle to motorcyclist, trunk, pole and traffic-sign; by the share of points, other-ground is rare, too.
     """
 
     tails: tuple[int, ...] = ()
@@ -103,18 +103,18 @@ class RangePaste(Mixing):
             )
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """The rare classes' pixels in `b`."""
+        """The pixels of rare classes in `b`."""
         return classes_mask(target.argmax(1), valid, self.tails)
 
 
 @dataclass(frozen=True)
 class RangeShift(Geometric):
-    """The scan turned about the sensor by a quarter to three quarters of a turn; x and y turn along.
+    """The scan, rotated about the sensor by a quarter to three quarters of a turn, with x and y.
 
     Args:
         mirror: the probability of mirroring.
-        channels: which channels are x and y; the experiment knows.
-        turn: least and largest share of a turn.
+        channels: which channels are x and y; set by the experiment.
+        turn: (least, largest) rotation, as shares of a full turn.
 
     Raises:
         ValueError: as `Geometric`.

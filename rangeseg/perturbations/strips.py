@@ -17,7 +17,7 @@ class LaserMix(Mixing):
 
     Args:
         bands: numbers of bands to draw from.
-        sectors: numbers of sectors to draw from; (1,) mixes whole bands, even numbers the paper's finest form.
+        sectors: numbers of sectors to draw from; (1,) mixes whole bands; even numbers give the paper's finest form.
         wrap: the views are cylinders: column 0 touches column W-1, sectors start anywhere.
 
     Raises:
@@ -32,7 +32,7 @@ class LaserMix(Mixing):
     wrap: bool = False
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """Every other cell."""
+        """Draw every other cell."""
         return grid_mask(
             generator, *valid.shape, bands=self.bands, sectors=self.sectors, wrap=self.wrap, device=valid.device
         )
@@ -44,8 +44,8 @@ class FrustumMix(Mixing):
 
     Args:
         bands: numbers of bands to draw from.
-        fraction: the sector's share of the turn.
-        vertical: the probability of bands.
+        fraction: the sector's share of a full turn.
+        vertical: probability of bands instead of a sector.
         wrap: the views are cylinders: column 0 touches column W-1, the sector starts anywhere.
 
     Raises:
@@ -66,7 +66,7 @@ class FrustumMix(Mixing):
             raise ValueError(f"FrustumMix got vertical={self.vertical}; give the probability of bands, in [0, 1].")
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """Bands or a sector."""
+        """Draw bands or a sector for each view."""
         vertical = (torch.rand(len(valid), generator=generator) < self.vertical).to(valid.device, non_blocking=True)
         bands = beam_mask(generator, *valid.shape, bands=self.bands, device=valid.device)
         sector = sector_mask(generator, *valid.shape, fraction=self.fraction, wrap=self.wrap, device=valid.device)

@@ -24,17 +24,17 @@ class VAT(SingleViewPerturbation):
         e = xi H W / 1000 * n / |n|, n normal      g = gradient by e of sum D(T(x + e), T(x))      d = g / |g|
         r = radius / 2 * |central differences of x|      adaptive, or      r = radius * sqrt(C H W)      constant
 
-    Only valid pixels are moved, summed over and counted; where all are valid this is the paper's code, but for xi. The
-    direction is looked for in the images' own precision, without autocast (e is too small for half of it), and with the
-    teacher in eval mode.
+    Only valid pixels are changed, summed over and counted; if all are valid, this is the paper's code except for xi.
+    The direction is computed in the images' own precision, without autocast (e is too small for half precision), and
+    with the teacher in eval mode.
 
     Args:
-        radius: how far to go: 1 is the paper's adaptive, 0.5 its constant one.
-        adaptive: go as far as the view has contrast.
+        radius: factor of r; the paper uses 1 for adaptive r and 0.5 for constant r.
+        adaptive: r is proportional to the contrast of the view; False: r is constant.
         kind: D, one of the consistency losses that have a gradient: "kld", "var", "bce", or one on logits.
-        xi: the length of the first step. The paper's code has 1e-6: in float32 rounding then decides the direction.
-        wrap: the views are cylinders: central differences go on across the seam.
-        network: the teacher's; the trainer gives it by `with_network`.
+        xi: the length of the first step. The paper's code has 1e-6; rounding in float32 then determines the direction.
+        wrap: the views are cylinders: central differences continue across the seam.
+        network: the teacher's network; the trainer sets it by `with_network`.
 
     Raises:
         ValueError: `radius` or `xi` is not above 0, or `kind` is unknown.
@@ -59,7 +59,11 @@ class VAT(SingleViewPerturbation):
             raise ValueError(f"VAT got kind={self.kind!r}; choose one of {kinds}.")
 
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
-        """The image moved; target and validity stay."""
+        """Change the image; target and validity do not change.
+
+        Raises:
+            ValueError: there is no network.
+        """
         if self.network is None:
             raise ValueError("VAT needs the teacher's network; call with_network first.")
         image, valid = views.image.detach(), views.valid[:, None]
@@ -68,11 +72,11 @@ class VAT(SingleViewPerturbation):
         return replace(views, image=image + self._reach(image, valid) * direction)
 
     def with_network(self, network: nn.Module) -> VAT:
-        """The same, which looks for the direction in this network."""
+        """The same perturbation with this network."""
         return replace(self, network=network)
 
     def _direction(self, image: Tensor, valid: Tensor, noise: Tensor, network: nn.Module) -> Tensor:
-        """(B, C, H, W), of norm 1 in each view."""
+        """(B, C, H, W) direction d, of norm 1 in each view."""
         step = self.xi * image[0, 0].numel() / 1000 * _unit(noise * valid)
         with torch.autocast(image.device.type, enabled=False), evaluating(network):
             with torch.no_grad():
@@ -86,7 +90,7 @@ class VAT(SingleViewPerturbation):
         return _unit(gradient * valid)
 
     def _reach(self, image: Tensor, valid: Tensor) -> Tensor:
-        """(B, 1, 1, 1), how far to go."""
+        """(B, 1, 1, 1) length r."""
         if not self.adaptive:
             return self.radius * (image.shape[1] * _sum(valid.to(image.dtype))).sqrt()
         vertical = _central(image, valid, 2)

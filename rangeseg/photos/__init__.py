@@ -1,1 +1,1 @@
-"""Photographs: their datasets, views and pictures. They meet the range view at `View` and `Raster`."""
+"""Photographs: datasets, views and pictures. `View` and `Raster` are the types shared with range images."""

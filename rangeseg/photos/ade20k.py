@@ -4,7 +4,7 @@ root/ADEChallengeData2016/images/training/NAME.jpg           photographs; root m
                           annotations/training/NAME.png      labels: raw ids 1..150, 0 is void
                           images/validation, annotations/validation
 
-A photograph is called ``NAME`` everywhere, e.g. ``ADE_train_00000001``.
+The name of a photograph is ``NAME``, e.g. ``ADE_train_00000001``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ADE20K(PhotoPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the split's folder is not there.
+            ValueError: the split's folder is missing, or two images have the same name.
         """
         (part,) = self.label_map.splits[split]
         inner = root / "ADEChallengeData2016"

@@ -1,7 +1,7 @@
 """Weak augmentation of photographs: one random window with size, position, reflection and rotation.
 
-The same for labelled and unlabelled photographs. Randomness is an argument: every window takes the same number of
-draws, and switching one kind of augmentation off leaves the draws of the others as they were.
+The same for labelled and unlabelled photographs. The random generator is an argument. Every window takes the same
+number of draws, so switching one kind of augmentation off does not change the draws of the others.
 
 Shapes: H0, W0 rows and columns of a photograph; H, W of the crop.
 """
@@ -24,19 +24,19 @@ class PhotoAugmentation:
     """Random changes of a photograph before a network reads a crop of it.
 
     For each photograph: draw a scale f, cut round(H / f) x round(W / f) pixels anywhere, enlarge or shrink them to
-    H x W, mirror. A photograph smaller than the cut lies in its middle, an odd pixel of padding below or on the right.
-    A stretch enlarges the cut before its place is drawn, which so moves as far as the photograph lets it.
+    H x W, mirror. A photograph smaller than the cut is in its middle, an odd pixel of padding below or on the right. A
+    stretch changes the size of the cut before its place is drawn, so that the cut can be anywhere in the photograph.
 
     Args:
         crop: (H, W) pixels.
-        scales: the factors f to draw from, all alike; ``[1.0]`` scales nothing.
-        per_axis: rows and columns have scales (and stretches) of their own.
+        scales: the factors f to draw from, with equal probability; ``[1.0]``: no scaling.
+        per_axis: draw scale and stretch separately for rows and columns.
         flip_x: probability that left and right change places.
         flip_y: probability that top and bottom change places.
-        transpose: probability that, after that, rows and columns change places; the crop must be square.
+        transpose: probability that rows and columns change places after the flips; the crop must be square.
         rotate_deg: half-width of the uniform rotation about the crop's centre, degrees.
-        stretch: s of a further factor e^U(-ln s, ln s), about the crop's centre; 1 stretches nothing.
-        reflect: outside a photograph its image goes on as in a mirror; False pads with 0. No pixel there is valid.
+        stretch: s of a further factor, drawn log-uniformly from 1 / s to s, about the crop's centre; 1: no stretch.
+        reflect: pad a photograph with its mirror image; False pads with 0. No pixel there is valid.
 
     Raises:
         ValueError: a field is out of its range.
@@ -87,10 +87,10 @@ class PhotoAugmentation:
             scale, stretch = scale[:1].repeat(2), stretch[:1].repeat(2)
         crop, factors = np.array(self.crop), np.array(self.scales)
         cut = np.maximum(1, np.rint(crop / factors[(scale * len(factors)).astype(int)]))
-        enlarged = self.stretch ** (1 - 2 * stretch)  # the photograph's pixels to one of the crop's
+        enlarged = self.stretch ** (1 - 2 * stretch)  # factor of the cut's size
         extra = np.array([height, width]) - cut * enlarged
         first = np.where(extra > 0, extra * place, extra / 2)
-        if self.stretch == 1:  # whole pixels
+        if self.stretch == 1:  # the cut begins at a whole pixel
             first = np.where(extra > 0, np.rint(first), np.ceil(first))
         middle = first + cut * enlarged / 2
         step = np.diag(cut / crop)
@@ -119,6 +119,6 @@ def _about(centre: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[
 
 
 def _rotation(angle: float) -> NDArray[np.float64]:
-    """(2, 2) by an angle, radians."""
+    """(2, 2) rotation by an angle, radians."""
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([[cos, -sin], [sin, cos]])

@@ -9,10 +9,10 @@ from rangeseg.types import Photo
 
 
 class PhotoCache:
-    """A cache of limited size that never drops entries: in shuffled order all entries recur equally soon.
+    """A cache of limited size that never drops entries, as in shuffled order all entries are equally useful.
 
     Args:
-        megabytes: at most so many (10^6 bytes); 0 keeps nothing.
+        megabytes: maximum size (10^6 bytes); 0: nothing is cached.
 
     Raises:
         ValueError: a negative number.
@@ -29,7 +29,7 @@ class PhotoCache:
         return len(self._kept)
 
     def __call__(self, index: int, read: Callable[[int], Photo]) -> Photo:
-        """Photograph `index`, read if it is not here. Many threads may ask; its arrays are not to be changed."""
+        """Photograph `index`, read if it is not cached. Several threads may call this; do not change its arrays."""
         photo = self._kept.get(index)
         if photo is not None:
             return photo

@@ -3,7 +3,7 @@
 root/train/NAME.png or .jpg    images of a split; val/, test/ likewise
 root/trainannot/NAME.png       labels: raw ids 0..10, 11 is void
 
-A photograph is called ``NAME`` everywhere, e.g. ``0001TP_006690``: its video and frame.
+The name of a photograph is ``NAME``, e.g. ``0001TP_006690``: its video and frame.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CamVid(PhotoPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the split's folder is not there.
+            ValueError: the split's folder is missing, or two images have the same name.
         """
         labels = root / f"{split}annot"
         return [Pair(image.stem, image, labels / f"{image.stem}.png") for image in list_images(root / split)]

@@ -1,9 +1,9 @@
 """Cityscapes, finely annotated, in its official layout.
 
 root/leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png      1024 x 2048 photographs
-root/gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png       labels: 34 raw ids, 0..33; none that mean something in split test
+root/gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png       labels: 34 raw ids, 0..33; in split test, without meaning
 
-A photograph is called ``NAME`` everywhere, e.g. ``aachen_000000_000019``: city, sequence and frame.
+The name of a photograph is ``NAME``, e.g. ``aachen_000000_000019``: city, sequence and frame.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rangeseg.photos.shrink import halve_image, halve_label
 from rangeseg.types import Photo
 
 HIDDEN_SPLIT = "test"
-"""The split whose labels are the benchmark's secret."""
+"""The split whose labels are not public."""
 _IMAGE, _LABEL = "_leftImg8bit", "_gtFine_labelIds"
 
 
@@ -29,13 +29,13 @@ class Cityscapes(PhotoPairs):
     Args:
         root: the folder that holds `leftImg8bit/` and `gtFine/`.
         split: train, val or test.
-        half: photographs of half the rows and columns, labels too, as the CutMix paper trains and scores them; see
-            `halve_image` and `halve_label`. Predictions are written at full size all the same.
+        half: halve rows and columns of photographs and labels, as in the CutMix paper's training and evaluation; see
+            `halve_image` and `halve_label`. Predictions are still written at full size.
         subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
-        ValueError: a folder, split or photograph that is asked for is not there.
+        ValueError: a folder, split or photograph does not exist.
     """
 
     folder: ClassVar[str] = "cityscapes"
@@ -56,7 +56,7 @@ class Cityscapes(PhotoPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the split's folder is not there.
+            ValueError: the split's folder does not exist.
         """
         images = root / "leftImg8bit" / split
         if not images.is_dir():
@@ -69,7 +69,7 @@ class Cityscapes(PhotoPairs):
         return sorted(pairs, key=lambda pair: pair.name)
 
     def read_by(self) -> dict[str, Any]:
-        """`half`."""
+        """The option `half`."""
         return {"half": self._half}
 
     @staticmethod

@@ -21,23 +21,23 @@ class PhotoDataset(Dataset):
     element: ClassVar[str] = "pixel"
     suffixes: ClassVar[tuple[str, ...]] = IMAGE_SUFFIXES
     palette: ClassVar[bool] = False
-    """Predictions are palette PNGs in the classes' colours; the ids in the file are the same."""
+    """Whether predictions are palette PNGs that show the classes' colours; the ids in the file are the same."""
 
     read: Callable[..., Photo] = staticmethod(read_photo)
 
     @staticmethod
     def prediction_name(image: Path) -> str:
-        """The file name that a photograph's prediction has in the dataset's own form."""
+        """File name of a photograph's prediction in the dataset's own format."""
         return f"{image.stem}.png"
 
     @classmethod
     def prediction_files(cls, label_map: LabelMap, options: dict[str, Any]) -> PhotoFiles:
-        """PNGs in the dataset's own form."""
+        """PNGs in the dataset's own format."""
         return PhotoFiles(label_map, cls.prediction_name, cls.reader(options), palette=cls.palette)
 
     @abstractmethod
     def photo(self, index: int) -> Photo:
-        """Photograph `index`, with train-id labels where the files have them."""
+        """Photograph `index`, with train-id labels if it has any."""
 
     def item(self, index: int) -> Photo:
         """Photograph `index`."""

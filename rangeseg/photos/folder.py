@@ -25,17 +25,17 @@ class PhotoFolder(OwnClasses, PhotoPairs):
 
     Args:
         root: the folder that the patterns start from.
-        split: one of those that the YAML's `splits` names.
-        classes: the YAML, or the name of a shipped dataset with the same classes; `datasets/photo_folder/README.md`
-            says what of it is needed.
-        splits: split -> its folders, instead of those that the YAML names.
+        split: one of the splits in the YAML, or in `splits`.
+        classes: the YAML, or the name of a shipped dataset with the same classes; see
+            `datasets/photo_folder/README.md` for the keys that it needs.
+        splits: split -> its folders, instead of those in the YAML.
         images: pattern of the photographs' files; see `rangeseg.data.patterns`.
         label_images: pattern of the label images' files.
         subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
-        ValueError: a pattern, folder, split or photograph is wrong or not there, or splits would share photographs.
+        ValueError: a pattern, folder, split or photograph is wrong or missing, or splits would share photographs.
     """
 
     folder: ClassVar[str] = "photo_folder"
@@ -60,7 +60,7 @@ class PhotoFolder(OwnClasses, PhotoPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the patterns do not tell splits apart, or two files would have one name.
+            ValueError: `images` has no ``{split}`` but there are several splits, or two files would have the same name.
         """
         return self._patterns.find(root, split, self.label_map.splits, IMAGE_SUFFIXES, self.kind)
 

@@ -1,7 +1,7 @@
 """Reading photographs and label images, and writing label images. Errors name the file and the fix.
 
-A camera's EXIF tag Orientation turns an image and its label image as viewers show them. Where only one of the two has
-it, nobody can tell which way the labels go, and they are refused.
+Images and label images are rotated and mirrored by their EXIF tag Orientation, as in viewers. If the tags of an image
+and of its label image differ, the orientation of the labels is unknown, and they are refused.
 Shapes: H rows, W columns.
 """
 
@@ -27,22 +27,22 @@ from rangeseg.types import Photo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 COLOUR_MODES = ("RGB", "L", "P", "RGBA", "CMYK")
-"""What is read as 8-bit colour; grey becomes three equal channels, an alpha channel is left out."""
+"""Pillow's modes that are read as 8-bit colour; grey becomes three equal channels, an alpha channel is left out."""
 LABEL_MODES = ("L", "P", "I;16")
-"""What is read as raw ids: grey levels or palette indices."""
+"""Pillow's modes that are read as raw ids: grey levels or palette indices."""
 LABEL_CURES = {
     "RGBA": ", with an alpha channel that no label has: save it without",
     "LA": ", with an alpha channel that no label has: save it without",
     "1": ", which tells two values apart and no raw ids: save it as grey, each pixel its raw id",
 }
-"""What to do with modes that labels are sometimes saved in."""
+"""Pillow's modes in which labels are sometimes saved by mistake -> what to do, for errors."""
 
 ORIENTATION = 0x0112
 TURNS = dict(enumerate(("upright", "mirrored", "turned by 180 degrees", "mirrored and turned by 180 degrees"), 1))
 TURNS |= dict(enumerate(("mirrored and turned by 90 degrees", "turned by 90 degrees"), 5))
 TURNS |= dict(enumerate(("mirrored and turned by 270 degrees", "turned by 270 degrees"), 7))
 SIDEWAYS = (5, 6, 7, 8)
-"""EXIF's tag, what its values mean, and those whose image lies on its side."""
+"""EXIF's tag Orientation; the meaning of its values (`TURNS`); values of images that lie on their side."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def read_photo(
         labels: its label image.
         label_map: the dataset's classes; needed with `labels`.
         read_labels: file -> (H, W) raw ids; default: `read_label_image` with the classes' colours.
-        shrink: makes both smaller, raw ids before they become train ids.
+        shrink: downscales both; the labels while they are raw ids.
 
     Raises:
-        ValueError: a file is missing, damaged or of the wrong kind, the labels are of another size or turned another
-            way, or there are raw ids the dataset does not have.
+        ValueError: a file is missing, damaged or of the wrong kind, `label_map` is missing, the labels have another
+            size or orientation, or raw ids that the dataset does not have.
     """
     image = read_image(path)
     if labels is not None and label_map is None:
@@ -123,15 +123,15 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_label_image(path: str | Path, colors: Mapping[int, tuple[int, int, int]] | None = None) -> NDArray[np.integer]:
-    """Read an image of raw ids; of a palette PNG the indices, unless its palette has the colours in another order.
+    """Read an image of raw ids; a palette PNG gives its indices, unless its palette has the colours in another order.
 
     Args:
         path: PNG or another lossless format, in one of `LABEL_MODES`.
-        colors: raw id -> RGB colour. Where the palette shows these at other indices than the ids, and a used index has
-            no other colour, the colours count, and a `Notice` says so.
+        colors: raw id -> RGB colour. If the palette has these at other indices than the ids, and each used index has
+            such a colour or is no raw id, the colours determine the ids, and there is a notice.
 
     Returns:
-        (H, W) uint8, or uint16 where the file has 16 bits.
+        (H, W) uint8; uint16 if the file has 16 bits or the colours determine the ids.
 
     Raises:
         ValueError: the file is missing, damaged or in another mode, or it is a JPEG.
@@ -141,7 +141,7 @@ def read_label_image(path: str | Path, colors: Mapping[int, tuple[int, int, int]
 
 
 def read_color_labels(path: str | Path, colors: Mapping[int, tuple[int, int, int]]) -> NDArray[np.integer]:
-    """Read a label image that shows each raw id in its colour; one that holds ids is read as such.
+    """Read a label image with a colour for each raw id; images of ids are read as in `read_label_image`.
 
     Args:
         path: PNG or another lossless format: RGB, or in one of `LABEL_MODES`.
@@ -151,7 +151,7 @@ def read_color_labels(path: str | Path, colors: Mapping[int, tuple[int, int, int
         (H, W) integers.
 
     Raises:
-        ValueError: the file is missing, damaged or in another mode, it is a JPEG, or it has colours of no id.
+        ValueError: the file is missing, damaged or in another mode, it is a JPEG, or it has colours that no id has.
     """
     shown = _read(path, (*LABEL_MODES, "RGB"), "a PNG of raw ids, or of the classes' colours in RGB", lossless=True)
     if shown.ndim == 2:
@@ -168,7 +168,7 @@ def read_color_labels(path: str | Path, colors: Mapping[int, tuple[int, int, int
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Rows and columns of an image file, from its head alone.
+    """Rows and columns of an image file, read from its header only; EXIF's Orientation is applied.
 
     Raises:
         ValueError: the file is missing or damaged.
@@ -184,10 +184,10 @@ def write_label_image(path: str | Path, raw: NDArray[np.integer], palette: NDArr
     Args:
         path: ends in ``.png``; missing folders are made.
         raw: (H, W) integers, 0 to 255, or 65535 without a palette (the file then has 16 bits).
-        palette: (P, 3) RGB of the first P ids: viewers then show colours, readers of ids the same ids.
+        palette: (P, 3) RGB of the first P ids, which viewers then show; the ids in the file are the same.
 
     Raises:
-        ValueError: another ending, no picture of integers, or ids that do not fit.
+        ValueError: another suffix, not (H, W) integers, or ids out of range.
     """
     path, most = Path(path), 65535 if palette is None else 255
     if path.suffix != ".png":
@@ -214,7 +214,7 @@ def _read(path: str | Path, modes: tuple[str, ...], wanted: str, *, lossless: bo
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF tag Orientation, 1 to 8; 1 where there is none."""
+    """The EXIF tag Orientation, 1 to 8; 1 if there is none."""
     tag = image.getexif().get(ORIENTATION, 1)
     return int(tag) if tag in range(1, 9) else 1
 
@@ -234,14 +234,14 @@ def _check_orientation(path: str | Path, labels: str | Path) -> None:
 def _by_palette(
     path: str | Path, index: NDArray[np.integer], colors: Mapping[int, tuple[int, int, int]]
 ) -> NDArray[np.integer]:
-    """Indices as raw ids: as they are, or by the palette's colours where these are the classes' in another order."""
+    """Indices -> raw ids: unchanged, or by the palette's colours if these are the classes' in another order."""
     with _opened(path, "an image") as image:
         palette = [] if image.mode != "P" else np.array(image.getpalette(), np.uint8).reshape(-1, 3).tolist()
     if not palette or all(color == [k, k, k] for k, color in enumerate(palette)):
         return index
     known = {tuple(color): raw for raw, color in sorted(colors.items(), reverse=True)}
     used = np.unique(index).tolist()
-    own = [None if k in colors else k for k in used]  # an index without a colour of its own may stay
+    own = [None if k in colors else k for k in used]  # an index that is no raw id may stay
     ids = [known.get(tuple(palette[k]), same) if k < len(palette) else None for k, same in zip(used, own, strict=True)]
     moved = [k for k, raw in zip(used, ids, strict=True) if raw != k and tuple(colors.get(k, ())) != tuple(palette[k])]
     if not moved or None in ids:
@@ -257,7 +257,7 @@ def _by_palette(
 
 @contextmanager
 def _opened(path: str | Path, wanted: str, *, check_sums: bool = False) -> Iterator[Image.Image]:
-    """An image; Pillow decodes a PNG until it has all pixels, and leaves the check sum behind them unread."""
+    """Open an image. Pillow does not read the check sum behind a PNG's last pixel; `check_sums` verifies it."""
     try:
         if check_sums and Path(path).suffix.lower() == ".png":
             with Image.open(plain_file(path)) as image:

@@ -3,7 +3,7 @@
 root/ISIC-2017_SPLIT_Data/NAME.jpg                               photographs of many sizes
 root/ISIC-2017_SPLIT_Part1_GroundTruth/NAME_segmentation.png     masks: 0 is skin, 255 is lesion
 
-SPLIT is Training, Validation or Test_v2. A photograph is called ``NAME`` everywhere, e.g. ``ISIC_0000000``.
+SPLIT is Training, Validation or Test_v2. The name of a photograph is ``NAME``, e.g. ``ISIC_0000000``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rangeseg.photos.shrink import mean_of_areas
 from rangeseg.types import Photo
 
 LESION = 255
-"""The masks' raw id of a lesion."""
+"""Raw id of a lesion in the masks."""
 _LESION_FROM = 127
 
 
@@ -33,13 +33,13 @@ class ISIC2017(PhotoPairs):
     Args:
         root: the folder that holds the archives' folders.
         split: train, val or test.
-        side: photographs and masks are squashed to this many rows and columns by the mean over each pixel's area, as
-            the CutMix paper does with 248; a mask is lesion from half of the area on. Default: as they are.
+        side: photographs and masks are resized to this many rows and columns by the mean over each pixel's area, as
+            in the CutMix paper with 248; a mask pixel is lesion if half of its area is. Default: original size.
         subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
-        ValueError: a folder, split or photograph that is asked for is not there, or a side of less than one pixel.
+        ValueError: a folder, split or photograph does not exist, or `side` is less than 1.
 
     Source:
         French et al., BMVC 2020, by its code (`side`).
@@ -65,7 +65,7 @@ class ISIC2017(PhotoPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the split's folder is not there.
+            ValueError: the split's folder is missing, or two images have the same name.
         """
         (part,) = self.label_map.splits[split]
         masks = root / f"ISIC-2017_{part}_Part1_GroundTruth"
@@ -73,7 +73,7 @@ class ISIC2017(PhotoPairs):
         return [Pair(image.stem, image, masks / self.prediction_name(image)) for image in images]
 
     def read_by(self) -> dict[str, Any]:
-        """`side`."""
+        """The option `side`."""
         return {"side": self._side}
 
     @staticmethod

@@ -50,7 +50,7 @@ class PaddedImage:
         return (self.height - self.scaled[0]) // 2, (self.width - self.scaled[1]) // 2
 
     def back_project(self, pixels: NDArray) -> NDArray:
-        """Values of the grid -> values of the photograph's pixels, each from the one that its centre is in.
+        """Values of the grid -> values of the photograph's pixels, each from the grid pixel that contains its centre.
 
         Args:
             pixels: (..., H, W) any dtype.
@@ -71,7 +71,7 @@ class PaddedImage:
         return pixels[..., rows[:, None], cols].reshape(*pixels.shape[:-2], -1)
 
     def view(self, channels: Sequence[str], mean: ArrayLike, std: ArrayLike) -> View:
-        """What a network reads: the copy normalised, 0, IGNORE and not valid around it; see `Window.view`."""
+        """The network input: the normalised copy; around it, 0, IGNORE and not valid. See `Window.view`."""
         (top, left), sizes = self.corner, self.photo.image.shape[:2]
         down, right = (size / scaled for size, scaled in zip(sizes, self.scaled, strict=True))
         matrix = np.array([[down, 0, -top * down], [0, right, -left * right]])
@@ -83,11 +83,11 @@ class PhotoPadding:
     """Maps a photograph of any size to its padded image.
 
     Args:
-        scale: of the copy's sides against the photograph's.
-        divisor: what H and W are multiples of: a network's stride, rows and columns.
+        scale: ratio of the copy's sides to the photograph's.
+        divisor: (rows, columns) that divide H and W: a network's stride.
 
     Raises:
-        ValueError: one of them is not positive.
+        ValueError: a number is not positive.
     """
 
     scale: float = 1.0
@@ -100,12 +100,12 @@ class PhotoPadding:
             raise ValueError(f"PhotoPadding.divisor is {self.divisor}; give a network's stride, at least (1, 1).")
 
     def __call__(self, photo: Photo) -> PaddedImage:
-        """The padded image of one photograph, no larger than need be."""
+        """The padded image of one photograph, on the smallest possible grid."""
         height, width = (max(1, round(size * self.scale)) for size in photo.image.shape[:2])
         down, right = self.divisor
         return PaddedImage(photo, (height, width), -(-height // down) * down, -(-width // right) * right)
 
 
 def nearest_centers(size: int, scaled: int, first: int) -> NDArray[np.intp]:
-    """(size,) for each pixel of one axis, the one of the grid that its centre is in; in whole numbers, so exact."""
+    """(size,) for each pixel of one axis, the grid pixel that contains its centre; exact, as computed with integers."""
     return first + (2 * np.arange(size) + 1) * scaled // (2 * size)

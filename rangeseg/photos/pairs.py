@@ -17,7 +17,7 @@ class PhotoPairs(FilePairs, PhotoDataset):
     """The photographs of one split, in the order in which a dataset's `find` gives them; arguments as `FilePairs`."""
 
     def photo(self, index: int) -> Photo:
-        """Photograph `index`, with labels unless the split or the caller keeps them hidden.
+        """Photograph `index`, with labels unless the split has none or `labels` is False.
 
         Raises:
             ValueError: a file is missing, damaged, or does not fit.
@@ -29,7 +29,7 @@ def list_images(folder: Path) -> list[Path]:
     """The image files of a folder, in the order of their names.
 
     Raises:
-        ValueError: the folder is not there, or two files have one name but for the suffix.
+        ValueError: the folder does not exist, or the names of two files differ only in the suffix.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; unpack the dataset there, or give the folder that holds it.")
@@ -41,9 +41,9 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_photo_list(path: str | Path) -> tuple[str, ...]:
-    """Read a list of photographs: one name a line; empty lines and lines from ``#`` on are left out.
+    """Read a list of photographs: one name a line; empty lines, and text from ``#`` on, are ignored.
 
     Raises:
-        ValueError: the file cannot be read or lists none.
+        ValueError: the file cannot be read or lists no photograph.
     """
     return read_names(path, pattern=r"\S+", what="photograph", form="NAME", example="2007_000032")

@@ -26,13 +26,14 @@ from rangeseg.vis.panels import (
 def photo_panels(
     photo: Photo, prediction: NDArray[np.integer] | None = None, *, label_map: LabelMap, columns: int = 720
 ) -> Picture:
-    """The photograph and, where there are any, label, prediction and error, two in a row, with captions and legend.
+    """The photograph and, if there are any, label, prediction and errors, two in a row, with captions and legend.
 
     Args:
         photo: H x W pixels.
         prediction: (H, W) train ids or IGNORE.
         label_map: the classes.
-        columns: about these for each panel, pixels: larger photographs show every second (third, ...) pixel only.
+        columns: approximate width of a panel, pixels; of larger photographs, only every second (third, ...) pixel is
+            shown.
 
     Returns:
         One picture.

@@ -4,7 +4,7 @@ root/VOCdevkit/VOC2010/JPEGImages/NAME.jpg                      photographs; roo
                        SegmentationClassContext/NAME.png        labels: raw ids 1..59, 0 is everything else
                        ImageSets/SegmentationContext/train.txt  the names of a split, one a line; val.txt likewise
 
-A photograph is called ``NAME`` everywhere, e.g. ``2008_000002``.
+The name of a photograph is ``NAME``, e.g. ``2008_000002``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PascalContext(PhotoPairs):
         """The files of a split.
 
         Raises:
-            ValueError: JPEGImages or the split's list is not there.
+            ValueError: JPEGImages or the split's list does not exist.
         """
         home = find_home(root, "VOC2010")
         names = read_split_list(home / "ImageSets" / "SegmentationContext" / f"{split}.txt")

@@ -4,9 +4,9 @@ root/VOCdevkit/VOC2012/JPEGImages/NAME.jpg              root may also be VOCdevk
                        SegmentationClass/NAME.png       labels: palette or grey, raw ids 0..20, 255 is void
                        SegmentationClassAug/NAME.png    SBD's labels in the same ids
                        ImageSets/Segmentation/SPLIT.txt the names of a split, one a line
-                       ImageSets/SegmentationAug/       or there the list train_aug.txt, as the CutMix paper's code does
+                       ImageSets/SegmentationAug/       may hold train_aug.txt instead, as in the CutMix paper's code
 
-A photograph is called ``NAME`` everywhere, e.g. ``2007_000032``.
+The name of a photograph is ``NAME``, e.g. ``2007_000032``.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from rangeseg.files import inside
 from rangeseg.photos.pairs import Pair, PhotoPairs
 
 HIDDEN_SPLIT = "test"
-"""The split whose labels are the benchmark's secret."""
+"""The split whose labels are not public."""
 AUGMENTED = "train_aug"
-"""What the list of the augmented training split is called where `train_list` does not tell."""
+"""Name of the list of the augmented training split if `train_list` is None."""
 LISTS = ("ImageSets/Segmentation", "ImageSets/SegmentationAug")
-"""Where lists are: VOC's own, and the augmented ones where the CutMix paper's code keeps them."""
+"""Folders of lists: VOC's own, and that of augmented lists in the CutMix paper's code."""
 
 
 class PascalVOC(PhotoPairs):
-    """The photographs of one split, in the order of its list, which published permutations rely on.
+    """The photographs of one split, in the order of its list, which published permutations require.
 
     Args:
         root: the dataset's folder.
         split: train, val or test.
         train_list: the list of split train: a name in one of `LISTS`, or a file. Lines may also name the two files, as
-            ``/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png``. Default: `AUGMENTED` (10,582 names) where this list
-            and SegmentationClassAug are there, ``train`` (1,464) where neither is.
+            ``/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png``. Default: `AUGMENTED` (10,582 names) if this list
+            and SegmentationClassAug exist, ``train`` (1,464) if neither does.
         subset: only these photographs: their names, or a list file of them.
         labels: read labels. With False, no label file is needed or opened.
 
     Raises:
-        ValueError: a folder, list or photograph that is asked for is not there, or only one of the augmented list and
-            its labels.
+        ValueError: a folder, list or photograph does not exist, or only one of the augmented list and its labels
+            exists.
     """
 
     folder: ClassVar[str] = "pascal_voc"
@@ -59,10 +59,10 @@ class PascalVOC(PhotoPairs):
         super().__init__(root, split, subset=subset, labels=labels)
 
     def find(self, root: Path, split: str) -> Sequence[Pair]:
-        """The files of a split; a label is SBD's where the split is SBD's and has one.
+        """The files of a split; labels are SBD's if the list is augmented and SBD has that label, else VOC's.
 
         Raises:
-            ValueError: JPEGImages or the split's list is not there, or the list names a photograph twice.
+            ValueError: JPEGImages or the split's list does not exist, or the list names a photograph twice.
         """
         home = find_home(root, "VOC2012")
         names, augmented = self._names(home, split)
@@ -78,7 +78,7 @@ class PascalVOC(PhotoPairs):
         return pairs
 
     def _names(self, home: Path, split: str) -> tuple[list[str], bool]:
-        """The names of a split, and whether it is the one that SBD's labels are for."""
+        """The names of a split, and whether its list is augmented, so that SBD's labels are used."""
         if split != "train":
             return read_split_list(_list(home, split)), False
         if self._train_list is not None:
@@ -96,7 +96,7 @@ class PascalVOC(PhotoPairs):
 
 
 def _list(home: Path, name: str) -> Path:
-    """The file of a list; where none of `LISTS` has it, where VOC would have it."""
+    """The file of a list; if no folder of `LISTS` has it, its path in VOC's own folder."""
     paths = [home / folder / f"{name}.txt" for folder in LISTS]
     return next((path for path in paths if path.is_file()), paths[0])
 
@@ -116,10 +116,10 @@ def find_home(root: Path, edition: str) -> Path:
 
 
 def read_split_list(path: Path) -> list[str]:
-    """The names of a list, one a line, or the paths of a photograph and its label.
+    """Read a list: each line is a name, or the paths of a photograph and its label.
 
     Raises:
-        ValueError: the file cannot be read.
+        ValueError: the file cannot be read, or a name is not valid as a file name.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -26,7 +26,7 @@ class PhotoFiles:
         label_map: the classes.
         name: photograph's file -> its prediction's file name.
         read: photograph's file -> `Photo`, as the run's dataset reads it, perhaps smaller than the file.
-        palette: the PNGs show the classes' colours too.
+        palette: the PNGs have a palette that shows the classes' colours.
     """
 
     suffixes: tuple[str, ...] = IMAGE_SUFFIXES
@@ -45,7 +45,7 @@ class PhotoFiles:
         self._palette = _palette(label_map) if palette else None
 
     def target(self, file: Path, root: Path) -> Path:
-        """The place below `root`, under the name that the dataset gives predictions."""
+        """Path of the prediction in the output folder: that of `file` below `root`, with the dataset's file name."""
         return file.relative_to(root).with_name(self._name(file))
 
     def of_split(self, source: Any) -> list[tuple[Path, Path]]:
@@ -54,17 +54,17 @@ class PhotoFiles:
         return [(file, self.target(file, file.parent)) for file in files]
 
     def read(self, file: Path) -> Photo:
-        """A photograph as the run reads it."""
+        """Read a photograph as the run does."""
         return self._read(file)
 
     def write(self, target: Path, labels: NDArray[np.integer], sample: Photo, file: Path) -> None:
-        """Write raw ids, each pixel of the file with the label of the pixel read there."""
+        """Write raw ids at the file's size; each pixel has the label of the `sample` pixel that contains its centre."""
         raw = self._label_map.to_raw(labels.reshape(sample.image.shape[:2]))
         rows, cols = (nearest_centers(*sizes, 0) for sizes in zip(read_size(file), raw.shape, strict=True))
         write_label_image(target, raw[np.ix_(rows, cols)], self._palette)
 
     def problem(self, target: Path, file: Path) -> str | None:
-        """Missing, no label image, another size, or values no benchmark takes."""
+        """The problem of a prediction file: missing, no label image, wrong size or unknown ids; None if it has none."""
         if not target.is_file():
             return "missing"
         try:
@@ -77,11 +77,11 @@ class PhotoFiles:
         return unknown_ids(raw, self._label_map.raw_ids)
 
     def finish(self, out: Path, source: Any) -> list[Path]:
-        """Nothing: predictions are all."""
+        """Writes nothing: a submission consists of predictions only."""
         return []
 
     def problems(self, out: Path, source: Any) -> list[str]:
-        """None."""
+        """No problems: there are no rules for the whole folder."""
         return []
 
 

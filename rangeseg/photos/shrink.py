@@ -12,7 +12,7 @@ from rangeseg.kernels.shrink import area_mean, mean_of_four, most_of_four
 
 
 def halve_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mean of each 2 x 2 pixels, cut off to whole numbers.
+    """Mean of each 2 x 2 pixels, rounded down.
 
     Args:
         image: (H, W, C) uint8 of even H and W.
@@ -50,12 +50,14 @@ def halve_label(raw: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def mean_of_areas(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Every pixel is the mean of the area that it covers, parts of pixels counting in part; sides may shrink unequally.
+    """Resize: each pixel is the mean of the area that it covers.
+
+    Partly covered pixels count in part. Rows and columns may have different scales.
 
     Args:
         image: (H, W) or (H, W, C) uint8.
-        height: h, at most H for the mean to be one.
-        width: w, likewise.
+        height: h, at most H for a true mean.
+        width: w, at most W.
 
     Returns:
         (h, w) or (h, w, C) uint8, rounded, halves to even numbers.

@@ -23,17 +23,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PhotoViews:
-    """A source of photographs seen through random windows, or whole.
+    """Views of a source of photographs: random windows, or whole photographs.
 
     Args:
-        source: where the photographs come from.
-        padding: photograph -> padded image, for what is seen whole.
-        mean: (C,) subtracted from each channel in [0, 1]; ImageNet's if not given.
+        source: the photographs.
+        padding: photograph -> padded image, for whole photographs; default: `PhotoPadding()`.
+        mean: (C,) subtracted from each channel in [0, 1]; default: ImageNet's.
         std: (C,) by which each channel is then divided.
         channels: names of the image's channels, in order.
-        augmentation: what draws the windows of `view`; None shows photographs whole.
+        augmentation: draws the windows of `view`; None: whole photographs.
         labelled: False hides the labels: every label of every `view` is IGNORE. `sample` keeps them, for evaluation.
-        memory_mb: megabytes of decoded photographs that `view` keeps; it then gives the same views, sooner.
+        memory_mb: megabytes of decoded photographs that `view` caches; views are the same, but faster.
 
     Raises:
         ValueError: `memory_mb` is negative, `mean` or `std` does not fit `channels`, or a channel is no colour.
@@ -72,7 +72,7 @@ class PhotoViews:
         """Photograph `index` for training: augmented, and without labels unless `labelled`.
 
         Args:
-            index: which photograph of the source.
+            index: number of the photograph in the source.
             rng: the only source of randomness.
 
         Returns:
@@ -87,7 +87,7 @@ class PhotoViews:
         return window.view(photo, self.channels, self.mean, self.std)
 
     def sample(self, index: int) -> Sample:
-        """Photograph `index` for evaluation: whole, with the way back to its pixels and their labels."""
+        """Photograph `index` for evaluation: the whole photograph, the mapping back to its pixels, and their labels."""
         photo = self.source.photo(index)
         image = self.padding(photo)
         label = None if photo.label is None else photo.label.reshape(-1)

@@ -1,7 +1,7 @@
 """`Window`: the source position of each view pixel in a photograph, as one affine map.
 
-Nothing is made at the photograph's size: a pixel of the view reads the four uint8 pixels around its place and is
-normalised at once. Shapes: H rows, W columns of the view; H0, W0 of the photograph; C channels.
+No float image of the photograph's size is made: a view pixel is interpolated from the four uint8 pixels around its
+place and directly normalised. Shapes: H rows, W columns of the view; H0, W0 of the photograph; C channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rangeseg.projection.range_image import normalisation
 from rangeseg.types import IGNORE, Photo, View
 
 COLORS: tuple[str, ...] = ("red", "green", "blue")
-"""What a photograph's channels can be, in [0, 1]."""
+"""Names of a photograph's channels, which have values in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Window:
         height: H, pixels.
         width: W, pixels.
         matrix: (2, 3) float64: ``matrix @ (row, column, 1)`` is the place in the photograph of a place in the view.
-        reflect: outside the photograph the image goes on as its mirror image (without repeating the border's pixels),
-            and so is not 0 there; False pads it with 0. Either way it is not valid there and has no label.
+        reflect: pad the photograph with its mirror image (without repeating the border's pixels); False pads with 0.
+            In both cases, pixels outside the photograph are not valid and have no label.
     """
 
     height: int
@@ -50,8 +50,8 @@ class Window:
             std: (C,) that each channel is then divided by.
 
         Returns:
-            The view: valid where a pixel's centre is on the photograph; label IGNORE elsewhere, and everywhere where
-            the photograph has no labels.
+            The view: valid where a pixel's centre is on the photograph; label IGNORE elsewhere, and everywhere if the
+            photograph has no labels.
 
         Raises:
             ValueError: an unknown channel, a mean or std of another length, or a std that is not positive.

@@ -1,1 +1,1 @@
-"""Scans to range images and back. `rangeseg.catalog` lists the projections."""
+"""Projections from scans to range images and back. `rangeseg.catalog` lists them."""

@@ -1,6 +1,6 @@
-"""A table of beams: the row of a point is the beam nearest to its inclination.
+"""Projection by a table of beams: the row of a point is the beam nearest to its inclination.
 
-    row = argmin_k |inclination - beam_k|     inclination = asin(z / range), both in the sensor's own frame
+    row = argmin_k |inclination - beam_k|     inclination = asin(z / range), both in the sensor's frame
 
 Columns are those of the spherical projection. Shapes: N points, H beams, W columns, F cells.
 """
@@ -23,7 +23,8 @@ from rangeseg.projection.spherical import NO_GIVEN, checked_image
 from rangeseg.types import Scan
 
 CELLS = 8192
-"""Cells of inclination whose nearest beam is looked up; the few with a border in them are decided in float64."""
+"""Number of cells of inclination. Most cells lie in the band of one beam, and the beam of their points is looked up; in
+the few cells that contain a border between two bands, the beam is computed in float64."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class BeamProjection:
         inclinations_deg: (H,) the beams' inclinations from the topmost down, degrees, positive upwards.
         fov_left_deg: azimuth of the left edge, degrees.
         fov_right_deg: azimuth of the right edge, degrees. 180 and -180 are the full turn.
-        origin_m: (3,) where the sensor is in the scan's frame, metres, for scans that are not in the sensor's own.
-        tilt_deg: (2,) by how much the scan's frame must be turned about x and then about y to be level with the sensor,
-            degrees.
+        origin_m: (3,) position of the sensor in the scan's frame, metres, for scans that are not in the sensor's frame.
+        tilt_deg: (2,) angles by which the points are turned about x and then about y into the sensor's frame, degrees.
 
     Raises:
-        ValueError: no columns or beams, beams that do not fall from the top, or an empty field of view.
+        ValueError: no columns or beams, inclinations that do not decrease or are beyond +-90 degrees, an empty field of
+            view, or a wrong number of values in `origin_m` or `tilt_deg`.
 
     Source:
-        The range images of Waymo Open Dataset are built so, from its table of beam inclinations.
+        The range images of the Waymo Open Dataset are built in this way, from its table of beam inclinations.
     """
 
     width: int
@@ -71,17 +72,17 @@ class BeamProjection:
 
     @property
     def height(self) -> int:
-        """H, one row a beam."""
+        """H, one row per beam."""
         return len(self.inclinations_deg)
 
     @property
     def wrap(self) -> bool:
-        """Column 0 touches column W-1: the image is a full turn."""
+        """True if the image is a full turn, so that column 0 is next to column W-1."""
         return self.fov_left_deg - self.fov_right_deg == 360
 
     @cached_property
     def _table(self) -> tuple[tuple[float, float], NDArray[np.int16], NDArray[np.float64]]:
-        """Inclinations of the cells' edges, each cell's beam or -1, the beams; radians."""
+        """(upper, lower) inclination of the cells' range, (F,) beam of each cell or -1, (H,) beams; radians."""
         beams = np.radians(np.asarray(self.inclinations_deg, np.float64))
         margin = (beams[0] - beams[-1]) / (2 * len(beams)) + 1e-3
         fov = (float(beams[0] + margin), float(beams[-1] - margin))
@@ -92,21 +93,21 @@ class BeamProjection:
         return fov, np.where(upper == lower, upper, -1).astype(np.int16), beams
 
     def level(self, scan: Scan) -> Scan:
-        """The scan in the sensor's own frame: as it is, unless `origin_m` or `tilt_deg` say that it is in another."""
+        """The scan in the sensor's frame. It is returned unchanged if `origin_m` and `tilt_deg` are zero."""
         if not any(self.origin_m) and not any(self.tilt_deg):
             return scan
         return replace(scan, xyz=level(scan.xyz, self.origin_m, self.tilt_deg))
 
     @cached_property
     def centred(self) -> BeamProjection:
-        """The same, for scans in the sensor's own frame."""
+        """The same projection for scans that are already in the sensor's frame."""
         return replace(self, origin_m=(0.0, 0.0, 0.0), tilt_deg=(0.0, 0.0))
 
     def __call__(self, scan: Scan) -> RangeImage:
         """Project a scan; pixel conflicts and points without a return are handled as in `SphericalProjection`.
 
-        Ranges are those from `origin_m`, and the image's scan is in the sensor's own frame. Points above the topmost
-        and below the lowest beam go to their rows.
+        Ranges are measured from `origin_m`, and the scan of the image is in the sensor's frame. Points above the
+        topmost beam go to the first row, points below the lowest beam to the last row.
 
         Args:
             scan: N points.
@@ -128,11 +129,11 @@ class BeamProjection:
 
 
 def level(xyz: NDArray[np.float32], origin_m: Sequence[float], tilt_deg: Sequence[float]) -> NDArray[np.float32]:
-    """Points in the frame of a sensor that stands elsewhere and tilted; no returns stay what they are.
+    """Transform points into the frame of a sensor with another position and tilt; points at the origin stay there.
 
     Args:
         xyz: (N, 3) metres.
-        origin_m: (3,) the sensor's place.
+        origin_m: (3,) position of the sensor, metres.
         tilt_deg: (2,) turns about x, then about y, degrees.
     """
     moved = np.empty((len(xyz), 3), np.float32)
@@ -142,7 +143,7 @@ def level(xyz: NDArray[np.float32], origin_m: Sequence[float], tilt_deg: Sequenc
 
 
 def levelling(roll: float, pitch: float) -> NDArray[np.float64]:
-    """(3, 3) the turn about x by `roll`, then about y by `pitch`, radians."""
+    """(3, 3) rotation about x by `roll`, then about y by `pitch`, radians."""
     about_x = np.array([[1, 0, 0], [0, math.cos(roll), -math.sin(roll)], [0, math.sin(roll), math.cos(roll)]])
     about_y = np.array([[math.cos(pitch), 0, math.sin(pitch)], [0, 1, 0], [-math.sin(pitch), 0, math.cos(pitch)]])
     return np.ascontiguousarray(about_y @ about_x)

@@ -14,28 +14,29 @@ from rangeseg.projection.range_image import Expected, RangeImage
 from rangeseg.types import Scan
 
 ENOUGH_RETURNS = 10_000
-"""A scan of fewer points says nothing about its sensor."""
+"""Scans with fewer returns are not checked, because they are too small to judge the sensor by."""
 
 NEAR_M = 3.0
-"""Nearer points are often the vehicle's own, at inclinations no beam has."""
+"""Points nearer than this are often on the vehicle itself, at inclinations that no beam has."""
 
 LOOKED_AT = 20_000
-"""Points whose inclinations are compared with the field of view."""
+"""Approximate number of points whose inclinations are compared with the field of view."""
 
 SAME_DEG = 0.01
 DOUBLED = 0.15
-"""Directions are the same within so many degrees; more points of a scan with one return a beam do not share theirs."""
+"""Two directions count as the same within `SAME_DEG`. If more than the share `DOUBLED` of the points have the direction
+of another point, the scan has two returns per beam, or its file contains two scans."""
 
 CLAMPED, FILLED, EMPTY_ROWS, EMPTY_COLUMNS = 0.05, 0.35, 0.25, 0.4
-"""Shares of points beyond the field of view, of filled pixels and of empty rows and columns where a warning begins."""
+"""Limits of the warnings: shares of points beyond the field of view, of filled pixels, of empty rows and columns."""
 
 
 MOST_PIXELS = 2**26
-"""Of a range image; a sensor of 128 beams and 4096 columns has 2**19."""
+"""Largest number of pixels of a range image; a sensor of 128 beams and 4096 columns has 2**19."""
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse an image without pixels, and one that no memory holds.
+    """Refuse an image without pixels, or one that is too large for the memory.
 
     Raises:
         ValueError: a size that is not positive, or more than `MOST_PIXELS`.
@@ -47,14 +48,15 @@ def check_size(height: int, width: int) -> None:
 
 
 def sides_of(left_deg: float, right_deg: float) -> tuple[float, float]:
-    """The azimuth of the image's middle and its width, radians.
+    """The azimuth of the image's middle and the angle that its width covers, radians.
 
     Args:
         left_deg: azimuth of the left edge, degrees, to the left of straight ahead.
-        right_deg: azimuth of the right edge; negative to the right of straight ahead.
+        right_deg: azimuth of the right edge, degrees; negative to the right of straight ahead.
 
     Raises:
-        ValueError: edges that are no part of a turn.
+        ValueError: the left edge is not left of the right one, they are more than a full turn apart, or a full turn
+            does not go from 180 to -180.
     """
     if not (math.isfinite(left_deg) and math.isfinite(right_deg) and 0 < left_deg - right_deg <= 360):
         raise ValueError(
@@ -69,12 +71,12 @@ def sides_of(left_deg: float, right_deg: float) -> tuple[float, float]:
 
 
 def rows_of(rows: Sequence[int], height: int, what: str) -> np.ndarray:
-    """(H,) int64 the image's row of each ring or place; themselves where `rows` is empty.
+    """(H,) int64 row of the image for each ring or row of the scan; 0..H-1 if `rows` is empty.
 
     Args:
         rows: the constructor's argument.
         height: H.
-        what: they are counted by, for the error.
+        what: name of what a row belongs to, for the error message.
 
     Raises:
         ValueError: not each of 0..H-1 once.
@@ -93,15 +95,15 @@ class FirstScanCheck:
     def __call__(
         self, image: RangeImage, fov: tuple[float, float] | None, *, rows_found: int | None = None
     ) -> RangeImage:
-        """Look at an image unless one was looked at before.
+        """Check an image unless an image was checked before.
 
         Args:
-            image: what the projection made.
-            fov: inclinations of the image's upper and lower edge, radians; None where inclinations play no part.
-            rows_found: by scan unfolding.
+            image: result of the projection.
+            fov: inclinations of the image's upper and lower edge, radians; None if the projection does not use them.
+            rows_found: number of rows that scan unfolding found; None for other projections.
 
         Returns:
-            The same, with what `misfits` needs.
+            The same image, with the `expected` that `misfits` needs.
         """
         image = replace(image, expected=Expected(fov, rows_found))
         if not self._done and len(image.scan) - image.no_return_count >= ENOUGH_RETURNS:
@@ -111,15 +113,15 @@ class FirstScanCheck:
         return image
 
     def disable(self) -> None:
-        """Say nothing: whoever projects looks at every image."""
+        """Never warn, because the caller checks every image."""
         self._done = True
 
 
 def disable_first_scan_check(projection: Any) -> None:
-    """Keep a projection from telling of its first scan, for those who call `misfits` of each.
+    """Turn off a projection's warning about its first scan, for callers that use `misfits` on each scan.
 
     Args:
-        projection: scan -> range image; of a user's own it may have no check.
+        projection: scan -> range image; one written by a user may have no check.
     """
     for part in vars(projection).values():
         if isinstance(part, FirstScanCheck):
@@ -127,12 +129,12 @@ def disable_first_scan_check(projection: Any) -> None:
 
 
 def misfits(image: RangeImage, filled_enough: float = 1.0) -> list[str]:
-    """In which ways a scan plainly does not fit its projection; a sentence each. It takes about a millisecond.
+    """Sentences on how a scan clearly does not fit its projection; empty if it fits. It takes about a millisecond.
 
     Args:
-        image: of a scan of at least `ENOUGH_RETURNS` returns; fewer say nothing.
-        filled_enough: share of filled pixels from which empty rows and columns are no fault, because the network was
-            trained on such images.
+        image: of a scan of at least `ENOUGH_RETURNS` returns; a smaller scan is too small to judge.
+        filled_enough: if at least this share of the pixels is filled, empty rows and columns are not reported, because
+            the network was trained on such images.
     """
     found = _geometry(image, image.expected.fov, image.expected.rows_found)
     if image.valid.mean() < filled_enough:
@@ -147,7 +149,9 @@ def misfits(image: RangeImage, filled_enough: float = 1.0) -> list[str]:
 
 
 def doubled(scan: Scan) -> float:
-    """The share of returns with another one in the same direction, in a small sector ahead or, if that is empty, left.
+    """Share of returns with another return in the same direction, in a small sector.
+
+    The sector is the first of ahead, left and behind with enough points; the share is 0 if none has.
 
     Args:
         scan: N points.

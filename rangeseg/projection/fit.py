@@ -20,10 +20,11 @@ from rangeseg.sensors import KINDS, SensorModel
 from rangeseg.types import Scan
 
 WIDTH_STEP = 64
-"""Widths are rounded up to this many columns, which networks' strides divide."""
+"""Widths are rounded up to a multiple of this number of columns, so that the strides of networks divide them."""
 
 REGULAR, MOSTLY = 0.35, 0.52
-"""Steps of azimuth are regular within this share of the usual one, and so many are, of a sensor that turns."""
+"""A step of azimuth is regular if it differs from the median step by less than the share `REGULAR`. At least the share
+`MOSTLY` of the steps of a rotating sensor is regular."""
 
 BLIND_DEG = 30.0
 """An empty sector this wide is the end of the horizontal field of view."""
@@ -31,13 +32,13 @@ BLIND_DEG = 30.0
 
 @dataclass(frozen=True)
 class ProjectionStats:
-    """What a projection preserves of some scans, in total.
+    """Counts of what a projection preserves of some scans, summed over the scans.
 
     Args:
         returns: points that are returns.
-        hidden: returns whose pixel shows a nearer one.
-        pixels: H W, times the scans.
-        empty: pixels that show none.
+        hidden: returns whose pixel shows another point.
+        pixels: H W, times the number of scans.
+        empty: pixels that show no return.
     """
 
     returns: int
@@ -51,11 +52,11 @@ class SensorFit:
     """The estimated sensor.
 
     Args:
-        model: rows, columns, and every projection's arguments; its choice hides the fewest points.
-        inclinations_deg: (H,) the beams, from the top down.
-        columns: how many a turn has.
-        kept: projection -> what it keeps of the scans.
-        words: findings, a sentence each.
+        model: rows, columns, and the arguments of every projection; its default projection hides the fewest points.
+        inclinations_deg: (H,) inclinations of the beams from the top down, degrees.
+        columns: number of columns of a full turn, before rounding up.
+        kept: projection -> what it preserves of the scans.
+        words: findings, one sentence each.
     """
 
     model: SensorModel
@@ -75,16 +76,16 @@ def fit_sensor(
     """Find rows, beams, fields of view, ring order, columns and firing order of a sensor.
 
     Args:
-        scans: of one sensor in one frame, whole, in the file's order.
-        name: what the sensor is called.
+        scans: complete scans of one sensor in one frame, in the file's order.
+        name: name of the sensor.
         source: where the numbers are from.
-        rows: how many beams it has, where the scans leave that in doubt; None for what they tell.
+        rows: number of beams, for scans from which it is not clear; None to find it.
 
     Returns:
-        The sensor, and what each projection of it keeps of these scans.
+        The sensor, and what each of its projections preserves of these scans.
 
     Raises:
-        ValueError: no scans, or none whose beams can be told apart without doubt.
+        ValueError: no scans, or scans from which the beams or the number of columns are not clear.
     """
     if not scans:
         raise ValueError("No scans to fit a sensor to. Give at least one.")
@@ -106,14 +107,14 @@ def fit_sensor(
 
 
 def projection_stats(projection: Any, scans: Sequence[Scan]) -> ProjectionStats:
-    """What a projection preserves of scans.
+    """Count what a projection preserves of scans.
 
     Args:
         projection: scan -> range image.
-        scans: some.
+        scans: the scans to project.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a misfit is what the figures tell
+        warnings.simplefilter("ignore")  # the counts show a misfit already
         images = [projection(scan) for scan in scans]
     return ProjectionStats(
         returns=sum(len(image.scan) - image.no_return_count for image in images),
@@ -124,7 +125,7 @@ def projection_stats(projection: Any, scans: Sequence[Scan]) -> ProjectionStats:
 
 
 def _sections(found: Sequence[Rows], sides: dict[str, float]) -> dict[str, dict[str, Any]]:
-    """Each projection's arguments, the surest first."""
+    """Arguments of each projection, the most reliable projection first."""
     beams = found[0].inclinations_deg
     gap = (beams[0] - beams[-1]) / max(1, len(beams) - 1) / 2
     sections: dict[str, dict[str, Any]] = {}
@@ -146,10 +147,10 @@ def _sections(found: Sequence[Rows], sides: dict[str, float]) -> dict[str, dict[
 
 
 def _columns(scans: Sequence[Scan], found: Sequence[Rows], *, sure: bool) -> tuple[int, str]:
-    """How many columns a turn has: what the order tells, or the usual step of azimuth within a row.
+    """The number of columns of a turn and a sentence about it: from the order, or the median azimuth step in a row.
 
     Raises:
-        ValueError: it must be sure, and the steps differ as in a scan whose points were left out at random.
+        ValueError: `sure` is True, and the steps are as irregular as in a scan with points left out at random.
     """
     if found[0].how == "organised":
         columns = max(len(scan) for scan in scans) // len(found[0].inclinations_deg)
@@ -179,7 +180,7 @@ def _columns(scans: Sequence[Scan], found: Sequence[Rows], *, sure: bool) -> tup
 
 
 def _nearest(scan: Scan, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Each point's nearest beam, and its azimuth, in the sensor's frame."""
+    """(N,) nearest beam and (N,) azimuth of each point, degrees, in the sensor's frame."""
     if rows.frame is not None:
         values = rows.frame.values
         scan = Scan(level(scan.xyz, tuple(values[:3]), tuple(np.degrees(values[3:5]))), scan.remission)
@@ -189,7 +190,7 @@ def _nearest(scan: Scan, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.floa
 
 
 def _sides(scans: Sequence[Scan], rows: Rows) -> dict[str, float]:
-    """Both edges of the horizontal field of view, degrees; nothing for a full turn."""
+    """Both edges of the horizontal field of view, degrees; empty for a full turn."""
     azimuth = np.concatenate([_nearest(scan, rows)[1] for scan in scans])
     metres = np.concatenate([angles(scan)[2] for scan in scans])
     azimuth = np.sort(azimuth[metres > 0.5])
@@ -203,7 +204,7 @@ def _sides(scans: Sequence[Scan], rows: Rows) -> dict[str, float]:
 
 
 def _blocks(beams: NDArray[np.float64]) -> str:
-    """Groups of beams with one spacing each, in words."""
+    """A sentence about the beams' range and spacing, and about the two blocks if there are two."""
     spacing = -np.diff(beams)
     text = f"Beams from {beams[0]:.2f} to {beams[-1]:.2f} degrees, {spacing.min():.2f} to {spacing.max():.2f} apart"
     border = split_of(beams)
@@ -214,7 +215,7 @@ def _blocks(beams: NDArray[np.float64]) -> str:
 
 
 def split_of(beams: NDArray[np.float64]) -> int | None:
-    """How many beams the upper of two evenly spaced blocks has; None where two blocks fit not much better than one.
+    """Number of beams in the upper of two evenly spaced blocks; None if two blocks do not fit much better than one.
 
     Args:
         beams: (H,) inclinations from the top down, degrees.
@@ -229,6 +230,6 @@ def split_of(beams: NDArray[np.float64]) -> int | None:
 
     splits = range(5, len(beams) - 4)
     misfits = [misfit(spacing[: k - 1]) + misfit(spacing[k:]) for k in splits]
-    best = splits[len(misfits) - 1 - int(np.argmin(misfits[::-1]))]  # between the blocks may lie either spacing
+    best = splits[len(misfits) - 1 - int(np.argmin(misfits[::-1]))]  # the blocks may be either spacing apart
     upper, lower = np.median(spacing[: best - 1]), np.median(spacing[best:])
     return best if abs(upper - lower) > 0.2 * max(upper, lower) and min(misfits) < 0.75 * misfit(spacing) else None

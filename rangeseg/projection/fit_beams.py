@@ -1,8 +1,8 @@
-"""How many beams inclinations show: hypotheses of few and many beams, each judged by the scan's own points.
+"""Estimation of the number of beams from inclinations: hypotheses of few and many beams, each judged by the points.
 
-A histogram smoothed less shows more peaks, and noise has any number of them. Of all numbers the smallest is taken that
-explains the points: with fewer, several points share a pixel. It must stay the same when the smoothing changes a
-little, each row must hold a fair part of a turn, and the points must crowd around the beams.
+A histogram that is smoothed less has more peaks, and noise can have any number of them. The smallest number of beams
+that explains the points is taken: with fewer beams, more points share a pixel. The number must stay the same when the
+smoothing changes a little, each row must contain a fair part of a turn, and the points must be close to the beams.
 
 Shapes: N points, K beams.
 """
@@ -21,30 +21,29 @@ SMOOTHINGS = tuple(0.015 * 1.2**k for k in range(20))
 BIN_DEG = 0.01
 EDGES = (-90.0, 90.0)
 MORE_HIDDEN = 0.03
-"""By so much more of the points may hide another with fewer beams than with the best number."""
+"""A hypothesis explains the points if its share of hidden points is at most this much above the least share of all."""
 
 MOST_HIDDEN, LEAST_FILLED, LEAST_IN_A_ROW, LEAST_CROWDED = 0.2, 0.35, 0.08, 0.72
-"""Shares without which a number of beams is not believed: of points that hide another, of pixels with a point, of a
-turn's columns in the emptiest tenth of the rows, and of points in the middle half of their band (half by chance)."""
+"""Limits of `hidden`, `filled`, `in_a_row` and `crowded` in `Beams`, beyond which the number of beams is in doubt."""
 
 PLAIN = 0.9
-"""Where so many points are in the middle half of their band, nothing else is asked."""
+"""If at least this share of the points is in the middle half of their band, the beams are plain: no other checks."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Beams:
-    """A hypothesis.
+    """A hypothesis about the beams.
 
     Args:
-        inclinations_deg: (K,) from the top down.
-        columns: a turn has of them.
-        hidden: share of the points that share a pixel with another one.
-        filled: points, as a share of the pixels.
-        in_a_row: points of the emptiest tenth of the rows, as a share of the columns.
-        crowded: share of the points in the middle half of their beam's band.
-        stable: the next smoothing, to either side, shows the same number.
+        inclinations_deg: (K,) inclinations from the top down, degrees.
+        columns: number of columns of a full turn.
+        hidden: share of the points that another point of their pixel hides.
+        filled: number of points divided by the number of pixels.
+        in_a_row: number of points in a row (10 % quantile over the rows) divided by the number of columns.
+        crowded: share of the points in the middle half of their beam's band; about 0.5 by chance.
+        stable: the next weaker or the next stronger smoothing gives the same number of beams.
     """
 
     inclinations_deg: Floats
@@ -57,7 +56,7 @@ class Beams:
 
     @property
     def doubts(self) -> list[str]:
-        """Why the number is not to be believed; nothing where it is, or where the beams are plainly apart."""
+        """Reasons to doubt the number of beams; empty if there are none, or if the beams are plainly apart."""
         count, found = len(self.inclinations_deg), []
         if self.crowded >= PLAIN:
             return []
@@ -76,10 +75,10 @@ class Beams:
 
 
 def judged(inclination: Floats, azimuth: Floats, beams: Floats) -> Beams:
-    """Judge a number of beams by the points.
+    """Judge beams by the points.
 
     Args:
-        inclination: (N,) degrees, of returns beyond the vehicle.
+        inclination: (N,) degrees, of returns that are not on the vehicle.
         azimuth: (N,) degrees.
         beams: (K,) inclinations from the top down, degrees.
     """
@@ -101,7 +100,7 @@ def judged(inclination: Floats, azimuth: Floats, beams: Floats) -> Beams:
 
 
 def usual_step(row: NDArray[np.integer], azimuth: Floats) -> float:
-    """The median step of azimuth from point to point of a row, degrees."""
+    """The median step of azimuth between neighbouring points of a row, degrees; 360 if there are no steps."""
     order = np.lexsort((azimuth, row))
     step, same = np.diff(azimuth[order]), np.diff(row[order]) == 0
     step = step[same & (step > 0.02)]
@@ -109,7 +108,7 @@ def usual_step(row: NDArray[np.integer], azimuth: Floats) -> float:
 
 
 def hypotheses(inclination: Floats, azimuth: Floats, most: int) -> list[Beams]:
-    """What each smoothing shows, from many beams to few; at least four and at most `most`."""
+    """The beams that each smoothing shows, from many to few; only hypotheses of 4 to `most` beams."""
     found: list[Beams] = []
     peaks = [find_peaks(inclination, smoothing) for smoothing in SMOOTHINGS]
     for k, beams in enumerate(peaks):
@@ -122,11 +121,13 @@ def hypotheses(inclination: Floats, azimuth: Floats, most: int) -> list[Beams]:
 
 
 def simplest(found: list[Beams], rows: int | None = None) -> Beams | None:
-    """The smallest number that explains the points, of those that several smoothings show; or the one asked for.
+    """The hypothesis with the fewest beams that explains the points; None if there is no hypothesis.
+
+    Numbers of beams that several smoothings show are preferred.
 
     Args:
-        found: of `hypotheses`.
-        rows: asked for; None for none.
+        found: result of `hypotheses`.
+        rows: number of beams that the hypothesis must have; None for any.
     """
     if rows is not None:
         found = [one for one in found if len(one.inclinations_deg) == rows]
@@ -141,7 +142,7 @@ def simplest(found: list[Beams], rows: int | None = None) -> Beams | None:
 
 
 def find_peaks(inclination: Floats, smoothing: float) -> Floats:
-    """(K,) tops of the smoothed histogram, degrees, from the top down; those far below the others are left out.
+    """(K,) peaks of the smoothed histogram, degrees, from the top down; peaks much lower than most are left out.
 
     Args:
         inclination: (N,) degrees.
@@ -151,7 +152,7 @@ def find_peaks(inclination: Floats, smoothing: float) -> Floats:
     half = int(np.ceil(3 * smoothing / BIN_DEG))
     bell = np.exp(-0.5 * (np.arange(-half, half + 1) * BIN_DEG / smoothing) ** 2)
     count = np.convolve(np.histogram(inclination, edges)[0], bell / bell.sum(), "same")
-    count = count + 1e-9 * np.arange(len(count))  # a plateau has one top
+    count = count + 1e-9 * np.arange(len(count))  # so that a plateau has one peak
     tops = np.flatnonzero((count[1:-1] > count[:-2]) & (count[1:-1] >= count[2:]) & (count[1:-1] > 1e-3)) + 1
     tops = tops[count[tops] > 0.12 * np.median(count[tops])] if len(tops) else tops
     return (edges[tops] + BIN_DEG / 2)[::-1]

@@ -1,10 +1,10 @@
 """Estimation of a sensor's position and tilt in the frame of its scans.
 
-Seen from the sensor's own place, its points lie on as few inclinations as it has beams; seen from elsewhere, or tilted,
-these blur. So the frame is found by making the histogram of inclinations as sharp as it gets.
+In the sensor's frame, the points have only as many inclinations as the sensor has beams. In a frame with another origin
+or tilt, these inclinations blur. The search therefore maximises the sharpness of the histogram of inclinations.
 
-Shapes: N points, K beams, P = 8 parameters: place x, y, z (metres, at the middle of the scan), turns about x and y
-(radians), and how far the sensor moves during the scan along x, y, z (metres).
+Shapes: N points, P = 8 parameters: position x, y, z of the sensor (metres, at the middle of the scan), turns about x
+and y (radians), and the distance that the sensor moves during the scan along x, y, z (metres).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ STAGES: tuple[tuple[float, float, tuple[int, ...]], ...] = (
     (6.0, 0.05, tuple(range(8))),
     (3.0, 0.03, tuple(range(8))),
 )
-"""From far points (metres), which feel only the tilt, to near ones, which feel the place most; histogram bins (degrees)
-get finer; and which parameters move."""
+"""Stages of the search: least range of the points (metres), width of the histogram's bins (degrees), and the parameters
+that change. Far points depend almost only on the tilt and come first; near points depend most on the position."""
 
 POINTS = 30_000
 EDGES = (-45.0, 45.0)
@@ -39,9 +39,9 @@ class Frame:
     """A sensor's position and tilt, and the sharpness of its beams in that frame.
 
     Args:
-        values: (P,) see the module.
-        sharpness: mean density of the inclinations around a point over that around it within half a degree; 1 is even.
-        inclination: (M,) degrees, of a part of the points farther than 3 m, in this frame.
+        values: (P,) parameters, see the module.
+        sharpness: result of `sharpness` for `inclination`; about 1 if no beams show.
+        inclination: (M,) degrees in this frame, of a subset of the points farther than 3 m.
     """
 
     values: NDArray[np.float64]
@@ -50,11 +50,11 @@ class Frame:
 
 
 def find_frame(xyz: NDArray[np.float32], *, search: bool = True) -> Frame:
-    """The frame from which the beams show best.
+    """Find the frame in which the beams are sharpest.
 
     Args:
         xyz: (N, 3) returns of one scan in the order of measurement, metres.
-        search: False takes the scan's frame as the sensor's.
+        search: False: use the scan's frame as the sensor's.
     """
     time = np.linspace(-0.5, 0.5, len(xyz))
     far = np.linalg.norm(xyz, axis=1) > STAGES[-1][0]
@@ -71,7 +71,7 @@ def find_frame(xyz: NDArray[np.float32], *, search: bool = True) -> Frame:
 
 
 def sharpness(inclination: NDArray[np.float64], bin_deg: float) -> float:
-    """Mean over points of the density around each over the density within half a degree; 1 where beams do not show.
+    """Mean over the points of local density / density within half a degree of inclination; about 1 if no beams show.
 
     Args:
         inclination: (N,) degrees.
@@ -84,11 +84,11 @@ def sharpness(inclination: NDArray[np.float64], bin_deg: float) -> float:
 
 
 def seen_from(xyz: NDArray[np.float32], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inclination and azimuth, degrees, of the points beyond the vehicle from a sensor that moves during the scan.
+    """Inclination and azimuth, degrees, of the points farther than 3 m from a sensor that moves during the scan.
 
     Args:
         xyz: (N, 3) returns of one scan in the order of measurement, metres.
-        values: (P,) of a `Frame`.
+        values: (P,) parameters of a `Frame`.
     """
     moved = _moved(xyz.astype(np.float64), np.linspace(-0.5, 0.5, len(xyz)), values)
     moved = moved[np.linalg.norm(moved, axis=1) > STAGES[-1][0]]
@@ -107,7 +107,7 @@ def _inclination(points: NDArray, time: NDArray, values: NDArray) -> NDArray[np.
 
 
 def _climb(points: NDArray, time: NDArray, values: NDArray, bin_deg: float, moving: Iterable[int]) -> NDArray:
-    """One parameter at a time, in steps that are halved when none helps any more."""
+    """Maximise the sharpness one parameter at a time; steps are halved when no step improves it any more."""
 
     def score(candidate: NDArray) -> float:
         return sharpness(_inclination(points, time, candidate), bin_deg)

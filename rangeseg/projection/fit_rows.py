@@ -1,4 +1,4 @@
-"""Estimation of the beam of each point, from the order of the file, its rings, or the inclinations.
+"""Estimation of the beam of each point from the order of the file, its rings, or the inclinations.
 
 Shapes: N points, H rows.
 """
@@ -21,11 +21,12 @@ from rangeseg.types import Scan
 
 MOST_ROWS = 256
 ONE_WAY = 0.95
-"""Share of the steps from row to row that must go the same way for rows to be beams."""
+"""Least share of the steps of inclination from row to row that go the same way if rows are beams."""
 AGAIN = 0.5
-"""Share of the whole field of view by which rows in order never step back."""
+"""A step back from a row to the next by more than this share of the vertical field of view shows that a file contains
+several scans."""
 BLURRED = 1.2
-"""Sharpness of inclinations below which the scan's frame is not the sensor's."""
+"""If the sharpness of the inclinations is below this, the scan's frame is not the sensor's frame."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class Rows:
     """The beam of each point.
 
     Args:
-        how: organised, ring, unfolding or beam: what tells the rows.
-        row: for each scan (N,) integers, the image's rows from the top; -1 for points that are looked away from.
-        inclinations_deg: (H,) the beams from the top down.
+        how: projection that uses the source of the rows: organised, ring, unfolding or beam.
+        row: for each scan, (N,) integers, the row of each point from the top; empty if the rows are known only from the
+            inclinations.
+        inclinations_deg: (H,) inclinations of the beams from the top down, degrees.
         extra: arguments of the projection `how` besides height and width.
-        words: what was found, a sentence each.
-        frame: the sensor's place and tilt, where the scan's frame is not the sensor's.
+        words: findings, one sentence each.
+        frame: the sensor's position and tilt if the scan's frame is not the sensor's frame, else None.
     """
 
     how: str
@@ -50,7 +52,7 @@ class Rows:
 
 
 def angles(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(N,) azimuth and inclination, degrees, and range, metres; nan where there is no return."""
+    """(N,) azimuth and inclination, degrees, and range, metres; nan for points without a return."""
     xyz = scan.xyz.astype(np.float64)
     metres = np.sqrt((xyz**2).sum(axis=1))
     metres[~((metres > 0) & np.isfinite(metres))] = np.nan
@@ -59,14 +61,14 @@ def angles(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArra
 
 
 def find_rows(scans: Sequence[Scan], num_rows: int | None = None) -> list[Rows]:
-    """Every method that finds the rows of all scans, the most reliable first.
+    """The rows by every method that finds them in all scans, the most reliable method first.
 
     Args:
-        scans: of one sensor.
-        num_rows: this number of rows, and no other.
+        scans: scans of one sensor.
+        num_rows: required number of rows; None for any.
 
     Raises:
-        ValueError: there is none, or inclinations alone tell and leave doubts.
+        ValueError: no method finds rows, or only the inclinations do and leave the number of rows in doubt.
     """
     found = [rows for rows in (_organised(scans), _rings(scans), _turns(scans)) if rows is not None]
     found = [rows for rows in found if num_rows is None or len(rows.inclinations_deg) == num_rows]
@@ -81,14 +83,14 @@ def find_rows(scans: Sequence[Scan], num_rows: int | None = None) -> list[Rows]:
 
 
 def medians(row: NDArray[np.integer], inclination: NDArray[np.float64], height: int) -> NDArray[np.float64]:
-    """(H,) median of the (N,) inclinations of each row; nan where a row has none."""
+    """(H,) median of the (N,) inclinations of each row; nan for a row without any."""
     order = np.argsort(row, kind="stable")
     pieces = np.split(inclination[order], np.searchsorted(row[order], np.arange(height + 1)))[1:-1]
     return np.array([np.median(piece[~np.isnan(piece)]) if (~np.isnan(piece)).any() else np.nan for piece in pieces])
 
 
 def _ordered(how: str, lines: Sequence[NDArray], height: int, scans: Sequence[Scan], what: str) -> Rows | None:
-    """Rows sorted from the top, if each has points and its own inclination."""
+    """Rows sorted from the top; None if a row has no points, or the same inclination as another row."""
     line = np.concatenate(lines)
     _, inclination, metres = (np.concatenate(values) for values in zip(*map(angles, scans), strict=True))
     inclination[metres < NEAR_M] = np.nan
@@ -107,13 +109,16 @@ def _ordered(how: str, lines: Sequence[NDArray], height: int, scans: Sequence[Sc
 
 
 def _filled(middle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inclinations of rings without a point, by the spacing of the others; as they are where many are missing."""
+    """Fill in the inclinations of rings without a point by the spacing of the others.
+
+    They stay nan if more than half of them are missing, fewer than four are known, or the known ones are not in order.
+    """
     known, missing = np.flatnonzero(~np.isnan(middle)), np.isnan(middle)
     if not missing.any() or missing.mean() > 0.5 or len(known) < 4:
         return middle
     spacing = float(np.median(np.diff(middle[known]) / np.diff(known)))
     if (np.sign(np.diff(middle[known])) != np.sign(spacing)).any():
-        return middle  # in no order that tells where they belong
+        return middle  # without an order, the place of the missing rings is unknown
     ring = np.arange(len(middle))
     filled = np.interp(ring, known, middle[known])
     filled[ring < known[0]] = middle[known[0]] + spacing * (ring[ring < known[0]] - known[0])
@@ -122,7 +127,7 @@ def _filled(middle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _organised(scans: Sequence[Scan]) -> Rows | None:
-    """A scan with a place for every pixel: of each row the inclinations differ less than those of neighbours."""
+    """Rows of scans with a place for every pixel, where inclinations differ less within a row than between rows."""
     lengths = gcd(*(len(scan) for scan in scans))
     heights = [h for h in range(4, MOST_ROWS + 1) if lengths % h == 0 and len(scans[0]) // h > h]
     _, inclination, metres = angles(scans[0])
@@ -130,7 +135,7 @@ def _organised(scans: Sequence[Scan]) -> Rows | None:
     fitting = [(h, order) for h in heights for order in ("column", "row") if _is_table(inclination, h, order)]
     if not fitting:
         return None
-    height, order = max(fitting)  # with half the rows, beams that never return anything may not be missed
+    height, order = max(fitting)  # the largest, because half the rows may fit, too, if some beams never return
     lines = [_lines(len(scan), height, order) for scan in scans]
     rows = _ordered(
         "organised", lines, height, scans, f"The points come {order} by {order}, with a place for every pixel:"
@@ -143,7 +148,7 @@ def _lines(points: int, height: int, order: str) -> NDArray[np.int64]:
 
 
 def _is_table(inclination: NDArray, height: int, order: str) -> bool:
-    """Within a row inclinations differ by less than half of what they differ from row to row."""
+    """True if the inclinations within a row (interquartile range) differ by less than half the spacing of the rows."""
     table = inclination.reshape(-1, height).T if order == "column" else inclination.reshape(height, -1)
     table = table[(~np.isnan(table)).sum(axis=1) >= 2]
     if len(table) < 0.7 * height:
@@ -154,7 +159,10 @@ def _is_table(inclination: NDArray, height: int, order: str) -> bool:
 
 
 def _with_shift(rows: Rows, scans: Sequence[Scan], height: int, order: str) -> Rows | None:
-    """By how many columns each line must be rolled so that straight ahead is in the middle."""
+    """Add `shift`: by how many columns each line must be rolled so that straight ahead is in the middle.
+
+    None if the columns do not go around the sensor once.
+    """
     azimuth, _, metres = angles(scans[0])
     line, columns = _lines(len(azimuth), height, order), len(azimuth) // height
     column = np.arange(len(azimuth)) // height if order == "column" else np.arange(len(azimuth)) % columns
@@ -181,7 +189,7 @@ def _rings(scans: Sequence[Scan]) -> Rows | None:
 
 
 def _turns(scans: Sequence[Scan]) -> Rows | None:
-    """A file that lists beam after beam: turns whose inclinations go one way."""
+    """Rows of a file that lists beam after beam: the inclinations of its turns only fall, or only rise."""
     lines, counts = zip(*(unfolded(scan) for scan in scans), strict=True)
     height = int(np.median(counts))
     if max(counts) != min(counts) or not 4 <= height <= MOST_ROWS:
@@ -191,22 +199,22 @@ def _turns(scans: Sequence[Scan]) -> Rows | None:
         return None
     down = [np.diff(medians(line, angles(scan)[1], height)) < 0 for line, scan in zip(lines, scans, strict=True)]
     share = float(np.concatenate(down).mean())
-    # the image has the file's order: an unfolding cannot turn rows around
+    # an unfolding keeps the file's order of rows, it cannot reverse them
     middles = [medians(line, angles(scan)[1], height) for line, scan in zip(lines, scans, strict=True)]
     if any((np.diff(middle) * (1 if share > 0.5 else -1)).max() > AGAIN * np.ptp(middle) for middle in middles):
-        return None  # from the lowest row to the topmost again: several scans one after another
+        return None  # a step from the lowest row back to the topmost: several scans one after another
     if share > ONE_WAY:
         return Rows("unfolding", lines, rows.inclinations_deg, {}, rows.words)
-    if share < 1 - ONE_WAY:  # upside down, or the last point first: its rows are known, but not in the image's order
+    if share < 1 - ONE_WAY:  # upside down or last point first: the rows are known, but reversed
         return Rows("beam", rows.row, rows.inclinations_deg, {}, rows.words)
     return None
 
 
 def _clusters(scans: Sequence[Scan], num_rows: int | None) -> Rows | None:
-    """Peaks of the inclinations, seen from where they are sharpest.
+    """Rows from the peaks of the inclinations, in the frame where they are sharpest; None if there are no peaks.
 
     Raises:
-        ValueError: their number is in doubt, and `num_rows` is not given.
+        ValueError: the number of peaks is in doubt and `num_rows` is None, or no smoothing shows `num_rows` peaks.
     """
     best = None
     for scan in _some(scans):
@@ -240,12 +248,12 @@ def _clusters(scans: Sequence[Scan], num_rows: int | None) -> Rows | None:
 
 
 def _beams_of(frame: Frame, xyz: NDArray[np.float32]) -> list[Beams]:
-    """Every number of beams that a scan may show from its sensor's place."""
+    """Every hypothesis about the beams of a scan, seen from its sensor."""
     return hypotheses(*seen_from(xyz, frame.values), MOST_ROWS)
 
 
 def _at_beams(found: Beams, best: Frame, words: list[str]) -> Rows:
-    """The rows of a sensor whose beams are known, and where it stands."""
+    """The rows of a sensor with known beams; its frame is kept and described if it is not the scan's frame."""
     beams = found.inclinations_deg
     moved = bool(np.abs(best.values).max() > 0)
     if moved:

@@ -1,7 +1,7 @@
 """A spherical projection whose rows fit each scan: from its highest return down to its lowest.
 
-For networks that read any sensor: nothing of the sensor needs to be known. A sensor's own projection
-(`{name: sensor}`) is better where it is.
+It is for networks that read scans of any sensor. If the sensor is known, its own projection (`{name: sensor}`) is
+better.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.types import Scan
 
 STRAY = 5e-4
-"""Share of the returns that may lie above, and below, the image; they go to its border rows."""
+"""Share of the returns that may lie above the image, and the share below it; these go to the border rows."""
 
 LEAST_DEG = 2.0
-"""The smallest field of view."""
+"""The smallest vertical field of view, degrees."""
 
 
 @dataclass(frozen=True)
 class FittedProjection:
-    """A range image with rows evenly spaced over the inclinations that a scan has.
+    """A range image with rows evenly spaced over the inclinations of each scan.
 
     Args:
         height: H, rows.
@@ -54,7 +54,7 @@ class FittedProjection:
         """
         up, down = field_of_view(scan)
         projection = SphericalProjection(self.height, self.width, up, down)
-        disable_first_scan_check(projection)  # it lives for one scan
+        disable_first_scan_check(projection)  # it is used for one scan only
         return self._check(projection(scan), (math.radians(up), math.radians(down)))
 
 
@@ -62,7 +62,7 @@ def field_of_view(scan: Scan) -> tuple[float, float]:
     """The inclinations between which all but a few returns lie, degrees: (up, down).
 
     Args:
-        scan: N points; without a return the answer is about the horizon.
+        scan: N points; if none is a return, the result is `LEAST_DEG` around the horizon.
     """
     x, y, z = scan.xyz.T.astype(np.float32, order="C")
     with np.errstate(over="ignore", invalid="ignore"):

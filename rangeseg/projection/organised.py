@@ -21,20 +21,22 @@ from rangeseg.types import Scan
 class OrganisedProjection:
     """A range image from a scan with one point per pixel, including points without a return.
 
-    No two points share a pixel unless the image is narrower than the scan. The image does not follow a scan that is
-    turned or mirrored: its pixels stay where the sensor measured them.
+    No two points share a pixel unless the image is narrower than the scan. Pixels depend only on the order of the
+    points: in a scan that is turned or mirrored, each point keeps its pixel.
 
     Args:
         height: H, rows of the scan.
-        width: W; the scan's columns are spread over it, whatever their number.
-        order: the scan lists its points column after column (a firing of all beams at a time), or row after row.
-        rows: (H,) the image's row of each row of the scan; empty: the same.
-        shift: by how many of the scan's columns each of its rows is rolled to the right: (H,) for beams that do not
-            look the same way (Ouster), (1,) for all, or empty.
-        wrap: column 0 touches column W-1: the scan is a full turn.
+        width: W, columns of the image; the scan may have any number of columns, they are spread over W.
+        order: "column" if the scan lists its points column after column (all beams fire at a time), "row" if it lists
+            them row after row.
+        rows: (H,) row of the image for each row of the scan; empty: the same row.
+        shift: by how many of the scan's columns each of its rows is rolled to the right: (H,) for beams with different
+            azimuths (Ouster), (1,) for the same shift of all rows, empty for none.
+        wrap: True if the scan is a full turn, so that column 0 is next to column W-1.
 
     Raises:
-        ValueError: a size that is not positive, rows that are not each of 0..H-1 once, or shifts of another number.
+        ValueError: a size that is not positive, rows that are not each of 0..H-1 once, an unknown order, or a number of
+            shifts other than 0, 1 or H.
     """
 
     height: int
@@ -66,7 +68,7 @@ class OrganisedProjection:
             The range image, (H, W).
 
         Raises:
-            ValueError: the points are no whole number of columns, or none is a return.
+            ValueError: the number of points is not a multiple of H, or no point is a return.
         """
         if len(scan) % self.height:
             raise ValueError(

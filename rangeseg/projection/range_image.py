@@ -17,16 +17,16 @@ from rangeseg.kernels.projection import fill_view, gather_pixels, spread_pixels
 from rangeseg.types import IGNORE, Scan, View
 
 CHANNELS: tuple[str, ...] = ("range", "x", "y", "z", "remission")
-"""What a view's channels can be, metres and [0, 1]."""
+"""Names of a view's possible channels: range, x, y and z in metres, remission in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a projection knows of the scans it is made for.
+    """Facts of a projection that its scans are checked with.
 
     Args:
-        fov: inclinations of the image's upper and lower edge, radians; None where inclinations play no part.
-        rows_found: by scan unfolding.
+        fov: inclinations of the image's upper and lower edge, radians; None if the projection does not use them.
+        rows_found: number of rows that scan unfolding found; None for other projections.
     """
 
     fov: tuple[float, float] | None = None
@@ -39,14 +39,14 @@ class RangeImage:
 
     Args:
         scan: the N points.
-        row: (N,) int32 pixel row of each point, -1 for no returns.
-        col: (N,) int32 pixel column of each point, -1 for no returns.
-        range: (N,) float32 distance of each point to the sensor, metres, 0 for no returns.
-        point_index: (H, W) int32 the point that each pixel shows, the nearest of those in it; -1 where empty.
+        row: (N,) int32 pixel row of each point, -1 for points without a return.
+        col: (N,) int32 pixel column of each point, -1 for points without a return.
+        range: (N,) float32 distance of each point to the sensor, metres, 0 for points without a return.
+        point_index: (H, W) int32 index of the point that each pixel shows, the nearest point in it; -1 if empty.
         expected: what `rangeseg.projection.checks.misfits` compares the scan with.
 
     Raises:
-        ValueError: a field's shape does not fit the scan.
+        ValueError: the shape of a field does not fit the scan.
     """
 
     scan: Scan
@@ -81,12 +81,12 @@ class RangeImage:
 
     @cached_property
     def no_return(self) -> NDArray[np.bool_]:
-        """(N,) bool, points that are on no pixel: non-finite, or at the origin."""
+        """(N,) bool: points without a return, non-finite or at the origin; they are on no pixel."""
         return self.row < 0
 
     @property
     def no_return_count(self) -> int:
-        """How many points are no returns."""
+        """Number of points without a return."""
         return int(np.count_nonzero(self.no_return))
 
     @cached_property
@@ -120,7 +120,7 @@ class RangeImage:
 
         Args:
             pixels: (..., H, W) any dtype.
-            fill: the value of no returns. None: IGNORE for integers, nan for floating point, False for bool.
+            fill: the value of points without a return. None: IGNORE for integers, nan for floats, False for bool.
 
         Returns:
             (..., N) of the same dtype.
@@ -144,10 +144,10 @@ class RangeImage:
         Args:
             channels: C names among range, x, y, z (metres) and remission, in the network's order.
             mean: (C,) subtracted from each channel.
-            std: (C,) that each channel is then divided by.
+            std: (C,) by which each channel is then divided.
 
         Returns:
-            The view, its label from the scan's; IGNORE where empty or where the scan has no labels.
+            The view with the scan's labels; IGNORE in empty pixels, and everywhere if the scan has no labels.
 
         Raises:
             ValueError: an unknown channel, a mean or std of another length, or a std that is not positive.
@@ -174,7 +174,7 @@ class RangeImage:
 
 
 def _fill_of(dtype: np.dtype, fill: float | int | None) -> float | int:
-    """The value of no returns, one that `dtype` holds."""
+    """The value of points without a return, checked to fit into `dtype`."""
     if fill is None:
         fill = np.nan if dtype.kind == "f" else IGNORE if dtype.kind in "iu" else 0
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
@@ -188,7 +188,7 @@ def _fill_of(dtype: np.dtype, fill: float | int | None) -> float | int:
 def normalisation(
     known: Sequence[str], channels: Sequence[str], mean: ArrayLike, std: ArrayLike
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Channels by their places among the known ones, means and stds, checked, as a kernel reads them.
+    """Check the channels and their statistics: (C,) int64 indices into `known`, (C,) float32 mean and std.
 
     Raises:
         ValueError: an unknown channel, a mean or std of another length, or a std that is not positive.

@@ -16,7 +16,7 @@ from rangeseg.projection.spherical import NO_BEAMS, NO_CELLS, image_of
 from rangeseg.types import Scan
 
 LEVEL = (0.1, -0.1)
-"""A field of view for the kernel, which does not look at it where rows are given."""
+"""A placeholder for the kernel's field of view; the kernel does not use it if rows are given."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RingProjection:
     Args:
         height: H, the number of rings.
         width: W, columns.
-        rows: (H,) the row of each ring, for files whose rings are not counted from the topmost beam; empty: the ring.
+        rows: (H,) row of each ring, for files whose rings are not counted from the topmost beam; empty: row = ring.
         fov_left_deg: azimuth of the left edge, degrees.
         fov_right_deg: azimuth of the right edge, degrees. 180 and -180 are the full turn.
 
@@ -48,7 +48,7 @@ class RingProjection:
 
     @property
     def wrap(self) -> bool:
-        """Column 0 touches column W-1: the image is a full turn."""
+        """True if the image is a full turn, so that column 0 is next to column W-1."""
         return self.fov_left_deg - self.fov_right_deg == 360
 
     def __call__(self, scan: Scan) -> RangeImage:
@@ -61,7 +61,7 @@ class RingProjection:
             The range image, (H, W).
 
         Raises:
-            ValueError: the scan has no rings, one that is no row, or no return.
+            ValueError: the scan has no rings, a ring that is not a row of the image, or no return.
         """
         image = image_of(
             scan,

@@ -3,8 +3,8 @@
     col = floor(W * (1 - azimuth / pi) / 2)                                azimuth     = atan2(y, x)
     row = floor(H * (1 - (inclination - fov_down) / (fov_up - fov_down)))  inclination = asin(z / range)
 
-Column W/2 looks ahead (+x), W/4 to the left (+y); the seam is behind. Row 0 is the top. Both are clamped to the image.
-A sensor that sees no full turn: col = floor(W * (1/2 - (azimuth - middle) / (fov_left - fov_right))).
+Column W/2 is straight ahead (+x), W/4 to the left (+y); the seam is behind. Row 0 is the top. Both are clamped to the
+image. For less than a full turn: col = floor(W * (1/2 - (azimuth - middle) / (fov_left - fov_right))).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import Scan
 
 NO_GIVEN, NO_CELLS, NO_BEAMS = np.empty(0, np.int32), np.empty(0, np.int16), np.empty(0, np.float64)
-"""What `project_points` takes for rows that are even in inclination."""
+"""Empty arguments of `project_points` for rows evenly spaced in inclination: no given rows, no cells, no beams."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ class SphericalProjection:
         fov_up_deg: inclination of the image's upper edge, degrees, positive upwards.
         fov_down_deg: inclination of its lower edge, degrees; negative below the horizon.
         fov_left_deg: azimuth of the image's left edge, degrees, positive to the left of straight ahead.
-        fov_right_deg: azimuth of its right edge; negative to the right. 180 and -180 are the full turn.
+        fov_right_deg: azimuth of its right edge, degrees; negative to the right. 180 and -180 are the full turn.
 
     Raises:
-        ValueError: a size that is not positive, or a field of view that is empty or beyond the vertical or a turn.
+        ValueError: a size that is not positive, or a field of view that is empty, goes beyond +-90 degrees of
+            inclination, or is more than a full turn.
 
     Source:
         RangeNet++ (Milioto et al., IROS 2019), eq. 1, with the field of view signed, in float64.
@@ -62,14 +63,14 @@ class SphericalProjection:
 
     @property
     def wrap(self) -> bool:
-        """Column 0 touches column W-1: the image is a full turn."""
+        """True if the image is a full turn, so that column 0 is next to column W-1."""
         return self.fov_left_deg - self.fov_right_deg == 360
 
     def __call__(self, scan: Scan) -> RangeImage:
-        """Project a scan; the nearest point wins a pixel, the lower index among equal (float32) ranges.
+        """Project a scan; a pixel shows its nearest point, and the lowest index among equal (float32) ranges.
 
-        Points beyond the field of view go to the border rows and columns. A point whose range is 0 or not finite is no
-        return: it has row and column -1 and range 0.
+        Points beyond the field of view go to the border rows and columns. A point with a range of 0 or a non-finite
+        range is not a return: it gets row and column -1 and range 0.
 
         Args:
             scan: N points.
@@ -93,7 +94,7 @@ def image_of(
     sides: tuple[float, float],
     rows: tuple[NDArray, NDArray, NDArray],
 ) -> RangeImage:
-    """`project_points` of a scan, see there.
+    """Project a scan with `project_points`, where the arguments are described.
 
     Raises:
         ValueError: no point of the scan is a return.
@@ -103,7 +104,7 @@ def image_of(
 
 
 def checked_image(scan: Scan, row: NDArray, col: NDArray, metres: NDArray, point_index: NDArray) -> RangeImage:
-    """A kernel's results as a range image.
+    """Make a range image from a kernel's results.
 
     Raises:
         ValueError: no point of the scan is a return.

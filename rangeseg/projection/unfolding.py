@@ -24,9 +24,9 @@ class ScanUnfolding:
     """A range image with one row per turn of a file that lists one beam after another, as KITTI's files do.
 
     A row begins where the azimuth passes the seam: a point in the first fifth of the turn follows one in its last.
-    The seam lies between the scan's last and first return, where inclinations jump from beam to beam, and the sense of
-    rotation is that of its points, so that a turned or mirrored scan keeps its rows. The points' order is what is read
-    here: a shuffled scan is another scan.
+    The seam lies between the azimuths of the scan's last and first return, where inclinations jump from beam to beam.
+    Seam and sense of rotation are found from the points, so that a turned or mirrored scan keeps its rows. The rows
+    depend on the order of the points: a shuffled scan gets other rows.
 
     Args:
         height: H; points of later turns go to the last row.
@@ -48,7 +48,7 @@ class ScanUnfolding:
 
     @property
     def wrap(self) -> bool:
-        """Column 0 touches column W-1: the image is a full turn."""
+        """True: the image is a full turn, so that column 0 is next to column W-1."""
         return True
 
     def __call__(self, scan: Scan) -> RangeImage:
@@ -71,28 +71,28 @@ class ScanUnfolding:
 
 
 def unfolded(scan: Scan) -> tuple[NDArray[np.int32], int]:
-    """Which turn each point was measured in.
+    """The turn in which each point was measured.
 
     Args:
         scan: N points in firing order.
 
     Returns:
-        (N,) int32 from 0, and how many turns there are.
+        (N,) int32 turn of each point, from 0, and the number of turns.
     """
     xyz = np.ascontiguousarray(scan.xyz, np.float32)
     first, last = _first_return(xyz), _first_return(xyz[::-1])
     sense = turning_sense(xyz)
-    gap = sense * (first - last) % (2 * math.pi)  # from the last point on to the first
+    gap = sense * (first - last) % (2 * math.pi)  # azimuth from the last return on to the first
     seam = find_seam(xyz, last, gap, sense)
     return unfold_rows(xyz, (math.cos(seam), math.sin(seam)), sense)
 
 
 def turning_sense(xyz: NDArray[np.float32], points: int = 4096) -> float:
-    """1.0 where the azimuth grows from most points to the next, -1.0 where it falls.
+    """1.0 if the azimuth grows from most points to the next, -1.0 if it falls.
 
     Args:
         xyz: (N, 3) metres, in firing order.
-        points: how many of them, from the end of the scan, which is on the ground, are looked at.
+        points: number of points used, from the end of the scan, which is on the ground.
     """
     x, y = xyz[-points:, 0].astype(np.float64), xyz[-points:, 1].astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -101,7 +101,7 @@ def turning_sense(xyz: NDArray[np.float32], points: int = 4096) -> float:
 
 
 def _first_return(xyz: NDArray[np.float32]) -> float:
-    """Azimuth of the first return, radians; 0 where there is none."""
+    """Azimuth of the first return, radians; 0 if there is none."""
     for start in range(0, len(xyz), 256):
         block = xyz[start : start + 256]
         returns = np.flatnonzero(np.isfinite(block).all(axis=1) & (block != 0).any(axis=1))

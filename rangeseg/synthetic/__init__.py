@@ -1,1 +1,1 @@
-"""Procedural streets and the LiDAR that drives through them."""
+"""Procedural streets and a simulated LiDAR that drives through them."""

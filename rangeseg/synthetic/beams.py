@@ -1,6 +1,6 @@
-"""A sensor's beams as the simulator fires them, from the sensors of `datasets/sensors`.
+"""The beams that the simulator fires, for the sensors of `datasets/sensors`.
 
-Shapes: H beams, from the topmost down; W firings a turn.
+Shapes: H beams, from the topmost down; W firings per turn.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ from numpy.typing import NDArray
 from rangeseg.sensors import SensorModel, read_sensor
 
 HEIGHT_M = 1.73
-"""How high KITTI's sensor is above the road."""
+"""Height of KITTI's sensor above the road, metres."""
 
 REACH_M = {"Velodyne HDL-64E": 80.0, "Velodyne HDL-32E": 80.0, "Velodyne VLP-16": 100.0}
-"""Farthest return, metres; that of KITTI's files for the HDL-64E, of the data sheets (from memory) for others."""
+"""Farthest return, metres: that of KITTI's files for the HDL-64E, that of data sheets (from memory) for the others."""
 
 LIFTS_M = {"Velodyne HDL-64E": ((32, 0.205), (32, 0.13))}
-"""Sensors whose beams leave from different heights: (beams, metres above the origin), fitted on SemanticKITTI."""
+"""Sensors whose beams start at different heights: (beam count, metres above the origin), fitted on SemanticKITTI."""
 
 FIRINGS = {"Velodyne HDL-64E": 2170}
-"""Firings a turn where they are not the image's columns: the fullest row of a SemanticKITTI scan."""
+"""Firings per turn, if they differ from the image's columns: the points in the fullest row of a SemanticKITTI scan."""
 
 ENCODER_DEG = {"Velodyne HDL-64E": 0.09}
-"""Step of the angles in a sensor's files, degrees: those of SemanticKITTI lie 0.09, 0.18 or 0.27 apart."""
+"""Step of the azimuths in a sensor's files, degrees: those of SemanticKITTI lie 0.09, 0.18 or 0.27 apart."""
 
 ANCHOR_M = 24.0
-"""A lifted beam's inclination was fitted on points at most about this far away."""
+"""Largest distance, about, of the points on which the inclinations of lifted beams were fitted, metres."""
 
 
 @dataclass(frozen=True)
 class Beams:
-    """How a sensor fires.
+    """The beams and firings of a sensor.
 
     Args:
-        name: what it is called.
+        name: name of the sensor.
         inclination: (H,) radians, from the topmost down.
-        lift: (H,) metres that each beam leaves above the sensor's origin.
+        lift: (H,) height of each beam's start above the sensor's origin, metres.
         firings: W, evenly spaced over a turn.
         reach_m: farthest return, metres.
         near_m: nearest return, metres.
         divergence_rad: half the width of a beam's footprint, radians.
         noise_m: standard deviation of the range, metres.
-        gain: share of beams whose remission is much too weak; the others differ by less than that.
-        encoder_deg: step of the angles that it can tell, degrees; below that of two firings. 0: as fine as need be.
+        gain: share of beams whose remission is much too weak. All beams also differ a little, in proportion to `gain`.
+        encoder_deg: step of the azimuths, degrees, less than the angle between two firings; 0: azimuths have no steps.
 
     Raises:
-        ValueError: no beams or firings, or a reach that is none.
+        ValueError: no beams or firings, or a nearest return that is negative or not below the farthest.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Beams:
 
     @property
     def gains(self) -> NDArray[np.float32]:
-        """(H,) what each beam's remission is multiplied by; a sensor's own, always the same."""
+        """(H,) factor of each beam's remission; always the same for one sensor."""
         rng, count = np.random.default_rng(len(self.inclination)), len(self.inclination)
         weak = np.where(rng.random(count) < self.gain, rng.uniform(0.25, 0.75, count), 1.0)
         return (weak * (1 + rng.normal(0, 0.3 * self.gain, count))).astype(np.float32)
@@ -86,7 +86,7 @@ class Beams:
         if not self.encoder_deg:
             return np.tile(self._evenly(np.full((1, 1), 0.5)), (count, 1))
         step = np.deg2rad(self.encoder_deg)
-        began = np.random.default_rng(count).random((count, 1))  # each beam's part of a firing, a sensor's own
+        began = np.random.default_rng(count).random((count, 1))  # each beam's offset within a firing
         return ((np.floor(self._evenly(began) / step) + 0.5) * step).astype(np.float32)
 
     def _evenly(self, began: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -97,11 +97,11 @@ def read_beams(sensor: str, firings: int | None = None) -> Beams:
     """The beams of a shipped sensor or of a YAML file.
 
     Args:
-        sensor: as `read_sensor` takes it.
-        firings: a turn; None for the sensor's own.
+        sensor: name or file, as in `read_sensor`.
+        firings: firings per turn; None for the sensor's.
 
     Raises:
-        ValueError: there is no such sensor.
+        ValueError: the sensor is unknown.
     """
     model = read_sensor(sensor)
     inclination = _inclinations(model)
@@ -118,7 +118,7 @@ def read_beams(sensor: str, firings: int | None = None) -> Beams:
 
 
 def _inclinations(model: SensorModel) -> NDArray[np.float64]:
-    """The sensor's own beams, or else those in the middles of the rows of its field of view."""
+    """(H,) radians: the sensor's table of beams or, without a table, the middles of the rows of its field of view."""
     if "beam" in model.sections:
         return np.deg2rad(np.asarray(model.sections["beam"]["inclinations_deg"], np.float64))
     spherical = model.sections["spherical"]

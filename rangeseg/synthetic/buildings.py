@@ -1,6 +1,6 @@
 """Houses and blocks: walls with windows, doors, balconies, roofs, garages. The front faces -y, the middle is at 0.
 
-Lengths are metres. What is behind a window is not built: a pane swallows most beams.
+Lengths are metres. Rooms behind windows are not built, because most beams that hit a pane are lost.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ def building(rng: np.random.Generator, width: float, depth: float, floors: int, 
     Args:
         rng: the only source of randomness.
         width: metres along the street.
-        depth: metres away from it.
-        floors: above the ground floor's floor, at least 1.
-        pitched: a saddle or hipped roof instead of a flat one.
+        depth: metres away from the street.
+        floors: number of floors including the ground floor, at least 1.
+        pitched: True for a gabled or hipped roof, False for a flat one.
     """
     floor, albedo = rng.uniform(2.6, 3.3), rng.uniform(0.32, 0.5)
     height = floors * floor + rng.uniform(0.2, 0.8)
     walls: list[Shape] = [box(width, depth, height + 0.6, (0, 0, -0.6))]
-    if rng.random() < 0.45:  # a wing or a bay that steps out
+    if rng.random() < 0.45:  # a wing or a bay that juts out
         wing = rng.uniform(0.25, 0.45) * width
         out = rng.uniform(0.5, 1.8)
         place = rng.uniform(-0.5, 0.5) * (width - wing)
@@ -55,7 +55,7 @@ def _roof(rng: np.random.Generator, width: float, depth: float, height: float) -
 
 
 def _openings(rng: np.random.Generator, width: float, depth: float, floors: int, floor: float) -> list[Mesh]:
-    """Panes a hand before the walls, on the front and the two sides."""
+    """A door on the front, and panes on the front and the two sides, which stick out of the walls by 3 cm."""
     wide, tall, step = rng.uniform(0.9, 1.8), rng.uniform(1.1, 1.7), rng.uniform(2.2, 3.6)
     columns = np.arange(-width / 2 + step / 2, width / 2 - wide / 2, step)
     sides = np.arange(-depth / 2 + step, depth / 2 - wide / 2, 1.6 * step)

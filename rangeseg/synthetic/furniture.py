@@ -1,6 +1,6 @@
-"""What stands along a street: poles, lamps, signs, traffic lights, bins, cabinets, benches, fences and walls.
+"""Objects along a street: poles, lamps, signs, traffic lights, bins, cabinets, benches, fences and walls.
 
-Lengths are metres; everything stands on z = 0, long things run along x.
+Lengths are metres. All objects stand on z = 0; long objects extend along x.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Maker = Callable[[np.random.Generator], Mesh]
 
 
 def lamp(rng: np.random.Generator) -> Mesh:
-    """A street lamp, its arm over the street (along y), or a bare pole for wires."""
+    """A street lamp, possibly with an arm over the street (along y), or a bare pole for wires."""
     height, girth = rng.uniform(4, 9), rng.uniform(0.06, 0.13)
     shapes = [cylinder((girth, 0.6 * girth), height, (0, 0, -0.1), 8)]
     kind = rng.random()
@@ -30,7 +30,7 @@ def lamp(rng: np.random.Generator) -> Mesh:
 
 
 def sign(rng: np.random.Generator) -> Mesh:
-    """A traffic sign on its pole, facing against x: round, square, triangular or a large board."""
+    """A traffic sign on its pole, facing -x: round, square, triangular or a large board."""
     height, girth = rng.uniform(2.0, 3.2), rng.uniform(0.03, 0.05)
     parts = [dress(cylinder(girth, height, (0, 0, -0.1), 6), POLE, "metal", 0.4)]
     kind, top = rng.choice(4, p=[0.33, 0.33, 0.26, 0.08]), height - 0.35
@@ -49,7 +49,7 @@ def sign(rng: np.random.Generator) -> Mesh:
 
 
 def traffic_light(rng: np.random.Generator) -> Mesh:
-    """A traffic light on its pole; SemanticKITTI has lights among the objects without a class."""
+    """A traffic light on its pole; the light is labelled other-object, as in SemanticKITTI."""
     height = rng.uniform(2.8, 3.4)
     head = box(0.3, 0.3, 0.9, (-0.2, 0, height - 0.9))
     return join(
@@ -97,7 +97,7 @@ def advertising(rng: np.random.Generator) -> Mesh:
 
 
 def fence(rng: np.random.Generator, length: float) -> Mesh:
-    """A fence along x: boards, pickets, rails, or mesh on posts that most beams pass."""
+    """A fence along x: boards, pickets, rails, or a wire mesh that most beams pass through."""
     kind, height, albedo = rng.integers(4), rng.uniform(0.8, 1.9), rng.uniform(0.3, 0.5)
     posts = [box(0.1, 0.1, height, (x, 0, -0.05)) for x in np.arange(-length / 2 + 0.1, length / 2, 2.4)]
     if kind == 0:
@@ -114,7 +114,7 @@ def fence(rng: np.random.Generator, length: float) -> Mesh:
 
 
 def garden_wall(rng: np.random.Generator, length: float) -> Mesh:
-    """A wall along x with piers, which SemanticKITTI counts as a fence; some carry a fence."""
+    """A wall along x with piers, which SemanticKITTI labels as a fence; a low wall has a fence on top."""
     height, thick = rng.uniform(0.4, 2.0), rng.uniform(0.2, 0.35)
     shapes = [box(length, thick, height, (0, 0, -0.1))]
     shapes += [box(0.4, 0.42, height + 0.2, (x, 0, -0.1)) for x in (-length / 2 + 0.2, length / 2 - 0.2)]
@@ -133,9 +133,9 @@ FURNITURE: dict[str, Maker] = {
     "lamp": lamp, "sign": sign, "traffic_light": traffic_light, "rubbish_bin": rubbish_bin, "cabinet": cabinet,
     "bench": bench, "advertising": advertising,
 }  # fmt: skip
-"""Everything that stands at one place."""
+"""Makers of the objects that stand at one place, by name."""
 
 BARRIERS: dict[str, Callable[[np.random.Generator, float], Mesh]] = {
     "fence": fence, "garden_wall": garden_wall, "guard_rail": guard_rail,
 }  # fmt: skip
-"""Everything that runs along a plot's edge, by its length."""
+"""Makers of the objects along a plot's edge, by name; the second argument is the length, metres."""

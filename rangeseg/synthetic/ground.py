@@ -1,7 +1,7 @@
-"""The ground of a street, laid out straight and then bent: along it s, across it t (left is positive), both in metres.
+"""The ground of a street, laid out straight and then bent: s along it, t across it (left is positive), both in metres.
 
-A grid of cells, each of one class. A cell's corners are its own, so that kerbs are steps; upright strips close them.
-Shapes: S and T cells along and across.
+The ground is a grid of cells, each of one class. Neighbouring cells do not share corners, so that kerbs are steps;
+upright strips close the gaps. Shapes: S and T cells along and across.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rangeseg.synthetic.mesh import Mesh, dress, join
 
 ROAD, PARKING, SIDEWALK, OTHER_GROUND, MARKING, TERRAIN = 40, 44, 48, 49, 60, 72
 HEIGHTS = {ROAD: 0.0, MARKING: 0.004, PARKING: 0.02, SIDEWALK: 0.12, OTHER_GROUND: 0.08, TERRAIN: 0.12}
-"""How high each class lies above the road, metres."""
+"""Height of each class above the road, metres."""
 
 SURFACES = {
     ROAD: ("asphalt", 0.33), MARKING: ("paving", 0.5), PARKING: ("asphalt", 0.38), SIDEWALK: ("paving", 0.37),
@@ -24,19 +24,19 @@ SURFACES = {
 """Material and albedo of each class."""
 
 CRACK_M = 1e-4
-"""Corners of neighbouring cells that differ by more are joined by an upright strip."""
+"""If corners of neighbouring cells differ in height by more than this, metres, an upright strip joins the cells."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """The street's middle line, and how the land lies beside it.
+    """The street's middle line, and the slope of the land beside it.
 
     Args:
         s: (P,) metres along it, evenly spaced from 0.
         xyz: (P, 3) metres.
         heading: (P,) radians.
-        bank: (left, right) slope of the land beyond the edge, metres a metre.
-        edge: metres from the middle to where the land begins to slope.
+        bank: (left, right) slope of the land beyond the edge, metres per metre.
+        edge: distance from the middle at which the land begins to slope, metres.
     """
 
     s: NDArray[np.float64]
@@ -46,11 +46,11 @@ class Path:
     edge: float
 
     def heading_at(self, s: ArrayLike) -> NDArray[np.float64]:
-        """Direction of the street, radians, at metres along it."""
+        """Direction of the street, radians, at `s` metres along it."""
         return np.interp(np.asarray(s, np.float64), self.s, self.heading)
 
     def at(self, s: ArrayLike, t: ArrayLike, up: ArrayLike = 0.0) -> NDArray[np.float64]:
-        """Places (..., 3) in the world, of metres along, across and above the street."""
+        """(..., 3) positions in the world of places given by metres along, across and above the street."""
         s, t, up = np.broadcast_arrays(s, t, up)
         heading = self.heading_at(s)
         x, y, z = (np.interp(s, self.s, self.xyz[:, axis]) for axis in range(3))
@@ -66,9 +66,9 @@ def winding_path(rng: np.random.Generator, length: float, bend: float, slope: fl
         rng: the only source of randomness.
         length: metres.
         bend: largest curvature, 1 / metres.
-        slope: largest rise, metres a metre.
-        edge: as `Path` has it.
-        bank: largest slope of the land beside it.
+        slope: largest rise, metres per metre.
+        edge: see `Path`.
+        bank: largest slope of the land beside it, metres per metre.
     """
     s = np.arange(0.0, length + 1.0, 1.0)
     waves = [(rng.uniform(-1, 1), rng.uniform(0, 2 * np.pi), rng.uniform(90, 240)) for _ in range(4)]
@@ -82,14 +82,14 @@ def winding_path(rng: np.random.Generator, length: float, bend: float, slope: fl
 
 
 def lay_ground(path: Path, s: ArrayLike, t: ArrayLike, classes: NDArray[np.integer], rng: np.random.Generator) -> Mesh:
-    """The ground as triangles.
+    """Build the ground as triangles.
 
     Args:
-        path: what it is bent along.
+        path: the line that the ground follows.
         s: (S + 1,) borders of the cells, metres along.
         t: (T + 1,) borders, metres across.
         classes: (S, T) raw ids of `SURFACES`.
-        rng: of the land's bumps and of each class's albedo.
+        rng: source of the random bumps and albedos.
     """
     corners = _corners(np.asarray(s, np.float64), np.asarray(t, np.float64), classes, rng)
     height = np.vectorize(HEIGHTS.get)(classes)
@@ -126,7 +126,7 @@ def _corners(
 
 
 def _coloured(quads: NDArray[np.float64], labels: NDArray[np.integer], rng: np.random.Generator) -> Mesh:
-    """(Q, 4, 3) corners and (Q,) raw ids -> a mesh, each class in its material and a shade of the street's own."""
+    """(Q, 4, 3) corners and (Q,) raw ids -> a mesh, each class with its material and an albedo drawn for the street."""
     parts = []
     for raw_id, (material, albedo) in SURFACES.items():
         mine = quads[labels == raw_id]

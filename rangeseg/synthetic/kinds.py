@@ -1,4 +1,4 @@
-"""Kinds of street: the ranges that a street's measures are drawn from.
+"""Kinds of street: the ranges from which a street's dimensions are drawn.
 
 Lengths are metres; a pair is (smallest, largest).
 """
@@ -20,26 +20,26 @@ class StreetKind:
         parking_lane: chance that a side has one.
         verge: chance that a side has a green strip beside the road.
         sidewalk: chance that a side has one, and its width.
-        setback: from the sidewalk to a building's front.
+        setback: distance from the sidewalk to a building's front.
         plot: width of a plot.
         built: chance that a plot has a building.
-        floors: of a building.
+        floors: number of floors of a building.
         pitched: chance of a pitched roof.
-        front: what runs along a plot's street side -> chance; hedge, bushes, fence, garden_wall, guard_rail or none.
-        grounds: class of a plot's ground -> chance.
+        front: border of a plot on the street's side -> chance; hedge, bushes, fence, garden_wall, guard_rail or none.
+        grounds: raw id of a plot's ground -> chance.
         trees: street trees per 100 m and side.
         garden: trees and bushes per plot.
         wild: chance that a plot without a building is a thicket.
         parked: share of the places beside the road that are taken.
-        traffic: vehicles on the move per 100 m.
-        people: pedestrians per 100 m.
-        furniture: lamps, signs, bins and the like per 100 m and side.
+        traffic: moving vehicles per 100 m.
+        people: walking pedestrians per 100 m; the number of standing ones is in proportion to it.
+        furniture: signs, bins and the like per 100 m and side; lamps are not counted.
         bend: largest curvature, 1 / metres.
-        slope: largest rise, metres a metre.
-        bank: largest slope of the land beside.
+        slope: largest rise, metres per metre.
+        bank: largest slope of the land beside the street, metres per metre.
         junctions: side streets per 100 m.
-        speed: of the vehicle, metres a second.
-        weight: how often such a street comes.
+        speed: speed of the sensor's vehicle, metres per second.
+        weight: relative frequency of this kind.
     """
 
     road: Range
@@ -99,4 +99,4 @@ KINDS: dict[str, StreetKind] = {
         weight=0.16,
     ),
 }  # fmt: skip
-"""Every kind by its name, with how often it comes (`weight`)."""
+"""Every kind by its name."""

@@ -1,6 +1,6 @@
-"""A street's plan: where road, sidewalks, plots and side streets are, in metres along (s) and across (t).
+"""A street's plan: the places of road, sidewalks, plots and side streets, in metres along (s) and across (t).
 
-Shapes: S and T cells along and across, as `lay_ground` takes them.
+Shapes: S and T cells along and across, as in `lay_ground`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rangeseg.synthetic.ground import MARKING, PARKING, ROAD, SIDEWALK, TERRAIN
 from rangeseg.synthetic.kinds import StreetKind
 
 WIDE = 58.0
-"""How far the ground reaches to either side, metres."""
+"""Extent of the ground to either side, metres."""
 
 GRID = 0.25
 """Borders along the street lie on multiples of this, metres."""
@@ -22,20 +22,20 @@ GRID = 0.25
 
 @dataclass(frozen=True)
 class Junction:
-    """A side street: its middle, half its road's width, and the sides it leaves to (1 left, -1 right)."""
+    """A side street: its middle and half its road's width, metres, and the sides that it is on (1 left, -1 right)."""
 
     s: float
     half: float
     sides: tuple[int, ...]
 
     def near(self, s: float, side: int, margin: float) -> bool:
-        """Its road or a margin beside it is at s, on that side."""
+        """True if `s`, on that side, is on the side street's road or within a margin of it."""
         return side in self.sides and abs(s - self.s) < self.half + margin
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A piece of land beside the street: from where to where, its ground, whether it is built on, and its driveway."""
+    """A piece of land beside the street: start and stop, raw id of its ground, whether it is built on, its driveway."""
 
     start: float
     stop: float
@@ -51,7 +51,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the street: 1 left, -1 right; where its strips end, metres from the middle; its plots."""
+    """One side of the street: sign (1 left, -1 right), outer edges of its strips (metres from the middle), plots."""
 
     sign: int
     lane: float
@@ -67,7 +67,7 @@ class Layout:
     Args:
         length: metres.
         half: half the road's width, metres.
-        marked: the road has markings.
+        marked: True if the road has markings.
         junctions: its side streets.
         sides: left and right.
     """
@@ -79,7 +79,7 @@ class Layout:
     sides: tuple[Side, Side]
 
     def free(self, s: float, side: int, margin: float = 2.5) -> bool:
-        """No side street is there."""
+        """True if no side street is within a margin of `s`, on that side."""
         return not any(junction.near(s, side, margin) for junction in self.junctions)
 
     def cells(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -147,7 +147,7 @@ def plan(kind: StreetKind, rng: np.random.Generator, length: float) -> Layout:
     """Draw a street's plan.
 
     Args:
-        kind: the ranges it is drawn from.
+        kind: the ranges from which the plan is drawn.
         rng: the only source of randomness.
         length: metres.
     """

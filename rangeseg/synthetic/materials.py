@@ -1,4 +1,4 @@
-"""Reflection of surfaces: reflectivity, its decrease with the angle, and the probability of no return.
+"""Reflection of surfaces: variation of the remission, its decrease with the angle, and the probability of no return.
 
 Fitted by eye to the remission of SemanticKITTI's classes, see `results/synthetic.md`.
 """
@@ -13,10 +13,10 @@ class Material:
     """A surface.
 
     Args:
-        spread: standard deviation of the remission from point to point, as a share of it.
-        mirror: 0 for a matt surface, 1 for a mirror: how much of what comes in at an angle is lost.
-        lost: share of beams that never come back, or from somewhere else: glass, water, black paint.
-        rough_m: standard deviation of the range beyond the sensor's own, metres.
+        spread: standard deviation of the remission from point to point, relative to the remission.
+        mirror: share of the light that is lost at a glancing angle: 0 for a matt surface, 1 for a mirror.
+        lost: share of beams without a return, because the surface swallows or deflects them: glass, water, black paint.
+        rough_m: standard deviation of the range, metres, which is added to the sensor's.
     """
 
     spread: float
@@ -39,4 +39,4 @@ MATERIALS: dict[str, Material] = {
     "cloth": Material(spread=0.25, mirror=0.0, lost=0.01, rough_m=0.01),
     "reflector": Material(spread=0.25, mirror=0.0, lost=0.0),
 }
-"""Every material by its name; a mesh stores places in this table."""
+"""Every material by its name; a mesh stores indices into this table."""

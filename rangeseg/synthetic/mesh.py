@@ -1,6 +1,6 @@
-"""Labelled triangle meshes, the shapes of streets.
+"""Labelled triangle meshes, and the shapes of which streets are made.
 
-A shape is bare geometry, (vertices, triangles); a `Mesh` also has each triangle's raw id, material and albedo.
+A shape is only geometry, (vertices, triangles); a `Mesh` also has each triangle's raw id, material and albedo.
 Shapes: V vertices (float32, metres; x forward, y left, z up), T triangles.
 """
 
@@ -32,10 +32,10 @@ class Mesh:
 
     Args:
         vertices: (V, 3) float32, metres.
-        triangles: (T, 3) int32, places in `vertices`.
-        label: (T,) uint32: SemanticKITTI's raw ids, an instance's number in the upper 16 bits.
-        material: (T,) uint8, places in `MATERIALS`.
-        albedo: (T,) float32, remission straight on from near.
+        triangles: (T, 3) int32, indices into `vertices`.
+        label: (T,) uint32, SemanticKITTI's raw ids, with the instance's number in the upper 16 bits.
+        material: (T,) uint8, indices into `MATERIALS`.
+        albedo: (T,) float32, remission of a near surface at normal incidence, about.
     """
 
     vertices: NDArray[np.float32]
@@ -50,13 +50,13 @@ class Mesh:
     def placed(
         self, at: ArrayLike, heading: float = 0.0, scale: ArrayLike = (1.0, 1.0, 1.0), instance: int = 0
     ) -> Mesh:
-        """The same, scaled, turned about the vertical, and moved.
+        """The mesh, scaled, then turned about the vertical, then moved.
 
         Args:
-            at: (3,) metres, where its origin goes.
+            at: (3,) new position of its origin, metres.
             heading: radians, counter-clockwise.
-            scale: (3,) factors along its own x, y, z.
-            instance: number for the upper 16 bits of its labels.
+            scale: (3,) factors along x, y, z before the turn.
+            instance: number for the upper 16 bits of its labels; 0 leaves the labels unchanged.
         """
         cos, sin = np.cos(heading), np.sin(heading)
         turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) * np.asarray(scale)
@@ -66,13 +66,13 @@ class Mesh:
 
 
 def dress(shape: Shape, raw_id: int, material: str, albedo: float) -> Mesh:
-    """A shape all of one class and material.
+    """Make a mesh of one class and material from a shape.
 
     Args:
         shape: the geometry.
-        raw_id: SemanticKITTI's.
+        raw_id: raw id of SemanticKITTI.
         material: a name of `MATERIALS`.
-        albedo: remission straight on from near, 0 to 1.
+        albedo: remission of a near surface at normal incidence, about; 0 to 1.
     """
     vertices, triangles = shape
     count = len(triangles)
@@ -84,10 +84,10 @@ def dress(shape: Shape, raw_id: int, material: str, albedo: float) -> Mesh:
 
 
 def join(meshes: Iterable[Mesh]) -> Mesh:
-    """Several meshes as one.
+    """Join several meshes to one.
 
     Raises:
-        ValueError: there are none.
+        ValueError: no meshes.
     """
     parts = list(meshes)
     if not parts:
@@ -99,7 +99,7 @@ def join(meshes: Iterable[Mesh]) -> Mesh:
 
 
 def box(length: float, width: float, height: float, at: Sequence[float] = (0.0, 0.0, 0.0)) -> Shape:
-    """A box whose bottom's middle is at `at`."""
+    """A box; `at` is the middle of its bottom."""
     size = np.array([length, width, height], np.float32)
     return BOX_CORNERS * size + np.asarray(at, np.float32), BOX_TRIANGLES
 
@@ -109,19 +109,19 @@ def frustum(bottom: tuple[Range, Range, float], top: tuple[Range, Range, float])
 
     Args:
         bottom: ((x from, x to), (y from, y to), z), metres.
-        top: the same; a ridge where a range is a point.
+        top: as `bottom`; a range of almost no length makes a ridge.
     """
     corners = [(x, y, z) for (xs, ys, z) in (bottom, top) for y in ys for x in xs]
     return np.array(corners, np.float32), BOX_TRIANGLES
 
 
 def prism(outline: Sequence[Sequence[float]], width: float, at: Sequence[float] = (0.0, 0.0, 0.0)) -> Shape:
-    """A convex outline in x and z, drawn out along y, its middle at `at`.
+    """A convex outline in x and z, extruded along y.
 
     Args:
         outline: (P, 2) metres, x and z of a convex polygon.
-        width: metres along y.
-        at: (3,) metres, where (0, 0, 0) goes.
+        width: metres along y, half to each side.
+        at: (3,) position of the outline's origin, metres.
     """
     points = np.asarray(outline, np.float32)
     count = len(points)
@@ -145,8 +145,8 @@ def cylinder(
     Args:
         radius: metres; (at the bottom, at the top) for a cone.
         height: metres.
-        at: (3,) metres, the middle of its first end.
-        sides: of its outline.
+        at: (3,) middle of its first end, metres.
+        sides: number of sides of its outline.
         axis: x, y or z.
     """
     low, high = radius if isinstance(radius, tuple) else (radius, radius)
@@ -167,9 +167,9 @@ def ellipsoid(radii: Sequence[float], at: Sequence[float], rings: int = 4, sides
 
     Args:
         radii: (3,) metres.
-        at: (3,) metres, its middle.
-        rings: bands from pole to pole.
-        sides: of its outline.
+        at: (3,) its middle, metres.
+        rings: number of bands from pole to pole.
+        sides: number of sides of its outline.
     """
     polar = np.linspace(0, np.pi, rings + 1)[:, None]
     angle = (np.arange(sides) * (2 * np.pi / sides))[None]
@@ -182,11 +182,11 @@ def ellipsoid(radii: Sequence[float], at: Sequence[float], rings: int = 4, sides
 
 
 def cards(middles: NDArray[np.floating], size: Range, rng: np.random.Generator) -> Shape:
-    """Loose triangles turned every way, between which rays pass: leaves.
+    """Leaves: separate triangles in random directions, with gaps that rays pass through.
 
     Args:
         middles: (T, 3) metres.
-        size: smallest and largest, metres from middle to corner.
+        size: smallest and largest distance from middle to corner, metres.
         rng: the only source of randomness.
     """
     count = len(middles)

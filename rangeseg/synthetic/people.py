@@ -1,4 +1,4 @@
-"""Pedestrians and riders, of ellipsoids and cylinders. They stand on z = 0 and face x.
+"""Pedestrians and riders, made of ellipsoids, cylinders and boxes. They stand on z = 0 and face x.
 
 Lengths are metres.
 """
@@ -13,7 +13,7 @@ PERSON = 30
 
 
 def person(rng: np.random.Generator) -> Mesh:
-    """Somebody who walks or stands, some with a bag, a pushchair or a child by the hand."""
+    """A person who walks or stands, sometimes with a bag, a pushchair or a child."""
     parts = _figure(rng, rng.uniform(1.5, 1.95), stride=rng.uniform(0, 0.32))
     extra = rng.random()
     if extra < 0.25:
@@ -30,11 +30,11 @@ def person(rng: np.random.Generator) -> Mesh:
 
 
 def rider(rng: np.random.Generator, raw_id: int, seat: float) -> Mesh:
-    """The body of somebody on two wheels, leaning forward.
+    """The body of a person on two wheels, leaning forward.
 
     Args:
         rng: the only source of randomness.
-        raw_id: bicyclist's or motorcyclist's.
+        raw_id: raw id of a bicyclist or motorcyclist.
         seat: height of the saddle, metres.
     """
     albedo = rng.uniform(0.25, 0.6)

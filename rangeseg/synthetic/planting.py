@@ -1,6 +1,6 @@
-"""What stands beside and on a street: buildings, barriers, plants, furniture, parked vehicles, people who stand.
+"""Static objects beside and on a street: buildings, barriers, plants, furniture, parked vehicles, standing people.
 
-Everything is put at (s, t): metres along the street and left of its middle.
+Every object is placed at (s, t): metres along the street and left of its middle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PIECE_M = 5.0
 """Long objects follow the street in pieces of about this length."""
 
 LIBRARY = 10
-"""Different trees, bushes and thickets of a street; each is turned and stretched anew."""
+"""Number of different trees, of bushes and of thickets in a street; each copy is turned and stretched at random."""
 
 PARKED = {"car": 0.86, "truck": 0.02, "trailer": 0.03, "bus": 0.01, "motorcycle": 0.02}
 BESIDE = {"bicycle": 0.6, "motorcycle": 0.4}
@@ -33,8 +33,8 @@ class Placer:
     """Places objects along one street.
 
     Args:
-        layout: its plan.
-        path: its middle line.
+        layout: the street's plan.
+        path: the street's middle line.
         rng: the only source of randomness.
     """
 
@@ -45,13 +45,13 @@ class Placer:
         self._library["far tree"] = [tree(rng, leaves=220) for _ in range(LIBRARY)]
 
     def put(self, mesh: Mesh, s: float, t: float, turn: float = 0.0, up: float = 0.1, instance: bool = False) -> Mesh:
-        """A mesh at its place; `turn` in radians from the street's direction."""
+        """The mesh, moved to its place and turned by `turn` radians from the street's direction."""
         self._instance += instance
         heading = float(self.path.heading_at(s)) + turn
         return mesh.placed(self.path.at(s, t, up), heading, instance=self._instance if instance else 0)
 
     def plant(self, name: str, s: float, t: float, size: float = 1.0, turn: float | None = None) -> Mesh:
-        """One of the library's trees, bushes or thickets, stretched."""
+        """A stretched copy of one of the library's trees, bushes or thickets."""
         rng = self.rng
         mesh = self._library[name][rng.integers(LIBRARY)]
         scale = size * rng.uniform(0.8, 1.2, 3)
@@ -59,7 +59,7 @@ class Placer:
         return mesh.placed(self.path.at(s, t, 0.05), heading, scale)
 
     def run(self, kind: str, start: float, stop: float, t: float) -> Iterator[Mesh]:
-        """A hedge or a barrier along the street from start to stop, in pieces that look alike."""
+        """A hedge or a barrier along the street from start to stop, in similar pieces."""
         rng = self.rng
         count = max(1, round((stop - start) / PIECE_M))
         length = (stop - start) / count
@@ -73,12 +73,12 @@ class Placer:
 
 
 def furnish(kind: StreetKind, layout: Layout, path: Path, rng: np.random.Generator) -> list[Mesh]:
-    """Everything that stands in a street, beside its ground.
+    """Make all static objects of a street, except its ground.
 
     Args:
-        kind: how much there is of what.
-        layout: its plan.
-        path: its middle line.
+        kind: how many objects of each type there are.
+        layout: the street's plan.
+        path: the street's middle line.
         rng: the only source of randomness.
     """
     placer = Placer(layout, path, rng)
@@ -180,7 +180,7 @@ def _on_driveway(side: Side, s: float) -> bool:
 
 
 def _furniture(placer: Placer, kind: StreetKind, side: Side) -> Iterator[Mesh]:
-    """Lamps in a row, other furniture anywhere near the kerb or along the plots."""
+    """Lamps in a row, other furniture near the kerb or along the plots, and what `_standing` makes."""
     rng, length = placer.rng, placer.layout.length
     kerb, turn = side.sign * (side.lane + 0.35), 0.0 if side.sign < 0 else np.pi
     step = rng.uniform(22, 40)
@@ -204,7 +204,7 @@ def _furniture(placer: Placer, kind: StreetKind, side: Side) -> Iterator[Mesh]:
 
 
 def _standing(placer: Placer, kind: StreetKind, side: Side) -> Iterator[Mesh]:
-    """People who stand, and bicycles and motorcycles that lean or park."""
+    """Standing people, and parked bicycles and motorcycles."""
     rng, length = placer.rng, placer.layout.length
     for _ in range(rng.poisson(0.35 * kind.people * length / 100)):
         t = side.sign * rng.uniform(side.verge, max(side.walk, side.verge + 0.8))
@@ -222,7 +222,7 @@ def _parked(placer: Placer, kind: StreetKind, side: Side) -> Iterator[Mesh]:
     rng, length = placer.rng, placer.layout.length
     lane = side.lane - placer.layout.half
     if lane < 1 and side.sign < 0 and (placer.layout.half < 3.2 or rng.random() < 0.4):
-        return  # nobody parks in the way of the vehicle itself
+        return  # nobody parks in the way of the sensor's vehicle
     t = side.sign * (placer.layout.half + (lane / 2 if lane > 1 else rng.choice([0.35, 0.9])))
     across = lane > 2.3 and rng.random() < 0.1
     s, names = rng.uniform(0, 6), list(PARKED)
@@ -237,7 +237,7 @@ def _parked(placer: Placer, kind: StreetKind, side: Side) -> Iterator[Mesh]:
 
 
 def _background(placer: Placer, side: Side) -> Iterator[Mesh]:
-    """Trees and thickets behind the plots, that close the view."""
+    """Trees and thickets behind the plots, which block the view."""
     rng = placer.rng
     for _ in range(int(placer.layout.length / 5)):
         s, t = rng.uniform(0, placer.layout.length), side.walk + rng.uniform(18, 38)
@@ -246,7 +246,7 @@ def _background(placer: Placer, side: Side) -> Iterator[Mesh]:
 
 
 def _side_streets(placer: Placer) -> Iterator[Mesh]:
-    """Cars, hedges and trees along side streets, and what closes them."""
+    """Cars, bushes and trees along side streets, and buildings at the ends of some side streets."""
     rng = placer.rng
     for junction in placer.layout.junctions:
         for sign in junction.sides:

@@ -1,6 +1,6 @@
-"""Trees, bushes and hedges: trunks are solid, crowns are loose leaves that beams pass between.
+"""Trees, bushes and hedges: trunks are solid, crowns are separate leaves with gaps that beams pass through.
 
-Lengths are metres; everything stands on z = 0.
+Lengths are metres; all plants stand on z = 0.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ VEGETATION, TRUNK = 70, 71
 
 
 def tree(rng: np.random.Generator, leaves: int = 600) -> Mesh:
-    """A tree: broad, tall, conical or of several stems.
+    """A tree: broad, tall, conical or with several stems.
 
     Args:
         rng: the only source of randomness.
-        leaves: of its crown; fewer are larger.
+        leaves: number of leaves of its crown; fewer leaves are larger.
     """
     kind = rng.choice(["broad", "tall", "conical", "stems"], p=[0.45, 0.25, 0.15, 0.15])
     height = rng.uniform(5, 14)
@@ -39,7 +39,7 @@ def tree(rng: np.random.Generator, leaves: int = 600) -> Mesh:
 
 
 def _lumps(rng: np.random.Generator, wide: float, tall: float, middle: float, count: int) -> NDArray[np.float64]:
-    """Leaves' places near the skins of several balls within a crown's ellipsoid."""
+    """(count, 3) positions of leaves in the outer parts of several balls within a crown's ellipsoid."""
     balls = int(rng.integers(4, 9))
     centres = _in_ball(rng, balls) * [0.65 * wide, 0.65 * wide, 0.6 * tall] + [0, 0, middle]
     size = rng.uniform(0.35, 0.65, balls)
@@ -67,7 +67,7 @@ def bush(rng: np.random.Generator) -> Mesh:
 
 
 def hedge(rng: np.random.Generator, length: float, height: float, width: float) -> Mesh:
-    """A cut hedge along x, its leaves standing out of a dense core.
+    """A trimmed hedge along x: leaves that stick out of a dense core.
 
     Args:
         rng: the only source of randomness.
@@ -83,7 +83,7 @@ def hedge(rng: np.random.Generator, length: float, height: float, width: float) 
 
 
 def thicket(rng: np.random.Generator) -> Mesh:
-    """A wild edge of a wood: high bushes and young trees, 8 m long."""
+    """The wild edge of a wood, about 8 m long: high bushes and young trees."""
     tall = rng.uniform(2, 6)
     lumps = [(x, _lumps(rng, 1.6, tall / 2, tall / 2, 110)) for x in rng.uniform(-3.5, 3.5, 5)]
     middles = np.concatenate([leaves + np.array((x, 0, 0)) for x, leaves in lumps])

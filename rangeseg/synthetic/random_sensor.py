@@ -1,6 +1,6 @@
-"""A sensor that nobody built: how it fires, hangs, and answers, drawn within stated bounds.
+"""Random sensors: beams, mounting and response, drawn within stated bounds.
 
-A network that has seen a thousand of them leans on none: not on its beams, height, tilt, noise or remission.
+They are meant for networks that must not depend on the beams, height, tilt, noise or remission of one sensor.
 
 Shapes: H beams, W firings, N returns.
 """
@@ -38,18 +38,18 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "gamma": (0.5, 2.0),
     "view_deg": (90.0, 300.0),
 }
-"""What each number is drawn from, evenly."""
+"""(lowest, highest) value of each number; it is drawn uniformly."""
 
 BEAMS = (16, 24, 32, 40, 48, 64, 80, 96, 128)
 FIRINGS = (512, 720, 1024, 1440, 1800, 2048)
 RAYS = 140_000
-"""At most: a sensor of many beams has fewer firings."""
+"""Largest number of rays per turn; a sensor with many beams gets fewer firings."""
 
 SHIPPED = ("hdl64e", "hdl32e", "vlp16", "vls128", "os0_64", "os1_64", "os2_64", "pandar64", "pandaset", "pandora40")
-"""Sensors of `datasets/sensors` whose beam tables are drawn, stretched and shifted, for half of the scans."""
+"""Sensors of `datasets/sensors`. Half of the drawn sensors have the beams of one of these, stretched and shifted."""
 
 PARTIAL, EGO = 0.2, 0.5
-"""Chance of a horizontal field of view below a turn, and of a vehicle that hides what KITTI's hides."""
+"""Chance of a horizontal field of view of less than a turn; chance that the vehicle hides what KITTI's hides."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class RandomSensor:
     """A drawn sensor.
 
     Args:
-        beams: how it fires.
-        height_m: above the road.
-        pitch: radians, of its mount; positive nods down.
-        roll: radians, of its mount.
-        ego: the vehicle hides what KITTI's hides.
-        dropout: chance of a return to be lost.
-        gain: remission is gain * r^gamma, at most 1.
-        gamma: see there.
-        view: (first, how many) firings that it has; the others see nothing.
+        beams: its beams and firings.
+        height_m: height above the road.
+        pitch: pitch of its mount, radians; positive is downwards.
+        roll: roll of its mount, radians.
+        ego: True if the vehicle hides what KITTI's vehicle hides.
+        dropout: chance that a return is lost.
+        gain: a remission r becomes gain * r^gamma, at most 1.
+        gamma: see `gain`.
+        view: (first, number) of the firings in its field of view, the others have no returns; None for a full turn.
     """
 
     beams: Beams
@@ -79,7 +79,7 @@ class RandomSensor:
     view: tuple[int, int] | None = None
 
     def mounted(self, poses: Poses) -> Poses:
-        """Poses of KITTI's sensor -> those of this one on the same vehicle."""
+        """Poses of KITTI's sensor -> poses of this sensor on the same vehicle."""
         cos, sin = np.cos, np.sin
         nod = np.array([[cos(self.pitch), 0, sin(self.pitch)], [0, 1, 0], [-sin(self.pitch), 0, cos(self.pitch)]])
         lean = np.array([[1, 0, 0], [0, cos(self.roll), -sin(self.roll)], [0, sin(self.roll), cos(self.roll)]])
@@ -87,17 +87,17 @@ class RandomSensor:
         return Poses(origin, np.ascontiguousarray(poses.turn @ (nod @ lean).astype(np.float32)), poses.still)
 
     def received(self, returns: Returns, rng: np.random.Generator) -> Returns:
-        """What is left of a perfect sensor's returns, with this one's remission."""
+        """Returns of a perfect sensor -> those that this sensor receives, with its remission."""
         kept = rng.random(len(returns.ring), np.float32) >= self.dropout
         if self.view is not None:
             kept &= (returns.firing - self.view[0]) % self.beams.firings < self.view[1]
-        kept[:1] |= not kept.any()  # a scan has points
+        kept[:1] |= not kept.any()  # a scan has at least one point
         remission = np.minimum(self.gain * returns.remission[kept] ** np.float32(self.gamma), 1).astype(np.float32)
         return Returns(returns.xyz[kept], remission, returns.raw[kept], returns.ring[kept], returns.firing[kept])
 
 
 def draw_sensor(rng: np.random.Generator) -> RandomSensor:
-    """A sensor within `BOUNDS`.
+    """Draw a sensor within `BOUNDS`.
 
     Args:
         rng: the only source of randomness.
@@ -124,7 +124,7 @@ def draw_sensor(rng: np.random.Generator) -> RandomSensor:
 
 
 def _ladder(count: int, drawn: dict[str, float]) -> NDArray[np.float64]:
-    """Beams between the drawn ends, `dense` times as dense at the horizon as an even table's; radians, descending."""
+    """(count,) radians, descending: beams between the drawn ends, `dense` times as dense at the horizon as far off."""
     up, down = np.deg2rad(drawn["up_deg"]), np.deg2rad(drawn["down_deg"])
     fine = np.linspace(up, down, 2000)
     density = 1 + (drawn["dense"] - 1) * np.exp(-((fine / np.deg2rad(6)) ** 2))

@@ -1,10 +1,10 @@
-"""A LiDAR that drives through a mesh: casts rays and returns a `Scan`.
+"""Simulation of a LiDAR that drives through a mesh: rays are cast and become `Returns`.
 
-    rays = beams at the poses of the sweep, a little off their middles     (footprint)
-    hits = Open3D's RaycastingScene                                        (first triangle)
-    scan = ranges with noise, remission, lost returns, the vehicle's own shadow
+    rays    = beams at the poses of the sweep, randomly off their axes     (footprint)
+    hits    = Open3D's RaycastingScene                                     (first triangle)
+    returns = ranges with noise, remission, lost returns, rays hidden by the vehicle
 
-Shapes: H beams, W firings; R = H * W rays, beam by beam from the topmost, each a turn, as KITTI's files are.
+Shapes: H beams, W firings; R = H * W rays, beam by beam from the topmost, one turn per beam, as in KITTI's files.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ EGO_DEG = (
     (187.0, 26.0, -20.4), (187.0, 20.0, -19.6), (167.5, 5.0, -15.4), (202.5, 3.5, -15.4), (294.0, 9.0, -17.0),
     (0.0, 15.0, -22.6), (132.0, 4.5, -19.8), (232.5, 4.5, -19.8), (332.0, 7.0, -24.4), (35.0, 7.0, -24.4),
 )  # fmt: skip
-"""What the vehicle hides: (middle of azimuth, half its width, everything below), degrees, read off SemanticKITTI's
-empty pixels: the roof behind, the bonnet ahead, the masts of cameras and antennas."""
+"""Parts of the view that the vehicle hides: (middle azimuth, half the width, inclination below which it is hidden),
+degrees, read off SemanticKITTI's empty pixels: the roof behind, the bonnet ahead, masts of cameras and antennas."""
 
 
 @dataclass(frozen=True)
 class Poses:
-    """Where the sensor is at each firing of a turn.
+    """The pose of the sensor at each firing of a turn.
 
     Args:
         origin: (W, 3) float32, metres in the world.
-        turn: (W, 3, 3) float32, sensor -> world.
-        still: the firing in whose frame a compensated scan is given.
+        turn: (W, 3, 3) float32, rotation sensor -> world.
+        still: index of the firing whose sensor frame is the frame of a compensated scan.
     """
 
     origin: NDArray[np.float32]
@@ -47,7 +47,7 @@ class Poses:
 
     @staticmethod
     def standing(beams: Beams, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Poses:
-        """A level sensor that does not move."""
+        """Poses of a level sensor that does not move."""
         origin = np.tile(np.asarray(at, np.float32), (beams.firings, 1))
         return Poses(origin, np.tile(np.eye(3, dtype=np.float32), (beams.firings, 1, 1)), 0)
 
@@ -59,7 +59,7 @@ class Returns:
     Args:
         xyz: (N, 3) float32, metres in the sensor's frame.
         remission: (N,) float32, 0 to 1.
-        raw: (N,) uint32, instances in the upper 16 bits.
+        raw: (N,) uint32 raw ids, with the instance's number in the upper 16 bits.
         ring: (N,) int32, 0 is the topmost beam.
         firing: (N,) int32, 0 is just left of straight ahead.
     """
@@ -72,10 +72,10 @@ class Returns:
 
 
 class World:
-    """A mesh that rays can be cast at.
+    """A mesh at which rays can be cast.
 
     Args:
-        mesh: what there is.
+        mesh: all triangles.
 
     Raises:
         ImportError: Open3D is not installed.
@@ -90,16 +90,16 @@ class World:
             core.Tensor.from_numpy(np.ascontiguousarray(mesh.vertices, np.float32)),
             core.Tensor.from_numpy(mesh.triangles.astype(np.uint32)),
         )
-        self.cast(np.zeros((1, 6), np.float32) + np.float32(1))  # builds its tree now, not within the first scan
+        self.cast(np.zeros((1, 6), np.float32) + np.float32(1))  # builds the search tree now, not in the first scan
 
     def cast(self, rays: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32]]:
-        """The first triangles that rays hit.
+        """Find the first triangle that each ray hits.
 
         Args:
             rays: (R, 6) float32, origins and unit directions.
 
         Returns:
-            (R,) metres, infinite where nothing is hit; (R,) triangles; (R, 3) unit normals.
+            (R,) metres, infinite if nothing is hit; (R,) triangle indices; (R, 3) unit normals.
         """
         answer = self._scene.cast_rays(self._o3d.core.Tensor.from_numpy(rays), nthreads=1)
         metres, triangle, normal = (answer[key].numpy() for key in ("t_hit", "primitive_ids", "primitive_normals"))
@@ -110,10 +110,10 @@ class Lidar:
     """A sensor on a vehicle.
 
     Args:
-        beams: how it fires.
-        ego: hide what the vehicle hides.
-        compensated: give points where they were in the frame of one moment, as KITTI's files do; False for where the
-            sensor believes them to be, which blurs what it drives past.
+        beams: its beams and firings.
+        ego: True to leave out the rays that hit KITTI's vehicle.
+        compensated: True to give all points in the sensor's frame at one moment, as KITTI's files do. False to give
+            each point in the sensor's frame at its firing, which distorts the scene while the vehicle moves.
     """
 
     def __init__(self, beams: Beams, *, ego: bool = True, compensated: bool = True) -> None:
@@ -124,13 +124,13 @@ class Lidar:
         self._hidden = hidden_by_vehicle(beams) if ego else np.zeros(len(beams.inclination) * beams.firings, np.bool_)
 
     def scan(self, world: World, poses: Poses, rng: np.random.Generator, movers: World | None = None) -> Returns:
-        """One turn.
+        """Simulate one turn.
 
         Args:
-            world: what stands.
-            poses: where the sensor is.
+            world: static objects.
+            poses: the sensor's pose at each firing.
             rng: the only source of randomness.
-            movers: what stands elsewhere the next time.
+            movers: moving objects, at their places in this scan; None if there are none.
 
         Returns:
             The returns, beam by beam from the topmost.
@@ -155,7 +155,7 @@ class Lidar:
         return Returns(self._points(hit, poses), remission[hits], raw[hits], ring, firing)
 
     def _points(self, hit: NDArray[np.float32], poses: Poses) -> NDArray[np.float32]:
-        """(R,) ranges, 0 where nothing returned -> (N, 3) points in the sensor's frame."""
+        """(R,) ranges, 0 without a return -> (N, 3) points in the sensor's frame."""
         beams = self.beams
         turn, shift = np.tile(np.eye(3, dtype=np.float32), (beams.firings, 1, 1)), np.zeros_like(poses.origin)
         if self.compensated:
@@ -167,7 +167,7 @@ class Lidar:
 
 
 def hidden_by_vehicle(beams: Beams) -> NDArray[np.bool_]:
-    """(R,) which rays end at the vehicle that carries the sensor."""
+    """(R,) bool, True for rays that hit the vehicle that carries the sensor."""
     inclination, azimuth = np.rad2deg(beams.inclination)[:, None], np.rad2deg(beams.azimuth)
     hidden = np.zeros((len(beams.inclination), beams.firings), np.bool_)
     ragged = np.random.default_rng(0).normal(0, 0.8, (len(EGO_DEG), len(beams.inclination), 2))
@@ -186,7 +186,7 @@ def _seen(world: World, rays: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
 
 
 def _put_before(seen: tuple[NDArray[Any], ...], movers: World, rays: NDArray[np.float32], poses: Poses) -> None:
-    """What moves hides what stands behind it, in place; only rays towards it are cast."""
+    """Overwrite `seen`, in place, where a moving object is nearer; only rays towards moving objects are cast."""
     towards = np.flatnonzero(np.tile(_towards(movers.mesh, poses, rays), len(rays) // len(poses.origin)))
     if not len(towards):
         return
@@ -197,7 +197,7 @@ def _put_before(seen: tuple[NDArray[Any], ...], movers: World, rays: NDArray[np.
 
 
 def _towards(mesh: Mesh, poses: Poses, rays: NDArray[np.float32], bins: int = 720) -> NDArray[np.bool_]:
-    """(W,) at which firings the sensor looks towards a triangle, seen from anywhere in the sweep; rather too many."""
+    """(W,) bool, True for firings whose rays may hit a triangle, from anywhere in the sweep; True in doubt."""
     firings, flags = len(poses.origin), np.zeros(2 * bins + 1, np.int64)
     for origin in poses.origin[[0, firings // 2 - 1, firings // 2]]:
         corners = mesh.vertices[mesh.triangles][:, :, :2] - origin[:2]

@@ -1,6 +1,6 @@
-"""A street: the ground, everything beside and on it, and the poses of a vehicle that drives along.
+"""A street: the ground, all objects beside and on it, and the poses of a sensor on a vehicle that drives along it.
 
-Built once, scanned from many places. What moves is a mesh of its own, at its place of that moment.
+A street is built once and scanned from many places. Moving objects are a separate mesh, placed anew for each scan.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from rangeseg.synthetic.raycast import Poses
 from rangeseg.synthetic.traffic import Mover, make_traffic
 
 MARGIN_M = 70.0
-"""Street before the first and behind the last place that is scanned from."""
+"""Length of the street before the place of the first scan and after that of the last, metres."""
 
 TURN_S = 0.1
-"""Seconds of one turn of the sensor."""
+"""Duration of one turn of the sensor, seconds."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Street:
     """A street and the drive along it.
 
     Args:
-        kind: which of `KINDS` it is.
+        kind: a name of `KINDS`.
         path: its middle line.
         layout: its plan.
-        mesh: everything that stands.
-        movers: everything that moves.
-        speed: of the vehicle, metres a second.
-        lane: where it drives, metres left of the middle.
+        mesh: the ground and all static objects.
+        movers: all moving objects.
+        speed: speed of the vehicle, metres per second.
+        lane: where the vehicle drives, metres left of the middle.
     """
 
     kind: str
@@ -49,13 +49,13 @@ class Street:
     lane: float
 
     def poses(self, travelled: float, firings: int, rng: np.random.Generator, speed: float | None = None) -> Poses:
-        """The sensor's poses over one turn, which begins and ends behind, as KITTI's do.
+        """The sensor's poses over one turn, which begins and ends behind the vehicle, as KITTI's turns do.
 
         Args:
-            travelled: metres since the first scan, as it looks ahead.
-            firings: a turn.
-            rng: how the vehicle leans and keeps its lane.
-            speed: metres a second; None for the street's.
+            travelled: metres from the place of the first scan, at the moment when the sensor looks ahead.
+            firings: firings per turn.
+            rng: source of the vehicle's random tilt, heading, height and offset in its lane.
+            speed: metres per second; None for the street's.
         """
         along = ((np.arange(firings) + 0.5) / firings + 0.5) % 1 - 0.5
         s = MARGIN_M + travelled + along * TURN_S * (self.speed if speed is None else speed)
@@ -69,7 +69,7 @@ class Street:
         return Poses(origin.astype(np.float32), turn.astype(np.float32), 0)
 
     def moving(self, travelled: float) -> Mesh | None:
-        """What moves, where it is when the vehicle has travelled so far; None where nothing moves near it."""
+        """The moving objects near the vehicle after `travelled` metres; None if there are none."""
         seconds, position = travelled / max(self.speed, 0.5), MARGIN_M + travelled
         meshes = [mover.at(self.path, seconds, self.layout.length, (position, self.lane)) for mover in self.movers]
         near = [mesh for mesh in meshes if mesh is not None]
@@ -77,10 +77,10 @@ class Street:
 
 
 def check_drive(drive: float, kind: str | None = None) -> None:
-    """What `build_street` is asked for can be built.
+    """Check the arguments of `build_street`.
 
     Raises:
-        ValueError: unknown kind, or a drive that is none.
+        ValueError: an unknown kind, or a drive that is not 0 to 2000 m.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"{kind!r} is not a kind of street; use {', '.join(KINDS)}.")
@@ -93,11 +93,11 @@ def build_street(seed: int | tuple[int, ...], *, kind: str | None = None, drive:
 
     Args:
         seed: the same seed builds the same street.
-        kind: of `KINDS`; None for any, by their weights.
-        drive: metres that the vehicle will travel.
+        kind: a name of `KINDS`; None to draw one by the weights.
+        drive: metres that the vehicle will travel, 0 to 2000.
 
     Raises:
-        ValueError: unknown kind, or a drive that is none.
+        ValueError: an unknown kind, or a drive that is not 0 to 2000 m.
     """
     check_drive(drive, kind)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Moving objects of a street: cars, lorries, buses and two-wheelers on the road, people on the sidewalks."""
+"""Moving objects of a street: cars, trucks, buses and two-wheelers on the road, people on the sidewalks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from rangeseg.synthetic.people import person
 from rangeseg.synthetic.vehicles import VEHICLES, on_the_move
 
 SHARES = {"car": 0.58, "truck": 0.08, "bus": 0.06, "bicyclist": 0.17, "motorcyclist": 0.11}
-"""What drives, and how often."""
+"""Share of each type among the moving vehicles."""
 
 FAR_M, CLOSE_M, BESIDE_M = 75.0, 7.0, 2.4
-"""Nothing that moves is built farther from the vehicle than this; nor as close to it along and beside the street."""
+"""No moving object is placed more than `FAR_M` along the street from the vehicle, nor so close that they may collide:
+less than `CLOSE_M` away along the street and less than `BESIDE_M` (vehicles) or 1.3 m (people) across it."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Mover:
     """An object that moves along the street.
 
     Args:
-        mesh: facing x, labelled as moving.
+        mesh: its mesh, facing x, labelled as moving.
         start: metres along the street at the beginning.
-        across: metres left of its middle.
-        speed: metres a second, negative against the street's direction.
-        up: metres above the road.
-        instance: for the upper 16 bits of its labels.
+        across: metres left of the street's middle.
+        speed: metres per second, negative against the street's direction.
+        up: metres above the road; 0 for vehicles.
+        instance: number for the upper 16 bits of its labels.
     """
 
     mesh: Mesh
@@ -41,9 +42,9 @@ class Mover:
     instance: int
 
     def at(self, path: Path, seconds: float, length: float, vehicle: tuple[float, float]) -> Mesh | None:
-        """Where it is, or None where the vehicle, at (along, across), does not see it or would hit it.
+        """The mesh at its place; None if it is too far from the vehicle, at (along, across), or would collide with it.
 
-        At the street's end it begins anew.
+        An object that reaches an end of the street continues at the other end.
         """
         s = (self.start + self.speed * seconds) % length
         along, aside = abs(s - vehicle[0]), abs(self.across - vehicle[1])
@@ -54,14 +55,14 @@ class Mover:
 
 
 def make_traffic(kind: StreetKind, layout: Layout, rng: np.random.Generator, speed: float, lane: float) -> list[Mover]:
-    """Draw what moves.
+    """Draw the moving objects.
 
     Args:
-        kind: how much of it there is.
-        layout: where it may be.
+        kind: how many there are.
+        layout: where they may be.
         rng: the only source of randomness.
-        speed: of the sensor's vehicle; those in its lane keep it.
-        lane: of the sensor's vehicle, metres left of the middle.
+        speed: speed of the sensor's vehicle and of the other vehicles in its lane, metres per second.
+        lane: lane of the sensor's vehicle, metres left of the middle.
     """
     movers, names = [], list(SHARES)
     for number in range(rng.poisson(kind.traffic * layout.length / 100)):

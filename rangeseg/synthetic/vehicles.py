@@ -1,6 +1,6 @@
 """Cars of several shapes, vans, trucks, buses, trailers and two-wheelers. All stand on z = 0 and face x.
 
-Lengths are metres. `VEHICLES` is the table of everything that drives or parks.
+Lengths are metres. `VEHICLES` is the table of all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Body:
         height: (lowest, highest).
         bonnet: share of the length before the windscreen's foot.
         boot: share of the length behind the rear window's foot.
-        rake: how far the windscreen and the rear window lean, as shares of the length.
+        rake: horizontal extents of the windscreen and of the rear window, as shares of the length.
     """
 
     length: tuple[float, float]
@@ -52,7 +52,7 @@ BODIES: dict[str, Body] = {
     "coupe": Body((4.1, 4.6), (1.74, 1.86), (1.26, 1.36), 0.30, 0.06, (0.16, 0.20)),
     "van": Body((4.7, 5.9), (1.9, 2.05), (1.9, 2.5), 0.13, 0.005, (0.11, 0.005)),
 }
-"""Shapes of car; SemanticKITTI counts vans as cars."""
+"""Shapes of car; SemanticKITTI labels vans as cars."""
 
 
 def car(rng: np.random.Generator, shape: str | None = None) -> Mesh:
@@ -60,7 +60,7 @@ def car(rng: np.random.Generator, shape: str | None = None) -> Mesh:
 
     Args:
         rng: the only source of randomness.
-        shape: of `BODIES`; None for any.
+        shape: a name of `BODIES`; None to draw one.
     """
     names = list(BODIES)
     body = BODIES[shape or names[rng.choice(len(names), p=[0.14, 0.22, 0.14, 0.16, 0.1, 0.1, 0.04, 0.1])]]
@@ -113,7 +113,7 @@ def _wheels(places: tuple[float, ...], half: float, radius: float, raw_id: int) 
 
 
 def truck(rng: np.random.Generator) -> Mesh:
-    """A lorry: cab, a box, tarpaulin, flat bed or tipper behind it, wheels."""
+    """A truck: a cab, wheels, and a box, a tarpaulin or a flat bed with sides and a load."""
     length, width, height = rng.uniform(6, 11), rng.uniform(2.2, 2.5), rng.uniform(2.6, 3.6)
     cab, half = rng.uniform(1.7, 2.2), width / 2
     front, color = length / 2, rng.uniform(0.2, 0.6)
@@ -199,12 +199,12 @@ def motorcycle(rng: np.random.Generator) -> Mesh:
 
 
 def bicyclist(rng: np.random.Generator) -> Mesh:
-    """A bicycle with somebody on it: all of it is the bicyclist, as SemanticKITTI labels it."""
+    """A bicycle with its rider; both are labelled bicyclist, as in SemanticKITTI."""
     return join([_relabelled(_two_wheeler(rng, BICYCLE), BICYCLIST), rider(rng, BICYCLIST, seat=0.92)])
 
 
 def motorcyclist(rng: np.random.Generator) -> Mesh:
-    """A motorcycle with somebody on it, labelled as one."""
+    """A motorcycle with its rider; both are labelled motorcyclist."""
     return join([_relabelled(_two_wheeler(rng, MOTORCYCLE), MOTORCYCLIST), rider(rng, MOTORCYCLIST, seat=0.8)])
 
 
@@ -240,4 +240,4 @@ VEHICLES: dict[str, Maker] = {
     "car": car, "truck": truck, "bus": bus, "trailer": trailer, "bicycle": bicycle, "motorcycle": motorcycle,
     "bicyclist": bicyclist, "motorcyclist": motorcyclist,
 }  # fmt: skip
-"""Everything that drives or parks."""
+"""Makers of all vehicles that drive or park, by name."""

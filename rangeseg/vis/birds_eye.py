@@ -24,7 +24,7 @@ def birds_eye(
     pixels: int = 800,
     dot: int = 1,
 ) -> Picture:
-    """Labelled points from above in their classes' colours; IGNORE is left out.
+    """Labelled points from above in the colours of their classes; IGNORE is left out.
 
     Args:
         xyz: (N, 3) metres, x forward, y left, z up.
@@ -43,19 +43,19 @@ def birds_eye(
 def from_above(
     xyz: NDArray[np.floating], colors: Picture, *, extent_m: float = 50.0, pixels: int = 800, dot: int = 1
 ) -> Picture:
-    """Coloured points from above; the highest point of a pixel wins.
+    """Coloured points from above; a pixel shows its highest point.
 
-    Black points, points outside the square and points without a finite place are left out.
+    Black points, points outside the square and non-finite points are left out.
 
     Args:
         xyz: (N, 3) metres, x forward, y left, z up.
         colors: (N, 3) uint8 RGB.
-        extent_m: the square reaches this far ahead, back, left and right.
+        extent_m: the square reaches this far ahead, back, left and right, metres.
         pixels: rows and columns of the picture.
         dot: side of a point, pixels.
 
     Returns:
-        (pixels, pixels, 3), as dark as the panels' background where no point is.
+        (pixels, pixels, 3), the panels' `BACKGROUND` in pixels without a point.
     """
     inside = colors.any(axis=1) & np.isfinite(xyz).all(axis=1) & (np.abs(xyz[:, :2]) < extent_m).all(axis=1)
     upward = np.flatnonzero(inside)
@@ -64,7 +64,7 @@ def from_above(
     picture = np.full((pixels, pixels, 3), BACKGROUND, np.uint8)
     for corner in reversed(list(np.ndindex(dot, dot))):
         row, column = np.minimum(place + corner, pixels - 1).T
-        picture[row, column] = colors[upward]  # of equal places NumPy keeps the last: the highest
+        picture[row, column] = colors[upward]  # of several points in a pixel, NumPy keeps the last: the highest
     return picture
 
 
@@ -73,7 +73,7 @@ def range_rings(picture: Picture, *, extent_m: float = 50.0, every_m: float = 10
 
     Args:
         picture: from `from_above` or `birds_eye`.
-        extent_m: as given there.
+        extent_m: the `extent_m` of the picture, metres.
         every_m: distance of the circles, metres.
     """
     pixels = len(picture)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rangeseg.vis.panels import BACKGROUND, TEXT, Picture
 
-_FULL = np.array([96, 165, 230], float)  # of a cell that holds the whole row
+_FULL = np.array([96, 165, 230], float)  # colour of a cell that holds the whole row
 
 
 def confusion_picture(state: NDArray[np.integer], names: Sequence[str], *, cell: int = 30) -> Picture:
@@ -21,11 +21,11 @@ def confusion_picture(state: NDArray[np.integer], names: Sequence[str], *, cell:
 
     Args:
         state: (K, K+1) counts, as `ConfusionMatrix.state`.
-        names: of the K classes.
+        names: names of the K classes.
         cell: side of a class's cell, pixels.
 
     Returns:
-        The picture; a row without elements is empty, shares are written in per cent from 0.5 on.
+        The picture. Shares of at least 0.5 % of a row are written in per cent; a row without elements is empty.
     """
     shares = state / np.maximum(state.sum(axis=1, keepdims=True), 1)
     font, small = ImageFont.load_default(cell // 2), ImageFont.load_default(cell * 2 // 5)

@@ -1,4 +1,4 @@
-"""Range images as pictures: range, label, prediction and error in rows, captions and class colours.
+"""Range images as pictures: panels of range, label, prediction and error, with captions and class colours.
 
 Shapes: H rows (beams), W columns (azimuth), K classes; pictures are (rows, columns, 3) uint8, RGB.
 """
@@ -17,13 +17,13 @@ from rangeseg.types import IGNORE
 Picture = NDArray[np.uint8]
 
 NEAR_M, FAR_M = 3.0, 60.0
-"""The ranges whose colours end the colour map; what is nearer or farther takes the end's colour."""
+"""Ranges at the ends of the colour map, metres; nearer or farther points get the colour of the end."""
 
 BACKGROUND = (16, 18, 22)
 TEXT = (226, 228, 232)
 RIGHT, WRONG = (150, 153, 158), (226, 39, 44)
 
-# Dark violet, blue, green, yellow: equal steps look equally far apart, also in grey and to the colour-blind.
+# Yellow, green, blue, dark violet: equal steps look equally different, also in grey and to colour-blind people.
 _RAMP = np.array(
     [
         (253, 231, 37), (181, 222, 43), (110, 206, 88), (53, 183, 121), (31, 158, 137),
@@ -33,7 +33,7 @@ _RAMP = np.array(
 
 
 def colorise(label: NDArray[np.integer], label_map: LabelMap) -> Picture:
-    """Every label in its class's colour, IGNORE black.
+    """Every label in the colour of its class, IGNORE in black.
 
     Args:
         label: (...) train ids 0..K-1 or IGNORE.
@@ -48,10 +48,10 @@ def colorise(label: NDArray[np.integer], label_map: LabelMap) -> Picture:
 
 
 def range_picture(range_m: NDArray[np.floating]) -> Picture:
-    """Near is yellow, far is violet, by the logarithm of the range; no return is black.
+    """Ranges as colours, from yellow (near) to violet (far) by the logarithm of the range; black without a return.
 
     Args:
-        range_m: (...) metres; whatever is not above 0 counts as no return.
+        range_m: (...) metres; a value that is not above 0 counts as no return.
 
     Returns:
         (..., 3) RGB.
@@ -65,7 +65,7 @@ def range_picture(range_m: NDArray[np.floating]) -> Picture:
 
 
 def error_picture(prediction: NDArray[np.integer], label: NDArray[np.integer]) -> Picture:
-    """Right is grey, wrong is red, and IGNORE in either is black.
+    """Right predictions in grey, wrong ones in red, and elements with IGNORE in either array in black.
 
     Args:
         prediction: (...) train ids or IGNORE.
@@ -80,12 +80,12 @@ def error_picture(prediction: NDArray[np.integer], label: NDArray[np.integer]) -
 
 
 def caption(picture: Picture, text: str, *, size: int = 22) -> Picture:
-    """The picture under a line of text.
+    """The picture with a line of text above it.
 
     Args:
         picture: (rows, columns, 3).
         text: one line.
-        size: of the font, pixels.
+        size: font size, pixels.
     """
     line = Image.new("RGB", (picture.shape[1], 2 * size), BACKGROUND)
     ImageDraw.Draw(line).text((size // 2, size), text, TEXT, ImageFont.load_default(size), anchor="lm")
@@ -93,13 +93,13 @@ def caption(picture: Picture, text: str, *, size: int = 22) -> Picture:
 
 
 def range_panel(range_m: NDArray[np.floating], rows: int, columns: int, *, size: int = 22) -> Picture:
-    """The enlarged range picture under its caption and the scale of its colours.
+    """The enlarged range picture with a caption and the scale of its colours above it.
 
     Args:
-        range_m: (H, W) metres, not above 0 where empty.
-        rows: as `enlarge` takes them.
-        columns: as `enlarge` takes them.
-        size: of the font, pixels.
+        range_m: (H, W) metres, not above 0 in empty pixels.
+        rows: as in `enlarge`.
+        columns: as in `enlarge`.
+        size: font size, pixels.
     """
     panel = caption(enlarge(range_picture(range_m), rows, columns), "range", size=size)
     bar = range_picture(np.geomspace(NEAR_M, FAR_M, 8 * size))[None].repeat(size // 2, axis=0)
@@ -113,13 +113,13 @@ def range_panel(range_m: NDArray[np.floating], rows: int, columns: int, *, size:
 
 
 def legend(label_map: LabelMap, train_ids: Sequence[int], columns: int, *, size: int = 22) -> Picture:
-    """Colour and name of classes, in as many lines as they need.
+    """A legend with the colours and names of classes, in as many lines as needed.
 
     Args:
         label_map: the classes.
-        train_ids: which of them.
+        train_ids: train ids of the classes in the legend.
         columns: width of the picture, pixels.
-        size: of the font, pixels.
+        size: font size, pixels.
     """
     font = ImageFont.load_default(size)
     places, left, top = [], size // 2, size // 2
@@ -139,7 +139,7 @@ def legend(label_map: LabelMap, train_ids: Sequence[int], columns: int, *, size:
 
 
 def enlarge(picture: Picture, rows: int, columns: int) -> Picture:
-    """Whole-number nearest-neighbour enlargement towards, never beyond, a size; no edge gets a colour of no class."""
+    """Enlarge a picture to at most a size, by repeating each pixel a whole number of times, so that no colours mix."""
     down, right = max(1, rows // picture.shape[0]), max(1, columns // picture.shape[1])
     return picture.repeat(down, axis=0).repeat(right, axis=1)
 
@@ -153,15 +153,15 @@ def panels(
     rows: int = 256,
     columns: int = 1024,
 ) -> Picture:
-    """Range and, where there are any, label, prediction and error, under each other with captions and legend.
+    """Panels of range and, if given, label, prediction and error, one above the other, with captions and a legend.
 
     Args:
-        range_m: (H, W) metres, not above 0 where empty.
+        range_m: (H, W) metres, not above 0 in empty pixels.
         label: (H, W) train ids or IGNORE.
-        prediction: (H, W) train ids or IGNORE; shown where there is a return.
+        prediction: (H, W) train ids or IGNORE; shown only in pixels with a return.
         label_map: the classes.
-        rows: at most these for each panel, pixels, unless H is more.
-        columns: at most these for the picture, pixels, unless W is more.
+        rows: largest height of each panel, pixels, unless H is larger.
+        columns: largest width of the picture, pixels, unless W is larger.
 
     Returns:
         One picture.
@@ -184,13 +184,13 @@ def panels(
 
 
 def error_caption(prediction: NDArray[np.integer], label: NDArray[np.integer], elements: str) -> str:
-    """The numbers of an error picture as text."""
+    """The caption of an error picture, with the share of wrong elements."""
     counted = (label != IGNORE) & (prediction != IGNORE)
     wrong = np.count_nonzero(counted & (prediction != label)) / max(1, int(counted.sum()))
     return f"error: {100 * wrong:.1f} % of the labelled {elements} are wrong (red)"
 
 
 def present(*train_ids: NDArray[np.integer]) -> list[int]:
-    """The classes that occur, in order; IGNORE is none."""
+    """The train ids that occur, sorted, without IGNORE."""
     found = {int(train_id) for values in train_ids for train_id in np.unique(values)}
     return sorted(found - {IGNORE})

@@ -25,7 +25,7 @@ def path_picture(paths: dict[str, NDArray[np.floating]], *, pixels: int = 700) -
     """Paths over a grid of metres, each with its first place in green and its last in red.
 
     Args:
-        paths: name -> (N, 3) positions in one world, metres; across is x, up is y.
+        paths: name -> (N, 3) positions in one world frame, metres; x is to the right, y is up.
         pixels: rows and columns of the picture.
 
     Returns:

@@ -16,16 +16,16 @@ from rangeseg.types import PseudoLabelled, View
 from rangeseg.vis.panels import Picture, caption, colorise, enlarge, legend, present, range_picture
 
 SOURCES = {"a": (58, 120, 190), "b": (226, 130, 40), "both": (120, 120, 120), "changed": (150, 70, 160)}
-"""Colours of pixels that are a's, b's, the same in both, and neither's. What is not there is black."""
+"""Colours of pixels from a, from b, equal in both, and different from both. Invalid pixels are black."""
 
 
 def view_picture(image: Tensor, valid: Tensor, channels: Channels) -> Picture:
-    """One view as a person would look at it: its colours, or its range.
+    """One view as a picture: its colours, or else its range, or else its first channel in grey.
 
     Args:
         image: (C, H, W) normalised.
         valid: (H, W) bool.
-        channels: what the channels are; of others than colours and range the first is drawn in grey.
+        channels: description of the C channels.
 
     Returns:
         (H, W, 3).
@@ -43,10 +43,10 @@ def source_picture(image: Tensor, valid: Tensor, a: Tensor, b: Tensor) -> Pictur
     """The source of each pixel, found by comparing values.
 
     Args:
-        image: (C, H, W), what the student reads.
+        image: (C, H, W), the student's input.
         valid: (H, W) bool.
-        a: (C, H, W).
-        b: (C, H, W).
+        a: (C, H, W), the first view.
+        b: (C, H, W), the second view.
 
     Returns:
         (H, W, 3) in the colours of `SOURCES`.
@@ -60,7 +60,7 @@ def source_picture(image: Tensor, valid: Tensor, a: Tensor, b: Tensor) -> Pictur
 
 
 def target_picture(target: Tensor, valid: Tensor, label_map: LabelMap) -> Picture:
-    """The most likely class in its colour, paler if less confident; black where the loss is inactive.
+    """The most likely class in its colour, paler if less confident; black in pixels without a loss.
 
     Args:
         target: (K, H, W) probabilities.
@@ -80,23 +80,23 @@ def target_picture(target: Tensor, valid: Tensor, label_map: LabelMap) -> Pictur
 def perturbation_panels(
     a: View, b: View, made: PseudoLabelled, *, channels: Channels, label_map: LabelMap, title: str, rows: int = 128
 ) -> Picture:
-    """Both inputs, and for each view that the student reads: sources, view and target.
+    """Both inputs, and for each view that the student gets: sources, view and target.
 
     Args:
         a: one view, with a leading axis of 1.
-        b: another.
-        made: what a perturbation made of the two; one view or several.
-        channels: what the channels are.
+        b: another view, with a leading axis of 1.
+        made: result of a perturbation of the two; one view or several.
+        channels: description of the channels.
         label_map: the classes.
-        title: what stands above.
-        rows: at most these for each panel, pixels, of a photograph at most twice as many.
+        title: title of the picture.
+        rows: largest height of each panel, pixels, unless H is larger; twice as much for photographs.
 
     Returns:
         One picture.
     """
     height, width = a.valid.shape[-2:]
     photograph = width <= 4 * height
-    step = -(-height // (2 * rows))  # of large photographs every second (third, ...) pixel is shown
+    step = -(-height // (2 * rows))  # of large photographs, only every second (third, ...) pixel is shown
     size = (height // step, width // step, 11) if photograph else (rows, max(width, 512), 15)
     shown = [
         caption(enlarge(picture[::step, ::step], *size[:2]), text, size=size[2])
@@ -108,7 +108,7 @@ def perturbation_panels(
     sure, label = made.target.max(1)
     classes = present(
         label[made.valid & (sure > 1.01 / made.target.shape[1])].numpy()
-    )  # what has no colour has no name
+    )  # too unsure to show a colour: not in the legend
     return np.concatenate([*shown, legend(label_map, classes, shown[0].shape[1], size=size[2] - 1)])
 
 

@@ -35,14 +35,14 @@ class Axes:
     """The axes of a plot.
 
     Args:
-        title: above it.
-        across: what the horizontal axis counts.
-        up: what the vertical axis counts.
-        names: of the whole numbers on the horizontal axis, where they are no numbers; empty for numbers.
-        legend: at the right, at the "top" or at the "bottom"; or at the bottom "left"; or "beside" the plot, in a wider
-            picture.
-        log_x: the horizontal axis is logarithmic; its values must be positive.
-        absent: what the legend says of a line without values; empty: nothing, it is left out.
+        title: title above the plot.
+        across: title of the horizontal axis.
+        up: title of the vertical axis.
+        names: texts that replace the numbers 0, 1, ... on the horizontal axis; empty for numbers.
+        legend: place of the legend. "top": top right; "bottom": bottom right; "left": bottom left; "beside": to the
+            right of the plot, in a wider picture.
+        log_x: True for a logarithmic horizontal axis; its values must be positive.
+        absent: text in the legend for a line without values; empty: such a line is left out.
     """
 
     title: str
@@ -61,10 +61,10 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     """Draw lines with axes, a grid and a legend.
 
     Args:
-        lines: name -> (places across, values); what is not finite is left out. Colours go by the place in this order,
-            also of lines without values: the same names have the same colours in every plot.
-        axes: titles.
-        size: rows, columns, pixels, without a legend beside the plot.
+        lines: name -> (horizontal values, vertical values); non-finite values are left out. Colours are given in this
+            order, also to lines without values, so that the same names have the same colours in several plots.
+        axes: titles and legend.
+        size: rows and columns, pixels, without a legend beside the plot.
 
     Returns:
         The picture.
@@ -95,7 +95,7 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
 
 
 def _finite(across: Sequence[float], up: Sequence[float]) -> np.ndarray:
-    """(n, 2)."""
+    """(n, 2) points with finite coordinates."""
     points = np.stack([np.asarray(across, float), np.asarray(up, float)], 1)
     return points[np.isfinite(points).all(1)]
 
@@ -104,9 +104,9 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
     """Round numbers from low to high.
 
     Args:
-        low: the smallest that must be covered.
-        high: the largest.
-        about: how many are wanted.
+        low: smallest value that must be covered.
+        high: largest value that must be covered.
+        about: approximate number of ticks.
 
     Returns:
         Multiples of 1, 2 or 5 times a power of ten; the first not above `low`, the last not below `high`.
@@ -119,12 +119,12 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float, about: int = 6) -> list[float]:
-    """Logarithms of 1, 2 and 5 times powers of ten, of powers alone where that would be more than `about`.
+    """Logarithms of 1, 2 and 5 times powers of ten, or only of powers of ten if there would be more than `about`.
 
     Args:
-        low: logarithm of the smallest that must be covered.
-        high: of the largest.
-        about: how many there may be.
+        low: base-10 logarithm of the smallest value that must be covered.
+        high: base-10 logarithm of the largest value that must be covered.
+        about: largest number of ticks with 1, 2 and 5.
     """
     for steps in ((1, 2, 5), (1,)):
         powers = range(int(np.floor(low)) - 1, int(np.ceil(high)) + 2)
@@ -148,7 +148,7 @@ class _Canvas:
         self.small = ImageFont.load_default(size=16 * _LARGER)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where a value is on the sheet."""
+        """Position of a value on the sheet, pixels."""
         left, right = _LEFT * _LARGER, self.columns - _RIGHT * _LARGER
         top, bottom = _TOP * _LARGER, self.rows - _BOTTOM * _LARGER
         u = (x - self.across[0]) / max(self.across[-1] - self.across[0], 1e-12)
@@ -173,7 +173,7 @@ class _Canvas:
         self.draw.bitmap((6 * _LARGER, 0), turned.rotate(90, expand=True), INK)
 
     def line(self, points: np.ndarray, color: tuple[int, int, int]) -> None:
-        """One line, with a dot at each value where there are few."""
+        """Draw a line, with a dot at each value if there are at most 30."""
         places = [self.place(x, y) for x, y in points]
         self.draw.line(places, color, 2 * _LARGER, joint="curve")
         radius = 3 * _LARGER
@@ -181,7 +181,7 @@ class _Canvas:
             self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
 
     def legend(self, names: Mapping[str, tuple[int, int, int]], where: str) -> None:
-        """Names of the lines, in a corner."""
+        """Draw the names of the lines in a corner or beside the plot."""
         wide = max(self.draw.textlength(name, self.small) for name in names)
         left, step = self.columns - _RIGHT * _LARGER - wide - 40 * _LARGER, 23 * _LARGER
         left = {"left": (_LEFT + 14.0) * _LARGER, "beside": self.columns + 4.0 * _LARGER}.get(where, left)

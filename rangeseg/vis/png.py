@@ -16,7 +16,7 @@ def write_png(path: str | Path, picture: Picture | Image.Image) -> None:
 
     Args:
         path: the file; missing folders are made.
-        picture: (rows, columns, 3) uint8, RGB, or Pillow's.
+        picture: (rows, columns, 3) uint8, RGB, or a Pillow image.
     """
     content = io.BytesIO()
     (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(content, "PNG")

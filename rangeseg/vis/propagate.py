@@ -1,4 +1,4 @@
-"""A scan before and after labels were carried to it."""
+"""A picture of a scan before and after labels are carried to it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def before_and_after(
     image: RangeImage, before: NDArray[np.integer], after: NDArray[np.integer], truth: NDArray[np.integer] | None,
     label_map: LabelMap,
 ) -> Picture:  # fmt: skip
-    """Range, labels before, labels after and, where the truth is known, the errors; then both from above.
+    """Range, labels before, labels after and, if the truth is known, the errors; then both labels from above.
 
     Args:
         image: the scan of N points in H x W pixels.
         before: (N,) train ids or IGNORE.
         after: (N,) train ids or IGNORE.
-        truth: (N,) train ids or IGNORE.
+        truth: (N,) train ids or IGNORE; None if not known.
         label_map: the classes.
 
     Returns:

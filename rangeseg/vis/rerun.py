@@ -1,6 +1,6 @@
-"""Scans in Rerun's viewer, elsewhere or later: points with class ids, images, confidence, a time line, a trajectory.
+"""Scans for Rerun's viewer: points with class ids, images, confidence, a time line, a trajectory.
 
-The extra `rerun`. Shapes: N points, H rows, W columns.
+Needs the extra `rerun`. Shapes: N points, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from rangeseg.types import IGNORE
 from rangeseg.vis.explorer import Frame
 
 CONNECT = "connect"
-"""Instead of a file: a viewer that runs (`rerun`), on this machine."""
+"""Target instead of a file: a running viewer (`rerun`) on this machine."""
 
 
 class RerunMissingError(ImportError):
-    """rerun-sdk is missing; the message says how to get it."""
+    """rerun-sdk is missing; the message contains the command that installs it."""
 
 
 class RerunLog:
-    """A recording that Rerun's viewer shows; used in a `with`.
+    """A recording that Rerun's viewer shows; a context manager.
 
     Args:
-        target: a file that ends in ``.rrd``, ``connect`` for a viewer that runs here, or its address, ``rerun+http://``.
+        target: a file that ends in ``.rrd``, ``connect`` for a viewer on this machine, or its URL, ``rerun+http://``.
         label_map: the classes.
 
     Raises:
@@ -69,7 +69,7 @@ class RerunLog:
         self._stream.disconnect()
 
     def log(self, frame: Frame) -> None:
-        """A scan, at the next place of the time line."""
+        """Log a scan at the next step of the time line."""
         rr, stream, image = self._rerun, self._stream, frame.image
         stream.set_time("scan", sequence=self._count)
         self._count += 1
@@ -96,7 +96,7 @@ class RerunLog:
 
 
 def frame_labels(frame: Frame) -> dict[str, np.ndarray]:
-    """label and prediction, (N,) train ids, those that there are."""
+    """Name -> (N,) train ids: `label` and `prediction`, if they exist; without both, `points`, all IGNORE."""
     both = {"label": frame.image.scan.label, "prediction": frame.prediction}
     found = {name: ids for name, ids in both.items() if ids is not None}
     return found or {"points": np.full(len(frame.image.scan), IGNORE, np.uint8)}

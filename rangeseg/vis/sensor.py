@@ -16,11 +16,11 @@ from rangeseg.vis.panels import BACKGROUND, RIGHT, TEXT, Picture, caption, enlar
 
 
 def sensor_picture(images: Mapping[str, RangeImage], inclinations_deg: NDArray[np.float64]) -> Picture:
-    """The beams, and below them each projection's range image with what it shows and hides.
+    """The beams, and below them each projection's range image with its shares of filled pixels and hidden points.
 
     Args:
-        images: projection -> the same scan through it; at least one.
-        inclinations_deg: (H,) of the beams, from the top down.
+        images: name of the projection -> its range image of the same scan; at least one.
+        inclinations_deg: (H,) inclinations of the beams from the top down, degrees.
 
     Returns:
         One picture.
@@ -41,13 +41,13 @@ def sensor_picture(images: Mapping[str, RangeImage], inclinations_deg: NDArray[n
 
 
 def beam_picture(inclinations_deg: NDArray[np.float64], columns: int, *, rows: int = 360, size: int = 22) -> Picture:
-    """The beams seen from the side, as rays from the sensor, with the inclination at every tenth degree.
+    """The beams seen from the side, as rays from the sensor, with a mark at every 10 degrees of inclination.
 
     Args:
-        inclinations_deg: (H,) of the beams.
+        inclinations_deg: (H,) inclinations of the beams, degrees.
         columns: width of the picture, pixels.
-        rows: its height.
-        size: of the font, pixels.
+        rows: height of the picture, pixels.
+        size: font size, pixels.
     """
     sheet = Image.new("RGB", (columns, rows), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)

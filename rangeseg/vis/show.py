@@ -25,7 +25,7 @@ from rangeseg.vis.panels import (
     range_panel,
 )
 
-_ROWS, _GAP = 256, 16  # pixels: of one panel, between pictures side by side
+_ROWS, _GAP = 256, 16  # pixels: height of a panel, gap between pictures side by side
 
 
 def show_scan(
@@ -36,16 +36,16 @@ def show_scan(
     columns: int = 2048,
     extent_m: float = 30.0,
 ) -> Image.Image:
-    """Range image, label, prediction and error, then the last three from above, and the classes' colours.
+    """Range image, label, prediction and error, then the last three from above, and a legend of the classes.
 
-    What the scan or the caller does not have is left out: no label, no error.
+    Label and prediction are left out if they are missing; the error is left out if one of them is missing.
 
     Args:
-        image: a projected scan, with labels or without.
-        prediction: (N,) train ids of the scan's points or IGNORE; None where there is none.
+        image: a projected scan, with or without labels.
+        prediction: (N,) train ids of the scan's points or IGNORE; None if there is no prediction.
         label_map: the classes.
-        columns: width of the sheet, pixels, unless W is more.
-        extent_m: the pictures from above reach this far in every direction.
+        columns: largest width of the sheet, pixels, unless W is larger.
+        extent_m: the pictures from above reach this far in every direction, metres.
 
     Returns:
         The sheet; ``.save("scan.png")`` writes it.
@@ -73,7 +73,7 @@ def show_scan(
 
 
 def _from_above(xyz: NDArray[np.floating], colors: dict[str, Picture], wide: int, extent_m: float) -> Picture:
-    """Bird's-eye views side by side, at most half of the sheet each."""
+    """Bird's-eye views side by side, each at most half as wide as the sheet."""
     side = (wide + _GAP) // max(2, len(colors)) - _GAP
     views = []
     for text, picture in colors.items():

@@ -1,6 +1,6 @@
 """Points in 3-D, in an interactive window or drawn to a file without a display.
 
-Open3D is heavy and optional: it is imported when something is to be shown.
+Open3D is large and optional, so it is imported only when points are drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def show_points(
 
     Args:
         xyz: (N, 3) metres, x forward, y left, z up; non-finite points are left out.
-        colors: (N, 3) uint8 RGB, as `colorise` gives them.
+        colors: (N, 3) uint8 RGB, for example from `colorise`.
         png: the file to draw to, from behind and above the sensor, without a window or a display; None opens a window.
         pixels: (columns, rows) of the window or the file.
         point_size: side of a point, pixels.
@@ -47,7 +47,7 @@ def show_points(
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(xyz[finite].astype(np.float64)))
     cloud.colors = open3d.utility.Vector3dVector(colors[finite] / 255)
     quiet = open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error)
-    with quiet:  # or it warns, without a display, that it draws without a display
+    with quiet:  # otherwise Open3D warns that there is no display
         _draw(open3d.visualization.Visualizer(), cloud, png, pixels, point_size)
 
 
@@ -70,7 +70,7 @@ def _draw(window: Any, cloud: Any, png: str | Path | None, pixels: tuple[int, in
 
 
 def _look_ahead(camera: Any, turn: float = 0.0) -> None:
-    """From behind and above, along the sensor's x, or from elsewhere around it, radians to the left."""
+    """Point the camera along x from behind and above the sensor, then turn it about the sensor, radians to the left."""
     cos, sin = np.cos(turn), np.sin(turn)
     camera.set_lookat([8.0 * cos, 8.0 * sin, 0.0])
     camera.set_front([-0.87 * cos, -0.87 * sin, 0.5])
@@ -87,15 +87,15 @@ def write_gif(
     point_size: float = 2.0,
     milliseconds: int = 100,
 ) -> None:
-    """Draw coloured points as an animation, without a display: a sequence, or one scan turned once around.
+    """Draw coloured points as an animation, without a display: a sequence, or one scan from all sides.
 
     Args:
-        path: ends in ``.gif``.
+        path: a file that ends in ``.gif``.
         clouds: (N, 3) metres and (N, 3) uint8 RGB of each scan, at least one.
-        turns: pictures of each scan, between which the camera goes around it by a whole turn in all.
+        turns: number of pictures of each scan; the camera goes once around the scan in these pictures.
         pixels: (columns, rows).
         point_size: side of a point, pixels.
-        milliseconds: of each picture.
+        milliseconds: duration of each picture.
 
     Raises:
         ValueError: another ending, nothing to draw, or no picture could be drawn.

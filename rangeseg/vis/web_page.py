@@ -1,4 +1,4 @@
-"""Scans on one page that opens anywhere, without a network: the report's own canvas and panels."""
+"""Scans on one HTML page that opens without a network, with the canvas and panels of reports."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def write_page(path: Path, frames: Iterable[Frame], label_map: LabelMap, title: 
     """Write scans as a page.
 
     Args:
-        path: of the file.
-        frames: what is shown.
+        path: path of the file.
+        frames: the scans.
         label_map: the classes.
-        title: of the page.
+        title: title of the page.
 
     Raises:
         ValueError: the name does not end in .html.
@@ -35,7 +35,7 @@ def write_page(path: Path, frames: Iterable[Frame], label_map: LabelMap, title: 
 
 
 def as_sample(frame: Frame, label_map: LabelMap) -> ReportSample:
-    """A scan as a report has it: its panels, and its points by label, prediction and error."""
+    """A scan as a sample of a report: its panels, and its points with label and prediction."""
     scan = frame.image.scan
     both = {"label": scan.label, "prediction": frame.prediction}
     known = {name: ids for name, ids in both.items() if ids is not None}

@@ -27,11 +27,11 @@ _PANEL, _STRIP, _PERIOD_S = 230, 170, 0.2
 
 
 WITHOUT = "Write --html FILE.html or --rerun FILE.rrd instead, or --png FILE of one scan."
-"""What does without a display."""
+"""Alternatives that need no display."""
 
 
 def require_display() -> None:
-    """Return if a window can be opened. Open3D would not say that it cannot, and wait for ever.
+    """Check that a window can be opened, because without a display Open3D reports no error and waits for ever.
 
     Raises:
         ViewerMissingError: on Linux, no X server answers.
@@ -56,8 +56,8 @@ def show_window(explorer: Explorer, *, title: str = "rangeseg", pixels: tuple[in
     """Open the window, and return when it is closed.
 
     Args:
-        explorer: what is looked at.
-        title: of the window.
+        explorer: the scans and the state of the view.
+        title: title of the window.
         pixels: columns, rows.
 
     Raises:
@@ -86,8 +86,8 @@ class Window:
 
     Args:
         open3d: the module.
-        explorer: what is looked at.
-        title: of the window.
+        explorer: the scans and the state of the view.
+        title: title of the window.
         pixels: columns, rows.
     """
 
@@ -109,7 +109,7 @@ class Window:
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw what the explorer now shows."""
+        """Draw the current state of the explorer."""
         explorer = self.explorer
         for scene, coloring in zip(self.scenes, (explorer.coloring, explorer.beside), strict=True):
             scene.scene.clear_geometry()
@@ -193,7 +193,7 @@ class Window:
             scene.look_at([8, 0, 0], [-16, 0, 14], [0, 0, 1])
 
     def _press(self, event: Any) -> bool:
-        """A key goes down. True: it means something here."""
+        """Handle a key event; True if the pressed key has an action."""
         if event.type != self.gui.KeyEvent.Type.DOWN:
             return False
         name = self.gui.KeyName
@@ -211,7 +211,7 @@ class Window:
         return act is not None
 
     def _tick(self) -> bool:
-        """Both cameras follow the one that was moved; playing goes on. True: draw again."""
+        """Copy the moved camera to the other view, and step to the next scan while playing; True to draw again."""
         if self.explorer.beside:
             other = self.scenes[1 - self.active]
             other.scene.camera.copy_from(self.scenes[self.active].scene.camera)

@@ -1,6 +1,6 @@
 """The HTML page of a report: tables, curves and 3-D scans in one self-contained file.
 
-Everything is within the file: pictures as data, and `points.js`, which draws the points. Text is escaped here.
+The file contains everything: pictures as data, and `points.js`, which draws the points. The functions escape text.
 
 Shapes: N points, K classes.
 """
@@ -28,7 +28,7 @@ from rangeseg.vis.panels import RIGHT, WRONG, Picture
 
 FOLDER = Path(__file__).parent
 MOST_POINTS = 60_000
-"""Of a scan; more are thinned evenly."""
+"""Largest number of points of a scan; larger scans are thinned evenly."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class ReportSample:
     """A scan or photograph on the page.
 
     Args:
-        name: what it is called.
-        words: a sentence on it.
-        panel: range, label, prediction and error; or the photograph and these.
-        xyz: (N, 3) metres; None draws the panel alone.
-        colorings: name -> (N,) train ids, the labels first; each other colouring is shown with its errors.
+        name: name of the scan or photograph.
+        words: a sentence about it.
+        panel: picture of range, label, prediction and error; for photographs with the photograph instead of the range.
+        xyz: (N, 3) metres; None shows only the panel.
+        colorings: name -> (N,) train ids. The labels come first; each other colouring is also shown as errors.
     """
 
     name: str
@@ -51,16 +51,16 @@ class ReportSample:
 
 
 def page(title: str, sections: Iterable[str], shown: Sequence[ReportSample], label_map: LabelMap) -> bytes:
-    """The whole file.
+    """The content of the whole file.
 
     Args:
         title: plain text.
-        sections: HTML, of the functions below.
-        shown: those that `scans` has laid out, in that order.
+        sections: HTML, made by the functions below.
+        shown: the samples that were given to `scans`, in the same order.
         label_map: the classes.
 
     Returns:
-        UTF-8.
+        The page in UTF-8.
     """
     palette = [*map(_rgb, label_map.colors), [70, 72, 76], list(RIGHT), list(WRONG)]
     scans = [_points(one, label_map.num_classes) for one in shown if one.xyz is not None]
@@ -73,7 +73,7 @@ def page(title: str, sections: Iterable[str], shown: Sequence[ReportSample], lab
 
 
 def _json_in_html(value: Any) -> str:
-    """JSON that no name within can end: what HTML reads as markup is written as escapes of JSON."""
+    """JSON in which `<`, `>` and `&` are escaped, so that no name in it is read as markup of the page."""
     text = json.dumps(value)  # ASCII, so that line separators are escaped already
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -81,7 +81,7 @@ def _json_in_html(value: Any) -> str:
 
 
 def heading(text: str, words: str = "") -> str:
-    """A section's title, and what is to be known of it."""
+    """A section's title and, if given, an explanation."""
     return f"<h2>{escape(text)}</h2>" + (f"<p class='soft'>{escape(words)}</p>" if words else "")
 
 
@@ -94,9 +94,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, colors: Sequenc
     """A table whose first column names the rows.
 
     Args:
-        head: one text a column.
-        rows: one text a cell.
-        colors: of the rows, where they have one.
+        head: one text per column.
+        rows: one text per cell.
+        colors: RGB of each row; empty for none.
     """
     lines = []
     for number, row in enumerate(rows):
@@ -108,7 +108,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, colors: Sequenc
 
 
 def confusion(state: NDArray[np.integer], names: Sequence[str]) -> str:
-    """(K, K+1) counts, rows are labels; shares of each row in per cent, counts where the mouse rests."""
+    """A table of (K, K+1) counts, rows are labels: shares of each row in per cent; counts under the mouse pointer."""
     columns = [*names, "no class"] if state[:, -1].any() else list(names)
     lines = []
     for name, counts in zip(names, state[:, : len(columns)], strict=True):
@@ -127,7 +127,7 @@ def confusion(state: NDArray[np.integer], names: Sequence[str]) -> str:
 
 
 def pictures(drawn: Mapping[str, Picture]) -> str:
-    """Pictures side by side, by their captions."""
+    """Pictures side by side, with their captions below."""
     parts = (
         f"<figure><img alt='{escape(name)}' src='{_png(picture)}'><figcaption>{escape(name)}</figcaption></figure>"
         for name, picture in drawn.items()
@@ -145,7 +145,7 @@ def beside(drawn: Mapping[str, Picture]) -> str:
 
 
 def legend(label_map: LabelMap) -> str:
-    """The classes' colours."""
+    """The names and colours of the classes."""
     chips = "".join(
         f"<span><span class='chip' style='background: rgb{tuple(_rgb(color))}'></span>{escape(name)}</span>"
         for name, color in zip(label_map.names, label_map.colors, strict=True)
@@ -154,12 +154,12 @@ def legend(label_map: LabelMap) -> str:
 
 
 def folded(summary: str, text: str) -> str:
-    """Long text that opens on a click."""
+    """Long text that is hidden until its summary is clicked."""
     return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
 
 
 def scans(shown: Sequence[ReportSample], label_map: LabelMap) -> str:
-    """Each scan's panels, and its points to turn; with the classes' colours above."""
+    """The panels of each sample and, for scans, an area with its points in 3-D; a legend of the classes comes first."""
     parts = [legend(label_map)]
     for one in shown:
         parts.append(f"<h3>{escape(one.name)}</h3><p class='soft'>{escape(one.words)}</p>")
@@ -170,7 +170,7 @@ def scans(shown: Sequence[ReportSample], label_map: LabelMap) -> str:
 
 
 def _points(one: ReportSample, classes: int) -> dict[str, object]:
-    """A scan's points as `points.js` reads them: train ids, `classes` for none, then right and wrong."""
+    """A scan's points for `points.js`: train ids, `classes` for IGNORE, `classes` + 1 for right, + 2 for wrong."""
     assert one.xyz is not None
     shown = np.flatnonzero(np.isfinite(one.xyz).all(axis=1) & (np.abs(one.xyz) < 300).all(axis=1))
     shown = shown[:: max(1, -(-len(shown) // MOST_POINTS))]
