@@ -173,7 +173,7 @@ def _descriptor_named(path: Path) -> int | None:
     """The descriptor that ``/dev/stdout`` or a similar path names; opening the path would write from a file's start."""
     text = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow the link
     for _ in range(40):  # the system's limit of links in a path
-        if found := re.fullmatch(r"/(?:dev|proc/(?:self|\d+))/fd/(\d+)", text):
+        if found := re.fullmatch(rf"/(?:dev|proc/(?:self|{os.getpid()}))/fd/(\d+)", text):
             return int(found[1])
         if not Path(text).is_symlink():
             break

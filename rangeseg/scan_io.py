@@ -150,7 +150,10 @@ def _read_npy(path: Path) -> NDArray[np.integer]:
     if raw.ndim != 1 or raw.dtype.kind not in "iu":
         raise ValueError(f"{path}: holds {raw.dtype} of shape {raw.shape}; give (N,) integers, the raw ids.")
     if raw.size and (raw.min() < 0 or raw.max() > 0xFFFFFFFF):
-        raise ValueError(f"{path}: raw ids run from {raw.min()} to {raw.max()}; give 0 to 65535.")
+        raise ValueError(
+            f"{path}: labels range from {raw.min()} to {raw.max()}; give 0 to 4294967295, with the class in the lower "
+            "16 bits."
+        )
     _check_words(path, raw.astype("<u4"))
     return raw.astype(np.uint16)
 

@@ -51,13 +51,18 @@ def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
         ("optim.steps=0", r"optim\.steps: 0 is out of range; give at least 1"),
         ("data.label_fraction=0", r"data\.label_fraction: 0\.0 is out of range; give above 0 and at most 1"),
         ("optim.accumulate=3", r"optim\.accumulate: 3 is larger"),
+        (
+            "data.batch_labelled=5|data.batch_unlabelled=4|optim.accumulate=2",
+            r"not divide data\.batch_labelled, 5",
+        ),
+        ("data.batch_labelled=4|data.batch_unlabelled=5|optim.accumulate=4", r"not divide data\.batch_unlabelled, 5"),
         ("lr", r"not an override; write key\.path=value"),
         ("data.root={a}/b", r"data\.root=\{a\}/b: the value is not readable as YAML; put quotes around"),
     ],
 )
 def test_errors_name_the_path_and_the_cure(minimal: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        read_config(minimal, [override])
+        read_config(minimal, override.split("|"))
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 pytest.importorskip("open3d", reason="the extra view is not installed")
 
-from rangeseg.apps.demo import LABELLED, METHODS, TRAIN, Numbers, demo, verdict
+from rangeseg.apps.demo import ANY_LIDAR, LABELLED, METHODS, TRAIN, Numbers, _weights_for, demo, verdict
 from rangeseg.cli import main
 from rangeseg.config import read_config
 from rangeseg.data.synthesise import write_scan
@@ -79,7 +79,7 @@ def test_it_begins_with_an_answer_to_any_scan(
     out = tmp_path / "demo"
     assert main(["demo", str(alone), "--out", str(out), "--answer-only"]) == 0
     mine, made = capsys.readouterr().out.splitlines()
-    assert mine.startswith(f"{alone}, labelled by the network kitti: ")
+    assert mine.startswith(f"{alone}, labelled by the network any-lidar: ")  # too few points for the check of kitti
     assert mine.endswith(f"Picture: {out / 'answer_mine.png'}")
     assert "right" not in mine  # there are no labels beside it
     right = re.search(r"first-answer: .* (\d+) % of its labelled points are right\.", made)
@@ -117,6 +117,13 @@ def test_labels_that_are_named_are_not_left_out(tmp_path: Path, capsys: pytest.C
     assert main(["show", str(scan), "--labels", str(beside), "--png", str(picture)]) == 1
     assert f"error: {beside}: " in capsys.readouterr().err
     assert not picture.exists()
+
+
+def test_a_scan_too_small_to_be_checked_is_not_taken_for_one_of_kitti(tmp_path: Path) -> None:
+    """`kitti` labels only scans that resemble its training scans; few points show no resemblance."""
+    rng = np.random.default_rng(0)
+    np.c_[rng.uniform(-20, 20, (500, 3)), rng.random(500)].astype(np.float32).tofile(tmp_path / "few.bin")
+    assert _weights_for(tmp_path / "few.bin") == ANY_LIDAR
 
 
 def test_a_wrong_scan_is_told_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -299,3 +299,15 @@ def test_what_the_disk_says_is_told_with_the_files_name(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"No space left on device: '.*a\.pt'"):
             write_atomically(tmp_path / "a.pt", content)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_process_is_not_ours(tmp_path: Path) -> None:
+    """/proc/PID/fd/1 of another process must not become this process's standard output."""
+    with (tmp_path / "theirs").open("wb") as theirs:
+        other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=theirs)
+    try:
+        program = f"from rangeseg.files import write_atomically as w; w('/proc/{other.pid}/fd/1', b'text')"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+        assert done.stdout == b""
+    finally:
+        other.communicate(b"\n")

@@ -17,9 +17,10 @@ from conftest import random_scan
 from recordings import CLOUD, Cdr, cloud_message
 
 from rangeseg import Segmenter
+from rangeseg.apps import live
 from rangeseg.apps.live import Counts, LatestCloud, run_live
 from rangeseg.apps.predict_recording import Labelling
-from rangeseg.scan_formats.cdr import decode_cloud, encode_cloud
+from rangeseg.scan_formats.cdr import Message, decode_cloud, encode_cloud
 from rangeseg.scan_formats.point_cloud2 import Layout, points_of_cloud, points_of_columns
 from rangeseg.types import Scan
 
@@ -142,6 +143,25 @@ def test_what_is_no_scan_is_counted_and_the_next_is_labelled(segmenter: Segmente
     assert [len(one["points"]) for one in answers] == [4, 300]
     assert set(answers[0]["points"]["class_id"]) == {255}
     assert {level for level, *_ in line.told} <= {0, 1, 2}
+
+
+def test_a_status_is_an_error_only_while_messages_are_refused() -> None:
+    line, counts = Line([]), Counts(labelled=9, refused=1, reason="nonsense")
+    live._diagnose(line, counts, 100.0, failing=True)
+    live._diagnose(line, counts, 100.0, failing=False)
+    assert [told[0] for told in line.told] == [2, 0]
+    counts.latencies_ms.extend([500.0] * 5 * live.RECENT)
+    counts.latencies_ms.extend([1.0] * live.RECENT)
+    assert len(counts.latencies_ms) == live.RECENT
+    assert counts.percentiles()["max"] == 1.0  # of recent scans, not of the whole session
+
+
+def test_whether_points_are_finite_is_passed_on() -> None:
+    scan = random_scan(np.random.default_rng(0), 20)
+    points = points_of_columns(Layout(FIELDS, 16), {name: rows_of(scan)[name] for name, *_ in FIELDS}, (1, 20))
+    for dense in (False, True):
+        first = Message(1, "lidar", *points.shape, [], False, 16, 0, points.data, dense)
+        assert decode_cloud(encode_cloud(first, points)).is_dense is dense
 
 
 def test_taking_waits_for_no_longer_than_asked() -> None:

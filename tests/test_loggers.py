@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rangeseg.config import Config
-from rangeseg.engine.loggers import Logger, Mlflow, Trackio, Wandb
+from rangeseg.engine.loggers import Logger, Mlflow, Trackio, Wandb, stored_id
 from rangeseg.engine.run_logger import read_metrics
 from rangeseg.engine.training import train
 from rangeseg.registry import ConfigError
@@ -100,6 +100,22 @@ def test_wandb_offline(tmp_path: Path) -> None:
     content = kept.read_bytes()
     assert b"supervised" in content
     assert b"optim.lr" in content
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tool", ["wandb", "mlflow"])
+def test_a_resumed_training_continues_its_run(tool: str, tmp_path: Path) -> None:
+    pytest.importorskip(tool, reason=f"the extra {tool} is not installed")
+    folder, seen = tmp_path / "run", []
+    folder.mkdir()
+    for step in (0, 5, 0):
+        logger = Wandb(mode="offline") if tool == "wandb" else Mlflow()
+        logger.start(folder, {"optim.lr": 0.25}, step)
+        seen.append(stored_id(folder, tool, 1))
+        logger.scalars(step + 1, {"supervised": 1.5})
+        logger.close()
+    assert seen[0] == seen[1]
+    assert seen[0] != seen[2]  # a new training is a new run
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -18,7 +18,7 @@ from rangeseg.config import Config
 from rangeseg.data.loading import Batch
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
-from rangeseg.engine.loss_guard import NotFiniteError
+from rangeseg.engine.loss_guard import LossGuard, NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.precision import in_precision, usable_precision
 from rangeseg.engine.run_logger import RunLogger, read_metrics
@@ -252,6 +252,25 @@ def test_a_run_folder_is_not_overwritten(tiny_config: Config) -> None:
 
 def test_resume_of_a_finished_run_reports_it_again(tiny_config: Config) -> None:
     assert train(tiny_config) == train(tiny_config, resume=True)
+
+
+@pytest.mark.parametrize("others", [-1, 3, 8])
+def test_of_several_processes_the_first_bad_step_counts(others: int, tmp_path: Path) -> None:
+    """This process has its first bad loss in step 5, another one in step `others` (-1: none)."""
+
+    class TwoProcesses:
+        device, world_size = torch.device("cpu"), 2
+
+        def all_reduce(self, value: torch.Tensor, reduce_op: str) -> torch.Tensor:
+            other = torch.iinfo(torch.int64).max if others < 0 else others
+            return {"min": torch.minimum, "max": torch.maximum}[reduce_op](value, torch.tensor(other))
+
+    guard = LossGuard(TwoProcesses(), 10)  # type: ignore[arg-type]
+    for step in range(7):
+        guard.reading(step, [f"00/{step:06d}"])
+        guard.note(step, {"supervised": torch.tensor(torch.nan if step >= 5 else 1.0)})
+    with pytest.raises(NotFiniteError, match=f"Step {3 if others == 3 else 5}: "):
+        guard.check(tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_scans(tiny_config: Config, tmp_path: Path) -> None:

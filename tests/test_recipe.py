@@ -141,6 +141,10 @@ def test_a_budget_scales_all_steps_by_the_measured_speed(tmp_path: Path, monkeyp
     assert lengths_within(recipe, hours) == lengths
     assert len(asked) == 3  # kept
     assert json.loads((tmp_path / "budget.json").read_text())["seconds_per_step"]["teacher"] == 0.5
+    with_more = lengths_within(replace(recipe, rounds=3), hours)  # the same hours for more stages
+    assert len(asked) == 6
+    assert with_more["pretrain"] < lengths["pretrain"]
+    assert lengths_within(recipe, hours) == lengths
     with pytest.raises(ValueError, match="hours above 0"):
         lengths_within(recipe, -1.0)
     assert trained(recipe, lengths)["teacher"].optim.steps == lengths["teacher"]

@@ -249,3 +249,9 @@ def test_a_preset_lies_above_the_base_and_below_its_own_file(tmp_path: Path) -> 
     assert made.teacher.decay == 0.9
     assert read_config(tmp_path / "base.yaml", ["preset=reference"]).consistency.kind == "var"
     assert config_from_yaml(write_config(made)) == made
+
+
+@pytest.mark.parametrize("wrong", [{"boxes": 0}, {"by": "width"}, {"aspect": "free"}, {"area": 1.5}], ids=str)
+def test_words_and_numbers_out_of_range_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=rf"reference_box_mask got {next(iter(wrong))}="):
+        reference_box_mask(np.random.RandomState(0), 1, 8, 8, **wrong)

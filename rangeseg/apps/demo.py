@@ -99,11 +99,12 @@ def answer(out: Path, scan: Path | None = None, *, seed: int = 0) -> Iterator[st
 
 
 def _weights_for(path: Path) -> str:
-    """`ANY_LIDAR` if the scan does not resemble the training scans of `KITTI`, else `KITTI`."""
+    """`KITTI` if the scan resembles the training scans of this network, else `ANY_LIDAR`."""
     segmenter = Segmenter.load(KITTI)
     with collected_notices():
         segmenter.project(read_scan(path))
-    return KITTI if all(segmenter.domain_check.fits.values()) else ANY_LIDAR
+    fits = segmenter.domain_check.fits  # empty if the scan has too few returns to be checked
+    return KITTI if fits and all(fits.values()) else ANY_LIDAR
 
 
 def _label(path: Path, weights: str, picture: Path) -> str:

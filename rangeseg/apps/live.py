@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +24,9 @@ from rangeseg.scan_formats.fields import FieldNames, Fields, find_fields
 from rangeseg.scan_formats.point_cloud2 import points_of_cloud
 
 DIAGNOSE_EVERY_S = 1.0
+
+RECENT = 1000
+"""Number of scans over which the percentiles of the latency are computed."""
 
 
 class Transport(Protocol):
@@ -50,13 +54,16 @@ class Counts:
     """Counts and latencies of a session.
 
     Args:
-        latencies_ms: time of each labelled scan from its arrival until its labels are sent, milliseconds.
+        labelled: number of labelled scans.
+        latencies_ms: time from the arrival of a scan until its labels are sent, milliseconds; of the last `RECENT`
+            labelled scans.
         dropped: number of scans that a newer one replaced before they were labelled.
         refused: number of messages that are not a valid scan.
         reason: error of the last of these messages.
     """
 
-    latencies_ms: list[float] = field(default_factory=list)
+    labelled: int = 0
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     dropped: int = 0
     refused: int = 0
     reason: str = ""
@@ -71,7 +78,7 @@ class Counts:
     def __str__(self) -> str:
         times = ", ".join(f"{name} {value:.1f} ms" for name, value in self.percentiles().items())
         refused = f", {self.refused} refused ({self.reason})" if self.refused else ""
-        return f"{len(self.latencies_ms)} scans labelled, {self.dropped} dropped{refused}; latency {times or 'unknown'}"
+        return f"{self.labelled} scans labelled, {self.dropped} dropped{refused}; latency {times or 'unknown'}"
 
 
 class LatestCloud:
@@ -145,7 +152,7 @@ def run_live(
         RuntimeError: the transport failed.
     """
     _warm_up(segmenter)
-    counts, found, told_at = Counts(), None, 0.0
+    counts, found, told_at, told = Counts(), None, 0.0, 0
     newest = LatestCloud(transport, counts)
     try:
         while keep_running():
@@ -153,12 +160,13 @@ def run_live(
                 try:
                     found, answer = _answer(segmenter, taken[1], labelling, found, fields or {})
                     transport.send(answer)
+                    counts.labelled += 1
                     counts.latencies_ms.append(1e3 * (time.perf_counter() - taken[0]))
                 except ValueError as error:
                     counts.refused, counts.reason = counts.refused + 1, str(error)
             if time.monotonic() - told_at > DIAGNOSE_EVERY_S:
-                told_at = time.monotonic()
-                _diagnose(transport, counts, limit_ms)
+                _diagnose(transport, counts, limit_ms, failing=counts.refused > told)
+                told_at, told = time.monotonic(), counts.refused
     finally:
         newest.stop()
         transport.close()
@@ -180,12 +188,13 @@ def _answer(
     return fitting, encode_cloud(message, labelling.labelled(points, segmenter(scan)))
 
 
-def _diagnose(transport: Transport, counts: Counts, limit_ms: float) -> None:
+def _diagnose(transport: Transport, counts: Counts, limit_ms: float, *, failing: bool) -> None:
+    """Publish the counts; `failing`: a message was refused since the last status."""
     times = counts.percentiles()
     late = times.get("p99", 0.0) > limit_ms
-    level, message = (2, counts.reason) if counts.refused else (1, f"above {limit_ms:g} ms") if late else (0, "good")
+    level, message = (2, counts.reason) if failing else (1, f"above {limit_ms:g} ms") if late else (0, "good")
     values = {f"latency {name} ms": f"{value:.1f}" for name, value in times.items()}
-    done = {"labelled": len(counts.latencies_ms), "dropped": counts.dropped, "refused": counts.refused}
+    done = {"labelled": counts.labelled, "dropped": counts.dropped, "refused": counts.refused}
     transport.diagnose(level, message, {name: str(value) for name, value in done.items()} | values)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rangeseg.config import Config
 from rangeseg.data.dataset import ScanDataset
@@ -16,51 +15,75 @@ from rangeseg.drive.layouts import Drive, DriveScan, open_drive
 from rangeseg.drive.request import Request
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import ScanInput
-from rangeseg.types import IGNORE
+from rangeseg.types import IGNORE, Scan
 
 CLICKS = "clicks"
-"""Folder of the labels of the drawn pixels, below the folder of the carried labels, in the dataset's layout."""
+"""Folder in the output folder for the labels that are carried, if these are not the files that `propagate` reads by
+itself: labels of drawn pixels, or labels in another folder of the dataset. It has the layout of `Drive`."""
 
 
 def requests_of(config: Config, usual: Request) -> list[Request]:
     """One request for each drive that has labelled scans.
 
-    If `data.label_fraction` is below 1, only the labels of the drawn pixels are carried. They are written below
-    `CLICKS`.
+    The labels are those that training reads. If `data.label_fraction` is below 1, or if the labels are not where
+    `Drive` has them (ScribbleKITTI), they are first written to `CLICKS`, in the output folder.
 
     Args:
-        config: its `data` determines the labelled scans and the labelled pixels.
+        config: its `data` determines the labelled scans, their labels and the labelled pixels.
         usual: all other arguments: the folder of the carried labels, the rules.
 
     Raises:
         ConfigError: the config's data do not exist.
-        ValueError: the data are photographs or not drives, or a drive has other classes than the data.
+        ValueError: the data are photographs or not drives, a drive has other classes than the data, or labels are
+            missing.
     """
     experiment = Experiment(config)
     source, image = experiment.open("train", config.data.labelled), experiment.input
     if not isinstance(source, ScanDataset) or not isinstance(image, ScanInput):
         raise ValueError("--config: its data are photographs; labels are carried from scan to scan.")
-    files = {source.scan_path(index): index for index in range(len(source))}
-    data = config.data
+    files = {_absolute(source.scan_path(index)): index for index in range(len(source))}
+    data, named = config.data, usual.dataset or config.data.dataset.get("classes")
     drawn = (data.label_fraction, data.label_seed, data.label_spread)
     sparse = SparseLabels(source, image.projection, *drawn) if data.label_fraction < 1 else None
     requests = []
-    for folder in sorted({file.parent.parent for file in files}):
-        drive = open_drive(folder)
+    for folder in sorted({_drive_of(file) for file in files}):
+        drive = open_drive(folder, dataset=named)
         if drive.label_map.names != source.label_map.names:
             raise ValueError(f"{folder}: its layout has other classes than --config; carry it alone, with --dataset.")
-        scans = [entry for entry in drive.scans if entry.file in files]
-        for entry in scans if sparse is not None else ():
-            label = cast(SparseLabels, sparse).scan(files[entry.file]).label
-            _write_clicks(drive, entry, cast(NDArray, label), usual.out / CLICKS)
-        labels = usual.out / CLICKS if sparse else None
-        requests.append(replace(usual, drive=folder, labels=labels, labelled=tuple(entry.name for entry in scans)))
+        scans = {entry: files[entry.file] for entry in drive.scans if entry.file in files}
+        given = {entry: _absolute(source.label_path(index)) for entry, index in scans.items()}
+        out = usual.out / _below(drive.root, _absolute(data.root))
+        labels = None
+        if sparse is not None or any(path != drive.root / entry.label_path for entry, path in given.items()):
+            labels = out / CLICKS
+            for entry, index in scans.items():
+                _write_labels(drive, entry, given[entry], labels, None if sparse is None else sparse.scan(index))
+        names = tuple(entry.name for entry in scans)
+        requests.append(replace(usual, drive=folder, labels=labels, labelled=names, out=out, dataset=named))
     return requests
 
 
-def _write_clicks(drive: Drive, entry: DriveScan, label: NDArray, folder: Path) -> None:
-    """Write the raw ids of the points whose label is not IGNORE; the other points get no label."""
-    raw = drive.labels_of(entry)
-    if raw is None:
-        raise ValueError(f"{drive.root / entry.label_path}: missing; {entry.file} counts as labelled.")
-    drive.write_raw(folder / entry.label_path, np.where(label != IGNORE, raw, drive.label_map.ignore_raw), entry.file)
+def _absolute(path: str | Path) -> Path:
+    """The absolute path, without following links, as `open_drive` has it."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link and take its target's name
+
+
+def _drive_of(scan: Path) -> Path:
+    """The folder of the drive of a scan: the parent of velodyne/ or lidar/, or the folder of the scan."""
+    return scan.parent.parent if scan.parent.name in ("velodyne", "lidar") else scan.parent
+
+
+def _below(root: Path, dataset: Path) -> Path:
+    """Path of a drive's root in the folder of the dataset; SemanticKITTI's folder dataset/ is left out."""
+    path = root.relative_to(dataset) if root.is_relative_to(dataset) else Path()
+    return path.relative_to("dataset") if path.parts[:1] == ("dataset",) else path
+
+
+def _write_labels(drive: Drive, entry: DriveScan, given: Path, folder: Path, kept: Scan | None) -> None:
+    """Write the raw ids of a label file in the layout of the drive, only for the points that have a label in `kept`."""
+    if not given.is_file():
+        raise ValueError(f"{given}: missing, but {entry.file} counts as labelled.")
+    raw = drive.read_raw(given, entry.file)
+    if kept is not None and kept.label is not None:
+        raw = np.where(kept.label != IGNORE, raw, drive.label_map.ignore_raw)
+    drive.write_raw(folder / entry.label_path, raw, entry.file)

@@ -225,18 +225,19 @@ def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
     whole = sum(STEPS[step.name.rstrip("0123456789")] * seconds[step.name] for step in steps)
     factor = TRAINING_SHARE * hours * 3600 / whole
     lengths = {kind: max(FEWEST, round(factor * number)) for kind, number in STEPS.items()}
-    kept = {"hours": hours, "steps": lengths, "seconds_per_step": seconds}
+    kept = {"hours": hours, "stages": [step.name for step in steps], "steps": lengths, "seconds_per_step": seconds}
     write_atomically(recipe.out / "budget.json", json.dumps(kept, indent=1).encode())
     return lengths
 
 
 def known_lengths(recipe: Recipe, hours: float | None) -> dict[str, int] | None:
-    """The steps that an earlier call found for these hours, or None. Without hours: `STEPS`."""
+    """The steps that an earlier call found for these hours and these stages, or None. Without hours: `STEPS`."""
     if hours is None:
         return STEPS
     path = recipe.out / "budget.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return dict(kept["steps"]) if kept.get("hours") == hours else None
+    stages = [step.name for step in recipe.steps() if step.words[0] == "train"]
+    return dict(kept["steps"]) if (kept.get("hours"), kept.get("stages")) == (hours, stages) else None
 
 
 def summary(recipe: Recipe, steps: Sequence[Step]) -> str:

@@ -252,9 +252,10 @@ def _throughput(
         return sum(1 for _ in segmenter.stream(islice(cycle(samples), count), batch=batch))
 
     def own() -> int:
-        for _ in range(count // batch):
+        passes = max(1, count // batch)
+        for _ in range(passes):
             _waiting(_forward(network, next(together)))
-        return count // batch * batch
+        return passes * batch
 
     def evaluation() -> int:
         return 0 if scored is None else len(scored) * bool(score_run(segmenter.run, scored, segmenter=segmenter))

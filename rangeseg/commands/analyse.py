@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, table
+from rangeseg.commands.console import OUT, table, whole
 
 EXAMPLES = (
     "rangeseg analyse patch-distance mini_kitti --out distances data.root=/data/semantic_kitti",
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--patches", type=int, nargs="+", default=[3, 7, 15], help="side lengths of the patches in pixels; odd numbers"
     )
     parser.add_argument(
-        "--anchors", type=int, default=4000, help="number of patches whose nearest neighbours are searched"
+        "--anchors", type=whole(), default=4000, help="number of patches whose nearest neighbours are searched"
     )
-    parser.add_argument("--every", type=int, default=1, help="use every n-th scan or photograph")
+    parser.add_argument("--every", type=whole(), default=1, help="use every n-th scan or photograph")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")

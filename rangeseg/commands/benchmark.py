@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_trust, table
+from rangeseg.commands.console import OUT, add_trust, table, whole
 
 EXAMPLES = (
     "rangeseg benchmark /data/semantic_kitti",
@@ -96,5 +96,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, help="plot accuracy against time of the runs of --inference")
     parser.add_argument("--scores", type=Path, help="a folder of rangeseg repeat with the scores for --plot")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--repeats", type=int, default=20, help="number of repetitions; the median is reported")
+    parser.add_argument("--repeats", type=whole(), default=20, help="number of repetitions; the median is reported")
     add_trust(parser)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, progress, whole
 
 if TYPE_CHECKING:
     from rangeseg.apps.benchmark_ssl import Cell
@@ -101,6 +101,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge", type=Path, nargs="*", metavar="FILE", help="add the cells of other JSON files; do not train"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="number of parallel trainings")
+    parser.add_argument("--jobs", type=whole(), default=1, help="number of parallel trainings")
     parser.add_argument("--data", type=Path, help="folder of the streets; default: OUT/streets")
     parser.add_argument("--tiny", action="store_true", help="use 24 scans for a quick test; the scores have no meaning")

@@ -165,6 +165,18 @@ def command_line(*words: object) -> str:
     return shlex.join(map(str, words))
 
 
+def whole(least: int = 1) -> Callable[[str], int]:
+    """Type of an option: a whole number that is not below `least`. Other values are usage errors."""
+
+    def convert(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{value} is out of range; give at least {least}")
+        return value
+
+    convert.__name__ = "int"  # for argparse's own message
+    return convert
+
+
 def check_outputs(arguments: argparse.Namespace, command: str) -> None:
     """Check before the work whether the outputs of a command can be written.
 
@@ -173,10 +185,11 @@ def check_outputs(arguments: argparse.Namespace, command: str) -> None:
     """
     from rangeseg.files import check_folder, check_writable
 
-    for name in ("out", "json", "plot", "zip", "video"):
+    for name in ("out", "prelabel", "json", "plot", "zip", "video", "png", "html", "results"):
         path = vars(arguments).get(name)
         if isinstance(path, Path):
-            folder = name == "out" and command not in OUT_IS_A_FILE and path.suffix not in RECORDINGS
+            folder = name == "prelabel" or (name == "png" and command == "show" and path.is_dir())
+            folder |= name == "out" and command not in OUT_IS_A_FILE and path.suffix not in RECORDINGS
             check_folder(path) if folder else check_writable(path)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, add_trust, command_line, progress
+from rangeseg.commands.console import OUT, add_trust, command_line, progress, whole
 
 if TYPE_CHECKING:
     from rangeseg.inference.run import Run
@@ -88,6 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--int8", action="store_true", help="for NAME.xml: quantise to int8 for faster inference")
     parser.add_argument("--calibrate", nargs="+", type=Path, default=[], help="scans for the calibration of --int8")
-    parser.add_argument("--max-scans", type=int, default=40, help="number of scans or photographs for the verification")
+    parser.add_argument(
+        "--max-scans", type=whole(), default=40, help="number of scans or photographs for the verification"
+    )
     parser.add_argument("--device", default="cpu", help="the device on which NAME.pt2 will run")
     add_trust(parser)

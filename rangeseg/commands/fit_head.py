@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_trust, progress
+from rangeseg.commands.console import OUT, add_trust, progress, whole
 
 EXAMPLES = (
     "rangeseg fit-head runs/quick",
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
     parser.add_argument("--out", type=Path, help="output file; default: RUN/point_head.pt")
-    parser.add_argument("--steps", type=int, default=600, help="number of optimiser steps")
-    parser.add_argument("--scans", type=int, default=100, help="number of the run's labelled scans to train on")
+    parser.add_argument("--steps", type=whole(), default=600, help="number of optimiser steps")
+    parser.add_argument("--scans", type=whole(), default=100, help="number of the run's labelled scans to train on")
     parser.add_argument(
         "--window", type=int, default=5, help="side length of the window of neighbours in pixels; an odd number"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, table
+from rangeseg.commands.console import OUT, table, whole
 from rangeseg.commands.fields import add_fields, requested_fields
 
 EXAMPLES = (
@@ -52,6 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fields(parser)
     parser.add_argument("--png", type=Path, help="draw the beams and one scan in each projection")
     parser.add_argument("--compare-with", nargs="+", default=[], help="other sensors: names, or YAMLs")
-    parser.add_argument("--rows", type=int, help="number of beams; required if the scans do not determine it")
-    parser.add_argument("--max-scans", type=int, default=8, help="maximum number of scans to read")
+    parser.add_argument("--rows", type=whole(), help="number of beams; required if the scans do not determine it")
+    parser.add_argument("--max-scans", type=whole(), default=8, help="maximum number of scans to read")
     parser.add_argument("--name", help="name of the sensor")

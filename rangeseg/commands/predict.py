@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_deskew, add_trust, add_unsure, progress
+from rangeseg.commands.console import OUT, add_deskew, add_trust, add_unsure, progress, whole
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 NO_RUN = (
@@ -135,10 +135,10 @@ def _is_scans(path: Path) -> bool:
         raise ValueError(f"{path}: is a capture. Convert it to scans first: rangeseg unpack {path} --out scans")
     if path.is_dir() and (path / "last.pt").is_file():
         return False
-    names = [file.name.lower() for file in path.rglob("*")] if path.is_dir() else [path.name.lower()]
+    names = [file.name for file in path.rglob("*")] if path.is_dir() else [path.name]
     if any(name.endswith(READERS) for name in names):
         return True
-    if any(name.endswith(IMAGE_SUFFIXES) for name in names):
+    if any(name.lower().endswith(IMAGE_SUFFIXES) for name in names):
         raise ValueError(
             f"{path}: photographs need a run that was trained on photographs. Give it first, or with --run RUN."
         )
@@ -180,7 +180,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partial", action="store_true", help="pack an incomplete split")
     parser.add_argument("--anyway", action="store_true", help="exit with 0 even if most scans do not fit the run")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing complete predictions")
-    parser.add_argument("--workers", type=int, help="number of threads that label scans, or read and write for a GPU")
+    parser.add_argument(
+        "--workers", type=whole(0), help="number of threads that label scans, or read and write for a GPU"
+    )
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
     parser.add_argument(
         "--compile",

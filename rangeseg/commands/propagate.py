@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import cast
 
-from rangeseg.commands.console import OUT, add_deskew, progress
+from rangeseg.commands.console import OUT, add_deskew, progress, whole
 
 EXAMPLES = (
     "rangeseg propagate /data/semantic_kitti/sequences/08 --labelled 000000 --out carried --png scan.png",
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="names of the labelled scans, or a list file; default: all scans with a label file",
     )
-    parser.add_argument("--every", type=int, default=1, help="use only every n-th labelled scan")
+    parser.add_argument("--every", type=whole(), default=1, help="use only every n-th labelled scan")
     parser.add_argument(
         "--poses", type=Path, help="folder written by `rangeseg poses`; default: the poses of the dataset"
     )
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_rules(parser)
     _add_limits(parser)
-    parser.add_argument("--workers", type=int, default=2, help="number of threads; the labels do not depend on it")
+    parser.add_argument("--workers", type=whole(0), default=2, help="number of threads; the labels do not depend on it")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing labels")
     parser.add_argument("--png", type=Path, help="draw a scan before and after")
     parser.add_argument("--scan", help="the scan for --png; default: the middle one of the unlabelled scans")

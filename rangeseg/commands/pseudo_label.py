@@ -20,10 +20,10 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.inference.pseudo_labels import Balance, Votes, pseudo_label
     from rangeseg.inference.segmenter import Segmenter
 
-    if arguments.votes < 0 or (arguments.poses and not arguments.votes):
-        raise ValueError(
-            f"--votes is {arguments.votes}. Give the number of scans before and after each scan, 1 or more."
-        )
+    if arguments.votes < 0:
+        raise ValueError(f"--votes is {arguments.votes}. Give the number of scans before and after each scan, or 0.")
+    if arguments.poses and not arguments.votes:
+        raise ValueError("--poses has no effect without --votes N, the number of scans before and after each scan.")
     votes = Votes(arguments.votes, arguments.poses) if arguments.votes else None
     keep = arguments.keep if arguments.keep is not None else 1.0 if arguments.unsure else Balance.keep
     balance = Balance(keep, arguments.annuli, arguments.width_m)

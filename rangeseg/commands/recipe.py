@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pool the probabilities of N scans before and behind if all scans have poses; 0: off",
         metavar="N",
     )
-    parser.add_argument("--scans", type=int, default=400, help="number of synthetic scans in each of ten sequences")
+    parser.add_argument("--scans", type=int, default=400, help="number of synthetic scans in each of eleven sequences")
     parser.add_argument(
         "--budget",
         type=float,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, progress, whole
 from rangeseg.files import write_atomically
 
 EXAMPLES = (
@@ -40,4 +40,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="output folder; it gets one run folder for each config and seed"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="train one run for each of these seeds")
-    parser.add_argument("--jobs", type=int, default=1, help="number of parallel trainings")
+    parser.add_argument("--jobs", type=whole(), default=1, help="number of parallel trainings")

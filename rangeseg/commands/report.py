@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_trust, command_line, progress
+from rangeseg.commands.console import OUT, add_trust, command_line, progress, whole
 
 EXAMPLES = (
     "rangeseg report runs/quick",
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; the seeds of one experiment become one row")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="output file")
-    parser.add_argument("--scans", type=int, default=4, help="number of worst and best scans to draw")
+    parser.add_argument("--scans", type=whole(), default=4, help="number of worst and best scans to draw")
     parser.add_argument("--split", help="train, val or test; default: the split of the configs")
     parser.add_argument("--title", help="title of the page")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, progress, whole
 
 EXAMPLES = (
     "rangeseg reproduce semantic_kitti/cutmix/10 --root /data/semantic_kitti --out runs/rows",
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="output folder for lists, runs, logs and the table")
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds; default: the seeds of the published mean")
     parser.add_argument("--order", type=Path, help="file of the published permutation; only Pascal VOC needs it")
-    parser.add_argument("--jobs", type=int, default=1, help="number of parallel trainings")
+    parser.add_argument("--jobs", type=whole(), default=1, help="number of parallel trainings")
     parser.add_argument("--dry-run", action="store_true", help="only list the commands, the disk space and the hours")
     parser.add_argument(
         "--measure",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, add_trust, progress
+from rangeseg.commands.console import OUT, add_trust, progress, whole
 from rangeseg.commands.fields import add_fields, requested_fields
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, help="write a page FILE.html with points to turn, which needs no network")
     parser.add_argument("--rerun", metavar="FILE.rrd|connect", help="write a file for Rerun, or send to its viewer")
     parser.add_argument(
-        "--max-scans", type=int, help=f"maximum number of scans; default: {MOST_ON_A_PAGE} on a page, else {MOST}"
+        "--max-scans", type=whole(), help=f"maximum number of scans; default: {MOST_ON_A_PAGE} on a page, else {MOST}"
     )
     parser.add_argument("--png", type=Path, help="write a picture instead of opening a window")
     add_trust(parser)

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, progress, whole
 from rangeseg.commands.fields import add_fields, with_fields
 from rangeseg.files import write_atomically
 
@@ -50,4 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compute class frequencies over elements (points) or pixels",
     )
     parser.add_argument("--out", type=Path, help="output: a YAML that a config includes in base")
-    parser.add_argument("--workers", type=int, default=2, help="number of threads; the result does not depend on it")
+    parser.add_argument(
+        "--workers", type=whole(0), default=2, help="number of threads; the result does not depend on it"
+    )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, add_deskew, add_trust, progress, table
+from rangeseg.commands.console import OUT, add_deskew, add_trust, progress, table, whole
 
 if TYPE_CHECKING:
     from rangeseg.apps.suggest import Suggested
@@ -70,7 +70,7 @@ def _print(found: Suggested) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("drive", type=Path, help="a sequence's folder, nuScenes' root, or a folder of scans")
-    parser.add_argument("--count", type=int, default=5, help="number of scans to select")
+    parser.add_argument("--count", type=whole(), default=5, help="number of scans to select")
     parser.add_argument(
         "--run", type=Path, help="run or shipped weights; gives uncertain points and rare classes a larger weight"
     )
@@ -94,7 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="format of --prelabel: a folder for point_labeler, or files for CloudCompare",
     )  # fmt: skip
     parser.add_argument("--carried", type=Path, help="with --prelabel: carried labels to use as initial labels")
-    parser.add_argument("--workers", type=int, default=2, help="number of threads; the result does not depend on it")
+    parser.add_argument(
+        "--workers", type=whole(0), default=2, help="number of threads; the result does not depend on it"
+    )
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
     add_trust(parser)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, progress, whole
 
 EXAMPLES = (
     "rangeseg synthesise --out streets",
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sequences", nargs="+", default=["00", "08"], help="names of the sequences, from SemanticKITTI's 00 to 21"
     )
-    parser.add_argument("--scans", type=int, default=100, help="number of scans in each sequence")
+    parser.add_argument("--scans", type=whole(), default=100, help="number of scans in each sequence")
     parser.add_argument(
         "--scans-per-street",
         type=int,

@@ -34,6 +34,12 @@ def check(config: Config) -> None:
             f"optim.accumulate: {config.optim.accumulate} is larger than the number of views in a batch. Use a "
             "smaller number."
         )
+    read = ["batch_labelled"] + (["batch_unlabelled"] if config.consistency.weight else [])
+    for key in (key for key in read if getattr(config.data, key) % config.optim.accumulate):
+        raise ConfigError(
+            f"optim.accumulate: {config.optim.accumulate} does not divide data.{key}, {getattr(config.data, key)}. The "
+            "parts of a batch must be equal; use a divisor of it."
+        )
     if config.consistency.pair == "labelled" and config.data.batch_labelled != config.data.batch_unlabelled:
         raise ConfigError(
             f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "

@@ -14,6 +14,7 @@ from rangeseg.data.carried_weights import CarriedWeights
 from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.evidence import OWN, evidence_file, read_evidence
 from rangeseg.labels import LabelMap
+from rangeseg.scan_io import READERS
 from rangeseg.types import IGNORE, Scan
 
 
@@ -86,6 +87,15 @@ class CarriedLabels:
 
 
 def _place(source: ScanDataset, index: int, root: Path) -> Path:
-    """Path of the labels of a scan, relative to the folder of the dataset."""
-    place = source.label_path(index).relative_to(root)
+    """Path of the carried labels of a scan, relative to the folder of the dataset.
+
+    `rangeseg propagate` writes them to labels/ next to velodyne/ or scans/, also if the dataset has its labels in
+    another folder, as ScribbleKITTI does. In other datasets, they have the paths of the dataset's labels.
+    """
+    scan = source.scan_path(index)
+    place = source.label_path(index)
+    if scan.parent.name in ("velodyne", "scans"):
+        name = scan.name.removesuffix(next((ending for ending in READERS if scan.name.endswith(ending)), scan.suffix))
+        place = scan.parent.parent / "labels" / f"{name}.label"
+    place = place.relative_to(root)
     return place.relative_to("dataset") if place.parts[0] == "dataset" else place

@@ -25,8 +25,11 @@ FOLDER = "evidence"
 
 
 def evidence_file(label: Path) -> Path:
-    """The evidence file of a label file: ``evidence/NAME.npz`` next to the folder of the labels."""
-    return label.parent.parent / FOLDER / f"{label.name.partition('.')[0]}.npz"
+    """The evidence file of a label file ``NAME.label``: ``evidence/NAME.npz`` next to the folder of the labels.
+
+    NAME may contain dots, as time stamps do. ``NAME.pkl.gz`` has the same evidence file.
+    """
+    return label.parent.parent / FOLDER / f"{Path(label.name.removesuffix('.gz')).stem}.npz"
 
 
 def write_evidence(path: Path, columns: Mapping[str, NDArray]) -> None:

@@ -66,8 +66,11 @@ def _tr(path: Path, words: list[str]) -> NDArray[np.float64]:
 
 
 def _matrices(path: Path, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    if rows.ndim != 2 or rows.shape[1] != 12 or not np.isfinite(rows).all():
+    if rows.ndim != 2 or rows.shape[1] != 12:
         raise ValueError(f"{path}: has rows of {rows.shape[-1]} numbers; KITTI's have 12, the upper rows of a matrix.")
+    if not np.isfinite(rows).all():
+        row = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
+        raise ValueError(f"{path}: row {row + 1} contains numbers that are not finite. Write the file again.")
     matrices = np.tile(np.eye(4), (len(rows), 1, 1))
     matrices[:, :3] = rows.reshape(-1, 3, 4)
     return matrices

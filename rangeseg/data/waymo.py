@@ -122,7 +122,8 @@ class Waymo(ScanDataset):
             raise ValueError(
                 f"{path}: the range image of {time} has shape {shape}; expected ({len(inclination)}, W, 4)."
             )
-        return Scan(*_points(image, turn, inclination), label=self._labels(segment, int(time), image.shape[:2]))
+        label = self._labels(segment, int(time), image.shape[:2])
+        return Scan(*_points(image, turn, inclination), label=label, where=f"{path}, {time}")
 
     def _labels(self, segment: str, time: int, shape: Sequence[int]) -> NDArray[np.uint8] | None:
         path = self._home / SEGMENTATION / f"{segment}.parquet"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from rangeseg.files import write_atomically
 
 Flat = Mapping[str, str | int | float | bool]
 """Full path of each key of a config -> its value."""
@@ -39,6 +42,18 @@ class Logger(Protocol):
         ...
 
 
+def stored_id(folder: Path, tool: str, step: int) -> str | None:
+    """The id of the run in a tool, if the training is resumed and the run folder has the id; otherwise None."""
+    path = folder / f"{tool}_id.txt"
+    return path.read_text().strip() if step and path.is_file() else None
+
+
+def store_id(folder: Path, tool: str, run_id: str) -> str:
+    """Write the id of the run in a tool to the run folder, so that a resumed training continues the same run."""
+    write_atomically(folder / f"{tool}_id.txt", run_id.encode())
+    return run_id
+
+
 class Wandb:
     """Weights & Biases (extra `wandb`). The run is named after its folder.
 
@@ -56,10 +71,11 @@ class Wandb:
         self._project, self._mode, self._entity = project, mode, entity
 
     def start(self, folder: Path, config: Flat, step: int) -> None:
-        """Start the run; a resumed training passes `resume="allow"`."""
+        """Start the run, or continue it if the training is resumed."""
+        run_id = stored_id(folder, "wandb", step) or store_id(folder, "wandb", uuid.uuid4().hex)
         self._run = self._wandb.init(
             project=self._project, entity=self._entity, mode=self._mode, dir=str(folder), config=dict(config),
-            name=folder.name, resume="allow" if step else None, settings=self._wandb.Settings(silent=True),
+            name=folder.name, id=run_id, resume="allow", settings=self._wandb.Settings(silent=True),
         )  # fmt: skip
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -88,13 +104,16 @@ class Mlflow:
         self._experiment, self._uri = experiment, uri
 
     def start(self, folder: Path, config: Flat, step: int) -> None:
-        """Start a new run, named after the folder; also if the training is resumed."""
+        """Start a run, named after the folder, or continue it if the training is resumed."""
         self._client: Any = self._client_of(self._uri or f"sqlite:///{folder.absolute() / 'mlflow.db'}")
         found = self._client.get_experiment_by_name(self._experiment)
         number = found.experiment_id if found else self._client.create_experiment(
             self._experiment, artifact_location=None if self._uri else (folder.absolute() / "mlflow").as_uri()
         )  # fmt: skip
-        self._id = self._client.create_run(number, run_name=folder.name).info.run_id
+        if known := stored_id(folder, "mlflow", step):
+            self._id = known
+            return
+        self._id = store_id(folder, "mlflow", self._client.create_run(number, run_name=folder.name).info.run_id)
         for key, value in config.items():
             self._client.log_param(self._id, key.replace("[", "_").replace("]", "_"), str(value)[:6000])
 

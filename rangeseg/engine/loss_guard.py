@@ -49,7 +49,9 @@ class LossGuard:
         """
         bad = int(self._first_bad)
         if self._fabric.world_size > 1:
-            bad = int(cast(Tensor, self._fabric.all_reduce(self._first_bad, reduce_op="max")))
+            first = torch.where(self._first_bad < 0, torch.iinfo(torch.int64).max, self._first_bad)
+            bad = int(cast(Tensor, self._fabric.all_reduce(first, reduce_op="min")))
+            bad = -1 if bad == torch.iinfo(torch.int64).max else bad
         if bad < 0:
             return
         names = next((names for step, names in self._names if step == bad), [])

@@ -58,8 +58,7 @@ def box_mask(
         French et al., BMVC 2020, and the authors' box sampler.
     """
     low, high = area_range("box_mask", area)
-    if boxes < 1:
-        raise ValueError(f"box_mask got boxes={boxes}; give 1 or more (area=0 draws empty masks).")
+    check_boxes("box_mask", boxes, by, aspect)
     drawn = torch.rand(4, batch, boxes, generator=generator, dtype=torch.float64)
     length, position = torch.tensor([height, width])[:, None, None], drawn[2:]  # of rows and columns alike
     size = torch.round(_sides(drawn[0], drawn[1], (low, high), by, aspect) * length / boxes**0.5)
@@ -91,16 +90,32 @@ def area_range(name: str, area: float | Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def check_boxes(name: str, boxes: int, by: str, aspect: str) -> None:
+    """Check the number of boxes and the words `by` and `aspect`.
+
+    Args:
+        name: name of the caller, for the error.
+        boxes: K.
+        by: see `box_mask`.
+        aspect: see `box_mask`.
+
+    Raises:
+        ValueError: `boxes` is less than 1, or `by` or `aspect` is unknown.
+    """
+    if boxes < 1:
+        raise ValueError(f"{name} got boxes={boxes}; give 1 or more (area=0 draws empty masks).")
+    if aspect not in ("log-uniform", "fixed"):
+        raise ValueError(f"{name} got aspect={aspect!r}; choose 'log-uniform' or 'fixed'.")
+    if by not in ("area", "size"):
+        raise ValueError(f"{name} got by={by!r}; choose 'area' or 'size'.")
+
+
 def _sides(first: Tensor, second: Tensor, area: tuple[float, float], by: By, aspect: Aspect) -> Tensor:
     """(2, B, K) heights and widths of boxes as shares of the image's, from two draws in [0, 1); 0 for an empty box."""
     low, high = area
     share = low + (high - low) * first
-    if aspect not in ("log-uniform", "fixed"):
-        raise ValueError(f"box_mask got aspect={aspect!r}; choose 'log-uniform' or 'fixed'.")
     if by == "size":
         return torch.stack([share, share if aspect == "fixed" else low + (high - low) * second])
-    if by != "area":
-        raise ValueError(f"box_mask got by={by!r}; choose 'area' or 'size'.")
     if aspect == "fixed":
         return torch.stack([share.sqrt(), share.sqrt()])
     return torch.stack([share**second, share ** (1 - second)]) * (share > 0)

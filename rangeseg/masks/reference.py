@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from rangeseg.masks.boxes import Aspect, By, area_range
+from rangeseg.masks.boxes import Aspect, By, area_range, check_boxes
 
 
 def reference_box_mask(
@@ -50,7 +50,7 @@ def reference_box_mask(
         (B, H, W) bool.
 
     Raises:
-        ValueError: `area` is not within [0, 1].
+        ValueError: `area` is not within [0, 1], `boxes` is less than 1, or `by` or `aspect` is unknown.
 
     Source:
         The code of French et al., BMVC 2020, as described in words. Draws the same numbers in the same order.
@@ -58,6 +58,7 @@ def reference_box_mask(
     if isinstance(generator, Generator):
         generator = np.random.RandomState(int(torch.randint(2**32, (), generator=generator)))
     low, high = area_range("reference_box_mask", area)
+    check_boxes("reference_box_mask", boxes, by, aspect)
     tall, wide = _sides(generator, (batch, boxes), (low, high), by, aspect)
     size = np.round(np.stack([tall * height, wide * width], 2))
     image = np.array([height, width], float)

@@ -69,7 +69,7 @@ class ISIC2017(PhotoPairs):
         """
         (part,) = self.label_map.splits[split]
         masks = root / f"ISIC-2017_{part}_Part1_GroundTruth"
-        images = [path for path in list_images(root / f"ISIC-2017_{part}_Data") if path.suffix == ".jpg"]
+        images = [path for path in list_images(root / f"ISIC-2017_{part}_Data") if path.suffix.lower() == ".jpg"]
         return [Pair(image.stem, image, masks / self.prediction_name(image)) for image in images]
 
     def read_by(self) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Message:
     point_step: int
     row_step: int
     data: NDArray[np.uint8]
+    is_dense: bool = True
 
 
 class _Reader:
@@ -91,9 +92,10 @@ def decode_cloud(raw: bytes) -> Message:
         ]
         big, step, row = bool(reader.number("B")), reader.number("I"), reader.number("I")
         data = np.frombuffer(reader.take(reader.number("I")), np.uint8)
+        is_dense = bool(reader.number("B"))
     except (ValueError, struct.error) as error:
         raise ValueError(f"The message is no PointCloud2 ({error}).") from error
-    return Message(stamp, frame, height, width, fields, big, step, row, data)
+    return Message(stamp, frame, height, width, fields, big, step, row, data, is_dense)
 
 
 def encode_cloud(message: Message, points: Points) -> bytes:
@@ -125,5 +127,5 @@ def encode_cloud(message: Message, points: Points) -> bytes:
     number("I", points.shape[1] * points.layout.step)
     number("I", points.data.size)
     parts.extend(points.data.tobytes())
-    number("B", 1)
+    number("B", message.is_dense)
     return bytes(parts)

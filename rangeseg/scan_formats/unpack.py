@@ -55,7 +55,8 @@ def unpack(
         return common_scale(name, (cloud.columns for cloud in clouds_of()[1]))
 
     def rings(name: str) -> tuple[int, int]:
-        return ring_limits([cloud.columns[name] for cloud in islice(clouds_of()[1], LOOKED_AT)])
+        some = (cloud.columns for cloud in islice(clouds_of()[1], LOOKED_AT))
+        return ring_limits([columns[name] for columns in some if name in columns and len(columns[name])])
 
     count, clouds = clouds_of()
 
