@@ -252,8 +252,7 @@ def _throughput(
         return sum(1 for _ in segmenter.stream(islice(cycle(samples), count), batch=batch))
 
     def own() -> int:
-        passes = max(1, count // batch)
-        for _ in range(passes):
+        for _ in range(passes := max(1, count // batch)):
             _waiting(_forward(network, next(together)))
         return passes * batch
 

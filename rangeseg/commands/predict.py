@@ -180,9 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partial", action="store_true", help="pack an incomplete split")
     parser.add_argument("--anyway", action="store_true", help="exit with 0 even if most scans do not fit the run")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing complete predictions")
-    parser.add_argument(
-        "--workers", type=whole(0), help="number of threads that label scans, or read and write for a GPU"
-    )
+    parser.add_argument("--workers", type=whole(0), help="number of threads for scans, or to read and write for a GPU")
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
     parser.add_argument(
         "--compile",
