@@ -67,7 +67,7 @@ def _main(words: Sequence[str]) -> int:
     except MemoryError as error:
         if arguments.debug:
             raise
-        return _say(f"error: not enough memory ({error or 'a file asks for more than there is'}).", 1)
+        return _say(f"error: not enough memory ({error or 'a file needs more memory than is available'}).", 1)
     return 0
 
 

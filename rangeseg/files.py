@@ -104,7 +104,7 @@ def check_stored(path: str | Path) -> None:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if (expanded := sum(entry.file_size for entry in archive.infolist())) > Path(path).stat().st_size:
-                raise ValueError(f"it expands to {expanded} bytes, which no checkpoint does")
+                raise ValueError(f"it expands to {expanded} bytes, but checkpoints are not compressed")
 
 
 def check_writable(path: Path) -> None:
@@ -248,12 +248,12 @@ def try_lock(file: IO[Any]) -> bool:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the paths of all files below a folder. Links to folders are followed, except links to a parent folder."""
+    """Yield the paths of all files below a folder. Links are followed, except to a folder on the way or its parents."""
     for place, folders, names in os.walk(folder, followlinks=True):
         parent = Path(place)
         yield from (parent / name for name in names if (parent / name).is_file())
-        above = os.path.realpath(parent) + os.sep
-        folders[:] = [name for name in folders if not above.startswith(os.path.realpath(parent / name) + os.sep)]
+        way = [f"\0{os.path.realpath(one)}{os.sep}" for one in (parent, *parent.parents) if one.is_relative_to(folder)]
+        folders[:] = [one for one in folders if f"\0{os.path.realpath(parent / one)}{os.sep}" not in "".join(way)]
 
 
 def inside(folder: str | Path, name: str | Path) -> Path:
@@ -273,8 +273,8 @@ def inside(folder: str | Path, name: str | Path) -> Path:
     absolute = parts[0] == "" or re.match(r"[A-Za-z]:[/\\]", text) or (os.name == "nt" and ":" in text)
     if absolute or ".." in parts or "\0" in text or not set(parts) - {"", "."}:
         raise ValueError(
-            f"{text!r} leads out of {folder}; a name in data stays below its folder. Use this data only if you know "
-            "who made it."
+            f"{text!r} is not a path below {folder}, as names in data must be. Use this data only if you trust its "
+            "source."
         )
     return Path(folder, name)
 

@@ -220,6 +220,27 @@ def _colors(colors: list[list[int]]) -> NDArray[np.uint8]:
     return np.array(colors, np.uint8).reshape(-1, 3)
 
 
+def read_splits(splits: Any) -> dict[str, tuple[str, ...]]:
+    """Check splits that come from YAML: split -> its sequences, folders or lists.
+
+    Raises:
+        ValueError: it is not a mapping of names to lists of names. A number is not a name: YAML reads 007 as 7.
+    """
+    parts = list(splits.values()) if isinstance(splits, Mapping) else [None]
+    if not all(isinstance(names, list | tuple) and all(isinstance(name, str) for name in names) for names in parts):
+        raise ValueError(
+            f"splits is {splits!r}; give lists of names, for example {{train: [a, b], val: [c]}}, with quotes around "
+            'names that are numbers: ["00"].'
+        )
+    return {split: tuple(names) for split, names in splits.items()}
+
+
+def _raw_ids(numbers: Any) -> list[int]:
+    if not isinstance(numbers, list) or not all(isinstance(one, int) for one in numbers):
+        raise ValueError(f"moving is {numbers!r}; give a list of raw ids")
+    return numbers
+
+
 def _from_yaml(content: dict[str, Any]) -> LabelMap:
     classes, raw = content["classes"], content["raw"]
     train_of_name = {entry["name"]: train for train, entry in enumerate(classes)}
@@ -240,13 +261,13 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         frequencies=np.array([entry["frequency"] for entry in classes], np.float64)
         if any("frequency" in entry for entry in classes)
         else None,
-        splits={split: tuple(sequences) for split, sequences in content["splits"].items()},
+        splits=read_splits(content["splits"]),
         scan_counts=dict(content.get("scan_counts", {})),
         split_counts=dict(content.get("split_counts", {})),
         sensor=_sensor(content["sensor"]) if "sensor" in content else None,
         ignore_raw=int(content.get("ignore", 0)),
         things=tuple(train for train, entry in enumerate(classes) if entry.get("thing")),
-        moving=tuple(content.get("moving", ())),
+        moving=tuple(_raw_ids(content.get("moving", []))),
         raw_colors=_raw_colors(classes, raw),
     )
 

@@ -61,5 +61,8 @@ def init_method(environment: Mapping[str, str] | None = None) -> str:
     if "MASTER_ADDR" in env and "MASTER_PORT" in env:
         return f"tcp://{env['MASTER_ADDR']}:{env['MASTER_PORT']}" if "TORCHELASTIC_RUN_ID" not in env else "env://"
     if int(env.get("SLURM_STEP_NUM_NODES", 1)) > 1:
-        raise ValueError("srun started this on several machines: set MASTER_ADDR to the first and MASTER_PORT.")
+        raise ValueError(
+            "srun started this on several machines. Set MASTER_ADDR to the name of the first machine, and MASTER_PORT "
+            "to a free port."
+        )
     return f"tcp://127.0.0.1:{20000 + int(env.get('SLURM_JOB_ID', 0)) % 20000}"

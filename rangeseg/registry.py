@@ -9,7 +9,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,8 @@ def build(table: Mapping[str, Callable[..., Any]], section: Mapping[str, Any], p
         if key not in parameters:
             raise ConfigError(f"{path}.{key}: unknown key. {did_you_mean(key, list(parameters))}")
         if not _fits(value, hints.get(key, Any)):
-            raise ConfigError(f"{path}.{key}: expected {_spell(hints[key])}, got {value!r}.")
+            cure = " Put quotes around text." if isinstance(value, int | float) and _fits("", hints[key]) else ""
+            raise ConfigError(f"{path}.{key}: expected {_spell(hints[key])}, got {value!r}.{cure}")
     arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     arguments = {k: v for k, v in context.items() if k in parameters} | arguments
     for key, parameter in parameters.items():
@@ -185,7 +186,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, option) for option in arguments)
     if origin is typing.Literal:
         return value in arguments
-    if origin in (tuple, list, Sequence):
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping)
+    if origin in (tuple, list, Sequence, Iterable):
         return isinstance(value, list | tuple) and all(_fits(v, arguments[0] if arguments else Any) for v in value)
     if hint is None or hint is type(None):
         return value is None
@@ -193,6 +196,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if hint is Path:
+        return isinstance(value, str | Path)
     return isinstance(value, hint) if hint in (str, bool) else True
 
 

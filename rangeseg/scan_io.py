@@ -6,6 +6,7 @@ Shapes: N points.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -131,8 +132,8 @@ def _check_words(path: Path, raw: NDArray[np.uint32]) -> None:
     else:
         found, cure = "classes in the upper 16 bits", "raw >> 16, or instance << 16 | class"
     raise ValueError(
-        f"{path}: holds {found}: read as KITTI's labels, uint32 with the class in the lower 16 bits, "
-        f"{len(words)} points would have class 0. Write {cure}."
+        f"{path}: contains {found}. KITTI's labels are uint32 with the class in the lower 16 bits; read like this, at "
+        f"least half of the {len(words)} labels that are not 0 would have class 0. Write {cure}."
     )
 
 
@@ -178,6 +179,11 @@ def read_raw_labels(path: Path, dtype: str | None) -> NDArray[np.integer]:
             f"{dtype}."
         )
     return raw.astype(np.uint16)
+
+
+def home_of(scan: str | Path) -> Path:
+    """The folder that contains a scan's folder, and those of its labels, also for a path like ``000000.bin``."""
+    return Path(os.path.abspath(scan)).parent.parent  # noqa: PTH100 - resolve() would follow links
 
 
 def write_labels(path: str | Path, raw_ids: ArrayLike) -> None:

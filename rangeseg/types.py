@@ -145,8 +145,17 @@ class View:
         image, valid, label = (change(field) for field in (self.image, self.valid, self.label))
         return View(image, valid, label, carried)
 
-    def chunk(self, parts: int) -> list[View]:
-        """Split a batch into up to `parts` batches, each of at most ceil(B / parts) views."""
+    def chunk(self, parts: int, first: int | None = None) -> list[View]:
+        """Split a batch into up to `parts` batches, each of at most ceil(B / parts) views.
+
+        Args:
+            parts: number of batches.
+            first: split the first `first` views and the remaining ones separately; each part has a share of both. None:
+                split them together.
+        """
+        if first is not None and parts > 1:
+            own, other = self.map(lambda field: field[:first]), self.map(lambda field: field[first:])
+            return [View.join(pair) for pair in zip(own.chunk(parts), other.chunk(parts), strict=True)]
         fields = (field for field in (self.image, self.valid, self.label, self.carried) if field is not None)
         return [View(*tensors) for tensors in zip(*(field.chunk(parts) for field in fields), strict=True)]
 

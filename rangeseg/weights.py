@@ -58,6 +58,7 @@ class ModelCard:
         sha256: SHA-256 of that file.
         statistics: statistics of the training scans, see `rangeseg.data.scan_statistics`; None: unknown.
         temperature: divisor of the logits before the softmax.
+        raw_ids: raw ids of the classes, by train id; None: unknown.
         format: version of the card format.
     """
 
@@ -75,6 +76,7 @@ class ModelCard:
     sha256: str
     statistics: dict[str, Any] | None = None
     temperature: float = 1.0
+    raw_ids: list[int] | None = None
     format: int = field(default=FORMAT)
 
     @staticmethod
@@ -130,14 +132,14 @@ class Weights:
         return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
     def checkpoint(self) -> dict[str, Any]:
-        """The content of a checkpoint: `teacher`, `config`, `statistics` and `temperature`.
+        """The content of a checkpoint: `teacher`, `config`, `statistics`, `temperature`, `classes` and `raw_ids`.
 
         Raises:
             ValueError: as for `state`.
         """
         card = self.card
         known = {"config": card.config, "statistics": card.statistics, "temperature": card.temperature}
-        return {"teacher": self.state(), **known}
+        return {"teacher": self.state(), "classes": card.classes, "raw_ids": card.raw_ids, **known}
 
 
 def shipped() -> dict[str, Weights]:
@@ -189,15 +191,12 @@ def pack(name: str, state: dict[str, Tensor], folder: Path, facts: dict[str, Any
         state: `state_dict` of the network.
         folder: output folder.
         facts: the keys of `ModelCard` other than name, weights, sha256 and format.
-        half: store floating-point numbers in half precision.
+        half: store floating-point numbers in half precision, except weights with numbers beyond its range.
 
     Raises:
         ValueError: a fact is missing, or is not a key of a card.
     """
-    kept = {
-        key: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
-        for key, value in state.items()
-    }
+    kept = {key: (_halved(value) if half else value).contiguous().cpu() for key, value in state.items()}
     content = save(kept)
     try:
         card = ModelCard(name=name, weights=f"{name}.safetensors", sha256=sha256(content).hexdigest(), **facts)
@@ -208,6 +207,12 @@ def pack(name: str, state: dict[str, Tensor], folder: Path, facts: dict[str, Any
     write_atomically(folder / card.weights, content)
     write_atomically(folder / f"{name}{SUFFIX}", json.dumps(asdict(card), indent=1).encode() + b"\n")
     return Weights(card, folder)
+
+
+def _halved(value: Tensor) -> Tensor:
+    """Floating-point numbers in half precision if all of them fit its range."""
+    half = value.half() if value.is_floating_point() else value
+    return half if bool(half.isfinite().all()) else value
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:

@@ -88,7 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The rooms of `rangeseg` (a folder or a file at its top), lowest first, and what each may import besides itself."""
 
-YAML_READERS = {"config/reading.py", "labels.py", "sensors.py"}
+YAML_READERS = {"config/reading.py", "config/overrides.py", "labels.py", "sensors.py"}
 CONFIG_READERS = {"config", "engine", "inference", "apps", "benchmark", "commands", "cli"}
 KERNELS_IMPORT = {"__future__", "heapq", "math", "numpy", "numba"}
 

@@ -172,11 +172,11 @@ def test_engines_heed_what_is_asked_and_name_what_is_missing(
         }
         assert rows["torch float32"][-1] == "100.00"
         assert 50 < float(rows["torch bfloat16"][-1]) <= 100
-        assert "There is no engine 'no engine'" in rows["no engine"][0]
+        assert "Unknown engine 'no engine'" in rows["no engine"][0]
         least, middle = (float(rows["torch float32"][place]) for place in (2, 3))
         assert 0 < least <= middle
 
 
 def test_overrides_of_what_has_no_config_are_refused(tiny_kitti: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", str(tiny_kitti), "data.projection.width=128"]) == 1
-    assert "data.projection.width=128: the stages have no config" in capsys.readouterr().err
+    assert "data.projection.width=128: an override needs a config" in capsys.readouterr().err

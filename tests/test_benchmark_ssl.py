@@ -80,7 +80,9 @@ def fake_run(out: Path, method: str, share: str, seed: int, score: float, *keys:
     job = cells([method], [share], [seed])[0].job(out, out)
     job.folder.mkdir(parents=True)
     job.report.write_text(json.dumps({"mean_iou": score, "accuracy": 0.5, "iou": {"car": 0.2, "person": None}}))
-    (job.folder / "config.yaml").write_text(write_config(read_config(str(job.config), [*job.overrides, *keys])))
+    (job.folder / "config.yaml").write_text(
+        write_config(read_config(str(job.config), [*job.overrides, f"runtime.seed={seed}", *keys]))
+    )
     lines = [f"{step},mean_iou,{score * step / 100}" for step in (50, 100)]
     (job.folder / "metrics.csv").write_text("\n".join(["step,name,value", *lines]) + "\n")
 
@@ -201,13 +203,27 @@ def test_results_of_other_settings_or_streets_are_not_mixed(tmp_path: Path) -> N
         shared_settings(["consistency.weight=2"])
 
 
+def test_runs_on_other_streets_or_of_another_seed_do_not_count(tmp_path: Path) -> None:
+    """A run on the tiny streets of a quick trial, and a folder with another number than its run's seed."""
+    streets = tmp_path / "streets"
+    streets.mkdir()
+    (streets / "streets.json").write_text('{"version": 0}')
+    fake_run(tmp_path / "a", "cutmix", "1%", 0, 0.99, f"data.root={streets}")
+    with pytest.raises(ValueError, match=r"cutmix_1pct_seed0: of streets of version 0; the others are of version 1"):
+        collect(tmp_path / "a", tmp_path / "results.json", nothing())
+    fake_run(tmp_path / "b", "cutmix", "1%", 0, 0.99, "runtime.seed=7")
+    with pytest.raises(ValueError, match=r"cutmix_1pct_seed0: was trained with seed 7"):
+        collect(tmp_path / "b", tmp_path / "results.json", nothing())
+    assert not (tmp_path / "results.json").exists()
+
+
 @pytest.mark.parametrize(
     "text", ["", "{}", "[1]", '{"version": 1, "settings": {}, "cells": {"a": {}}}', "<<<<<<< ours"]
 )
 def test_a_file_that_is_no_results_is_refused_and_left(text: str, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="no results of rangeseg benchmark-ssl"):
+    with pytest.raises(ValueError, match="is not a results file of rangeseg benchmark-ssl"):
         collect(tmp_path, path, nothing())
     assert path.read_text() == text
 
@@ -237,7 +253,7 @@ def test_version_1_is_what_was_recorded(recorded: Path) -> None:
     said = verdict(Streets(), recorded)
     assert said.startswith("version 1")
     record = json.loads(resource(*RECORD).read_text())["1"]
-    assert ("to the bit" in said) == (digests(recorded) == record)
+    assert ("identical to the record" in said) == (digests(recorded) == record)
 
 
 @pytest.mark.slow
@@ -248,7 +264,7 @@ def test_another_street_is_told_from_rounding(recorded: Path, tmp_path: Path) ->
     label = np.fromfile(path, np.uint32)
     label[:20] = 99
     label.tofile(path)
-    assert "but for rounding" in verdict(Streets(), other)
+    assert "equal to the record except for rounding" in verdict(Streets(), other)
     label[:2000] = 99
     label.tofile(path)
     with pytest.raises(ValueError, match="00/000000 is not that of version 1"):

@@ -103,7 +103,7 @@ def test_predict_leaves_whole_files_alone_and_mends_others(
     target.write_bytes(whole[:-2])
     capsys.readouterr()
     assert main(["predict", str(run), str(scans), "--out", str(tmp_path)]) == 0
-    assert "(1 now)" in capsys.readouterr().out
+    assert "(1 of them now)" in capsys.readouterr().out
     assert target.read_bytes() == whole
 
 

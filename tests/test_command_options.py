@@ -29,9 +29,7 @@ NUMBERS = [
     (["reproduce", "row", "--root", "r", "--out", "o"], "--jobs", 1),
     (["show", "s"], "--max-scans", 1),
     (["stats", "c.yaml"], "--workers", 0),
-    (["suggest", "d"], "--count", 1),
     (["synthesise", "--out", "o"], "--scans", 1),
-    (["validate", "d"], "--workers", 0),
 ]
 
 
@@ -46,6 +44,23 @@ def test_a_number_out_of_range_is_a_usage_error(
     assert ended.value.code == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"{option}: {least - 1} is out of range; give at least {least}" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--calibrate", "scans", "--out", "net.xml"], "--calibrate: only for --int8"),
+        (["--int8", "--out", "net.xml"], "--int8 needs real scans"),
+        (["--int8", "--calibrate", "scans", "--out", "run.pt"], "--int8 is only for OpenVINO"),
+    ],
+)
+def test_an_export_in_another_form_than_asked_is_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "first-answer", *words]) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
 
 

@@ -66,7 +66,11 @@ def test_a_config_gives_a_share(tiny_config: Config) -> None:
     labelled = TrainingData.open(Experiment(tiny_config)).labelled
     names = Counter(labelled.name(index) for index in range(len(labelled)))
     assert names == {"00/000000": 1, "00/000001": 1, "00/000002": 1, "08/000000": 6, "08/000001": 6}
-    for share, said in ((1.5, "share: 1.5 is no share"), ("half", "share: 'half' is no share"), (True, "True is no")):
+    for share, said in (
+        (1.5, "share: 1.5 is not"),
+        ("half", "share: 'half' is not a valid share"),
+        (True, "True is not"),
+    ):
         tiny_config.data.labelled_from = [other | {"share": share}]
         with pytest.raises(ConfigError, match=said):
             TrainingData.open(Experiment(tiny_config))

@@ -57,7 +57,10 @@ def test_a_whole_section_replaces_another_component(minimal: Path) -> None:
         ),
         ("data.batch_labelled=4|data.batch_unlabelled=5|optim.accumulate=4", r"not divide data\.batch_unlabelled, 5"),
         ("lr", r"not an override; write key\.path=value"),
-        ("data.root={a}/b", r"data\.root=\{a\}/b: the value is not readable as YAML; put quotes around"),
+        (
+            "data.dataset.scans={a}/b",
+            r"data\.dataset\.scans=\{a\}/b: the value is not readable as YAML; put quotes around",
+        ),
     ],
 )
 def test_errors_name_the_path_and_the_cure(minimal: Path, override: str, message: str) -> None:
@@ -97,6 +100,26 @@ def test_a_component_of_another_name_starts_from_its_own_defaults() -> None:
     }
     assert config_from([below, {"perturbation": {"boxes": 2}}]).perturbation == {"name": "cutmix", "boxes": 2}
     assert config_from([below, {"perturbation": {"name": "identity"}}]).perturbation == {"name": "identity"}
+
+
+def test_nested_components_of_another_name_start_from_their_own_defaults() -> None:
+    nested = {"name": "compose", "first": {"name": "cutmix", "area": 0.1}, "then": [{"name": "jitter"}]}
+    below = {"data": {"root": "x"}, "optim": {"steps": 1}, "runtime": {"out": "y"}, "perturbation": nested}
+    for first, expected in (({"name": "cowmix"},) * 2, ({"boxes": 2}, {"name": "cutmix", "area": 0.1, "boxes": 2})):
+        made = config_from([below, {"perturbation": {"first": first}}]).perturbation
+        assert made == nested | {"first": expected}
+
+
+BUFFERS = r"teacher\.buffers: own takes .* Set teacher\.mode=train and consistency\.weight above 0, or use ema or copy"
+
+
+def test_a_teacher_whose_statistics_nothing_updates_is_refused() -> None:
+    base = {"data": {"root": "x"}, "optim": {"steps": 1}, "runtime": {"out": "y"}}
+    for teacher, weight in (({}, 1.0), ({"update_bn": 9}, 1.0), ({"mode": "train"}, 0.0)):
+        with pytest.raises(ConfigError, match=BUFFERS):
+            config_from([base, {"teacher": {"buffers": "own"} | teacher, "consistency": {"weight": weight}}])
+    for teacher, weight in (({"mode": "train"}, 1.0), ({"mode": "train", "update_bn": 9}, 0.0)):
+        config_from([base, {"teacher": {"buffers": "own"} | teacher, "consistency": {"weight": weight}}])
 
 
 class AnySample:
@@ -271,6 +294,20 @@ def test_the_run_folder_is_named_by_what_is_run(tmp_path: Path) -> None:
     ring = read_config("nuscenes/ring+cutmix", ["data.root=x"]).runtime.out
     assert ring == "runs/nuscenes/ring/fidnet_cutmix_10pct_uniform"
     assert read_config(path, more).runtime.out == "runs/x/mine.Net_mean_teacher_all_seed2"
+
+
+def test_ordinary_experiments_have_different_run_folders(tmp_path: Path) -> None:
+    path, fewer = tmp_path / "x.yaml", "data.label_fraction=0.1"
+    path.write_text("data: {root: x}\noptim: {steps: 1}\n")
+    tries = [
+        *((path, [f"data.labelled={name}"]) for name in ("all", "train_0.1pct_uniform", "a/train_0.5pct_uniform.txt")),
+        *((path, [fewer, *more]) for more in ([], ["data.label_seed=1"], ["data.label_spread=classes"])),
+        *((f"{path}+{name}", []) for name in ("fixmatch", "cps", "cutout", "lasermix")),
+        *((f"{path}+{name}", []) for name in ("mean_teacher", "lasermix_loop", "supervised", "supervised+rangeformer")),
+    ]
+    folders = [read_config(words, more).runtime.out for words, more in tries]
+    assert len({*folders}) == len(folders), folders
+    assert folders[1:3] == [f"runs/x/fidnet_cutmix_0.{part}pct_uniform" for part in (1, 5)]
 
 
 @pytest.mark.parametrize("key", ["labelled", "unlabelled"])

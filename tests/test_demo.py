@@ -37,10 +37,10 @@ def test_it_makes_all_that_it_says_and_goes_on_where_it_stopped(
     assert main(["demo", "--out", str(out), "--scans", "3", *TINY]) == 0
     printed = capsys.readouterr()
     said = " ".join(printed.out.split())
-    assert said.index("labelled by the network first-answer") < said.index("Now the training")
+    assert said.index("labelled by the network first-answer") < said.index("The training starts now")
     assert "training both: " in printed.err  # progress without a terminal
     assert "18 scans of synthetic streets" in said
-    assert "It is one seed of a short schedule" in said
+    assert "This is one seed of a short schedule" in said
     assert all((out / f"{method}_seed0" / "last.pt").is_file() for method in METHODS)  # as docs/looking.md has them
     listed = (out / "labelled.txt").read_text().split()
     assert len(listed) == len(set(listed)) == LABELLED
@@ -148,5 +148,5 @@ def test_the_methods_differ_in_the_weight_alone() -> None:
 
 def test_the_verdict_is_honest() -> None:
     low, high = Numbers("supervised", 0.2, 0.6), Numbers("lasermix", 0.25, 0.65)
-    assert "+5.0 points of mIoU, +5.0 of accuracy" in verdict(low, high)
-    assert "-5.0 points of mIoU, -5.0 of accuracy" in verdict(high, low)
+    assert "+5.0 points of mIoU, +5.0 points of accuracy" in verdict(low, high)
+    assert "-5.0 points of mIoU, -5.0 points of accuracy" in verdict(high, low)

@@ -135,7 +135,7 @@ def test_a_file_that_disagrees_is_not_written(
     with pytest.raises(ValueError, match="no data for the verification"):
         export(run, tmp_path / "net.onnx", [])
     assert not [*tmp_path.glob("*.onnx")]
-    with pytest.raises(ValueError, match=r"ends in \.onnx or \.pt2 or \.xml"):
+    with pytest.raises(ValueError, match=r"must end in \.onnx or \.pt2 or \.xml"):
         export(run, tmp_path / "net.pt", [scan])
 
 

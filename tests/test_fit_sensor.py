@@ -149,6 +149,8 @@ def test_a_limited_horizontal_field_of_view_is_found(sides: tuple[float, float],
     for section in fitted.model.sections.values():
         assert section["fov_left_deg"] == pytest.approx(sides[0], abs=0.5)
         assert section["fov_right_deg"] == pytest.approx(sides[1], abs=0.5)
+    assert fitted.columns == pytest.approx(900, abs=10)
+    assert fitted.model.width == 960
 
 
 def test_a_frame_is_found(rng: np.random.Generator) -> None:

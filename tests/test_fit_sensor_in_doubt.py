@@ -45,7 +45,7 @@ def test_a_real_sweep_without_its_nearest_points_has_32_beams(hdl32: Scan, neare
     assert fitted.model.height == whole.model.height == 32
     assert np.abs(fitted.inclinations_deg - whole.inclinations_deg).max() < 0.5  # of a spacing of 1.33
     assert fitted.columns == pytest.approx(whole.columns, rel=0.02)
-    assert ring or any("How sure: 87 %" in word for word in fitted.words)
+    assert ring or any("Confidence: 87 %" in word for word in fitted.words)
 
 
 @pytest.mark.parametrize("how", ["upside down", "last point first"])
@@ -72,9 +72,9 @@ def test_scans_in_doubt_are_refused_unless_somebody_knows_better(kitti: Scan, da
     upside_down = Scan(kitti.xyz * np.float32([1, -1, -1]), kitti.remission)
     upside_down = part(upside_down, np.random.default_rng(0).permutation(len(kitti)))
     for scan, said in (
-        (upside_down, "leave the number of beams in doubt.*another smoothing shows another number.*--rows N"),
-        (joined(panda, kitti), "leave the number of beams in doubt.*would share a pixel"),
-        (part(kitti, cells), "leave the number of beams in doubt.*are many for these points"),
+        (upside_down, "number of beams is not clear.*another smoothing shows another number.*--rows N"),
+        (joined(panda, kitti), "number of beams is not clear.*would share a pixel"),
+        (part(kitti, cells), "number of beams is not clear.*are too many for these points"),
     ):
         with pytest.raises(ValueError, match=said):
             fit_sensor([scan])
@@ -86,7 +86,7 @@ def test_thinned_and_repeated_scans_are_refused(kitti: Scan, rng: np.random.Gene
     """Their rows can still be told; their columns not."""
     for share in (0.5, 0.1):
         kept = np.sort(rng.choice(len(kitti), int(share * len(kitti)), replace=False))
-        with pytest.raises(ValueError, match=r"do not tell how many columns.*% of the steps of azimuth"):
+        with pytest.raises(ValueError, match=r"number of columns cannot be found.*% of the azimuth steps"):
             fit_sensor([part(kitti, kept)])
         assert fit_sensor([part(kitti, kept)], rows=64).model.height == 64
 
@@ -133,7 +133,7 @@ def test_too_many_beams_are_doubted_by_their_rows(rng: np.random.Generator) -> N
     inclination, azimuth = points_of(10 - 2.0 * np.arange(16), 900, 0.3, rng)
     many = judged(inclination, azimuth, find_peaks(inclination, 0.015))
     assert len(many.inclinations_deg) > 60
-    assert any("are many for these points" in doubt for doubt in many.doubts)
+    assert any("are too many for these points" in doubt for doubt in many.doubts)
 
 
 # --- rings as files have them
@@ -194,7 +194,7 @@ def test_the_command_refuses_says_why_and_takes_rows(
     words += ["--fields", "remission=remission/255"]
     assert main(words) == 1
     captured = capsys.readouterr()
-    assert "error: These scans do not tell how many columns" in captured.err
+    assert "error: The number of columns cannot be found from these scans" in captured.err
     assert "warning" not in captured.err
     assert not (tmp_path / "s.yaml").exists()
     assert main([*words, "--rows", "64"]) == 0

@@ -17,7 +17,14 @@ import pytest
 from rangeseg import LabelMap
 from rangeseg.cli import main
 from rangeseg.data.kitti_poses import pose_of
+from rangeseg.drive.layouts import open_drive
+from rangeseg.engine.drawing import colored_points
+from rangeseg.evaluation.evaluate import Segmented
+from rangeseg.projection.beam import BeamProjection
 from rangeseg.resources import resource
+from rangeseg.types import Sample, Scan
+from rangeseg.vis.explorer import Frame
+from rangeseg.vis.web_page import as_sample
 
 
 def data_of(page: str) -> dict:
@@ -62,7 +69,7 @@ def test_a_page_holds_points_labels_and_errors_and_asks_no_network(
     np.testing.assert_array_equal(layers["prediction"], label_map.to_train(raw))
     np.testing.assert_array_equal(layers["prediction: errors"], np.where(label_map.to_train(raw) == truth, 20, 21))
     assert main(["show", str(scan), "--html", str(tmp_path / "page.txt")]) == 1
-    assert "the page's name ends in .html" in capsys.readouterr().err
+    assert "give a file name that ends in .html" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*rangeseg fit-sensor")
@@ -121,3 +128,45 @@ def test_poses_are_those_of_the_lidar(driven: Path, data_root: Path) -> None:
     pose_of.__globals__["_read"].cache_clear()
     with pytest.raises(ValueError, match=r"poses\.txt: has rows of 3 numbers"):
         pose_of(folder / "velodyne/000000.bin")
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "expected"),
+    [
+        (("000001", "000003"), (0, 10, 20, 30), (10, 30)),
+        (("000001", "000002"), (None, 10, 20), (10, 20)),
+        (("000001", "000002"), (0, 10, None), (10, None)),
+        (("000001", "000002"), (0, 10), (None, None)),  # of scans 0 and 1, or of 1 and 2?
+        (("8", "9", "10"), tuple(range(11)), (8, 9, 10)),
+        (("a", "b"), (10, 20), (10, 20)),
+    ],
+)
+def test_the_viewer_shows_the_poses_of_the_drive_or_none(
+    tmp_path: Path, names: tuple[str, ...], rows: tuple[int | None, ...], expected: tuple[int | None, ...]
+) -> None:
+    (tmp_path / "velodyne").mkdir()
+    for name in names:
+        np.ones((20, 4), "<f4").tofile(tmp_path / "velodyne" / f"{name}.bin")
+    unknown = " ".join(12 * ["nan"])
+    lines = [unknown if x is None else f"1 0 0 {x} 0 1 0 0 0 0 1 0" for x in rows]
+    (tmp_path / "poses.txt").write_text("\n".join(lines))
+    (tmp_path / "calib.txt").write_text("Tr: 1 0 0 0 0 1 0 0 0 0 1 0\n")
+    shown = [pose_of(tmp_path / "velodyne" / f"{name}.bin") for name in names]
+    assert [None if one is None else one.matrix[0, 3] for one in shown] == list(expected)
+    drive = open_drive(tmp_path)
+    if None in expected:
+        with pytest.raises(ValueError, match=r"have no pose|as many scans"):
+            drive.own_poses()
+    else:
+        np.testing.assert_allclose(drive.own_poses().positions[:, 0], expected)
+
+
+def test_what_is_shown_are_the_points_of_the_file_for_a_tilted_sensor_too(rng: np.random.Generator) -> None:
+    """The pose of a scan is that of the file's frame, so points in the sensor's own frame would be at wrong places."""
+    scan = Scan(rng.normal(0, 9, (300, 3)).astype(np.float32), label=np.zeros(300, np.uint8))
+    image = BeamProjection(64, [9.0, 0.0, -9.0], origin_m=(1.0, 0.0, 1.8), tilt_deg=(0.0, 10.0))(scan)
+    label_map = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+    np.testing.assert_array_equal(as_sample(Frame("a", image), label_map).xyz, scan.xyz)
+    sample = Sample("a", image.view(("range",), [0.0], [1.0]), image, scan.label, image.range)
+    points = colored_points(Segmented(sample, image.point_index, scan.label), label_map)["label"][0]
+    np.testing.assert_array_equal(points, scan.xyz)

@@ -43,9 +43,9 @@ def test_a_group_without_elements_has_no_score() -> None:
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["vehicle"], "'vehicle' is no group. Write NAME=CLASS,CLASS"),
-    (["=car"], "'=car' is no group"),
-    (["vehicle="], "'vehicle=' is no group"),
+    (["vehicle"], "'vehicle' does not have the form NAME=CLASS,CLASS"),
+    (["=car"], "'=car' does not have the form"),
+    (["vehicle="], "'vehicle=' does not have the form"),
     (["vehicle=car,lorry"], "no class is called 'lorry'. The classes: car, truck, road, person"),
     (["a=car", "a=truck"], "two groups are called 'a'"),
     (["a=car", "b=truck,car"], "the class 'car' occurs twice"),

@@ -155,7 +155,9 @@ def test_files_that_cannot_be_read_are_refused(
     (tmp_path / "empty.pth").write_bytes(b"")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     for name in ("half", "text", "empty"):
-        with pytest.raises(ValueError, match=rf"{name}\.pth: cannot be read as a checkpoint of torch \(.+\)\. Fetch"):
+        with pytest.raises(
+            ValueError, match=rf"{name}\.pth: cannot be read as a checkpoint of torch \(.+\)\. Download"
+        ):
             read_tensors(tmp_path / f"{name}.pth")
     with pytest.raises(ValueError, match=r"tensor\.pth: holds a Tensor, not named weights"):
         read_tensors(tmp_path / "tensor.pth")
@@ -251,7 +253,9 @@ class TestFolders:
         assert {int(part["weight"][0]) for part in state.values()} == {taken}
 
     def test_several_of_which_none_is_the_best_are_asked_about(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"has parts with the endings _e1, _e2\. Name the three files of one"):
+        with pytest.raises(
+            ValueError, match=r"has parts with the endings _e1, _e2\. Give three files with the same ending"
+        ):
             read_published([self.make(tmp_path, "_e1", "_e2")])
 
     def test_a_folder_of_other_files_says_what_it_has(self, tmp_path: Path) -> None:
@@ -282,8 +286,8 @@ def test_files_of_another_kind_are_told_by_what_they_are(tmp_path: Path) -> None
         "a.tar.gz": r"is compressed \(\.gz or \.tar\.gz\), no checkpoint\. Unpack it",
         "a.tar": r"is an archive \(\.tar\), no checkpoint\. Unpack it",
         "a.zip": r"is an archive \(\.zip\), no checkpoint\. Unpack it",
-        "whole.pt": r"holds a whole network as a pickled object.*torch\.save\(network\.state_dict\(\), FILE\)",
-        "within.pt": r"holds a whole network as a pickled object",
+        "whole.pt": r"contains a pickled network object.*torch\.save\(network\.state_dict\(\), FILE\)",
+        "within.pt": r"contains a pickled network object",
         "script.pt": r"is a TorchScript program",
         "lfs.pt": r"is a pointer of Git LFS",
         "page.pt": r"is a web page",

@@ -19,10 +19,12 @@ from rangeseg.cli import main
 from rangeseg.config import Config
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.initialise import initialise
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.notices import Notice
 from rangeseg.photos.io import read_photo
+from rangeseg.registry import ConfigError
 from rangeseg.scan_formats.checks import FARTHEST_M, guarded
 from rangeseg.types import IGNORE, Scan
 
@@ -190,24 +192,28 @@ def test_an_answer_of_nan_is_an_error_that_names_the_scan(where: str, tiny_confi
         lambda: list(segmenter.stream([scan], workers=2)),
         lambda: segmenter.logits(segmenter.project(scan)),
     ):
-        with pytest.raises(ValueError, match=rf"{path}: the network's answer holds nan.*runtime.precision"):
+        with pytest.raises(ValueError, match=rf"{path}: the network's output contains nan.*runtime.precision"):
             work()
-    with pytest.raises(ValueError, match=r"000000.*: the network's answer holds nan"):
+    with pytest.raises(ValueError, match=r"000000.*: the network's output contains nan"):
         score_run(run, open_views(run))
 
 
 def test_an_answer_of_nan_is_an_error_for_photographs_too(photo_config: Config) -> None:
     run = broken_run(photo_config, "last")
     path = Path(photo_config.data.root) / "val" / "v_0000.png"
-    with pytest.raises(ValueError, match=rf"{path}: the network's answer holds nan"):
+    with pytest.raises(ValueError, match=rf"{path}: the network's output contains nan"):
         Segmenter(run)(read_photo(path))
 
 
-def test_weights_of_nan_are_refused_when_a_checkpoint_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_when_a_checkpoint_is_read(value: float, tmp_path: Path) -> None:
     run = Run.load("first-answer", device="cpu")
     state = run.network.state_dict()
     name = next(iter(state))
-    state[name][(0,) * state[name].ndim] = np.nan
+    state[name][(0,) * state[name].ndim] = value
     write_checkpoint(tmp_path / "last.pt", {"teacher": state}, run.config)
-    with pytest.raises(ValueError, match=rf"last.pt: 1 weights contain nan, the first is {name}.*earlier checkpoint"):
+    with pytest.raises(ValueError, match=rf"last.pt: 1 weights contain nan or infinity, the first is {name}.*earlier"):
         Run.load(tmp_path / "last.pt")
+    runtime = replace(run.config.runtime, initialise_from=str(tmp_path / "last.pt"))
+    with pytest.raises(ConfigError, match=r"runtime\.initialise_from: .*contain nan or infinity"):
+        initialise(run.network, Experiment(replace(run.config, runtime=runtime)))

@@ -39,7 +39,7 @@ EVIL = {
 
 @pytest.mark.parametrize("name", [*EVIL.values(), "", ".", "./", "/", ".."])
 def test_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="leads out of"):
+    with pytest.raises(ValueError, match="is not a path below"):
         inside(tmp_path, name)
 
 
@@ -181,7 +181,7 @@ def test_no_reader_makes_a_path_outside_of_its_folder(place: str, tmp_path: Path
 
 @pytest.mark.parametrize("place", ["nuScenes: filename", "nuScenes: token", "nuScenes: prediction", "Rellis: sequence"])
 def test_the_error_says_which_name(place: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"leads out of"):
+    with pytest.raises(ValueError, match=r"is not a path below"):
         PLACES[place](tmp_path, "../../../x" if "Rellis" not in place else "..")
 
 

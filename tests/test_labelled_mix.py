@@ -91,6 +91,16 @@ def test_range_union_leaves_no_gap_that_b_can_fill_at_fraction_1() -> None:
     assert torch.equal(made.valid, a.valid | b.valid)
 
 
+def test_range_union_fills_both_halves() -> None:
+    for fraction in (1.0, 0.5):
+        made, a, b = asked(RangeUnion(fraction=fraction, probability=1.0, complement=True))
+        one, other = made.valid.chunk(2)
+        for half, own, given in ((one, a, b), (other, b, a)):
+            filled, gaps = (half & ~own.valid).sum(), (given.valid & ~own.valid).sum()
+            assert (half >= own.valid).all()
+            assert filled == gaps if fraction == 1 else 0 < filled < gaps
+
+
 def test_range_paste_puts_every_rare_pixel_in_its_place() -> None:
     made, a, b = asked(RangePaste(tails=TAILS, probability=1.0))
     for one, y, x in np.ndindex(BATCH, HEIGHT, WIDTH):
@@ -164,7 +174,7 @@ def test_only_the_last_part_of_sequential_may_double_the_views() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RangePaste(), "knows of none"),
+        (lambda: RangePaste(), "does not know the rare classes"),
         (lambda: RangeUnion(fraction=1.5), "fraction=1.5"),
         (lambda: RangeMix(probability=-0.1), "probability=-0.1"),
         (lambda: RangeShift(turn=(0.7, 0.2)), "turn="),
@@ -264,7 +274,7 @@ def test_rangeformers_rare_classes_are_among_those_of_kitti() -> None:
         (["data.batch_labelled=1"], "data.batch_labelled is 1"),
         (["supervised.mix_with=unlabelled", "consistency.weight=0"], "consistency.weight is 0"),
         (["supervised.mix_with=unlabelled", "data.batch_labelled=3"], "one to one"),
-        (["supervised.mix.range_mix=3"], "no mapping"),
+        (["supervised.mix.range_mix=3"], "not a mapping of arguments"),
         (["supervised.mix.range_mix={band: 3}"], "supervised.mix.range_mix.band: unknown key"),
         (["supervised.mix.rangemix={}"], "supervised.mix.rangemix.name: 'rangemix' is unknown"),
     ],

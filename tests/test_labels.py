@@ -157,6 +157,11 @@ GROUND = {"name": "ground", "color": [1, 2, 3], "raw": 5, "frequency": 0.75}
         ),
         ({"classes": [GROUND | {"raw": 70000}], "raw": {70000: {"name": "a", "class": "ground"}}}, "16 bits"),
         ({"raw": [1, 2]}, "labels.yaml"),
+        ({"splits": {"train": "ab"}}, r"splits is \{'train': 'ab'\}; give lists of names"),
+        ({"splits": {"train": [7]}}, "give lists of names, .* quotes around names that are numbers"),
+        ({"splits": ["train"]}, "give lists of names"),
+        ({"moving": "12"}, "moving is '12'; give a list of raw ids"),
+        ({"moving": ["252"]}, r"moving is \['252'\]; give a list of raw ids"),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, changes: dict, said: str) -> None:

@@ -91,7 +91,7 @@ def test_labels_as_npy_are_read_or_refused_by_name(kitti: Path) -> None:
     for array, said in (
         (raw.astype(np.float32), r"a\.npy: holds float32 of shape \(1500,\); give \(N,\) integers"),
         (raw.reshape(2, -1), r"a\.npy: holds uint32 of shape \(2, 750\)"),
-        (raw.astype(np.int64) - 300, r"a\.npy: raw ids run from -290"),
+        (raw.astype(np.int64) - 300, r"a\.npy: labels range from -290"),
         (raw << 16, "classes in the upper 16 bits"),
         (raw[:-1], "1499 labels for 1500 points"),
     ):
@@ -125,7 +125,7 @@ def test_a_split_without_one_labelled_point_is_refused_before_training(
     assert not (Path(tiny_config.runtime.out) / "last.pt").exists()
     split = {"00": "train", "08": "val"}[sequence]
     problems = {one.split: one.problems for one in validate(dataset_config("semantic_kitti", str(kitti)), partial=True)}
-    assert problems[split] == (f"split {split}: has labels, but not one element has a class",)
+    assert problems[split] == (f"split {split}: has labels, but no element has a class",)
     assert problems["test"] == ()
 
 

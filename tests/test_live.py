@@ -21,6 +21,7 @@ from rangeseg.apps import live
 from rangeseg.apps.live import Counts, LatestCloud, run_live
 from rangeseg.apps.predict_recording import Labelling
 from rangeseg.scan_formats.cdr import Message, decode_cloud, encode_cloud
+from rangeseg.scan_formats.fields import FieldNames
 from rangeseg.scan_formats.point_cloud2 import Layout, points_of_cloud, points_of_columns
 from rangeseg.types import Scan
 
@@ -143,6 +144,33 @@ def test_what_is_no_scan_is_counted_and_the_next_is_labelled(segmenter: Segmente
     assert [len(one["points"]) for one in answers] == [4, 300]
     assert set(answers[0]["points"]["class_id"]) == {255}
     assert {level for level, *_ in line.told} <= {0, 1, 2}
+
+
+def test_a_topic_is_read_by_the_columns_of_the_run(rng: np.random.Generator) -> None:
+    """What the user asks for with --fields comes first."""
+    pytest.importorskip("rosbags", reason="the extra bags is not installed")
+    dataset = "data.dataset={name: scan_folder, classes: semantic_kitti, fields: {remission: reflectivity, unit: cm}}"
+    run = Segmenter.load("first-answer", device="cpu", overrides=[dataset])
+    scan = random_scan(rng, 700)
+    scan = replace(scan, xyz=100 * scan.xyz)
+
+    def answered(fields: FieldNames) -> tuple[Counts, list[bytes]]:
+        line = Line([(0, 0, [message(scan, 1)])], answers=1)
+        line._end = time.monotonic() + 2
+        counts = run_live(run, line, Labelling(run.label_map, class_ids="train"), fields=fields,
+                          keep_running=lambda: line.keep_running() and not counts_of(line))  # fmt: skip
+        return counts, line.sent
+
+    def counts_of(line: Line) -> bool:
+        return any(level == 2 for level, *_ in line.told)
+
+    counts, _ = answered({})
+    assert "has no reflectivity for remission" in counts.reason
+    assert "--fields" in counts.reason
+    _, (raw,) = answered({"remission": "intensity"})
+    expected = run(replace(scan, xyz=scan.xyz / np.float32(100)))
+    found = Cdr(raw).cloud()["points"]["class_id"]
+    assert (found == expected.labels).mean() > 0.99
 
 
 def test_a_status_is_an_error_only_while_messages_are_refused() -> None:

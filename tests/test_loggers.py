@@ -69,7 +69,7 @@ def test_a_class_of_ones_own_is_told_what_the_folder_is_told(tiny_config: Config
 
 def test_a_logger_that_fails_does_not_end_the_training(tiny_config: Config) -> None:
     RecordingLogger.told.clear()
-    with pytest.warns(UserWarning, match="The logger RecordingLogger failed and is left out: the server is away"):
+    with pytest.warns(UserWarning, match="The logger RecordingLogger failed and is no longer used: the server is away"):
         report = train(with_logger(tiny_config, {"name": "test_loggers:RecordingLogger", "fails": True}))
     assert report is not None
     assert [one[0] for one in RecordingLogger.told] == ["start"]

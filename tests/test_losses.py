@@ -210,7 +210,7 @@ def test_confidence_rate_is_the_factor_of_the_loss(s: Array, t: Array, valid: Ar
     ("bad", "cure"),
     [
         ({"kind": "mse"}, "'mse'; choose one of var, "),
-        ({"kind": "logits_var"}, r"needs target_logits, of pseudo_labels"),
+        ({"kind": "logits_var"}, r"needs target_logits; get them with pseudo_labels"),
         ({"confidence": "max"}, "'max'; choose 'mean' or 'pixel'"),
         ({"normalise": "some"}, "'some'; choose one of valid, "),
     ],

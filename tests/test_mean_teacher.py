@@ -16,7 +16,7 @@ from torch import nn
 from rangeseg.catalog import PERTURBATIONS
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch
-from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.loss_guard import LossGuard, NotFiniteError
 from rangeseg.engine.optimizer import parameter_groups
@@ -306,8 +306,11 @@ def test_half_a_checkpoint_is_no_checkpoint(tiny_config: Config, tmp_path: Path)
 
 def test_a_checkpoint_of_another_network_is_refused(tiny_config: Config) -> None:
     train(tiny_config)
-    tiny_config.network["width"] = 16
-    with pytest.raises(ValueError, match="a different network"):
+    path = Path(tiny_config.runtime.out) / "last.pt"
+    state = read_checkpoint(path)
+    del state["network"]["head.classify.bias"]
+    write_checkpoint(path, state, tiny_config)
+    with pytest.raises(ValueError, match="another network than this config"):
         train(tiny_config, resume=True)
 
 

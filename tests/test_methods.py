@@ -19,6 +19,7 @@ from rangeseg.engine.methods import CBST, CPS, FixMatch, Pair, class_balanced, c
 from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
 from rangeseg.networks.base import Network
+from rangeseg.notices import Notice
 from rangeseg.registry import ConfigError
 from rangeseg.teacher import EmaTeacher, pseudo_labels
 from rangeseg.types import PseudoLabelled, View
@@ -150,7 +151,8 @@ def test_every_method_trains_resumes_and_is_read_back(tiny_config: Config, tmp_p
             whole, tiny_config.optim.steps = tiny_config.optim.steps, 1
             train(tiny_config)
             tiny_config.optim.steps = whole
-            train(tiny_config, resume=True)
+            with pytest.warns(Notice, match="remaining steps .*optim.steps: 1 there, 2 here"):
+                train(tiny_config, resume=True)
         else:
             tiny_config.optim.schedule = "constant"
             train(tiny_config)
@@ -169,6 +171,23 @@ def test_labelled_views_are_mixed_with_unlabelled_ones(tiny_config: Config, name
     result = train(tiny_config)
     assert result is not None
     assert np.isfinite(result["mean_iou"])
+
+
+@pytest.mark.parametrize("name", ["cutout", "geometric", "identity", "vat"])
+def test_unlabelled_views_that_would_not_be_learnt_are_refused(tiny_config: Config, name: str) -> None:
+    tiny_config.consistency.pair, tiny_config.perturbation = "labelled", {"name": name}
+    with pytest.raises(ConfigError, match=rf"consistency\.pair: .*but {name} does not mix views.* Choose"):
+        train(tiny_config)
+    tiny_config.supervised.mix, tiny_config.supervised.mix_with = {"lasermix": {}}, "unlabelled"
+    assert train(tiny_config) is not None  # learns them in the mix
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "cps"])
+def test_statistics_that_nothing_updates_are_refused(tiny_config: Config, name: str) -> None:
+    tiny_config.teacher.buffers, tiny_config.teacher.mode = "own", "train"
+    tiny_config.method = {"name": name}
+    with pytest.raises(ConfigError, match=rf"teacher\.buffers: own .*the method {name} does not predict with"):
+        train(tiny_config)
 
 
 class Bare(Network):

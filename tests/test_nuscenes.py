@@ -249,7 +249,10 @@ def test_partly_unpacked_blobs(mini: Path) -> None:
     content = sweep.read_bytes()
     sweep.unlink()
     assert len(NuScenes(mini, "mini_val")) == 3  # which needs no sweeps
-    with pytest.raises(ValueError, match=rf"{sweep.name}: missing, like 1 scans of 1 scenes that are incomplete"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{sweep.name}: missing; 1 scans of 1 scenes are missing, but other scans of these scenes exist",
+    ):
         NuScenes(mini, "mini_val_sweeps")
     sweep.write_bytes(content)
     for index in range(6):
@@ -309,7 +312,7 @@ def break_row(change: Callable[[dict[str, Any]], Any]) -> Callable[[str], str]:
         (lambda text: text.replace(": ", " "), "not complete JSON"),
         (lambda text: '{"LIDAR_TOP": 3}', "not a list|does not end"),
         (lambda text: '["LIDAR_TOP"]', "does not have nuScenes'|no complete row"),
-        (break_row(lambda row: row.clear() or row.update(filename="LIDAR_TOP")), "a row lacks"),
+        (break_row(lambda row: row.clear() or row.update(filename="LIDAR_TOP")), "a row has no entry"),
     ],
 )
 def test_broken_tables_are_named(mini: Path, table: str, damage: Callable[[str], str], said: str) -> None:

@@ -18,7 +18,6 @@ from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.nuscenes_predictions import META, NuScenesPredictions, read_predictions
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training_data import TrainingData
-from rangeseg.inference import origin
 from rangeseg.inference.predict import check_predictions, find_tasks, write_zip
 from rangeseg.inference.submission import check_zip
 from rangeseg.types import IGNORE, Scan
@@ -70,7 +69,7 @@ def test_a_split_is_predicted_as_the_benchmark_takes_it(config: Config, run: str
     assert main([*arguments, "--zip", str(tmp_path / "s.zip")]) == 0
     expected = {Path("lidarseg", "mini_val", f"{source.token(i)}_lidarseg.bin") for i in range(3)}
     expected.add(Path("mini_val", "submission.json"))
-    assert {path.relative_to(out) for path in out.rglob("*") if path.is_file()} == {*expected, Path(origin.FILE)}
+    assert {path.relative_to(out) for path in out.rglob("*") if path.name[0] != "." and path.is_file()} == expected
     assert json.loads((out / "mini_val" / "submission.json").read_text()) == {"meta": META}
     for index in range(3):
         written = np.fromfile(out / "lidarseg" / "mini_val" / f"{source.token(index)}_lidarseg.bin", np.uint8)
@@ -80,6 +79,14 @@ def test_a_split_is_predicted_as_the_benchmark_takes_it(config: Config, run: str
     with zipfile.ZipFile(tmp_path / "s.zip") as archive:
         assert {Path(name) for name in archive.namelist() if not name.endswith("/")} == expected
         assert {"lidarseg/", "lidarseg/mini_val/", "mini_val/"} < set(archive.namelist())
+
+
+def test_confidence_files_beside_the_predictions_are_no_problem(run: str, tmp_path: Path) -> None:
+    arguments = ["predict", run, "--split", "val", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*arguments, "--confidence", "--zip", str(tmp_path / "s.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".npz")]
+    assert main([*arguments, "--zip", str(tmp_path / "s.zip")]) == 0
 
 
 def test_predicting_goes_on_where_it_stopped(run: str, root: Path, tmp_path: Path) -> None:
@@ -190,7 +197,7 @@ def write_meta(meta: object) -> Callable[[Path], object]:
         (write_meta({"meta": {"use_lidar": True}}), "its meta must hold"),
         (write_meta({"meta": META | {"more": True}}), "its meta must hold"),
         (write_meta({"meta": META | {"use_map": 0}}), "each true or false"),
-        (write_meta({"meta": META | {"use_lidar": False}}), "no LiDAR was used"),
+        (write_meta({"meta": META | {"use_lidar": False}}), "its meta has use_lidar = false"),
     ],
 )
 def test_the_validator_finds(root: Path, tmp_path: Path, damage: Callable[[Path], object], said: str) -> None:

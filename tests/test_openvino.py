@@ -101,10 +101,10 @@ def test_what_is_wrong_is_said(
     scan = str(tiny_kitti / "sequences/08/velodyne/000000.bin")
     copy = tmp_path / "net.xml"
     copy.write_bytes(file.read_bytes())
-    assert "net.bin is not beside it" in error("predict", str(copy), scan)
+    assert "net.bin is not in the same folder" in error("predict", str(copy), scan)
     copy.with_suffix(".bin").write_bytes(b"")
     copy.write_text("<net></net>")
-    assert "is no whole file of rangeseg export" in error("predict", str(copy), scan)
+    assert "is not a complete file from rangeseg export" in error("predict", str(copy), scan)
     assert "no device 'npu'" in error("predict", str(file), scan, "--device", "npu")
 
 

@@ -145,6 +145,17 @@ def test_half_of_the_augmented_split_is_refused_and_never_the_small_one_in_its_p
     assert PascalVOC(root, train_list="train").names == ("a", "b")
 
 
+def test_the_official_list_is_the_same_in_every_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = write_voc(tmp_path / "voc") / "VOCdevkit" / "VOC2012"
+    monkeypatch.chdir(home)
+    official = Path("ImageSets/Segmentation/train.txt")
+    Path("linked.txt").symlink_to(official)
+    for root in (home, Path(), Path("../VOC2012")):
+        for named in (official, official.absolute(), Path("JPEGImages/..") / official, Path("linked.txt")):
+            source = PascalVOC(root, train_list=str(named))
+            assert int(label_of(source, 1).max()) == 1, (root, named)  # VOC's label of b, not SBD's
+
+
 def test_the_training_list_can_be_named(tmp_path: Path) -> None:
     root = write_voc(tmp_path / "voc")
     official = PascalVOC(root, train_list="train")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from rangeseg.apps.split import draw_nested_lists
 from rangeseg.catalog import DATASETS
+from rangeseg.inference.predict import find_tasks
 from rangeseg.labels import LabelMap
 from rangeseg.photos.ade20k import ADE20K
 from rangeseg.photos.folder import PhotoFolder
@@ -79,7 +80,7 @@ def test_isic_squashes_masks_by_the_majority_of_their_area(isic: Path) -> None:
 
 
 def test_isic_says_what_is_wrong(isic: Path) -> None:
-    with pytest.raises(ValueError, match="side is 0; give at least 1 pixel"):
+    with pytest.raises(ValueError, match="side is 0; give at least 1 pixel, or leave side out"):
         ISIC2017(isic, side=0)
     with pytest.raises(ValueError, match=r"ISIC-2017_Validation_Data: no such folder"):
         ISIC2017(isic, "val")
@@ -89,6 +90,10 @@ def test_isic_says_what_is_wrong(isic: Path) -> None:
         ValueError, match=r"ISIC_0000000_segmentation\.png: 600 labels have raw ids .* does not know: 7"
     ):
         ISIC2017(isic).photo(0)
+    save(masks / "ISIC_0000000_segmentation.png", np.ones((20, 30), np.uint8))
+    for side in (None, 4):
+        with pytest.raises(ValueError, match=r"ISIC_0000000_segmentation\.png: 600 labels .* does not know: 1 "):
+            ISIC2017(isic, side=side).photo(0)
     (masks / "ISIC_0000001_segmentation.png").unlink()
     with pytest.raises(ValueError, match=r"ISIC_0000001_segmentation\.png: the labels of .* are missing"):
         ISIC2017(isic).photo(1)
@@ -185,6 +190,8 @@ def test_patterns_tell_splits_and_suffixes(tmp_path: Path) -> None:
     arguments = {"classes": classes, "images": "{split}/*/*_rgb.png", "label_images": "truth/{split}/{name}.png"}
     train, val = (PhotoFolder(tmp_path, split, **arguments) for split in ("train", "val"))
     assert (train.names, val.names) == (("one/x/one", "two/x/two"), ("x/three",))
+    tasks = find_tasks([], train.prediction_files(train.label_map, {}), train)
+    assert [task.target.as_posix() for task in tasks] == ["one/x/one_rgb.png", "two/x/two_rgb.png"]
     for source in (train, val):
         label = source.photo(0).label
         assert label is not None

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import random_scan
 
+from rangeseg.apps.fit_head import fit_head
 from rangeseg.cli import main
+from rangeseg.config import Config
+from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.training_data import open_views
 from rangeseg.evaluation.point_head import HeadLabels, PointHead, neighbours, read_head, undecided, write_head
+from rangeseg.inference.run import Run
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.types import IGNORE
 
 SIDE = 3
 
@@ -127,3 +136,33 @@ def test_a_run_is_given_a_head_and_scored_with_it(
     words = ["predict", str(run), str(scan), "--out", str(tmp_path / "out")]
     assert main([*words, f"evaluation.back_projection={{name: head, file: {head}}}"]) == 0
     assert len(list((tmp_path / "out").rglob("*.label"))) == 1
+
+
+@pytest.mark.parametrize("hidden_by", ["fraction", "carried"])
+def test_a_head_is_fitted_to_the_labels_that_the_run_may_see(
+    hidden_by: str, tiny_config: Config, tmp_path: Path
+) -> None:
+    """Other labels on the points that the experiment hides change nothing."""
+    root = Path(shutil.copytree(tiny_config.data.root, tmp_path / "data"))
+    carried = tmp_path / "carried/sequences/00/labels"
+    shutil.copytree(root / "sequences/00/labels", carried)
+    own: dict[str, object] = {"fraction": {"label_fraction": 0.2}, "carried": {"carried": str(tmp_path / "carried")}}
+    data = replace(tiny_config.data, root=str(root), **own[hidden_by])  # type: ignore[arg-type]
+    experiment = Experiment(replace(tiny_config, data=data))
+    run = Run.of(experiment, experiment.make_network(), torch.device("cpu"))
+
+    def fitted(name: str) -> bytes:
+        fit_head(run, tmp_path / name, steps=5, window=3)
+        return (tmp_path / name).read_bytes()
+
+    first = fitted("head.pt")
+    views: Any = open_views(experiment, "labelled")
+    for index, file in enumerate(sorted((root / "sequences/00/labels").iterdir())):
+        raw = np.fromfile(file, np.uint32)
+        known = views.source.scan(index).label != IGNORE
+        np.where(known & (hidden_by == "fraction"), raw, 81).astype(np.uint32).tofile(file)
+    assert fitted("head.pt") == first
+    other = replace(data, label_fraction=1.0, carried="none")
+    experiment = Experiment(replace(tiny_config, data=other))
+    run = replace(run, experiment=experiment)
+    assert fitted("head.pt") != first, "the hidden labels would have changed the head"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import make_tiny_config
 from test_trajectory import curve
 
@@ -15,16 +17,19 @@ from rangeseg.cli import main
 from rangeseg.data.evidence import OWN, evidence_file
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.drive.kitti_poses import write_kitti_poses
+from rangeseg.drive.labelled_points import moved
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
+from rangeseg.inference.carried import CarriedFolder
 from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.drive import ScanProbabilities, label_drive, pooled
 from rangeseg.inference.origin import FILE
 from rangeseg.inference.segmenter import Segmenter
+from rangeseg.projection.beam import BeamProjection
 from rangeseg.projection.spherical import SphericalProjection
-from rangeseg.scan_io import read_labels
+from rangeseg.scan_io import read_labels, write_labels
 from rangeseg.types import IGNORE, Scan
 
 PIXELS = SphericalProjection(16, 64, 30.0, -30.0)
@@ -54,6 +59,25 @@ def test_the_mean_is_that_of_the_near(rng: np.random.Generator) -> None:
         alone += len(votes) == 1
         np.testing.assert_allclose(found[m], np.mean(votes, axis=0), atol=2e-3)
     assert 0 < alone < len(found) / 2
+
+
+def test_votes_of_a_tilted_sensor_are_those_of_its_level_twin(rng: np.random.Generator) -> None:
+    """The poses hold in the frame of the file, wherever the sensor is mounted."""
+    poses, world = curve(2, 1.0), rng.normal(0, 4, (400, 3))
+    tilted = BeamProjection(64, list(np.linspace(30, -30, 16)), origin_m=(1.0, 0.0, 1.8), tilt_deg=(0.0, 15.0))
+    scans = []
+    for number, pose in enumerate(poses):
+        xyz = ((world - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32)
+        image = tilted(Scan(xyz))
+        pixels = np.flatnonzero(image.valid)
+        scans.append(ScanProbabilities(number, image, pixels, np.ones((len(pixels), 1), np.float16), 0.3))
+    shown = [one.image.point_index.ravel()[one.pixels] for one in scans]
+    points = moved(scans[0].xyz, np.linalg.inv(poses[1]) @ poses[0])
+    near, index = scans[1].nearest(points, 0.05)
+    both = np.isin(shown[0], shown[1])
+    assert both.sum() > 100
+    assert near[both].all()
+    np.testing.assert_array_equal(shown[1][index[both[near]]], shown[0][both])  # each point gets its own vote
 
 
 def test_the_order_and_the_window(tiny_drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +154,7 @@ def test_labels_of_another_network_votes_or_poses_are_not_taken_for_ones_own(
     (tmp_path / "out/sequences/00/predictions/000001.label").unlink()
     capsys.readouterr()
     assert predict(0) == 0
-    assert "(1 now)" in capsys.readouterr().out
+    assert "(1 of them now)" in capsys.readouterr().out
     assert (tmp_path / "out" / FILE).stat().st_mtime_ns == stamp
     assert {path.name: path.read_bytes() for path in sorted((tmp_path / "out").rglob("*.label"))} == whole
     for number, words, what in (
@@ -145,7 +169,7 @@ def test_labels_of_another_network_votes_or_poses_are_not_taken_for_ones_own(
     assert predict(0) == 1
     assert "drive.poses" in said()
     assert predict(1, "--overwrite") == 0
-    assert "(3 now)" in capsys.readouterr().out
+    assert "(3 of them now)" in capsys.readouterr().out
     alone = ["predict", str(tmp_path / "1.pt"), str(tiny_drive), "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert main(alone) == 1  # without votes they are others
     assert "drive.votes" in said()
@@ -156,7 +180,7 @@ def test_a_linked_drive_keeps_the_name_of_the_path_given(tiny_drive: Path) -> No
     assert open_drive(tiny_drive.parent / "11").scans[0].label_path.as_posix() == "sequences/11/labels/000000.label"
 
 
-@pytest.mark.parametrize("words", [["--zip", "x.zip"], ["--fields", "unit=mm"], ["--topic", "/a"]])
+@pytest.mark.parametrize("words", [["--zip", "x.zip"], ["--compile"], ["--topic", "/a"]])
 def test_what_a_drive_does_not_have_is_refused(
     words: list[str], predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +200,7 @@ def test_processes_share_a_drive(
         path.unlink()
     for name in ("barrier", "close"):
         monkeypatch.setattr(ProcessGroup, name, lambda self: None)
+    monkeypatch.setattr(ProcessGroup, "all_reduce", lambda self, values: values)
     shares = []
     for number in (1, 0):
         capsys.readouterr()
@@ -224,9 +249,50 @@ def test_carried_labels_come_before_predictions(
         replaced += int((expected != network).sum())
     assert replaced > 100
     assert predict(0, "--carried", str(carried), "--confidence") == 0
-    assert "(0 now)" in capsys.readouterr().out
-    (carried / "sequences/00/labels/000001.label").touch()
-    assert predict(0, "--carried", str(carried), "--confidence") == 1  # they have changed
+    assert "(0 of them now)" in capsys.readouterr().out
+    for changed in ("labels/000001.label", "evidence/000001.npz"):
+        (carried / "sequences/00" / changed).touch()
+        assert predict(0, "--carried", str(carried), "--confidence") == 1  # they have changed
+        assert predict(0, "--carried", str(carried), "--confidence", "--overwrite") == 0
+
+
+def test_the_raw_ids_are_those_of_the_drives_classes(
+    predict: Callable[..., int], tiny_drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The classes of the network, but raw id 100 + train id."""
+    names = SemanticKitti.read_label_map().names
+    content = {
+        "dataset": "mine", "splits": {"train": ["00"]},
+        "classes": [{"name": name, "color": [1, 2, 3], "raw": 100 + train} for train, name in enumerate(names)],
+        "raw": {0: {"name": "none", "class": "ignore"}}
+        | {100 + train: {"name": name, "class": name} for train, name in enumerate(names)},
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert predict(0) == 0
+    alone = {path.name: read_labels(path)[0] for path in (tmp_path / "out").rglob("*.label")}
+    given = np.arange(1500) % 20  # train ids, and 19 for no label
+    write_labels(tmp_path / "carried/sequences/00/labels/000001.label", np.where(given < 19, 100 + given, 0))
+    words = ["--dataset", str(tmp_path / "mine.yaml"), "--overwrite"]
+    for carried in ((), ("--carried", str(tmp_path / "carried"))):
+        assert predict(0, *words, *carried) == 0
+        for path in (tmp_path / "out").rglob("*.label"):
+            train = SemanticKitti.read_label_map().to_train(alone[path.name])
+            expected = np.where(train == IGNORE, 0, 100 + train.astype(int))
+            if carried and path.stem == "000001":
+                expected = np.where(given < 19, 100 + given, expected)
+            np.testing.assert_array_equal(read_labels(path)[0], expected)
+    capsys.readouterr()
+    assert predict(0) == 1
+    assert "drive.raw_ids" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_drive_whose_raw_ids_may_be_others_needs_a_dataset(tiny_drive: Path, tmp_path: Path) -> None:
+    drive = open_drive(tiny_drive)
+    own = replace(drive.label_map, learning_map={**drive.label_map.learning_map, 99: IGNORE, 1: 0})
+    with pytest.raises(ValueError, match=r"found from the layout, has other raw ids.*--dataset"):
+        CarriedFolder.open(tmp_path, drive, own)
+    with pytest.raises(ValueError, match="has no labels of the 3 scans"):
+        CarriedFolder.open(tmp_path, drive, own, chosen=True)
 
 
 def test_carried_labels_of_something_else_are_refused(

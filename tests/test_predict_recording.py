@@ -236,3 +236,12 @@ def test_a_drive_comes_back_from_either_ros_as_it_went_in(ros1: bool, data_root:
     """Three real scans; `python tests/robot.py DRIVE FOLDER` does whole drives."""
     told = check(data_root / "kitti_unlabelled/sequences/33", tmp_path, ros1=ros1, most=3)
     assert "3 scans" in told
+
+
+def test_a_recording_is_read_by_the_columns_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_recording(tmp_path / "drive_db3", made_up(1))
+    dataset = "data.dataset={name: scan_folder, classes: semantic_kitti, fields: {remission: reflectivity}}"
+    words = ["predict", "first-answer", str(tmp_path / "drive_db3"), "--out", str(tmp_path / "out_db3"), dataset]
+    assert main([*words, "--device", "cpu"]) == 1
+    assert "has no reflectivity for remission" in " ".join(capsys.readouterr().err.split())
+    assert "of /points labelled in" in predicted([*words[2:], "--fields", "remission=intensity"], capsys)

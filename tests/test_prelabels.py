@@ -245,6 +245,9 @@ def test_corrections_are_never_overwritten(drive: Drive, tmp_path: Path) -> None
     write(tmp_path / "in", "ply", drive)
     with pytest.raises(ValueError, match="contains pre-labels that people may have corrected"):
         write(tmp_path / "in", "point_labeler", drive)
+    (tmp_path / "begun" / "velodyne").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"begun: contains other files\. Give a new folder"):
+        write(tmp_path / "begun", "point_labeler", drive)
     with pytest.raises(ValueError, match="Unknown form las of pre-labels; choose from point_labeler, ply, pcd"):
         write(tmp_path / "new", "las", drive)
     labels = write(tmp_path / "labels", "point_labeler", drive) / "labels"

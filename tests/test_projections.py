@@ -220,6 +220,7 @@ def test_a_sensor_elsewhere_and_tilted_is_seen_from_its_own_place(rng: np.random
     elsewhere.xyz[5] = 0
     image = BeamProjection(COLUMNS, UNEVEN, origin_m=tuple(origin), tilt_deg=(3.0, -5.0))(elsewhere)
     others = np.arange(len(scan)) != 5
+    assert image.given is elsewhere
     assert np.array_equal(image.row[others], scan.ring[others])
     assert np.allclose(image.range[others], np.linalg.norm(scan.xyz, axis=1)[others], atol=1e-4)
     assert image.row[5] == -1

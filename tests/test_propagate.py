@@ -12,7 +12,7 @@ from test_trajectory import curve, turned
 
 from rangeseg.cli import main
 from rangeseg.data.evidence import CARRIED, NONE, OWN, read_evidence
-from rangeseg.drive.carry import CLICK_RULES, WHOLE_RULES, Rules, carry, rules_for
+from rangeseg.drive.carry import CLICK_RULES, WHOLE_RULES, Rules, Vote, carry, rules_for
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.labelled_points import (
     NO_CLASS,
@@ -88,6 +88,17 @@ def test_the_nearest_of_a_real_scan_are_a_kd_trees(kitti_root: Path) -> None:
     assert np.mean((index >= 0) == np.isfinite(expected)) > 0.99999  # the limit itself, in float32
     both = (index >= 0) & np.isfinite(expected)
     np.testing.assert_allclose(distance[both], expected[both], atol=1e-4)
+
+
+@pytest.mark.parametrize(("agree", "count", "share"), [(7, 10, 0.7), (9, 10, 0.9), (11, 20, 0.55), (2, 3, 2 / 3)])
+def test_a_share_of_exactly_the_minimum_is_enough(agree: int, count: int, share: float) -> None:
+    votes, through = Vote.of(2), np.zeros((2, count), np.bool_)
+    index = np.tile(np.arange(count, dtype=np.int32), (2, 1))
+    index[1, 0] = count  # one voter fewer for class 1
+    classes = np.array([1] * agree + [2] * (count - agree) + [3], np.uint8)
+    nobody = np.zeros(count + 1, np.int32)
+    vote(index, np.ones((2, count), np.float32), (classes, nobody), through, (1, share, NO_CLASS), votes.columns())
+    assert votes.label.tolist() == [1, IGNORE]
 
 
 def test_votes_are_counted_as_one_counts_them(rng: np.random.Generator) -> None:
@@ -367,7 +378,9 @@ class TestCommand:
         assert "--exclude tree: no such class. The classes are car," in error("--exclude", "tree")
         assert "missing. None of the 3 scans has labels" in error("--labels", str(tmp_path / "none"))
         assert "has no poses.txt" in error("--poses", str(tmp_path))
-        assert "has no scan 7 to draw; name scans as 000000" in error("--png", str(tmp_path / "p.png"), "--scan", "7")
+        assert "has no scan 7 to draw; give a name like 000000" in error(
+            "--png", str(tmp_path / "p.png"), "--scan", "7"
+        )
         (home / "labels" / "000000.label").write_bytes(np.full(7, CAR, "<u4").tobytes())
         assert "7 labels for 1500 points" in error()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from rangeseg.data.scribble_kitti import ScribbleKitti
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.engine.checkpoint import write_checkpoint
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
 from rangeseg.inference.drive import ScanProbabilities, ask, label_pooled, pool_drive, pooled
 from rangeseg.inference.pseudo_labels import BINS, Balance, pseudo_label
@@ -100,6 +103,44 @@ def test_a_run_labels_scans_and_the_next_run_learns_from_them(
     with pytest.raises(ValueError, match=r"00/predictions/000001.label: the labels of .* are missing.*scans.txt"):
         source.scan(1)
 
+    (out / "sequences/00/predictions/000007.label").touch()  # not of the earlier call
+    (tmp_path / "labelled.txt").write_text("00/000000\n")
+    assert main(words) == 0
+    assert (out / "scans.txt").read_text().split() == ["00/000001", "00/000002"]
+    written = sorted(path.stem for path in out.rglob("*.label"))
+    assert written == ["000001", "000002", "000007"]
+
+
+def test_scans_that_people_labelled_get_no_pseudo_labels(
+    tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By default, those of `data.labelled`; an explicit list, or none, replaces them."""
+    network = Experiment(tiny_config).make_network()
+    write_checkpoint(tmp_path / "run.pt", {"teacher": network.state_dict()}, tiny_config)
+    whole = ["00/000000", "00/000001", "00/000002"]
+    (tmp_path / "one.txt").write_text("00/000001\n")
+    (tmp_path / "two.txt").write_text("00/000000\n00/000002\n")
+
+    def labelled(*words: str) -> list[str]:
+        out = tmp_path / "pseudo"
+        assert main(["pseudo-label", str(tmp_path / "run.pt"), "--device", "cpu", "--out", str(out), *words]) == 0
+        return (out / "scans.txt").read_text().split()
+
+    of_list = f"data.labelled={tmp_path / 'one.txt'}"
+    assert labelled() == labelled("data.labelled=none") == labelled(of_list, "--leave-out", "none") == whole
+    assert labelled(of_list, "--leave-out", str(tmp_path / "two.txt")) == ["00/000001"]
+    capsys.readouterr()
+    assert labelled(of_list) == ["00/000000", "00/000002"]
+    assert "No pseudo-labels for the 1 scans of data.labelled=" in " ".join(capsys.readouterr().out.split())
+    shutil.copytree(tiny_config.data.root, tmp_path / "kitti")
+    for name in ("000000", "000002"):
+        (tmp_path / f"kitti/sequences/00/labels/{name}.label").unlink()
+    partly = ("data.labelled=with_labels", f"data.root={tmp_path / 'kitti'}")
+    assert labelled(*partly) == ["00/000000", "00/000002"]
+    (tmp_path / "one.txt").write_text("00/000777\n")
+    assert main(["pseudo-label", str(tmp_path / "run.pt"), "--out", str(tmp_path / "pseudo"), of_list]) == 1
+    assert "none with --leave-out none" in " ".join(capsys.readouterr().err.split())
+
 
 def test_votes_along_the_drive_are_the_teacher(
     tiny_config: Config,
@@ -160,7 +201,7 @@ def test_votes_hold_a_window_of_the_drive(tiny_drive: Path) -> None:  # noqa: F8
 @pytest.mark.parametrize("words", [["--votes", "-1"], ["--poses", "here"]])
 def test_votes_of_no_scans_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pseudo-label", "run", "--out", "out", *words]) == 1
-    assert "Give the number of scans before and after each scan, 1 or more" in " ".join(capsys.readouterr().err.split())
+    assert "the number of scans before and after each scan" in " ".join(capsys.readouterr().err.split())
 
 
 def test_pseudo_labels_stand_in_for_scribbles_too(tiny_kitti: Path) -> None:

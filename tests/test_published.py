@@ -109,9 +109,10 @@ def test_what_does_not_fit_is_all_told_and_nothing_is_loaded(layout: str, genera
         import_state_dict(network, bad)
     said = str(error.value)
     assert f"1 missing: {rename(kind, gone)};" in said
-    assert "1 left over: surplus.weight;" in said
+    assert "1 unexpected: surplus.weight;" in said
     assert (
-        f"1 of another shape: {rename(kind, bent)} {tuple(bad[bent].shape)} (here {tuple(state[bent].shape)})" in said
+        f"1 with a different shape: {rename(kind, bent)} {tuple(bad[bent].shape)} (here {tuple(state[bent].shape)})"
+        in said
     )
     assert same(content(network), before)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
+from rangeseg.engine.fabric import from_first
 from rangeseg.engine.preconditions import check_batches, check_launch
 from rangeseg.engine.training import train
 from rangeseg.inference.distributed import ProcessGroup
@@ -55,7 +59,7 @@ def test_who_started_a_process_is_found() -> None:
     assert find_launch({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) is None  # the batch script itself
     assert find_launch({"WORLD_SIZE": "1", "RANK": "0"}) is None
     assert init_method(srun | {"SLURM_JOB_ID": "7"}) == "tcp://127.0.0.1:20007"
-    with pytest.raises(ValueError, match="set MASTER_ADDR"):
+    with pytest.raises(ValueError, match="Set MASTER_ADDR"):
         init_method(srun | {"SLURM_STEP_NUM_NODES": "2"})
 
 
@@ -83,7 +87,9 @@ def test_one_view_a_process_is_refused_where_the_network_cannot_learn_from_it(
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         network.train()(image)
     one.data.batch_labelled = 1
-    with pytest.raises(ConfigError, match=r"data\.batch_labelled: 1 view a process .* needs 2\. Set .* to 2 or more"):
+    with pytest.raises(
+        ConfigError, match=r"data\.batch_labelled: .* process has 1 view.* needs 2\. Set .* to 2 or more"
+    ):
         check_batches(one, network)
     one.data.batch_labelled, one.optim.accumulate = 2, 2
     with pytest.raises(ConfigError, match=r"data\.batch_labelled: .* to 4 or more"):
@@ -176,6 +182,86 @@ def test_deeplab_v2_trains_on_two_processes_and_they_stay_equal(photo_config: Co
 
 
 TIMES = ("before", "after")
+
+RESUME = """
+import os, sys
+from pathlib import Path
+import torch
+from rangeseg.config import read_config
+from rangeseg.engine import training
+
+made = []
+make = training._make_trainer
+
+def remember(*arguments, **options):
+    made.append(make(*arguments, **options))
+    made.append(made[0].step)
+    return made[0]
+
+training._make_trainer = remember
+os.chdir(Path(sys.argv[2]) / f"machine{os.environ['RANK']}")
+training.train(read_config(sys.argv[1]), resume="auto")
+torch.save({"start": made[1], "network": made[0].network.state_dict()}, "after.pt")
+"""
+
+
+@pytest.mark.slow
+def test_processes_without_the_run_folder_resume_with_the_first_one(tiny_config: Config, tmp_path: Path) -> None:
+    """As on machines that share no folder; otherwise they would begin anew and spoil the run."""
+    tiny_config.optim.steps, tiny_config.runtime.out = 2, str(tmp_path / "machine0" / "run")
+    (tmp_path / "machine1").mkdir()
+    train(tiny_config)
+    tiny_config.optim.steps, tiny_config.runtime.devices, tiny_config.runtime.out = 3, 2, "run"
+    (tmp_path / "config.yaml").write_text(write_config(tiny_config))
+    (tmp_path / "train.py").write_text(RESUME)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "train.py")]
+    words += [str(tmp_path / "config.yaml"), str(tmp_path)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not (tmp_path / "machine1" / "run").exists()
+    first, second = (torch.load(tmp_path / f"machine{rank}" / "after.pt") for rank in (0, 1))
+    assert first["start"] == second["start"] == 2
+    assert all(torch.equal(value, second["network"][name]) for name, value in first["network"].items())
+
+
+def test_the_first_process_decides_whether_there_is_a_run(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def received(self: Fabric, value: Any, src: int = 0) -> Any:
+        return True if value is False else value
+
+    monkeypatch.setattr(Fabric, "broadcast", received)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        train(tiny_config)
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        train(tiny_config, resume="auto")
+
+
+def test_what_the_first_process_reads_or_fails_to_read_reaches_all() -> None:
+    class Second:
+        is_global_zero = False
+
+        def __init__(self, *sent: Any) -> None:
+            self.sent = sent
+
+        def broadcast(self, value: Any) -> Any:
+            return self.sent
+
+    class First:
+        is_global_zero = True
+
+        def broadcast(self, value: Any) -> Any:
+            sent.append(pickle.loads(pickle.dumps(value)))
+            return value
+
+    def fails() -> int:
+        raise ConfigError("last.pt: cannot be read")
+
+    sent: list[Any] = []
+    assert from_first(cast(Fabric, First()), lambda: 7) == 7
+    assert from_first(cast(Fabric, Second(*sent.pop())), fails) == 7
+    with pytest.raises(ConfigError, match="cannot be read"):
+        from_first(cast(Fabric, First()), fails)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        from_first(cast(Fabric, Second(*sent.pop())), lambda: 7)
 
 
 def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,8 @@ def test_each_stage_starts_from_the_last_and_rounds_from_the_first(tmp_path: Pat
     assert pseudo["pseudo2_real"][1] == str(tmp_path / "round1")
     left = Path(pseudo["pseudo1_real"][pseudo["pseudo1_real"].index("--leave-out") + 1])
     assert len(read_list(left)) == 1913
+    whole = pseudo["pseudo1_gathered"]  # its scans have the same names, but nobody labelled them
+    assert whole[whole.index("--leave-out") + 1] == "none"
 
 
 def test_any_lidar_has_no_real_label(tmp_path: Path) -> None:
@@ -277,11 +279,12 @@ def test_any_lidar_to_the_end_within_a_budget(
 ) -> None:
     monkeypatch.setattr(recipes, "FEWEST", 2)
     out, drive = tmp_path / "out", write_drive(tmp_path / "drive", tiny_kitti)
-    for sequence in (*sequences(), "08"):  # the streets are there already: --keep
+    for sequence in (*sequences(), "08"):
         for kind, ending in (("velodyne", "bin"), ("labels", "label")):
             place = out / "streets" / "sequences" / sequence / kind / f"000000.{ending}"
             place.parent.mkdir(parents=True)
             shutil.copy(drive / kind / f"000000.{ending}", place)
+    Recipe("any-lidar", out, unlabelled=(drive,), scans=1).steps()[0].mark()  # the streets are there already
     words = ["recipe", "any-lidar", "--unlabelled", str(drive), "--out", str(out), "--rounds", "1", "--scans", "1"]
     assert main([*words, "--budget", "1e-6", *TINY]) == 0
     kept = json.loads((out / "budget.json").read_text())

@@ -251,6 +251,16 @@ def test_a_preset_lies_above_the_base_and_below_its_own_file(tmp_path: Path) -> 
     assert config_from_yaml(write_config(made)) == made
 
 
+def test_the_last_preset_decides(tmp_path: Path) -> None:
+    """`none` leaves out what a lower preset has set, and not only its sampler."""
+    base = {"data": {"root": "r"}, "consistency": {"kind": "kld"}, "runtime": {"out": "o"}, "optim": {"steps": 1}}
+    paper = {"preset": "reference", "teacher": {"decay": 0.9}}
+    none, again = {"preset": "none"}, {"preset": "reference"}
+    assert config_from([base, paper, none]) == config_from([base, {"teacher": {"decay": 0.9}}])
+    assert config_from([base, paper, none, again]) == config_from([base, paper, again])
+    assert config_from([base, paper, {"optim": {"lr": 0.5}}]).teacher.mode == "train"
+
+
 @pytest.mark.parametrize("wrong", [{"boxes": 0}, {"by": "width"}, {"aspect": "free"}, {"area": 1.5}], ids=str)
 def test_words_and_numbers_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=rf"reference_box_mask got {next(iter(wrong))}="):

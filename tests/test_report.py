@@ -16,6 +16,8 @@ import pytest
 from rangeseg.apps.report import write_report
 from rangeseg.cli import main
 from rangeseg.config import Config
+from rangeseg.engine.checkpoint import write_checkpoint
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
@@ -182,6 +184,44 @@ def test_a_checkpoint_alone_tells_no_time_and_no_machine(tiny_config: Config, tm
     text = write_report([alone], tmp_path / "page.html", scans=1).read_text("utf-8")
     assert "not recorded" in text
     assert "the machine is not known" in text
+
+
+def test_every_run_of_a_seed_has_a_row_and_a_name_of_its_own(tiny_config: Config, tmp_path: Path) -> None:
+    """Whatever differs: the start, the file, or only the folder."""
+    network = Experiment(tiny_config).make_network().state_dict()
+
+    def write(place: str, seed: int, start: str | None, change: float = 0.0) -> str:
+        runtime = replace(tiny_config.runtime, seed=seed, initialise_from=start)
+        state = {name: value * (1 + change) if value.ndim == 4 else value for name, value in network.items()}
+        write_checkpoint(tmp_path / place, {"teacher": state}, replace(tiny_config, runtime=runtime))
+        return str(tmp_path / place)
+
+    def rows(*runs: str) -> list[list[str]]:
+        found = Cells(write_report(runs, tmp_path / "page.html", scans=0).read_text("utf-8"))
+        confidence = next(table for table in found.tables if "ECE" in table[0][1])
+        assert len(confidence) == len(runs) + 1
+        return [[row[0] for row in table[1:]] for table in (found.tables[0], confidence)]
+
+    scratch, tuned = write("scratch/last.pt", 0, None), write("tuned/last.pt", 0, "kitti", 0.5)
+    assert rows(*(str(Path(path).parent) for path in (scratch, tuned))) == [["scratch", "tuned"]] * 2
+    best = write("scratch/best.pt", 0, None, 0.5)
+    assert rows(scratch, best) == [["scratch/last.pt", "scratch/best.pt"]] * 2
+    places = [write(f"{place}/cutmix_seed{seed}/last.pt", seed, f"base_seed{seed}", len(place) - 1)
+              for place in ("x", "yy") for seed in (0, 1)]  # fmt: skip
+    names = [f"{place}/cutmix" for place in ("x", "yy")]
+    each = [f"{name}, seed {seed}" for name in names for seed in (0, 1)]
+    assert rows(*(str(Path(path).parent) for path in places)) == [names, each]
+
+
+def test_scans_without_labels_are_not_ranked(tiny_config: Config, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(tiny_config.data.root, tmp_path / "data"))
+    np.zeros(1500, np.uint32).tofile(root / "sequences/08/labels/000000.label")
+    config = replace(tiny_config, data=replace(tiny_config.data, root=str(root)))
+    write_checkpoint(tmp_path / "a.pt", {"teacher": Experiment(config).make_network().state_dict()}, config)
+    text = write_report([tmp_path / "a.pt"], tmp_path / "page.html", scans=2).read_text("utf-8")
+    assert len(points_of(text)["scans"]) == 1
+    assert "number 1 of 1 from the worst" in text
+    assert "mIoU nan" not in text
 
 
 def test_no_run_is_no_report(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_an_intensity_of_255_is_told_of_with_the_cure(ending: str, tmp_path: Pat
     scan, path = random_scan(rng), tmp_path / f"a{ending}"
     table = np.column_stack([scan.xyz, 255 * scan.remission]).astype("<f4")
     table.tofile(path) if ending == ".bin" else np.save(path, table)
-    with pytest.warns(Notice, match=rf'a{ending}: its remission runs to 25\d.*"remission": "remission/255"'):
+    with pytest.warns(Notice, match=rf'a{ending}: its remission goes up to 25\d.*"remission": "remission/255"'):
         read_scan(path)
     np.testing.assert_allclose(
         read_scan(path, fields={"remission": "remission/255"}).remission, scan.remission, rtol=1e-6
@@ -111,7 +111,7 @@ def test_an_intensity_of_255_is_told_of_with_the_cure(ending: str, tmp_path: Pat
 def test_a_sweep_of_nuscenes_in_zero_to_one_is_told_of(tmp_path: Path, rng: np.random.Generator) -> None:
     scan = random_scan(rng)
     np.column_stack([scan.xyz, scan.remission, np.zeros(len(scan))]).astype("<f4").tofile(tmp_path / "a.pcd.bin")
-    with pytest.warns(Notice, match=r"intensity runs to 1, not to 255.*intensity/1"):
+    with pytest.warns(Notice, match=r"largest intensity is 1, but full scale is 255.*intensity/1"):
         read_scan(tmp_path / "a.pcd.bin")
     again = read_scan(tmp_path / "a.pcd.bin", fields={"remission": "intensity/1"})
     np.testing.assert_array_equal(again.remission, scan.remission)
@@ -140,6 +140,7 @@ def test_what_fields_cannot_mean_is_said(tmp_path: Path, rng: np.random.Generato
         ({"columns": "x y z t", "type": "text"}, "type is text; use float32"),
         ({"columns": "a b c d"}, "x, y and z are needed; it has a, b, c, d"),
         ({"columns": "x y z"}, "not a multiple of 12-byte records"),
+        *(({axis: f"{axis}/10"}, rf'{axis} is {axis}/10, .* fields={{"unit": "mm"}}') for axis in "xyz"),
     ):
         with pytest.raises(ValueError, match=said):
             read_scan(tmp_path / "a.bin", fields=fields)  # type: ignore[arg-type] # mappings of str to str
@@ -208,8 +209,8 @@ def test_the_numbers_of_training_scans_tell_others_from_them(data_root: Path) ->
         (one.xyz, 255 * one.remission, "mean remission is 7"),
         (one.xyz, one.remission / 255, "mean remission is 0.001"),
         (one.xyz, 0 * one.remission, "mean remission is 0,"),
-        (one.xyz / 1000, one.remission, "half of its points are within 0.0"),
-        (one.xyz * 100, one.remission, "half of its points are within 9"),
+        (one.xyz / 1000, one.remission, "its median range is 0.0"),
+        (one.xyz * 100, one.remission, "its median range is 9"),
     ):
         (found,) = unlike(Scan(xyz, remission), statistics, CHANNELS)
         assert said in found
@@ -296,7 +297,7 @@ def test_every_command_says_it_and_takes_the_cure(
     for name, (words, code) in commands.items():
         assert main(words) == code, name
         captured = capsys.readouterr()
-        assert "its remission runs to 25" in captured.out + captured.err, name
+        assert "its remission goes up to 25" in captured.out + captured.err, name
         cure = ["--fields", "remission=remission/255"]
         if name == "train":
             cure = ["data.dataset.fields={remission: remission/255}", f"runtime.out={tmp_path / 'other'}"]

@@ -7,7 +7,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -26,14 +26,22 @@ from rangeseg.data.waymo import Waymo
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
 from rangeseg.engine.training_data import TrainingData
+from rangeseg.inference.labelled_files import LabelledScanFiles
+from rangeseg.inference.predict import find_tasks
 from rangeseg.labels import LabelMap
 from rangeseg.registry import ConfigError
 from rangeseg.resources import resource
-from rangeseg.scan_io import read_labels, read_scan, write_labels
+from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
 from rangeseg.types import IGNORE
 
 WITH_CLASSES = ["pandaset", "rellis3d", "semantic_poss", "waymo"]
 RNG = np.random.default_rng(0)
+
+
+def targets(source: Any) -> list[str]:
+    """The paths of a split's predictions in the output folder."""
+    tasks = find_tasks([], source.prediction_files(source.label_map, {}), source)
+    return [task.target.as_posix() for task in tasks]
 
 
 def write_scan(path: Path, points: int = 20, scale: float = 1.0) -> np.ndarray:
@@ -116,6 +124,28 @@ raw:
         with pytest.raises(ValueError, match="so they would share all scans"):
             ScanFolder(tmp_path, classes=classes, scans="one/**/*.bin")
 
+    def test_a_name_in_a_list_is_a_scan_first_and_a_folder_if_there_is_no_such_scan(self, tmp_path: Path) -> None:
+        for name in ("d1", "d1/0", "d1/1", "d2/0"):
+            write_scan(tmp_path / "scans" / f"{name}.bin", 5)
+        write_labels(tmp_path / "labels" / "d1.label", self.RAW)
+        source = ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans/**/*")
+        assert source.select(["d1"]).names == source.with_labels().names == ("d1",)
+        assert source.select(["d2", "d1"]).names == ("d1", "d2/0")
+        (tmp_path / "list.txt").write_text("d1\n")
+        assert ScanFolder(
+            tmp_path, classes=self.classes(tmp_path), scans="scans/**/*", subset=tmp_path / "list.txt"
+        ).names == ("d1",)
+
+    def test_predictions_of_a_split_have_the_names_of_the_scans(self, tmp_path: Path) -> None:
+        for name in ("a/0.bin", "a/1.pcd.bin", "b/0.bin", "sequences/08/velodyne/0.bin"):
+            write_scan(tmp_path / name, 5)
+        deep = ScanFolder(tmp_path, classes=self.classes(tmp_path, "{train: [.]}"), scans="{split}/**/*")
+        assert targets(deep) == ["a/0.label", "a/1.label", "b/0.label", "sequences/08/predictions/0.label"]
+        flat = ScanFolder(tmp_path, classes=self.classes(tmp_path, "{train: [a]}"), scans="{split}/*.bin")
+        assert targets(flat) == ["0.label", "1.pcd.label"]
+        files = LabelledScanFiles(deep.label_map, deep.read, tuple(READERS), ending=".ply")
+        assert [target.as_posix() for _, target in files.of_split(deep)][:2] == ["a/0.ply", "a/1.ply"]
+
     def test_what_is_wrong_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"give patterns like 'scans/\*\.pcd' and 'labels/\{name\}\.label'"):
             ScanFolder(tmp_path, classes=self.classes(tmp_path), scans="scans")
@@ -123,6 +153,9 @@ raw:
             ScanFolder(tmp_path, classes=self.classes(tmp_path))
         with pytest.raises(ValueError, match="set classes to the path of a labels"):
             ScanFolder.read_label_map()
+        for splits in ({"train": "ab"}, {"train": [7]}, {"train": None}, "ab"):
+            with pytest.raises(ValueError, match=r"splits is .*; give lists of names"):
+                ScanFolder(tmp_path, classes="semantic_kitti", splits=cast(Any, splits))
 
 
 def test_kittis_scans_are_the_same_as_a_folder(scans_root: Path) -> None:
@@ -210,6 +243,12 @@ class TestRellis:
         (tmp_path / "pt_train.lst").write_text(line + "\n")
         return tmp_path
 
+    def test_predictions_of_two_sequences_do_not_meet(self, root: Path) -> None:
+        (root / "Rellis-3D" / "00001").symlink_to(root / "Rellis-3D" / "00000")
+        (line,) = (root / "pt_train.lst").read_text().splitlines()
+        (root / "pt_train.lst").write_text(line + "\n" + line.replace("00000/", "00001/"))
+        assert targets(Rellis3D(root)) == ["00000/000104.label", "00001/000104.label"]
+
     def test_the_real_scan(self, root: Path) -> None:
         source = Rellis3D(root)
         assert source.names == ("00000/000104",)
@@ -223,7 +262,7 @@ class TestRellis:
         with pytest.raises(ValueError, match=r"no pt_val\.lst here"):
             Rellis3D(root, "val")
         (root / "pt_val.lst").write_text("00000/000104.bin\n")
-        with pytest.raises(ValueError, match=r"pt_val\.lst, line 1: '00000/000104\.bin' names no scan"):
+        with pytest.raises(ValueError, match=r"pt_val\.lst, line 1: '00000/000104\.bin' is not the path of a scan"):
             Rellis3D(root, "val")
 
 
@@ -248,6 +287,10 @@ class TestPandaSet:
         np.testing.assert_allclose(scan.remission, expected.remission, atol=1e-6)
         np.testing.assert_array_equal(scan.label, expected.label)
         assert PandaSet(root, labels=False).scan(0).label is None
+
+    def test_predictions_of_two_sequences_do_not_meet(self, root: Path) -> None:
+        shutil.copytree(root / "001", root / "002")
+        assert targets(PandaSet(root)) == ["001/00.label", "002/00.label"]
 
     def test_the_split_is_by_number(self, root: Path) -> None:
         with pytest.raises(ValueError, match="contains no scans of split val"):
@@ -360,7 +403,7 @@ class TestWaymo:
         assert len(Waymo(root, every_frame=True, subset=["seg_1/100"])) == 1
         labelled = source.with_labels()
         assert [labelled.name(index) for index in range(len(labelled))] == ["seg_1/200"]
-        with pytest.raises(ValueError, match="has classes of none of the 1 scans"):
+        with pytest.raises(ValueError, match="contains no classes for any of the 1 scans"):
             Waymo(root, every_frame=True, subset=["seg_1/100"]).with_labels()
 
     def test_what_is_wrong_is_said(self, root: Path) -> None:
@@ -447,13 +490,16 @@ class TestUnlabelledScansOfAnotherSensor:
         for section, said in (
             (other | {"roots": "x"}, r"unlabelled_from\[0\]: unknown key roots"),
             ({"root": other["root"]}, r"unlabelled_from\[0\]\.dataset: missing"),
-            (other | {"projection": size}, r"unlabelled_from\[0\]\.projection: makes .* Give both the same size"),
+            (
+                other | {"projection": size},
+                r"unlabelled_from\[0\]\.projection: its range images have .* Give both the same size",
+            ),
         ):
             tiny_config.data.unlabelled_from = [section]
             with pytest.raises(ConfigError, match=said):
                 TrainingData.open(Experiment(tiny_config))
         tiny_config.data.unlabelled, tiny_config.data.unlabelled_from = "none", []
-        with pytest.raises(ConfigError, match="leaves no unlabelled data"):
+        with pytest.raises(ConfigError, match=r"data\.unlabelled: there is no unlabelled data"):
             TrainingData.open(Experiment(tiny_config))
 
 
@@ -493,7 +539,7 @@ class TestLabelledScansOfAnotherSource:
 
     def test_no_source_at_all_is_refused(self, tiny_config: Config) -> None:
         tiny_config.data.labelled = "none"
-        with pytest.raises(ConfigError, match=r"leaves no labelled data\. Name sources in data\.labelled_from"):
+        with pytest.raises(ConfigError, match=r"there is no labelled data, .*\. Name sources in data\.labelled_from"):
             TrainingData.open(Experiment(tiny_config))
 
 

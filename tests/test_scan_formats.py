@@ -411,6 +411,30 @@ def test_npz_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
         read_scan(tmp_path / "b.npz")
 
 
+@pytest.mark.parametrize("ending", ["xyz", "x"])
+def test_an_npz_array_of_one_column_is_that_column(tmp_path: Path, ending: str) -> None:
+    scan = made_up()
+    columns: dict[str, Any] = {axis: scan.xyz[:, k : k + 1] for k, axis in enumerate("xyz")}
+    columns = {"xyz": scan.xyz} if ending == "xyz" else columns
+    one = np.s_[:, None]
+    np.savez(tmp_path / "a.npz", **columns, remission=scan.remission[one], Ring=scan.ring[one])
+    read = read_scan(tmp_path / "a.npz")
+    np.testing.assert_array_equal(read.xyz, scan.xyz)
+    np.testing.assert_array_equal(read.remission, scan.remission)
+    np.testing.assert_array_equal(read.ring, scan.ring)
+
+
+@pytest.mark.parametrize("wrong", [np.ones((5, 3)), np.ones((1, 5)), np.ones(5, bool), np.array(1.0)])
+def test_an_npz_array_of_a_known_name_is_not_left_out(tmp_path: Path, wrong: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", xyz=np.ones((5, 3)), Intensity=wrong, mine=np.full(5, 0.5), colour=np.ones((5, 3)))
+    with pytest.raises(ValueError, match=r"a\.npz: Intensity is .* of shape .*; give one number per point"):
+        read_scan(tmp_path / "a.npz")
+    assert (read_scan(tmp_path / "a.npz", fields={"remission": "mine"}).remission == 0.5).all()
+    assert (read_scan(tmp_path / "a.npz", fields={"remission": None}).remission == 0).all()
+    with pytest.raises(ValueError, match=r"a\.npz: colour is float64 of shape \(5, 3\)"):
+        read_scan(tmp_path / "a.npz", fields={"remission": "colour/255"})
+
+
 def damaged(content: bytes, cases: int, seed: int) -> list[bytes]:
     """A third cut off, a third with flipped bits, a third with bytes put in, taken out or repeated."""
     rng, made = np.random.default_rng(seed), []
@@ -516,7 +540,7 @@ def test_a_recording_with_fewer_clouds_than_it_declares_is_refused_and_its_scans
     assert main(["unpack", str(tmp_path / "cut.mcap"), "--out", str(out)]) == 1
     said = capsys.readouterr().err.replace("\n", " ")
     assert "declares 3 clouds but contains 2" in said
-    assert sorted(file.name for file in out.iterdir()) == ["000000.npz", "000001.npz"]
+    assert sorted(file.name for file in out.glob("*.npz")) == ["000000.npz", "000001.npz"]
 
 
 class TestRecordings:
@@ -624,7 +648,7 @@ class TestRecordings:
     def test_every_cloud_of_a_topic_becomes_a_scan(self, bag: Path, tmp_path: Path) -> None:
         out = tmp_path / "scans"
         assert main(["unpack", str(bag), "--out", str(out), "--topic", "/lidar"]) == 0
-        assert sorted(path.name for path in out.iterdir()) == ["000000.npz", "000001.npz", "000002.npz"]
+        assert sorted(path.name for path in out.glob("*.npz")) == ["000000.npz", "000001.npz", "000002.npz"]
         for number in range(3):
             read, expected = read_scan(out / f"{number:06d}.npz"), self.scan(number)
             np.testing.assert_array_equal(read.xyz, expected.xyz)
@@ -677,7 +701,7 @@ class TestCaptures:
         pytest.importorskip("velodyne_decoder", reason="the extra velodyne is not installed")
         capture = self.velodyne(tmp_path / "a.pcap")
         assert main(["unpack", str(capture), "--out", str(tmp_path / "o")]) == 0
-        written = sorted((tmp_path / "o").iterdir())
+        written = sorted((tmp_path / "o").glob("*.npz"))
         assert len(written) == 3
         scan = read_scan(written[1])
         assert scan.ring is not None
@@ -692,10 +716,10 @@ class TestCaptures:
         whole = self.velodyne(tmp_path / "a.pcap", 20).read_bytes()
         check_packets(tmp_path / "a.pcap")
         (tmp_path / "a.pcap").write_bytes(whole[:size])
-        with pytest.warns(Notice, match=r"a\.pcap: \d+ packets are whole, and the other \d+ of its"):
+        with pytest.warns(Notice, match=r"a\.pcap: \d+ packets are complete, but the last \d+ of its"):
             check_packets(tmp_path / "a.pcap")
         (tmp_path / "a.pcap").write_bytes(whole[:32] + b"\xff" * 4 + whole[36:])
-        with pytest.warns(Notice, match="0 packets are whole"):
+        with pytest.warns(Notice, match="0 packets are complete"):
             check_packets(tmp_path / "a.pcap")
 
     def test_a_pcapng_that_was_cut_off_is_told_of(self, tmp_path: Path) -> None:
@@ -709,7 +733,7 @@ class TestCaptures:
         path.write_bytes(head + 3 * packet)
         check_packets(path)
         path.write_bytes(head + 3 * packet[:-2])
-        with pytest.warns(Notice, match="2 packets are whole"):
+        with pytest.warns(Notice, match="2 packets are complete"):
             check_packets(path)
 
     def test_an_ouster_recording(self, tmp_path: Path) -> None:

@@ -177,6 +177,14 @@ def test_saved_points_and_labels_are_read_by_others(
         np.testing.assert_array_equal(np.delete(columns["classification"], 7), np.delete(found.labels, 7) + 64)
 
 
+def test_saved_points_are_those_of_the_file_for_a_tilted_sensor_too(scan: Scan, tmp_path: Path) -> None:
+    beams = np.linspace(3, -25, 64).round(2).tolist()
+    beam = f"{{name: beam, width: 512, inclinations_deg: {beams}, origin_m: [1.0, 0.0, 1.8], tilt_deg: [0.0, 10.0]}}"
+    found = Segmenter.load("first-answer", device="cpu", overrides=[f"data.projection={beam}"])(scan)
+    found.save(tmp_path / "a.npz")
+    np.testing.assert_array_equal(read_scan(tmp_path / "a.npz").xyz, scan.xyz)
+
+
 def test_saved_labels_are_semantic_kittis(segmenter: Segmenter, scan: Scan, tmp_path: Path) -> None:
     found = segmenter(scan)
     found.save(tmp_path / "a.label")
@@ -207,7 +215,7 @@ def test_predict_writes_labelled_points_and_goes_on(
     (folder / "000000.ply").write_bytes((folder / "000000.ply").read_bytes()[:-4])
     capsys.readouterr()
     assert main([*words, "--format", "ply"]) == 0
-    assert "(1 now)" in capsys.readouterr().out
+    assert "(1 of them now)" in capsys.readouterr().out
 
 
 def test_predict_writes_confidence_beside_labels(
@@ -225,7 +233,7 @@ def test_predict_writes_confidence_beside_labels(
     (folder / "000000_confidence.npz").unlink()
     capsys.readouterr()
     assert main(words) == 0
-    assert "(1 now)" in capsys.readouterr().out
+    assert "(1 of them now)" in capsys.readouterr().out
 
 
 def test_a_scan_may_be_given_in_many_ways(segmenter: Segmenter, tmp_path: Path, rng: np.random.Generator) -> None:
@@ -251,6 +259,25 @@ def test_a_scan_may_be_given_in_many_ways(segmenter: Segmenter, tmp_path: Path, 
     bare = segmenter(replace(scan, remission=np.zeros(len(scan), np.float32)))
     np.testing.assert_array_equal(segmenter(scan.xyz), bare)
     np.testing.assert_array_equal(segmenter(Cloud(table)), whole)
+
+
+def test_a_cloud_is_read_by_the_columns_of_the_run(tmp_path: Path, rng: np.random.Generator) -> None:
+    """An array of a file's columns gives the labels of the file, and another column is never taken in silence."""
+    dataset = "data.dataset={name: scan_folder, classes: semantic_kitti, fields: {remission: reflectivity, unit: cm}}"
+    segmenter = Segmenter.load("first-answer", device="cpu", overrides=[dataset])
+    scan = random_scan(rng)
+    names = ("x", "y", "z", "reflectivity", "intensity")
+    cloud = np.zeros(len(scan), [(name, "f4") for name in names])
+    for k, axis in enumerate("xyz"):
+        cloud[axis] = 100 * scan.xyz[:, k]
+    cloud["reflectivity"], cloud["intensity"] = scan.remission, rng.permutation(scan.remission)
+    np.savez(tmp_path / "a.npz", **{name: cloud[name] for name in names})
+    np.testing.assert_array_equal(segmenter(cloud), segmenter(tmp_path / "a.npz"))
+    other = cloud[["x", "y", "z", "intensity"]]
+    with pytest.raises(ValueError, match=r"has no reflectivity for remission; .*data\.dataset\.fields .*--fields"):
+        segmenter(other)
+    overrides = [dataset, "data.dataset.fields={remission: intensity}"]
+    assert len(Segmenter.load("first-answer", device="cpu", overrides=overrides)(other)) == len(scan)
 
 
 class Cloud:
@@ -302,5 +329,5 @@ def test_the_command_that_predict_names_next_shows_labelled_points(
 
 def test_points_without_labels_are_no_prediction(tmp_path: Path, rng: np.random.Generator) -> None:
     np.savez(tmp_path / "a.npz", xyz=random_scan(rng, 20).xyz, label=np.zeros(20))
-    with pytest.raises(ValueError, match="no whole numbers called label"):
+    with pytest.raises(ValueError, match="no integer column named label"):
         read_labelled(tmp_path / "a.npz")

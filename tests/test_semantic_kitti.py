@@ -12,11 +12,13 @@ import pytest
 from conftest import random_scan
 from numpy.typing import NDArray
 
+from rangeseg.catalog import DATASETS
 from rangeseg.data.dataset import ScanSource
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.data.sparse import SparseLabels
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.registry import build
 from rangeseg.scan_io import write_labels
 from rangeseg.types import IGNORE, Scan
 
@@ -292,3 +294,11 @@ def test_sparse_labels_need_labels(made: Made, rng: np.random.Generator) -> None
     made.scans[0] = Scan(scan.xyz, scan.remission)
     with pytest.raises(ValueError, match="00/000000: has no labels"):
         SparseLabels(made, PROJECTION, 0.1, 0).scan(0)
+
+
+def test_a_single_sequence_is_not_read_digit_by_digit(root: Path) -> None:
+    for one in ("02", "2", 2):
+        assert SemanticKitti(root, sequences=one).names == TRAIN[3:5]
+    assert SemanticKitti(root, sequences="10").names == TRAIN[5:]
+    section = {"name": "semantic_kitti", "sequences": "10"}
+    assert build(DATASETS, section, "data.dataset", root=str(root), split="train").names == TRAIN[5:]

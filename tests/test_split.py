@@ -185,6 +185,22 @@ def test_lists_of_the_scans_that_are_there(tmp_path: Path, kitti_root: Path) -> 
     assert f"--root {kitti_root}" in path.read_text()
 
 
+def test_a_list_is_not_replaced_by_other_names(tmp_path: Path, kitti_root: Path) -> None:
+    options = {"fractions": [0.2, 0.4], "root": kitti_root}
+    first, second = write_lists(tmp_path, **options)
+    before = [path.read_bytes() for path in (first, second)]
+    assert write_lists(tmp_path, **options) == [first, second]
+    assert [path.read_bytes() for path in (first, second)] == before
+    first.unlink()
+    with pytest.raises(ValueError, match=r"train_40pct_uniform\.txt: exists and lists other names.*another --out"):
+        write_lists(tmp_path, seed=1, **options)
+    assert not first.exists()  # of the lists of a call, none is written
+    assert second.read_bytes() == before[1]
+    second.write_text("# drawn in another folder\n" + before[1].decode().partition("\n")[2])
+    write_lists(tmp_path, **options)
+    assert second.read_bytes() == before[1]
+
+
 def test_by_permutation_the_first_of_numpys_own_order_are_labelled(tmp_path: Path) -> None:
     names = [f"n{number:04d}" for number in range(2975)]
     order = np.arange(2975)
@@ -268,8 +284,24 @@ def test_lists_by_count_that_cannot_be_drawn(tmp_path: Path) -> None:
         write_lists(tmp_path, counts=[1], order="order.npy", **arguments)
     with pytest.raises(ValueError, match=r"dataset\.train_list: unknown key"):
         write_lists(tmp_path, options=["train_list=x"], **arguments)
-    with pytest.raises(ValueError, match="are not key=value"):
+    with pytest.raises(ValueError, match="'train_list': not an override; write key"):
         write_lists(tmp_path, options=["train_list"], **arguments)
+
+
+def test_options_are_parsed_like_overrides(tmp_path: Path) -> None:
+    for sequence in ("00", "01", "10"):
+        path = tmp_path / "kitti" / "sequences" / sequence / "velodyne" / "000000.bin"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for number, word in enumerate(("10", "'10'", "[10]", "['10']")):
+        arguments: dict[str, Any] = {"root": tmp_path / "kitti", "options": [f"sequences={word}"]}
+        (path,) = write_lists(tmp_path / str(number), fractions=[1], **arguments)
+        assert read_list(path) == ("10/000000",)
+    for key in ("root", "split", "subset", "labels"):
+        with pytest.raises(ValueError, match=f"--options {key}: cannot be set"):
+            write_lists(tmp_path, root=tmp_path / "kitti", options=[f"{key}=val"])
+    with pytest.raises(ValueError, match="--options sequences=10: is not used without --root"):
+        write_lists(tmp_path, options=["sequences=10"])
 
 
 class Evil:
@@ -289,9 +321,15 @@ def test_a_pickled_order_is_read_and_no_program_is_run(protocol: int, tmp_path: 
         path.write_bytes(pickle.dumps(content, protocol))
         np.testing.assert_array_equal(read_permutation(path, 7), order)
     whole = path.read_bytes()
-    for bad in (Evil(tmp_path / "pwned"), [Evil(tmp_path / "pwned")], np.array([None]), {"a": 1}):
+    evil, others = "an array: it imports", "numbers, but of object"
+    for bad, what in (
+        (Evil(tmp_path / "pwned"), evil),
+        ([Evil(tmp_path / "pwned")], evil),
+        (np.array([None]), others),
+        ({"a": 1}, others),
+    ):
         path.write_bytes(pickle.dumps(bad, protocol))
-        with pytest.raises(ValueError, match=r"split_0\.pkl: cannot be read \(no pickle of an array"):
+        with pytest.raises(ValueError, match=rf"split_0\.pkl: cannot be read \(not a pickle of {what}"):
             read_permutation(path, 7)
     for cut in range(0, len(whole), 3):
         path.write_bytes(whole[:cut])

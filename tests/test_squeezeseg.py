@@ -70,5 +70,5 @@ def test_what_only_a_detached_path_reaches_is_frozen(detach: bool) -> None:
 
 @pytest.mark.parametrize("width", [0, 24])
 def test_a_width_that_attention_cannot_squeeze_is_refused(width: int) -> None:
-    with pytest.raises(ValueError, match=f"width is {width}, give a multiple"):
+    with pytest.raises(ValueError, match=f"width={width}; give a multiple"):
         SqueezeSegV2(5, 20, width=width)

@@ -164,7 +164,7 @@ def test_a_channel_that_never_changes_is_left_unscaled_and_named(
     (tmp_path / "config.yaml").write_text(write_config(tiny_config))
     out = tmp_path / "stats.yaml"
     assert main(["stats", str(tmp_path / "config.yaml"), f"data.root={tmp_path}", "--out", str(out)]) == 0
-    assert "remission: the same everywhere" in out.read_text()
+    assert "remission: constant. A std of 1 leaves it unscaled" in out.read_text()
     (tmp_path / "new.yaml").write_text("base: [config.yaml, stats.yaml]\n")
     assert read_config(tmp_path / "new.yaml").data.std[CHANNELS.index("remission")] == 1
 

@@ -57,7 +57,7 @@ def test_a_signal_lets_the_step_finish_and_the_rest_is_the_same_to_the_bit(
     before = [signal.getsignal(one) for one in SIGNALS]
     with pytest.MonkeyPatch.context() as patch:
         signalled_at(3, number, patch)
-        with pytest.raises(Stopped, match="stopped at step 3; go on with --resume") as stopped:
+        with pytest.raises(Stopped, match="stopped at step 3; use --resume to continue") as stopped:
             train(tiny_config)
     assert stopped.value.code == 128 + number
     assert [signal.getsignal(one) for one in SIGNALS] == before
@@ -155,7 +155,7 @@ def test_the_command_says_so_and_ends_as_shells_have_it(
     (tmp_path / "c.yaml").write_text(write_config(tiny_config))
     signalled_at(1, number, monkeypatch)
     assert main(["train", str(tmp_path / "c.yaml")]) == 128 + number
-    assert capsys.readouterr().err.splitlines()[-1] == "stopped at step 1; go on with --resume"
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped at step 1; use --resume to continue"
 
 
 def test_a_second_signal_does_not_wait(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_two_trainings_do_not_share_a_folder(tiny_config: Config, capsys: pytest
         file.flush()
         assert try_lock(file)
         for resume in (False, True, "auto"):
-            with pytest.raises(ConfigError, match=r"another training is at work in .*run \(process 1 on there\)"):
+            with pytest.raises(ConfigError, match=r"another training is using .*run \(process 1 on there\)"):
                 train(tiny_config, resume=resume)  # type: ignore[arg-type]
     assert [path.name for path in folder.iterdir()] == [LOCK]
     train(tiny_config)  # the lock went with its owner

@@ -18,7 +18,6 @@ from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.data.semantic_kitti import SemanticKitti
-from rangeseg.inference import origin
 from rangeseg.inference.predict import Task, find_tasks, write_zip
 from rangeseg.inference.submission import check_zip, refuse
 from rangeseg.labels import LabelMap
@@ -236,8 +235,27 @@ def test_a_split_without_all_its_scans_is_no_submission(
     assert len(zipfile.ZipFile(packed).namelist()) == 45
 
 
+def test_the_confidence_is_not_packed(trained: Path, root: Path, packed: Path, tmp_path: Path) -> None:
+    arguments = command(trained, root, tmp_path / "out", "--confidence", "--zip", str(tmp_path / "s.zip"), "--partial")
+    assert main(arguments) == 0
+    assert len([*(tmp_path / "out").rglob("*_confidence.npz")]) == 22
+    names = [set(zipfile.ZipFile(path).namelist()) for path in (packed, tmp_path / "s.zip")]
+    assert names[0] == names[1]
+
+
+def test_points_are_no_submission(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command(
+        trained, root, tmp_path / "out", "--format", "ply", "--zip", str(tmp_path / "s.zip"), "--partial"
+    )
+    assert main(arguments) == 1
+    assert "--format ply is no format of a submission" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
 def contents(out: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name != origin.FILE]
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and not path.name.startswith(".predicted_")]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
@@ -262,6 +280,6 @@ def test_ranks_share_the_work_and_the_first_packs_it(trained: Path, root: Path, 
     assert done.returncode == 0, done.stderr[-3000:]
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert done.stdout.count("labelled in") == 1
-    assert "11 now by the first of 2 processes" in done.stdout.replace("\n", " ")
+    assert "(11 of them now, by the first of 2 processes)" in done.stdout.replace("\n", " ")
     with zipfile.ZipFile(tmp_path / "s.zip") as archive:
         assert {name for name in archive.namelist() if name[-1] != "/"} == set(contents(tmp_path / "one"))

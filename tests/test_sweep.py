@@ -168,7 +168,9 @@ def test_other_moments_are_other_labels(skewed_drive: Path, tmp_path: Path, caps
     words = ["propagate", str(skewed_drive), "--poses", str(tmp_path / "poses"), "--out", str(tmp_path / "o")]
     assert main([*words, "--deskew", "start"]) == 0
     assert main(words) == 1
-    assert "carried with other --deskew. Give --overwrite" in " ".join(capsys.readouterr().err.split())
+    assert "carried with other --deskew and time stamps of the poses. Give --overwrite" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_never_twice_and_never_without_times(

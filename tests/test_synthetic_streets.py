@@ -238,6 +238,13 @@ def test_arguments_that_do_not_fit_are_refused(options: dict[str, object], words
         streets(**options)
 
 
+def test_a_single_sequence_is_not_read_digit_by_digit(tmp_path: Path) -> None:
+    for one in ("10", 10):
+        assert streets(sequences=one).names == streets(sequences=["10"]).names
+    written = list(synthesise(tmp_path, "10", scans=1, sensor="vlp16"))
+    assert [path.parent.parent.name for path in written] == ["10"]
+
+
 def test_unknown_sequences_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="33"):
         list(synthesise(tmp_path, ["00", "33"], scans=1))

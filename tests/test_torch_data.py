@@ -85,12 +85,20 @@ def test_what_is_wrong_is_said(config: Config, tmp_path: Path) -> None:
         torch_data(config, unlabelled=[tmp_path / "nowhere.bin"]).unlabelled  # noqa: B018
     with pytest.raises(ValueError, match="No files were named"):
         torch_data(config, unlabelled=[]).unlabelled  # noqa: B018
-    with pytest.raises(ValueError, match="overrides are for the name"):
+    with pytest.raises(ValueError, match="overrides can only be used with the name"):
         torch_data(config, ["optim.lr=1"])
     with pytest.raises(TypeError, match="collate got int"):
         torch_data(config).collate([1, 2])
-    with pytest.raises(IndexError, match="there are 3, not 4"):
+    with pytest.raises(IndexError, match="index 3 is out of range for 3 items"):
         torch_data(config).labelled[3]
+
+
+def test_a_share_of_the_labels_is_also_kept_of_named_files(config: Config, tiny_kitti: Path) -> None:
+    config.data.label_fraction = 0.02
+    folder = tiny_kitti / "sequences/00"
+    pair = (folder / "velodyne/000001.bin", folder / "labels/000001.label")
+    view = torch_data(config, labelled=[pair]).labelled[0]
+    assert 0 < (view.label != IGNORE).sum() < 0.04 * view.valid.sum()
 
 
 @pytest.mark.slow

@@ -82,6 +82,16 @@ class TestTrajectory:
             np.testing.assert_allclose(first[:3, :3] @ np.linalg.matrix_power(step, 4), second[:3, :3], atol=1e-6)
             np.testing.assert_allclose(quarter[:3, 3], 0.75 * first[:3, 3] + 0.25 * second[:3, 3], atol=1e-12)
 
+    @pytest.mark.parametrize("degrees", [0.03, 90.0, 179.9, 180.0])
+    def test_a_share_of_one_is_the_second_pose_with_four_digits_too(self, degrees: float) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            axis = rng.normal(size=3)
+            half, first = np.radians(degrees) / 2, rigid(rng.normal(size=4), (0, 0, 0))
+            turn = rigid([np.cos(half), *(np.sin(half) * axis / np.linalg.norm(axis))], (0, 0, 0))
+            one, two = np.round(first, 4), np.round(first @ turn, 4)
+            np.testing.assert_allclose(between(one[None], two[None], np.ones(1))[0], two, atol=3e-4)
+
     def test_poses_at_times(self) -> None:
         whole = Trajectory(("a", "b"), np.array([turned(0), turned(40, x=2)]), np.array([10.0, 12.0]))
         found = whole.at([10.0, 10.5, 12.0], ["p", "q", "r"])
@@ -131,10 +141,32 @@ class TestKitti:
     def test_what_is_written_is_read(self, tmp_path: Path, numbers: list[int]) -> None:
         written = Trajectory(names(numbers), curve(len(numbers)), np.array(numbers) / 10)
         write_kitti_poses(tmp_path, written)
-        assert len((tmp_path / "poses.txt").read_text().splitlines()) == numbers[-1] + 1
+        rows = (tmp_path / "poses.txt").read_text().splitlines()
+        assert ["nan" in row for row in rows] == [number < numbers[0] for number in range(numbers[-1] + 1)]
         read = read_kitti_poses(tmp_path, written.names)
         np.testing.assert_allclose(read.poses, written.poses, atol=1e-9)
         np.testing.assert_allclose(read.times, written.times, atol=1e-9)  # type: ignore[arg-type]
+
+    def test_no_pose_is_invented_for_a_scan_outside_those_with_poses(self, tmp_path: Path) -> None:
+        for first, last, refused in (
+            (3, 9, "3 of 10 scans have no pose; the first is 000000, the last 000002"),
+            (0, 7, "2 of 10 scans have no pose; the first is 000008, the last 000009"),
+        ):
+            count = last - first + 1
+            write_kitti_poses(tmp_path, Trajectory(names(range(first, last + 1)), curve(count), np.arange(1.0 * count)))
+            with pytest.raises(ValueError, match=refused):
+                read_kitti_poses(tmp_path, names(range(10)))
+            read = read_kitti_poses(tmp_path, names(range(first, last + 1)))
+            np.testing.assert_allclose(read.poses, curve(count), atol=1e-9)
+
+    def test_as_many_rows_as_scans_are_not_theirs_if_the_numbers_do_not_fit(self, tmp_path: Path) -> None:
+        """The poses of scans 0 to 6 are as many as scans 3 to 9."""
+        write_kitti_poses(tmp_path, Trajectory(names(range(7)), curve(7)))
+        with pytest.raises(ValueError, match="has 7 rows for as many scans, 000003 to 000009, but row i"):
+            read_kitti_poses(tmp_path, names(range(3, 10)))
+        rows = (tmp_path / "poses.txt").read_text()
+        (tmp_path / "poses.txt").write_text(3 * f"{' '.join(12 * ['nan'])}\n" + rows)  # as the error says
+        np.testing.assert_allclose(read_kitti_poses(tmp_path, names(range(3, 10))).poses, curve(7), atol=1e-9)
 
     def test_names_that_are_no_numbers_have_a_row_each(self, tmp_path: Path) -> None:
         for kept in (("a", "c"), ("1532402927647951", "1532402927697000")):
@@ -146,7 +178,7 @@ class TestKitti:
         with pytest.raises(FileNotFoundError, match=r"has no poses\.txt"):
             read_kitti_poses(tmp_path, names([0]))
         write_kitti_poses(tmp_path, Trajectory(names(range(3)), curve(3)))
-        with pytest.raises(ValueError, match="has 3 rows, but there are 2 scans up to 000007"):
+        with pytest.raises(ValueError, match="1 of 2 scans have no pose; the first is 000007"):
             read_kitti_poses(tmp_path, names([1, 7]))
         (tmp_path / "poses.txt").write_text("1 2 3\n")
         with pytest.raises(ValueError, match="rows of 3 numbers"):
@@ -195,10 +227,11 @@ class TestOthers:
 
     def test_a_recordings_odometry(self, tmp_path: Path) -> None:
         bag = write_bag(tmp_path / "bag")
-        found = read_odometry(bag, None, None)
-        assert found.names == ("000001", "000002")  # cloud 0 came before the first message of odometry
+        found, lacking = read_odometry(bag, None, None)
+        assert found.names == ("000001", "000002")
+        assert lacking == ("000000",)  # before the first message of odometry
         np.testing.assert_allclose(found.positions[:, 0], [0.5, 1.5], atol=1e-9)
-        mounted = read_odometry(bag, "/odom", "/lidar", turned(0, z=2.0))
+        mounted, _ = read_odometry(bag, "/odom", "/lidar", turned(0, z=2.0))
         np.testing.assert_allclose(mounted.positions[:, 2], [2, 2])
         with pytest.raises(ValueError, match="has no odometry on /lidar; choose one of /odom"):
             read_odometry(bag, "/lidar", None)
@@ -224,6 +257,14 @@ class TestCommand:
         read = read_kitti_poses(tmp_path, expected.names)
         np.testing.assert_allclose(read.poses, expected.poses, atol=1e-6)
         assert (tmp_path / "path.png").stat().st_size > 1000
+
+    def test_clouds_without_a_pose_are_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["poses", str(write_bag(tmp_path / "bag")), "--out", str(tmp_path / "poses")]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "1 of 3 clouds have no pose" in said
+        assert "the first is 000000, the last 000000" in said
+        with pytest.raises(ValueError, match="1 of 3 scans have no pose"):
+            read_kitti_poses(tmp_path / "poses", names(range(3)))
 
     def test_what_is_wrong_is_said(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def error(*words: str) -> str:

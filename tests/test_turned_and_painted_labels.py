@@ -86,7 +86,9 @@ def test_a_palette_in_another_order_goes_by_colour_and_says_so(
     for name, wanted in (("usual", np.arange(256)), ("other", order)):
         path = painted(tmp_path / f"{name}.png", raw, wanted)
         if name == "other":
-            with pytest.warns(Notice, match=r"other\.png: its palette shows the classes' colours at other indices"):
+            with pytest.warns(
+                Notice, match=r"other\.png: its palette has the classes' colours at indices that are not"
+            ):
                 label = read_photo(photo, labels=path, label_map=VOC).label
         else:
             label = read_photo(photo, labels=path, label_map=VOC).label
@@ -106,11 +108,41 @@ def test_a_palette_that_tells_nothing_leaves_the_indices(picture: np.ndarray, tm
         np.testing.assert_array_equal(label, VOC.to_train(raw))
 
 
+def test_a_palette_with_some_colours_of_classes_is_refused_as_in_rgb(picture: np.ndarray, tmp_path: Path) -> None:
+    colors = np.array([[255, 255, 255], VOC.raw_colors[0], VOC.raw_colors[3], VOC.raw_colors[9]], np.uint8)
+    index = np.arange(54).reshape(6, 9) % 4
+    photo, painted_labels = save(tmp_path / "a.png", picture), save(tmp_path / "rgb.png", colors[index])
+    image = Image.fromarray(index.astype(np.uint8))
+    image.putpalette(colors.tobytes())
+    image.save(tmp_path / "l.png")
+    for labels in (painted_labels, tmp_path / "l.png"):
+        said = rf"{labels.name}: .*\(255, 255, 255\).* have no class[;.] [gG]ive each a raw id with this color"
+        with pytest.raises(ValueError, match=said):
+            PhotoFolder.read(photo, labels, label_map=VOC)
+    with pytest.raises(ValueError, match=r"l\.png: .* at index 1, .*\(255, 255, 255\) at index 0 have no class"):
+        read_photo(photo, labels=tmp_path / "l.png", label_map=VOC)
+
+
+def test_a_palette_of_raw_ids_may_have_another_colour_for_void(picture: np.ndarray, tmp_path: Path) -> None:
+    """The colours of the classes are at their ids, and 255 is white or not in the palette."""
+    raw = np.arange(54).reshape(6, 9) % 21
+    raw[0, :3] = 255
+    photo = save(tmp_path / "a.png", picture)
+    classes = np.array([VOC.raw_colors[k] for k in range(21)], np.uint8)
+    for size in (235, 0):
+        rest = np.full((size, 3), 255, np.uint8)
+        image = Image.fromarray(raw.astype(np.uint8))
+        image.putpalette(np.concatenate([classes, rest]).tobytes())
+        image.save(tmp_path / "l.png")
+        label = PhotoFolder.read(photo, tmp_path / "l.png", label_map=VOC).label
+        np.testing.assert_array_equal(label, VOC.to_train(raw))
+
+
 def test_a_folder_of_ones_own_goes_by_colour_too(picture: np.ndarray, tmp_path: Path) -> None:
     raw = np.arange(54).reshape(6, 9) % 21
     order = np.r_[np.arange(20, -1, -1), np.arange(21, 256)]
     photo, labels = save(tmp_path / "a.png", picture), painted(tmp_path / "l.png", raw, order)
-    with pytest.warns(Notice, match="the colours count"):
+    with pytest.warns(Notice, match="labels are read by colour"):
         label = PhotoFolder.read(photo, labels, label_map=VOC).label
     np.testing.assert_array_equal(label, VOC.to_train(raw))
 
@@ -127,7 +159,8 @@ def test_real_palettes_are_in_order(data_root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "said"), [("RGBA", "alpha channel"), ("LA", "alpha channel"), ("1", "each pixel its raw id")]
+    ("mode", "said"),
+    [("RGBA", "alpha channel"), ("LA", "alpha channel"), ("1", "the raw id as the value of each pixel")],
 )
 @pytest.mark.parametrize("read", ["photo", "folder"])
 def test_modes_without_raw_ids_are_refused_with_the_cure(

@@ -155,7 +155,7 @@ def test_timm_is_asked_for_features_and_for_ones_own_file(monkeypatch: pytest.Mo
     with pytest.raises(ValueError, match=r"timm:unknown with weights: none cannot be made \(Unknown model"):
         TimmEncoder("unknown")
     monkeypatch.setitem(sys.modules, "timm", FakeTimm(reduction=(4, 8, 16, 32, 64)))
-    with pytest.raises(ValueError, match=r"choose another, e\.g\. timm:densenet161"):
+    with pytest.raises(ValueError, match=r"choose another network, e\.g\. timm:densenet161"):
         TimmEncoder("vit")
 
 

@@ -52,7 +52,12 @@ def test_the_words_are_thresholds_of_classes() -> None:
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("cra=0.5", "no class 'cra'.*car"), ("1.5", "no number in"), ("car=x", "no number in"), ("nan", "no number in")],
+    [
+        ("cra=0.5", "no class 'cra'.*car"),
+        ("1.5", "not a number in"),
+        ("car=x", "not a number in"),
+        ("nan", "not a number in"),
+    ],
 )
 def test_bad_words_are_named(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -147,7 +152,7 @@ def test_where_all_needs_a_label_it_is_refused(
     train(config)
     photos = ["predict", config.runtime.out, str(Path(config.data.root) / "test"), "--out", str(tmp_path / "out")]
     assert main([*photos, "--unsure", "0.5"]) == 1
-    assert "predictions label everything" in " ".join(capsys.readouterr().err.split())
+    assert "must have a label for every element" in " ".join(capsys.readouterr().err.split())
 
 
 def test_labels_without_confidence_cannot_be_asked(segmenter: Segmenter, tiny_kitti: Path) -> None:

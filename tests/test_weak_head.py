@@ -192,6 +192,26 @@ def test_it_trains_in_every_way(tiny_kitti: Path, carried: Path, tmp_path: Path,
     assert np.isfinite(result["mean_iou"])
 
 
+def test_each_part_of_a_batch_has_own_and_carried_labels(weak_config: Config) -> None:
+    """With fixed BatchNorm statistics and equally many labels per view, parts give the gradient of the whole batch."""
+    weak_config.data.batch_labelled, weak_config.supervised.lovasz, weak_config.optim.clip = 4, 0.0, None
+    generator = torch.Generator().manual_seed(1)
+    label = torch.randint(0, 3, (6, 16, 64), generator=generator)
+    was_carried = torch.zeros(label.shape).index_fill_(0, torch.tensor([4, 5]), 1)
+    image = torch.randn(6, 5, 16, 64, generator=generator)
+    batch = View(image, torch.ones_like(label, dtype=torch.bool), label, was_carried)
+    results = []
+    for parts in (1, 2):
+        weak_config.optim.accumulate = parts
+        made = trainer(weak_config)
+        made.network.eval()
+        losses = made.train_step(batch, None)
+        results.append([*losses.values(), *(parameter.grad for parameter in made.network.parameters())])
+    assert len(results[0]) == len(results[1])
+    for whole, of_parts in zip(*results, strict=True):
+        torch.testing.assert_close(of_parts, whole)
+
+
 def test_without_a_folder_nothing_is_trained(tiny_config: Config) -> None:
     tiny_config.data.carried_as = "weak_head"
     with pytest.raises(ConfigError, match=r"data\.carried_as: weak_head needs carried labels; name their folder"):
@@ -211,11 +231,26 @@ def test_carried_views_come_beside_the_labelled_ones(weak_config: Config) -> Non
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    ({"supervised": {"mix": {"lasermix": {}}}}, r"supervised\.mix: a mix of labelled views does not keep"),
-    ({"data": {"carried_as": "targets"}, "consistency": {"weight": 0.0}}, r"data\.carried_as: targets are for unlabel"),
-    ({"data": {"carried_where": "unsure"}}, r"data\.carried_where: unsure is for targets"),
-    ({"supervised": {"carried_term": "own"}}, r"supervised\.carried_term: own is for data\.carried_as=labels"),
+    ({"supervised": {"mix": {"lasermix": {}}}}, r"supervised\.mix: a mix of labelled views does not record"),
+    ({"data": {"carried_as": "targets"}, "consistency": {"weight": 0.0}}, r"data\.carried_as: targets needs unlabel"),
+    ({"data": {"carried_where": "unsure"}}, r"data\.carried_where: unsure needs data\.carried_as=targets"),
+    ({"supervised": {"carried_term": "own"}}, r"supervised\.carried_term: own needs data\.carried_as=labels"),
     ({"data": {"carried_as": "both"}, "consistency": {"kind": "logits_var"}}, r"with data\.carried_as: both"),
+    ({"data": {"carried_as": "both"}, "consistency": {"weight": 0.0}}, r"data\.carried_as: both needs unlabelled"),
+    ({"data": {"batch_labelled": 4, "batch_unlabelled": 4, "batch_carried": 3}, "optim": {"accumulate": 2}},
+     r"optim\.accumulate: 2 does not divide data\.batch_carried, 3"),
+    ({"data": {"labelled_from": [{"carried": "z"}]}}, r"labelled_from\[0\]\.carried: has no effect .*only with labels"),
+    ({"data": {"carried_as": "targets", "labelled_from": [{}, {"carried": "z"}]}}, r"labelled_from\[1\]\.carried: has"),
+    ({"data": {"unlabelled_from": [{"carried": "z"}]}}, r"unlabelled_from\[0\]\.carried: .*only with targets or both"),
+    ({"data": {"carried_as": "labels", "unlabelled_from": [{"carried": "z"}]}}, r"has no effect .*=labels, but only"),
+    ({"data": {"carried_as": "labels", "labelled_from": [{"carried": "z", "subset": "l.txt"}]}},
+     r"data\.labelled_from\[0\]\.subset: has no effect"),
+    ({"data": {"carried_as": "labels", "labelled": "none", "labelled_from": [{"carried": "none"}]}},
+     r"data\.carried: is not read, because data\.labelled is none"),
+    ({"data": {"carried_as": "targets", "unlabelled": "none", "unlabelled_from": [{}]}},
+     r"data\.carried: is not read, because data\.unlabelled is none"),
+    ({"data": {"carried": "none", "carried_as": "labels", "carried_weight": "all", "labelled_from": [{"carried": "z"}]},
+      "supervised": {"mix": {"range_mix": {}}}}, r"supervised\.mix: a mix of labelled views does not record"),
 ])  # fmt: skip
 def test_what_would_do_nothing_is_refused(words: dict[str, Any], said: str) -> None:
     base = {"data": {"root": "x", "carried": "y", "carried_as": "weak_head"}, "optim": {"steps": 1},

@@ -195,3 +195,12 @@ def test_the_command_lists_and_shows(capsys: pytest.CaptureFixture[str]) -> None
 def test_facts_that_a_card_lacks_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="summary"):
         pack("x", {"w": torch.zeros(1)}, tmp_path, {})
+
+
+def test_numbers_beyond_half_precision_keep_single_precision(tmp_path: Path) -> None:
+    state = {"large": torch.tensor([1e5, 1.0]), "small": torch.tensor([0.1]), "count": torch.tensor([70_000])}
+    facts = FACTS | {"config": "", "classes": []}
+    found = pack("a", state, tmp_path, facts).state()
+    assert torch.equal(found["large"], state["large"])
+    assert torch.equal(found["count"], state["count"])
+    assert torch.equal(found["small"], state["small"].half().float())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from conftest import make_tiny_config
 
 from rangeseg.apps.predict import ClassShares
 from rangeseg.cli import main, parse
+from rangeseg.commands.predict import _is_scans
 from rangeseg.config import Config
 from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.data.semantic_kitti import SemanticKitti
@@ -72,7 +72,7 @@ def test_labels_of_another_network_are_not_taken_for_ones_own(
     assert predict("one", sequence="08") == 0
     first = written(tmp_path / "out")
     assert predict("copy", sequence="08") == 0  # the same network under another name
-    assert "(0 now)" in capsys.readouterr().out
+    assert "(0 of them now)" in capsys.readouterr().out
     assert predict("other", sequence="08") == 1
     said = capsys.readouterr().err
     assert "labels of another network" in said
@@ -156,12 +156,20 @@ def test_a_circle_of_links_ends(tmp_path: Path) -> None:
     assert sorted(found) == ["a/again/x.bin", "a/b/x.bin"]
 
 
+def test_linked_scans_make_a_folder_of_scans(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "x.bin").touch()
+    (tmp_path / "drives").mkdir()
+    (tmp_path / "drives" / "a").symlink_to(tmp_path / "disk")
+    assert _is_scans(tmp_path / "drives")
+
+
 def test_what_was_done_is_said_with_shares_and_the_next_command(
     predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert predict("one", sequence="08") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith(f"2 scans labelled in {tmp_path / 'out'} (2 now)")
+    assert said[0].startswith(f"2 scans labelled in {tmp_path / 'out'} (2 of them now)")
     name = Experiment(make_config(tmp_path)).label_map.names[3]
     assert said[1].startswith(f"class shares: {name} ")
     (following,) = [line.removeprefix("next: ") for line in said if line.startswith("next: ")]
@@ -191,10 +199,3 @@ def test_class_shares_are_those_of_the_labels(rng: np.random.Generator) -> None:
     assert told == {names[one]: f"{(whole == one).mean():.1%}" for one in (0, 1, 2, 5)}
     shares.count(np.arange(9))
     assert "and 3 more classes" in next(iter(shares.words()))
-
-
-def test_outputs_are_younger_than_the_note_of_whose_they_are(tmp_path: Path) -> None:
-    since = claim(tmp_path, {"sha256": "a"}, [])
-    (tmp_path / "0.label").touch()
-    assert os.stat(tmp_path / "0.label").st_mtime_ns >= since  # noqa: PTH116
-    assert claim(tmp_path, {"sha256": "a"}, [Path("0.label")]) == since

@@ -221,7 +221,7 @@ def draw(result: dict[str, Any]) -> np.ndarray:
         even = part["nearest"]["of_as_many"]
         quantiles = {kind: even[f"{kind}_quantiles"][:-1] for kind in ("same", "other")}  # without the largest distance
         curves = {f"{kind} class": (values, [5 * i for i in range(len(values))]) for kind, values in quantiles.items()}
-        title = f"nearest {patch} x {patch} patch in another scene, of as many"
+        title = f"nearest {patch} x {patch} patch in another scene, equal pools of both classes"
         axes = Axes(title, "its distance, standard deviations", "% of patches", legend="bottom")
         pictures.append(plot(curves, axes))
     return np.concatenate(pictures, axis=1)

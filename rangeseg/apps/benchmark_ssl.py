@@ -20,7 +20,8 @@ from typing import Any
 
 from rangeseg.apps.repeat import Job
 from rangeseg.apps.ssl_results import SHARED, Results, numbers_of, only_one, read_results, settings_of
-from rangeseg.apps.ssl_streets import SHARES, TINY, Streets, list_of
+from rangeseg.apps.ssl_streets import SHARES, TINY, Streets, list_of, version_of
+from rangeseg.apps.steps import refuse_own_keys
 from rangeseg.config import config_from_yaml, read_config
 from rangeseg.files import write_atomically
 from rangeseg.registry import did_you_mean
@@ -40,6 +41,9 @@ METHODS = {
 """Row of the table -> configs that are joined to `configs/benchmark_ssl.yaml`."""
 
 BASELINE = "supervised"
+
+OWN = {"runtime.seed": "--seed", "runtime.out": "--out", "data.root": "--data", "data.labelled": "--labelled"}
+"""Key that each cell has for itself -> the option that sets it."""
 
 SEEDS = {"1%": (0, 1, 2), "10%": (0, 1, 2), "20%": (0,), "50%": (0,)}
 
@@ -125,8 +129,9 @@ def shared_settings(overrides: Sequence[str]) -> dict[str, Any]:
         overrides: `key.path=value` for every cell.
 
     Raises:
-        ValueError: an override changes a section in which the methods differ.
+        ValueError: an override changes a section in which the methods differ, or a key of `OWN`.
     """
+    refuse_own_keys(overrides, OWN)
     for word in overrides:
         if word.split(".")[0] not in (*SHARED, "runtime"):
             raise ValueError(
@@ -158,7 +163,9 @@ def collect(out: Path, path: Path, fresh: Results) -> Results:
             key = f"{method}:{share}:{folder.name.rpartition('seed')[2]}"
             if method in METHODS and key not in known.cells and (folder / "evaluation.json").is_file():
                 config = config_from_yaml((folder / "config.yaml").read_text(), source=str(folder / "config.yaml"))
-                known.check(fresh.version, settings_of(config), folder)
+                known.check(version_of(Path(config.data.root), fresh.version), settings_of(config), folder)
+                if str(config.runtime.seed) != folder.name.rpartition("seed")[2]:
+                    raise ValueError(f"{folder}: was trained with seed {config.runtime.seed}. Name it after this seed.")
                 known.cells[key] = numbers_of(folder) | {"precision": config.runtime.precision}
         known.write(path, [cell.key for cell in cells()])
     return known

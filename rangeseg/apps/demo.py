@@ -181,7 +181,7 @@ def _score(start: Path, keys: Sequence[str]) -> Numbers:
     """The scores of the shipped weights on the evaluation scans, before the training."""
     sizes = [key for key in keys if key.startswith("data.")]
     projection = read_config("demo", keys).data.projection
-    run = Run.load(start, overrides=[*sizes, *(f"data.projection.{key}={value}" for key, value in projection.items())])
+    run = Run.load(start, overrides=[*sizes, f"data.projection={json.dumps(projection)}"])
     found = score_run(run, open_views(run)).overall
     return Numbers("as shipped", found.mean_iou(), found.accuracy())
 
@@ -191,8 +191,8 @@ def verdict(supervised: Numbers, semi: Numbers) -> str:
     lead = 100 * (semi.mean_iou - supervised.mean_iou)
     accuracy = 100 * (semi.accuracy - supervised.accuracy)
     return (
-        f"What the unlabelled scans bring here: {lead:+.1f} points of mIoU, {accuracy:+.1f} of accuracy. "
-        "It is one seed of a short schedule; results/demo.md has several."
+        f"Gain from the unlabelled scans: {lead:+.1f} points of mIoU, {accuracy:+.1f} points of accuracy. "
+        "This is one seed of a short schedule; see results/demo.md for several seeds."
     )
 
 
@@ -222,7 +222,7 @@ def _make_streets(folder: Path, scans: int, seed: int, progress: Progress) -> in
                 folder, sequences, scans=scans, sensor=SENSOR, seed=seed, scans_per_street=per_street, spacing_m=20.0
             )
         )
-        for _ in progress(made, "driving through streets", count):
+        for _ in progress(made, "making streets", count):
             pass
         write_atomically(done, b"")
     return count

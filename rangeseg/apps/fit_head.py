@@ -5,6 +5,7 @@ The network is not changed. Only points with more than one predicted class in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +15,13 @@ import torch
 import torch.nn.functional as F
 
 from rangeseg.engine.inputs import ScanInput
+from rangeseg.engine.training_data import open_views, parts_of
 from rangeseg.evaluation.point_head import PointHead, neighbours, undecided, write_head
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.projection.range_image import RangeImage
+from rangeseg.scan_formats.checks import guarded
 from rangeseg.types import IGNORE
 
 POINTS = 4000
@@ -55,7 +58,8 @@ def fit_head(
     """Fit a point head and write it.
 
     Args:
-        run: a loaded run; its config names the labelled scans.
+        run: a loaded run. The labels are those that its training read: see `data.labelled`, `labelled_from`,
+            `label_fraction` and `carried`.
         out: the file of the head.
         steps: number of steps of Adam, each on up to `POINTS` points of one scan.
         scans: maximum number of labelled scans to use, evenly spread.
@@ -67,6 +71,7 @@ def fit_head(
         The head, in eval mode.
 
     Raises:
+        ConfigError: the labelled data of the run are missing.
         ValueError: the run labels photographs, or no labelled point of its training scans is undecided.
     """
     if not isinstance(run.experiment.input, ScanInput):
@@ -97,17 +102,19 @@ def fit_head(
 
 
 def _training_examples(run: Run, most: int, window: int, wrap: bool, progress: Progress) -> list[TrainingExample]:
-    segmenter, data = Segmenter(run), run.config.data
-    source: Any = run.experiment.open("train", data.labelled)
-    chosen = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
+    segmenter = Segmenter(run)
+    parts: Sequence[Any] = parts_of(open_views(run.experiment, "labelled"))
+    scans = [(part, index) for part in parts for index in range(len(part))]
+    chosen = np.unique(np.linspace(0, len(scans) - 1, min(most, len(scans))).round().astype(int)).tolist()
     examples = []
-    for index in progress(chosen, "reading", len(chosen)):
-        scan = source.scan(index)
-        image = cast(RangeImage, segmenter.project(scan))
+    for part, index in progress([scans[k] for k in chosen], "reading", len(chosen)):
+        scan = guarded(part.source.scan(index))
+        image: RangeImage = part.projection(scan)
         logits = segmenter.logits(image).float().cpu()
         points = undecided(image, logits.argmax(0).numpy(), window, wrap=wrap)
-        points = points[scan.label[points] != IGNORE]
+        label = cast(np.ndarray, scan.label)
+        points = points[label[points] != IGNORE]
         if len(points):
             probabilities = logits.flatten(1).softmax(0).T.contiguous().half()
-            examples.append(TrainingExample(image, probabilities, points, scan.label[points]))
+            examples.append(TrainingExample(image, probabilities, points, label[points]))
     return examples

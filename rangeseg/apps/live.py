@@ -17,10 +17,11 @@ from typing import Protocol
 import numpy as np
 
 from rangeseg.apps.predict_recording import Labelling
+from rangeseg.inference.inputs import columns_of_run
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.scan_formats.cdr import decode_cloud, encode_cloud
 from rangeseg.scan_formats.checks import NoReturnsError
-from rangeseg.scan_formats.fields import FieldNames, Fields, find_fields
+from rangeseg.scan_formats.fields import FieldNames, Fields
 from rangeseg.scan_formats.point_cloud2 import points_of_cloud
 
 DIAGNOSE_EVERY_S = 1.0
@@ -144,7 +145,7 @@ def run_live(
         segmenter: the run.
         transport: receives and publishes clouds; closed at the end.
         labelling: the form of the labelled clouds.
-        fields: column names that replace the common ones.
+        fields: column names that replace those of the run and the common ones.
         limit_ms: a 99th percentile of the latency above it, milliseconds, gives a warning on /diagnostics.
         keep_running: called after each cloud, and every 0.1 s while no cloud arrives.
 
@@ -180,7 +181,7 @@ def _answer(
     message = decode_cloud(raw)
     points = points_of_cloud(message)
     columns = points.columns()
-    fitting = found or find_fields("the cloud", columns, requested)
+    fitting = found or columns_of_run("the cloud", columns, segmenter.run.experiment, requested)
     try:
         scan = fitting.scan("the cloud", columns)
     except NoReturnsError:

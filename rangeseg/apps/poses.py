@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rangeseg.drive.kitti_poses import read_tr, write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.other_poses import read_odometry
 from rangeseg.drive.request import find_poses
+from rangeseg.drive.trajectory import Trajectory
 from rangeseg.parallel import Progress, no_progress
+from rangeseg.scan_formats.fields import FieldNames
 from rangeseg.vis.path import path_picture
 from rangeseg.vis.png import write_png
 
@@ -23,6 +25,7 @@ def run_poses(
     *,
     by: str | None = None,
     scene: str | None = None,
+    fields: FieldNames | None = None,
     topic: str | None = None,
     cloud_topic: str | None = None,
     extrinsics: Path | None = None,
@@ -36,6 +39,7 @@ def run_poses(
         out: output folder for poses.txt, calib.txt and, if times are known, times.txt.
         by: one of `BY`; None: the dataset, or kiss-icp if it has no poses; for a recording, its odometry.
         scene: scene of nuScenes.
+        fields: columns of the scans, see `open_drive`.
         topic: topic of the odometry; required if the recording has several.
         cloud_topic: topic of the point clouds; required if the recording has several.
         extrinsics: file with `Tr:` and 12 numbers, as calib.txt: the sensor's pose in the frame of the odometry; None:
@@ -49,7 +53,8 @@ def run_poses(
     Raises:
         FileNotFoundError: `by` is dataset, but the dataset has no poses.
         ImportError: an extra is missing.
-        ValueError: poses cannot be read, or there are none.
+        ValueError: poses cannot be read, there are none, or `fields` are given for a recording or for a layout with
+            fixed columns.
     """
     recording = drive.suffix in (".bag", ".mcap", ".db3") or (drive / "metadata.yaml").is_file()
     if recording and by not in (None, "odometry"):
@@ -60,19 +65,32 @@ def run_poses(
         raise ValueError(
             f"{drive}: is not a recording with odometry (.bag, .mcap, .db3, or the folder of a ROS 2 bag)."
         )
+    if recording and fields:
+        raise ValueError(f"{drive}: --fields names columns of scans, but the poses of a recording need no scans.")
     if recording:
         mounting = None if extrinsics is None else read_tr(extrinsics)
-        name, found = drive.stem, read_odometry(drive, topic, cloud_topic, mounting)
-        origin = "its odometry"
+        found, lacking = read_odometry(drive, topic, cloud_topic, mounting)
+        name, origin = drive.stem, "its odometry"
     else:
-        opened = open_drive(drive, scene=scene)
-        name, (found, origin) = opened.name, find_poses(opened, by, progress)
+        opened = open_drive(drive, scene=scene, fields=fields)
+        name, lacking, (found, origin) = opened.name, (), find_poses(opened, by, progress)
     if out.resolve() == drive.resolve() and (out / "calib.txt").is_file():
         raise ValueError(f"{out}: holds the dataset's own calib.txt, which would be lost; write to another folder.")
-    metres = found.travelled()[-1] if len(found) else 0.0
-    yield f"{name}: {len(found)} poses by {origin}, {metres:.1f} m travelled"
+    yield from _words(f"{name}: {len(found)} poses by {origin}", found, lacking)
     for path in write_kitti_poses(out, found):
         yield f"poses: {path}"
     if png:
         write_png(png, path_picture({name: found.positions}))
         yield f"picture: {png}"
+
+
+def _words(poses: str, found: Trajectory, lacking: Sequence[str]) -> Iterator[str]:
+    """What was found, and which clouds have no pose, if any."""
+    metres = found.travelled()[-1] if len(found) else 0.0
+    yield f"{poses}, {metres:.1f} m travelled"
+    if lacking:
+        yield (
+            f"{len(lacking)} of {len(found) + len(lacking)} clouds have no pose, because they were measured before the "
+            f"first or after the last message; the first is {lacking[0]}, the last {lacking[-1]}. Move their files to "
+            "another folder."
+        )

@@ -1,13 +1,13 @@
 """`rangeseg predict`: label files, folders or a split, check the labels and pack a submission.
 
-Each process of torchrun labels its share. Complete files are skipped, and files are written atomically, so the same
-command resumes a stopped one. The first process checks and packs when all processes are done.
+Each process of torchrun labels its share. Complete files of the same input are skipped, and files are written
+atomically, so the same command resumes a stopped one. The first process checks and packs when all processes are done.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -19,9 +19,10 @@ from rangeseg.apps.validate import count_problems
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.distributed import ProcessGroup
+from rangeseg.inference.domain_check import misfit_summary
 from rangeseg.inference.labelled_files import chosen_files
-from rangeseg.inference.origin import claim, origin_of
 from rangeseg.inference.predict import Task, check_predictions, find_tasks, predict, write_zip
+from rangeseg.inference.records import Records
 from rangeseg.inference.segmenter import Labels, Segmenter
 from rangeseg.inference.submission import check_zip, refuse
 from rangeseg.parallel import Progress, no_progress
@@ -93,23 +94,23 @@ def predict_inputs(
         if not inputs and source is None:
             raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
-        targets, origin = [task.target for task in tasks], origin_of(run, segmenter.run.config, unsure)
-        since = claim(out, origin, targets, overwrite=overwrite, write=group.rank == 0)
+        whose: dict[str, Any] = {"unsure": unsure, "overwrite": overwrite, "group": group}
+        records = Records.claim(run, segmenter, out, {task.target: [task.file] for task in tasks}, files, **whose)
         share, seen = group.shard(tasks), ClassShares(segmenter.label_map.names)
-        options: dict[str, Any] = {"overwrite": overwrite, "since": since, "count": seen.count, "workers": workers}
-        options |= {"confidence": confidence or format != "label", "unsure": least}
-        done: Iterable[tuple[Task, bool]] = predict(segmenter, files, share, out, **options)
+        options: dict[str, Any] = {"records": records, "count": seen.count, "workers": workers, "unsure": least}
+        done: Any = predict(segmenter, files, share, out, confidence=confidence or format != "label", **options)
         written = sum(new for _, new in (done if group.rank else progress(done, "predicting", len(share))))
-        group.barrier()
+        misfits = group.all_reduce(records.counts())  # waits for all processes
         if group.rank:
             return
         beside = _finish(files, source, tasks, out, workers, samples)
-        by = f" by the first of {group.world_size} processes" if group.world_size > 1 else ""
-        yield f"{len(tasks)} {samples} labelled in {out} ({written} now{by}); counts and values checked."
-        yield from chain(seen.words(), segmenter.domain_check.summary(anyway=anyway))
+        now = f"({written} of them now{group.told_of})"
+        yield f"{len(tasks)} {samples} labelled in {out} {now}; counts and values checked."
+        yield from chain(seen.words(), misfit_summary(*misfits.tolist(), anyway=anyway))
         if zip:
-            write_zip(out, tasks, zip, _checking(zip, tasks, files, beside, workers), beside=beside)
-            yield f"submission: {zip}, packed and read again"
+            check = _checking(zip, tasks, experiment.prediction_files, beside, workers)  # packs no confidence
+            write_zip(out, tasks, zip, check, beside=beside)
+            yield f"submission: {zip}, packed and checked"
         yield f"next: {_next(run, tasks[0], out, trust)}"
     finally:
         group.close()

@@ -2,14 +2,15 @@
 
 With `--carried`, labels that people gave or that poses carried replace predictions.
 
-Each process of torchrun labels a part of the drive. As in `rangeseg predict`, complete files of the same network,
-config, votes and poses are skipped, and a folder with files of others is an error.
+Each process of torchrun labels a part of the drive. As in `rangeseg predict`, complete files of the same scans,
+network, config, votes and poses are skipped, and a folder with files of another network, config, votes or poses is an
+error.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,20 @@ from numpy.typing import NDArray
 
 from rangeseg.apps.predict import ClassShares
 from rangeseg.data.prediction_files import PredictionFiles
-from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.layouts import Drive, has_fixed_columns, open_drive
 from rangeseg.drive.request import poses_for
 from rangeseg.drive.sweep import straightened
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.carried import CarriedFolder
 from rangeseg.inference.distributed import ProcessGroup
+from rangeseg.inference.domain_check import misfit_summary
 from rangeseg.inference.drive import label_drive
 from rangeseg.inference.labelled_files import chosen_files
-from rangeseg.inference.origin import claim, origin_of
+from rangeseg.inference.records import Records
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
+from rangeseg.labels import LabelMap
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust
 
@@ -49,7 +53,8 @@ def predict_drive(
         out: the output folder.
         poses: folder that `rangeseg poses` wrote; None: the poses of the dataset.
         scene: scene of nuScenes.
-        dataset: dataset or YAML with the classes of the drive; None: found from the layout.
+        dataset: dataset or YAML with the classes of the drive; None: found from the layout. If the network has the same
+            classes, labels are written with its raw ids.
         votes: number of voting scans before and after each scan; 0: no votes.
         deskew: the moment of a sweep to which the poses refer, see `straightened`; None: no correction of motion.
         carried: folder that `rangeseg propagate` wrote; its labels replace predictions. None: predictions only.
@@ -80,31 +85,50 @@ def predict_drive(
         experiment = segmenter.run.experiment
         if experiment.dataset.kind != "scan":
             raise ValueError(f"{run}: labels {experiment.dataset.kind}s, but a drive consists of scans.")
-        drive = open_drive(folder, scene=scene, dataset=dataset)
-        known = None if carried is None else CarriedFolder.open(carried, drive, segmenter.label_map)
-        trajectory, (files, least) = poses_for(drive, poses), chosen_files(experiment, format, confidence, unsure)
-        origin = origin_of(run, segmenter.run.config, unsure) | _of_drive(trajectory, votes, deskew, known)
-        targets = [(files.target(scan.file, scan.file.parent), scan.file) for scan in drive.scans]
-        since = claim(out, origin, [target for target, _ in targets], overwrite=overwrite, write=group.rank == 0)
+        drive, own = _open(experiment, folder, scene, dataset), segmenter.label_map
+        trajectory, classes = poses_for(drive, poses), _classes(own, drive, dataset)
+        known = None if carried is None else CarriedFolder.open(carried, drive, own, chosen=bool(dataset))
+        files, least = chosen_files(experiment, format, confidence, unsure, classes)
+        inputs, of_drive = _inputs_of(drive, files, votes), _of_drive(trajectory, votes, deskew, known, classes)
+        whose: dict[str, Any] = {"unsure": unsure, "of_drive": of_drive, "overwrite": overwrite, "group": group}
+        records, targets = Records.claim(run, segmenter, out, inputs, files, **whose), list(inputs)
         share = np.array_split(np.arange(len(targets)), group.world_size)[group.rank].tolist()
-        share = [i for i in share if overwrite or not _is_whole(out, targets[i], files, since)]
+        share = [number for number in share if not records.is_finished(targets[number])]
         options: dict[str, Any] = {"workers": segmenter.workers if workers is None else workers, "numbers": share}
         done: Any = label_drive(segmenter, straightened(drive, trajectory, deskew), trajectory, votes=votes, **options)
-        shares = ClassShares(segmenter.label_map.names)
+        shares, whole = ClassShares(own.names), confidence or format != "label"
         for number, scan, found in done if group.rank else progress(done, "predicting", len(share)):
-            kept, (target, file) = _kept(number, found, known, least), targets[number]
-            files.write(out / target, kept if confidence or format != "label" else kept.labels, scan, file)
+            kept, target = _kept(number, replace(found, label_map=classes or own), known, least), targets[number]
+            with records.writing(target, scan.where):
+                files.write(out / target, kept if whole else kept.labels, scan, inputs[target][0])
             shares.count(kept.labels)
-        group.barrier()
+        misfits = group.all_reduce(records.counts())  # waits for all processes
         if group.rank == 0:
-            by = f" by the first of {group.world_size} processes" if group.world_size > 1 else ""
-            yield (
-                f"{len(targets)} scans labelled below {out} ({len(share)} now{by}), each with votes of {votes} scans "
-                f"before and {votes} after."
-            )
-            yield from chain(shares.words(), segmenter.domain_check.summary(anyway=anyway))
+            now = f"({len(share)} of them now{group.told_of})"
+            each = f"each with votes of {votes} scans before and {votes} after"
+            yield f"{len(targets)} scans labelled below {out} {now}, {each}."
+            yield from chain(shares.words(), misfit_summary(*misfits.tolist(), anyway=anyway))
     finally:
         group.close()
+
+
+def _open(experiment: Experiment, folder: Path, scene: str | None, dataset: str | None) -> Drive:
+    """A drive whose scans are read as `predict` reads files: by the run's dataset, with the columns of its config.
+
+    The columns of PandaSet and nuScenes are fixed, so their scans are read as usual.
+    """
+    if has_fixed_columns(folder):
+        return open_drive(folder, scene=scene, dataset=dataset)
+    fields = experiment.config.data.dataset.get("fields")
+    drive = open_drive(folder, scene=scene, dataset=dataset, fields=fields)
+    readable = drive.scans[0].file.name.endswith(tuple(experiment.dataset.suffixes))
+    return replace(drive, read=experiment.read) if readable else drive
+
+
+def _classes(own: LabelMap, drive: Drive, dataset: str | None) -> LabelMap | None:
+    """The user's classes of the drive, if only their raw ids differ from those of the network; they are written."""
+    found = drive.label_map
+    return found if dataset and found.names == own.names and found.raw_ids != own.raw_ids else None
 
 
 def _kept(number: int, found: Segmentation, known: CarriedFolder | None, least: NDArray | None) -> Any:
@@ -113,14 +137,20 @@ def _kept(number: int, found: Segmentation, known: CarriedFolder | None, least: 
     return found if least is None else found.sure(least)
 
 
-def _of_drive(trajectory: Trajectory, votes: int, deskew: str | None, known: CarriedFolder | None) -> dict[str, Any]:
+def _of_drive(
+    trajectory: Trajectory, votes: int, deskew: str | None, known: CarriedFolder | None, classes: LabelMap | None
+) -> dict[str, Any]:
     """The inputs that labels of a drive depend on, besides the network and its config, for `claim`."""
-    poses = hashlib.sha256(np.ascontiguousarray(trajectory.poses, "<f8").tobytes()).hexdigest()
-    found = {"drive.votes": votes, "drive.deskew": deskew, "drive.poses": poses if votes or deskew else None}
-    return found | ({} if known is None else {"drive.carried": known.digest()})
+    used = trajectory.digest(times=bool(deskew)) if votes or deskew else None
+    found = {"drive.votes": votes, "drive.deskew": deskew, "drive.poses": used}
+    found |= {} if known is None else {"drive.carried": known.digest()}
+    return found | ({} if classes is None else {"drive.raw_ids": list(classes.raw_ids)})
 
 
-def _is_whole(out: Path, task: tuple[Path, Path], files: PredictionFiles, since: int) -> bool:
-    """Whether the label file of a scan exists, is of this network, and fits the scan."""
-    path, file = out / task[0], task[1]
-    return path.is_file() and path.stat().st_mtime_ns >= since and files.problem(path, file) is None
+def _inputs_of(drive: Drive, files: PredictionFiles, votes: int) -> dict[Path, list[Path]]:
+    """Path of the labels of each scan, below the output folder -> its file, and those of the scans that vote."""
+    scans = [scan.file for scan in drive.scans]
+    return {
+        files.target(file, file.parent): [file, *scans[max(0, number - votes) : number + votes + 1]]
+        for number, file in enumerate(scans)
+    }

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.autoware import autoware_ids
+from rangeseg.inference.inputs import columns_of_run
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import did_you_mean
 from rangeseg.scan_formats.checks import NoReturnsError
-from rangeseg.scan_formats.fields import FieldNames, Fields, find_fields
+from rangeseg.scan_formats.fields import FieldNames, Fields
 from rangeseg.scan_formats.point_cloud2 import AUTOWARE, Points, points_of_columns
 from rangeseg.scan_formats.recordings import Message, Recording, writing
 from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
@@ -52,10 +54,9 @@ class Labelling:
     unsure: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS or self.class_ids not in CLASS_IDS:
-            raise ValueError(
-                f"layout is {self.layout!r} of {LAYOUTS}, class ids are {self.class_ids!r} of {CLASS_IDS}."
-            )
+        for what, value, known in (("layout", self.layout, LAYOUTS), ("class ids", self.class_ids, CLASS_IDS)):
+            if value not in known:
+                raise ValueError(f"Unknown {what} {value!r}; choose from {', '.join(known)}.")
         for name in self.without:
             if name not in self.label_map.names:
                 hint = did_you_mean(name, list(self.label_map.names))
@@ -98,8 +99,8 @@ class Labelling:
         return autoware_ids(self.label_map) if self.class_ids == "autoware" else np.arange(IGNORE + 1, dtype=np.uint8)
 
 
-def find_recorded(recording: Recording, asked: FieldNames) -> Fields:
-    """Find the meaning of the columns from the first cloud with a return.
+def find_recorded(recording: Recording, experiment: Experiment, asked: FieldNames) -> Fields:
+    """Find the meaning of the columns from the first cloud with a return, see `columns_of_run`.
 
     Raises:
         ValueError: a cloud is not a valid scan, or no cloud has a return.
@@ -116,7 +117,7 @@ def find_recorded(recording: Recording, asked: FieldNames) -> Fields:
 
     for message in recording.messages(others=False):
         columns = message.points.columns()
-        fields = find_fields(_place(message), columns, asked, scale, rings)
+        fields = columns_of_run(_place(message), columns, experiment, asked, scale, rings)
         try:
             fields.scan(_place(message), columns)
         except NoReturnsError:
@@ -160,7 +161,7 @@ def predict_recording(
         out: the new recording, of the same ROS version as `path`; a name without suffix is a folder.
         labelling: the form of the labelled clouds.
         topic: topic of the point clouds; required if there are several.
-        fields: column names that replace the common ones.
+        fields: column names that replace those of the run and the common ones.
         drop_input: do not copy the input clouds.
         overwrite: replace an existing recording.
         workers: number of threads, see `Segmenter.stream`.
@@ -175,7 +176,7 @@ def predict_recording(
             be written. In all these cases, `out` is unchanged.
     """
     recording = Recording.find(path, topic)
-    found, read = find_recorded(recording, fields or {}), 0
+    found, read = find_recorded(recording, segmenter.run.experiment, fields or {}), 0
 
     def scan(message: Message) -> Scan | None:
         return _scan(message, found) if recording.holds(message.connection) else None

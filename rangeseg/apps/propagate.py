@@ -45,7 +45,7 @@ def run_propagate(
     tasks = [make_task(one) for one in ([requests] if isinstance(requests, Request) else requests)]
     if scan is not None and scan not in tasks[0].drive.names:
         drive = tasks[0].drive
-        raise ValueError(f"{drive.name}: has no scan {scan} to draw; name scans as {drive.names[0]}.")
+        raise ValueError(f"{drive.name}: has no scan {scan} to draw; give a name like {drive.names[0]}.")
     label_map = tasks[0].drive.label_map
     total = Tally.empty(label_map.num_classes)
     for task in tasks:
@@ -92,37 +92,40 @@ def lines_of(report: dict[str, Any]) -> list[str]:
     if not report["points"]:
         return []
     lines = [
-        f"of {report['points']:,} points whose class is known and was not given: {_percent(report['coverage'])} "
-        f"covered, {_percent(report['accuracy'])} of these right, mIoU of the covered "
-        f"{_percent(report['mean_iou_of_covered'])}"
+        f"of {report['points']:,} points with a true class that were not labelled by people: "
+        f"{_percent(report['coverage'])} covered, {_percent(report['accuracy'])} of these correct, mIoU of the covered "
+        f"points {_percent(report['mean_iou_of_covered'])}"
     ]
     lines += [
         f"  {name}: {_percent(one['coverage'])} covered, IoU {_percent(one['iou'])}"
         for name, one in report["by_class"].items()
     ]
-    for key, word in (("by_metres_to_the_nearest_label", "m to the nearest label"), ("by_scans", "scans away"),
-                      ("by_metres_between_sensors", "m away")):  # fmt: skip
-        bins = (f"{name}: {_percent(one['accuracy'])} of {one['points']:,}" for name, one in report[key].items())
+    for key, word in (
+        ("by_metres_to_the_nearest_label", "distance to the nearest label (m)"),
+        ("by_scans", "number of scans to the labelled scan"),
+        ("by_metres_between_sensors", "distance between the sensors (m)"),
+    ):
+        bins = (f"{name}: {_percent(one['accuracy'])} of {one['points']:,} points" for name, one in report[key].items())
         lines.append(f"accuracy by {word}: {'; '.join(bins)}")
     moving = report["moving"]
     if moving["points"]:
-        lines.append(f"of {moving['points']:,} points of what moves, {_percent(moving['coverage'])} got a label")
+        lines.append(f"of {moving['points']:,} points of moving objects, {_percent(moving['coverage'])} got a label")
     return lines
 
 
 def _rules_text(rules: Rules, labelled: int) -> str:
-    see = "not onto what the labelled scan saw through" if rules.visibility else "without a test of visibility"
-    grows = f" and {100 * rules.max_distance_per_m:g} % of the range" if rules.max_distance_per_m else ""
+    see = "not to points that the labelled scan saw through" if rules.visibility else "without a visibility test"
+    grows = f" plus {100 * rules.max_distance_per_m:g} % of the range" if rules.max_distance_per_m else ""
     if rules.spread == "surface":
         other = rules.min_agreement / (1 - rules.min_agreement)
-        condition = f"nearest along the surface, within {rules.max_distance_m:g} m{grows}, and another class at least "
-        condition += f"{other:.3g} times as far"
+        condition = f"class of the nearest labelled point along the surface, within {rules.max_distance_m:g} m{grows}, "
+        condition += f"if the nearest point of another class is at least {other:.3g} times as far away"
     else:
-        condition = f"{rules.neighbours} nearest within {rules.max_distance_m:g} m{grows}, at least "
-        condition += f"{rules.min_neighbours}, {_percent(rules.min_agreement)} of them agree"
+        condition = f"class of at least {_percent(rules.min_agreement)} of the nearest labelled points within "
+        condition += f"{rules.max_distance_m:g} m{grows} (at least {rules.min_neighbours}, at most {rules.neighbours})"
     return (
-        f"{labelled} labelled scans; {condition}; up to {rules.max_scans} scans and {rules.max_sensor_distance_m:g} m; "
-        f"{see}"
+        f"{labelled} labelled scans; {condition}; to scans up to {rules.max_scans} scans and "
+        f"{rules.max_sensor_distance_m:g} m away; {see}"
     )
 
 

@@ -26,8 +26,9 @@ from typing import Any
 
 from rangeseg.apps.gathered import own_poses, sequences
 from rangeseg.apps.speed import seconds_per_step
-from rangeseg.apps.steps import Step
+from rangeseg.apps.steps import Step, refuse_own_keys
 from rangeseg.config import Config, read_config
+from rangeseg.config.overrides import quoted
 from rangeseg.files import write_atomically
 from rangeseg.resources import resource
 
@@ -47,6 +48,9 @@ FEWEST = 20
 RECIPES = {"kitti": ("recipe/kitti", "hdl64e"), "any-lidar": ("recipe/any_lidar", "random")}
 """The config and the sensor of the streets, by the recipe's name."""
 
+OWN = {"runtime.out": "--out", "data.root": "--real or --unlabelled", "data.labelled": "--labelled"}
+"""Key that each training has for itself -> what to use in place of an override."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -65,7 +69,8 @@ class Recipe:
             pooling. If some scans of a source have no pose, nothing is pooled for this source.
 
     Raises:
-        ValueError: an argument that the recipe needs is missing, or a number is negative.
+        ValueError: an argument that the recipe needs is missing, a number is negative, or an override is a key of
+            `OWN`.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Recipe:
     votes: int = 2
 
     def __post_init__(self) -> None:
+        refuse_own_keys(self.overrides, OWN)
         if self.name == "kitti" and self.real is None:
             raise ValueError("The recipe kitti needs real labelled scans. Give SemanticKITTI's folder with --real.")
         if self.name == "any-lidar" and (self.real is not None or not self.unlabelled):
@@ -126,7 +132,7 @@ class Recipe:
     def _streets(self) -> tuple[str, ...]:
         if self.real is None:
             return (f"data.root={self.out / 'streets'}", "data.labelled=all")
-        streets = f"{{root: {self.out / 'streets'}, dataset: {{name: semantic_kitti}}}}"
+        streets = f"{{root: {quoted(self.out / 'streets')}, dataset: {{name: semantic_kitti}}}}"
         return (f"data.root={self.real}", "data.labelled=none", f"data.labelled_from=[{streets}]")
 
     def _labelled(self, *further: str) -> tuple[str, ...]:
@@ -134,16 +140,15 @@ class Recipe:
 
         Without streets, a network forgets the classes that few real scans have.
         """
-        streets = f"{{root: {self.out / 'streets'}, dataset: {{name: semantic_kitti}}, share: {STREETS_SHARE}}}"
+        streets = f"{{root: {quoted(self.out / 'streets')}, dataset: {{name: semantic_kitti}}, share: {STREETS_SHARE}}}"
         if self.real is None:
             return (*self._streets(), f"data.labelled_from=[{', '.join(further)}]")
         named = (f"data.root={self.real}", f"data.labelled={self.labelled}")
         return (*named, f"data.labelled_from=[{', '.join((streets, *further))}]")
 
     def _unlabelled(self) -> tuple[str, ...]:
-        gathered = (
-            f"[{{root: {self.out / 'gathered'}, dataset: {{name: semantic_kitti}}}}]" if self.unlabelled else "[]"
-        )
+        gathered = f"{{root: {quoted(self.out / 'gathered')}, dataset: {{name: semantic_kitti}}}}"
+        gathered = f"[{gathered if self.unlabelled else ''}]"
         own = "all" if self.real is not None else "none"
         return (*self._labelled(), f"data.unlabelled={own}", f"data.unlabelled_from={gathered}")
 
@@ -151,8 +156,9 @@ class Recipe:
         parts = []
         for source in self.sources:
             folder = self.out / f"pseudo{number}" / source
-            dataset = f"{{name: semantic_kitti, labels_from: {folder}}}"
-            parts.append(f"{{root: {self._root(source)}, dataset: {dataset}, subset: {folder / 'scans.txt'}}}")
+            dataset = f"{{name: semantic_kitti, labels_from: {quoted(folder)}}}"
+            subset = quoted(folder / "scans.txt")
+            parts.append(f"{{root: {quoted(self._root(source))}, dataset: {dataset}, subset: {subset}}}")
         return self._labelled(*parts)
 
     def _root(self, source: str) -> Path | None:
@@ -168,7 +174,7 @@ class Recipe:
 
     def _pseudo(self, name: str, run: str, source: str) -> Step:
         out = ("--out", str(self.out / name / source))
-        leave = ("--leave-out", str(_list_file(self.labelled))) if source == "real" else ()
+        leave = ("--leave-out", str(_list_file(self.labelled)) if source == "real" else "none")
         votes = ("--votes", str(self.votes)) if self.votes and self._has_poses(source) else ()
         words = ("pseudo-label", str(self.out / run), *out, *leave, *votes, f"data.root={self._root(source)}")
         return self._step(f"{name}_{source}", words)

@@ -5,13 +5,46 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from rangeseg.apps.steps import ChildProcesses, Step, run_chains
+from rangeseg.apps.steps import ChildProcesses, Step, refuse_own_keys, run_chains
+from rangeseg.config import read_config
+from rangeseg.config.resuming import changes, check_resumed, read_stored
 from rangeseg.config.shipped import experiment_name
 from rangeseg.engine.run_logger import read_metrics
+from rangeseg.notices import notify
+
+OWN = {"runtime.seed": "--seeds or --seed", "runtime.out": "--out"}
+"""Key that each training has for itself -> the option of the commands that sets it."""
+
+UNSCORED = ("evaluation.every", "evaluation.batch")
+"""Keys of the evaluation that do not change the score of a finished run. If another one changes, the run is scored
+again."""
+
+
+@dataclass(frozen=True)
+class Training(Step):
+    """``train CONFIG KEY=VALUE ... --resume auto``. The command itself writes `done`, the report in the run folder."""
+
+    def is_done(self) -> bool:
+        """Whether the run folder holds the result of this training.
+
+        Raises:
+            ConfigError: the training is done, but with other settings, see `check_resumed`.
+        """
+        path = self.done.parent / "config.yaml"
+        if not (self.done.is_file() and path.is_file()):
+            return False
+        stored, config = read_stored(path.read_text(), path), read_config(self.words[1], self.words[2:-2])
+        for notice in check_resumed(stored, config, complete=True, cure="Choose another --out"):
+            notify(notice)
+        return not any(key.startswith("evaluation.") and key not in UNSCORED for key in changes(stored, config))
+
+    def mark(self) -> None:
+        """Do nothing: the command wrote the report."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +70,7 @@ class Job:
         keys = (f"runtime.seed={self.seed}", f"runtime.out={self.folder}", *self.overrides, *overrides)
         words = ("train", str(self.config), *keys, "--resume", "auto")
         log = Path(f"{self.folder}.log")
-        return Step(f"{self.config} with seed {self.seed}", words, self.report, log, marked=False)
+        return Training(f"{self.config} with seed {self.seed}", words, self.report, log)
 
 
 def make_jobs(configs: Sequence[str | Path], seeds: Sequence[int], out: Path) -> list[Job]:
@@ -60,10 +93,21 @@ def run_jobs(
         Each job when its report exists.
 
     Raises:
+        ValueError: a finished training has other settings, two configs share a run folder, or an override is a key of
+            `OWN`.
         RuntimeError: a training failed. The message names its log. Finished trainings stay.
         Stopped: a signal came, and all trainings have written their checkpoints.
     """
+    refuse_own_keys(overrides, OWN)
+    places: dict[Path, str] = {}
+    for job in jobs:
+        if places.setdefault(job.folder, str(job.config)) != str(job.config):
+            raise ValueError(
+                f"{job.config} and {places[job.folder]} have the same run folder {job.folder}. Rename one of them."
+            )
     chains = [[job.step(overrides)] for job in jobs]
+    for step in chain.from_iterable(chains):
+        step.is_done()  # an error before the first training starts
     for job, _ in zip(jobs, run_chains(chains, parallel=parallel, children=children), strict=True):
         yield job
 

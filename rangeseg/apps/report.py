@@ -1,6 +1,7 @@
 """`rangeseg report`: one or several runs on one self-contained HTML page.
 
-Runs that differ only in seed and folder are one experiment, for which mean and spread are reported.
+Runs that differ only in seed and folder are one experiment, for which mean and spread are reported. Two runs of
+one seed are two experiments.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rangeseg.apps.report_reliability import reliability
-from rangeseg.apps.report_runs import RunReport, comparison, configs, curves, in_words, training
+from rangeseg.apps.report_runs import RunReport, by_run, comparison, configs, curves, in_words, training
 from rangeseg.config import write_config
 from rangeseg.engine.drawing import draw, draw_answer
 from rangeseg.engine.run_logger import read_metrics
@@ -27,8 +28,8 @@ from rangeseg.projection.range_image import RangeImage
 from rangeseg.registry import Trust
 from rangeseg.vis.report import ReportSample, beside, confusion, heading, legend, page, paragraph, scans, table
 
-SEED = re.compile(r"_seed\d+$")
-"""The seed in the name of a run folder. Names of experiments omit it; the table of the runs has it."""
+SEED = re.compile(r"(?<=[^/])_seed\d+(?=[/.]|$)")
+"""The seed in the names of a path. Names of experiments omit it; the table of the runs has it."""
 
 
 def write_report(
@@ -82,7 +83,7 @@ def write_report(
         *training(groups),
         *curves(groups),
         *_classes(groups),
-        *reliability({one.name: (one.scores.reliability, one.run.temperature) for one in reports}),
+        *reliability({name: (one.scores.reliability, one.run.temperature) for name, one in by_run(groups).items()}),
         *_scans(drawn, [*firsts.values()][-1]),
         *configs(groups),
     ]
@@ -112,20 +113,41 @@ def _check_comparable(first: tuple[Path, Run, Any], other: tuple[Path, Run, Any]
 def _report_run(path: Path, run: Run, views: Any, progress: Progress) -> RunReport:
     folder = path if path.is_dir() else path.parent
     scores = score_run(run, views, by_sample=True, progress=progress)
-    return RunReport(path.name or str(path), folder, run, views, scores, read_metrics(folder / "metrics.csv"))
+    return RunReport(path, folder, run, views, scores, read_metrics(folder / "metrics.csv"))
 
 
 def _groups(reports: Sequence[RunReport]) -> dict[str, list[RunReport]]:
-    """Group runs that differ only in seed and folder into experiments, by their names without the seed."""
+    """Group runs that differ only in seed and folder into experiments, by the ends of their paths without the seed."""
     found: dict[str, list[RunReport]] = {}
     for one in reports:
-        runtime = replace(one.run.config.runtime, seed=0, out="", initialise_from=None)
+        start = one.run.config.runtime.initialise_from
+        start = None if start is None else SEED.sub("", start)
+        runtime = replace(one.run.config.runtime, seed=0, out="", initialise_from=start)
         found.setdefault(write_config(replace(one.run.config, runtime=runtime)), []).append(one)
+    groups = [part for group in found.values() for part in _split(group)]
+    paths = [Path(SEED.sub("", group[0].path.as_posix())).parts or (".",) for group in groups]
     named: dict[str, list[RunReport]] = {}
-    for group in found.values():
-        name = SEED.sub("", group[0].name) or group[0].name
+    for group, own in zip(groups, paths, strict=True):
+        least = 1 if group[0].folder == group[0].path else 2  # of a file, also its folder
+        ends = (own[-count:] for count in range(least, len(own) + 1))
+        end = next((end for end in ends if sum(path[-len(end) :] == end for path in paths) == 1), own)
+        name = str(Path(*end))
         named[name if name not in named else f"{name} ({len(named) + 1})"] = group
     return named
+
+
+def _split(group: list[RunReport]) -> list[list[RunReport]]:
+    """The group; or, if a seed occurs twice, the groups of runs whose paths differ in the seed only."""
+    if _has_each_seed_once(group):
+        return [group]
+    found: dict[str, list[RunReport]] = {}
+    for one in group:
+        found.setdefault(SEED.sub("", one.path.as_posix()), []).append(one)
+    return [part for same in found.values() for part in ([same] if _has_each_seed_once(same) else [[o] for o in same])]
+
+
+def _has_each_seed_once(group: Sequence[RunReport]) -> bool:
+    return len({one.seed for one in group}) == len(group)
 
 
 def _classes(groups: Mapping[str, Sequence[RunReport]]) -> list[str]:
@@ -161,9 +183,9 @@ def _classes(groups: Mapping[str, Sequence[RunReport]]) -> list[str]:
 
 
 def _ranked(one: RunReport) -> list[int]:
-    """Indices of the scans, from the worst mIoU to the best."""
+    """Indices of the scans, from the worst mIoU to the best, without those that have no labelled point."""
     scores = [matrix.mean_iou() for matrix in one.scores.by_sample.values()]
-    return sorted(range(len(scores)), key=scores.__getitem__)
+    return sorted((index for index, score in enumerate(scores) if not np.isnan(score)), key=scores.__getitem__)
 
 
 def _first_look(firsts: Mapping[str, RunReport]) -> list[str]:
@@ -201,7 +223,7 @@ def _draw(firsts: Mapping[str, RunReport], count: int) -> list[ReportSample]:
             f"mIoU {100 * matrix.mean_iou():.1f} %, accuracy {100 * matrix.accuracy():.1f} %; number {rank} of "
             f"{len(ranked)} from the worst, for {name_of_main}."
         )
-        xyz = sample.raster.scan.xyz if isinstance(sample.raster, RangeImage) else None
+        xyz = sample.raster.given.xyz if isinstance(sample.raster, RangeImage) else None
         colorings: dict[str, Any] = {"label": sample.label}
         colorings |= {name: given[place].elements for name, given in answers.items()}
         panel = draw(segmented, main.run.label_map)
@@ -232,6 +254,6 @@ def _scans(drawn: Sequence[ReportSample], main: RunReport) -> list[str]:
     if not drawn:
         return []
     things = f"{main.run.experiment.dataset.kind}s"
-    words = "Points turn as the mouse drags them, move with shift, and grow with the wheel; buttons choose the colours."
+    words = "Drag to rotate, shift and drag to move, wheel to zoom; the buttons select what the colours show."
     first = heading(f"The worst and the best {things}", words if drawn[0].xyz is not None else "")
     return [first, scans(drawn, main.run.label_map)]

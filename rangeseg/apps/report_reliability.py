@@ -10,7 +10,7 @@ from rangeseg.evaluation.reliability import Reliability
 from rangeseg.vis.plots import Axes, Line, plot
 from rangeseg.vis.report import heading, pictures, table
 
-EXACT = "as sure as right"
+EXACT = "perfect calibration"
 
 
 def reliability(found: Mapping[str, tuple[Reliability | None, float]]) -> list[str]:
@@ -31,9 +31,9 @@ def reliability(found: Mapping[str, tuple[Reliability | None, float]]) -> list[s
         rows.append((name, f"{100 * one.error():.1f}", f"{100 * sure:.1f}", f"{100 * right:.1f}", f"{heat:.3g}"))
     lines[EXACT] = ([0, 100], [0, 100])
     words = (
-        "Labels by the confidence that the network gives them, and the share of them that is right. Below the diagonal "
-        "the network is surer than it should be; rangeseg evaluate RUN --calibrate fits a temperature."
+        "The share of right labels by the confidence of the network. Below the diagonal, the network is overconfident; "
+        "rangeseg evaluate RUN --calibrate fits a temperature."
     )
     chart = plot(lines, Axes("", "confidence, %", "right, %", legend="bottom"))
     columns = ("", "calibration error (ECE) %", "mean confidence %", "right %", "temperature")
-    return [heading("Confidence", words), pictures({"right, by confidence": chart}), table(columns, rows)]
+    return [heading("Confidence", words), pictures({"accuracy by confidence": chart}), table(columns, rows)]

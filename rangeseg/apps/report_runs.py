@@ -28,7 +28,8 @@ CURVES = {"mean_iou": "mIoU, %", "supervised": "supervised loss", "consistency":
 class RunReport:
     """A run and its data for the report."""
 
-    name: str
+    path: Path
+    """Of the run, as the user gave it."""
     folder: Path
     run: Run
     views: Any
@@ -43,6 +44,13 @@ class RunReport:
 
 Groups = Mapping[str, Sequence[RunReport]]
 """Experiment -> its runs, one per seed."""
+
+
+def by_run(groups: Groups) -> dict[str, RunReport]:
+    """The runs by name: the experiment, with the seed if it has several."""
+    return {
+        name if len(group) == 1 else f"{name}, seed {one.seed}": one for name, group in groups.items() for one in group
+    }
 
 
 def in_words(values: Sequence[float], sign: str = "") -> str:
@@ -131,9 +139,7 @@ def _machine(folder: Path) -> str:
 
 def configs(groups: Groups) -> list[str]:
     """The keys that differ, and all keys of every run."""
-    runs = {
-        name if len(group) == 1 else f"{name}, seed {one.seed}": one for name, group in groups.items() for one in group
-    }
+    runs = by_run(groups)
     flat = {
         name: {key: str(value) for key, value in flatten(asdict(one.run.config)).items()} for name, one in runs.items()
     }

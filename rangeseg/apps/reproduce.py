@@ -18,9 +18,12 @@ from statistics import mean, stdev
 
 from rangeseg.apps.published import Row
 from rangeseg.apps.speed import run_folder_bytes, seconds_per_step
-from rangeseg.apps.steps import Step
+from rangeseg.apps.steps import Step, refuse_own_keys
 from rangeseg.config import Config, read_config
 from rangeseg.files import write_atomically
+
+OWN = {"runtime.seed": "--seeds", "runtime.out": "--out", "data.root": "--root", "data.labelled": "another row"}
+"""Key that each training has for itself -> what to use in place of an override."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Reproduction:
         overrides: `key.path=value` for every training.
 
     Raises:
-        ValueError: the rows belong to several datasets, or they need `order`.
+        ValueError: the rows belong to several datasets, they need `order`, or an override is a key of `OWN`.
     """
 
     rows: Sequence[Row]
@@ -47,6 +50,7 @@ class Reproduction:
     overrides: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        refuse_own_keys(self.overrides, OWN)
         if len({row.table.config.partition("/")[0] for row in self.rows}) > 1:
             raise ValueError(
                 "These rows belong to several datasets, but --root is one folder. Give rows of one dataset."

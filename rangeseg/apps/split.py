@@ -7,7 +7,7 @@ as the code of the CutMix paper does, to get the lists of published rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.catalog import DATASETS
+from rangeseg.config.checks import SET_ELSEWHERE
+from rangeseg.config.overrides import read_options
 from rangeseg.data.pickles import read_pickled_array
-from rangeseg.files import write_atomically
+from rangeseg.files import read_whole, write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.registry import build
 from rangeseg.resources import resource
@@ -137,15 +139,18 @@ def write_lists(
         order: file of a published permutation, instead of `seed`; see `read_permutation`.
         dataset: name of the dataset in a config.
         root: folder of the dataset, to draw from its files; default: draw from the complete dataset, without files.
-        options: ``key=value``, further arguments of the dataset.
+        options: ``key=value``, further arguments of the dataset. The values are YAML, as in overrides of a config.
 
     Returns:
         The files, in the order of `fractions` or `counts`.
 
     Raises:
-        ValueError: as for `draw_nested_lists`, `read_permutation`, `official_names` and the dataset, or a count is out
-            of range.
+        ValueError: as for `draw_nested_lists`, `read_permutation`, `official_names` and the dataset; a count is out of
+            range; `options` are not readable as YAML, are given without `root`, or set the root or the split; or a
+            file exists and lists other names.
     """
+    if root is None and options:
+        raise ValueError(f"--options {options[0]}: is not used without --root. Name the folder of the dataset.")
     if root is None:
         label_map = LabelMap.read(resource("datasets", dataset, "labels.yaml"))
         names = label_map.splits["train"] if by == "scene" else official_names(label_map, "train")
@@ -163,13 +168,29 @@ def write_lists(
     drawn_by = f"--seed {seed}" if order is None else f"--order {order}"
     command = f"rangeseg split --out OUT --by {by} {given} {drawn_by} --dataset {dataset}"
     command += ("" if root is None else f" --root {root}") + (f" --options {' '.join(options)}" if options else "")
-    written = []
+    lists = {}
     for share, size in zip(shares, _sizes(len(names), fractions, counts), strict=True):
         header = f"# {label_map.dataset}: {size} of {len(names)} training {what}, labelled.\n# {command}\n"
         path = Path(out_dir) / f"train_{share}_{drawing}.txt"
-        write_atomically(path, (header + "\n".join(sorted(drawn[:size])) + "\n").encode())
-        written.append(path)
-    return written
+        lists[path] = header + "\n".join(sorted(drawn[:size])) + "\n"
+    _refuse_other_lists(lists)
+    for path, text in lists.items():
+        write_atomically(path, text.encode())
+    return [*lists]
+
+
+def _refuse_other_lists(lists: Mapping[Path, str]) -> None:
+    """Refuse to replace a list by other names; comments may differ."""
+    for path, text in lists.items():
+        if path.is_file() and _listed(read_whole(path).decode(errors="replace")) != _listed(text):
+            raise ValueError(
+                f"{path}: exists and lists other names, for example of another seed. Choose another --out, or remove "
+                "this file."
+            )
+
+
+def _listed(text: str) -> list[str]:
+    return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
 
 
 def _drawing_order(names: Sequence[str], seed: int, by: str, order: str | Path | None) -> list[str]:
@@ -198,10 +219,13 @@ def _sizes(total: int, fractions: Sequence[float], counts: Sequence[int]) -> lis
     return list(counts) or [max(1, round(fraction * total)) for fraction in fractions]
 
 
-def _options(options: Sequence[str]) -> dict[str, Any]:
-    if wrong := [option for option in options if "=" not in option]:
-        raise ValueError(f"Options {wrong} are not key=value; write for example train_list=train_aug.")
-    return {key: value for key, _, value in (option.partition("=") for option in options)}
+def _options(words: Sequence[str]) -> dict[str, Any]:
+    found = read_options(words)
+    if taken := sorted({*found} & {*SET_ELSEWHERE}):
+        raise ValueError(
+            f"--options {taken[0]}: cannot be set. Lists are drawn from the whole training split of the folder --root."
+        )
+    return found
 
 
 def _words(numbers: Sequence[float]) -> str:

@@ -103,8 +103,8 @@ def read_results(path: Path) -> Results:
         return Results(int(read["version"]), dict(read["settings"]), cells)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"{path}: no results of rangeseg benchmark-ssl. Name another file; where git left conflict marks, take one "
-            "side and give the other to --merge."
+            f"{path}: is not a results file of rangeseg benchmark-ssl. Give another file. If git left conflict "
+            "markers, keep one side and add the other with --merge."
         ) from error
 
 

@@ -88,7 +88,7 @@ def make_streets(streets: Streets, folder: Path, workers: int = 1) -> Iterator[s
         The name of each scan when its files exist.
 
     Raises:
-        ValueError: the folder holds another version.
+        ValueError: the folder holds another version, or scans of an unknown one.
     """
     _claim(streets, folder)
     for split in ("train", "val"):
@@ -145,10 +145,10 @@ def verdict(streets: Streets, folder: Path) -> str:
     """
     recorded = json.loads(resource(*RECORD).read_text()).get(str(streets.version))
     if recorded is None:
-        return f"version {streets.version} has no record: its numbers mean nothing to others"
+        return f"version {streets.version} has no record, so its scores cannot be compared with others"
     found = digests(folder)
     if found == recorded:
-        return f"version {streets.version}, the same to the bit as recorded"
+        return f"version {streets.version}, identical to the record"
     for name, one in recorded.items():
         other = found[name]
         ids = {*one["labels"], *other["labels"]}
@@ -159,11 +159,22 @@ def verdict(streets: Streets, folder: Path) -> str:
                 "differ. Remove the folder, so that the streets are made again, or take the version of rangeseg that "
                 "made it."
             )
-    return f"version {streets.version} but for rounding: this processor's floats differ in the last bits"
+    return (
+        f"version {streets.version}, equal to the record except for rounding: floats of this processor differ in the "
+        "last bits"
+    )
+
+
+def version_of(folder: Path, default: int) -> int:
+    """The version of the streets in a folder; `default` if the folder has no record, for example because it moved."""
+    path = folder / "streets.json"
+    return int(json.loads(path.read_text())["version"]) if path.is_file() else default
 
 
 def _claim(streets: Streets, folder: Path) -> None:
     path, mine = folder / "streets.json", json.loads(json.dumps(asdict(streets)))
     if path.is_file() and (other := json.loads(path.read_text())) != mine:
         raise ValueError(f"{folder} holds streets of version {other.get('version')}. Choose another folder.")
+    if not path.is_file() and any((folder / "sequences").glob("*/velodyne/*.bin")):
+        raise ValueError(f"{folder} holds scans, but no {path.name} that gives their version. Choose another folder.")
     write_atomically(path, json.dumps(mine, indent=2).encode())

@@ -74,7 +74,7 @@ def statistics_yaml(experiment: Experiment, total: RunningStats, *, of: str, wor
     flat = [name for name, std in zip(channels, total.std, strict=True) if std == 0]
     if flat:
         lines.append(
-            f"  # {', '.join(flat)}: the same everywhere; 1 leaves it unscaled, and it tells a network nothing"
+            f"  # {', '.join(flat)}: constant. A std of 1 leaves it unscaled; it gives a network no information"
         )
     if total.labelled:
         lines += _frequency_lines(total, experiment.label_map, of, f"{kind.element}s")
@@ -88,7 +88,7 @@ def _frequency_lines(total: RunningStats, label_map: LabelMap, of: str, elements
     what = elements if of == "elements" else "valid pixels"
     lines = [
         "supervised:",
-        f"  # Share of all {what}, those without a class among them; class_weights: inverse or root weighs by it.",
+        f"  # Share of all {what}, including those without a class. class_weights: inverse or root uses it.",
         "  frequencies:",
     ]
     for train_id, name in enumerate(label_map.names):

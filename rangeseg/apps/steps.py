@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,16 +32,14 @@ class Step:
     Args:
         name: the name in messages.
         words: the words after ``rangeseg``.
-        done: the file that exists when the command is done.
+        done: the file that exists when the command is done. The runner writes the words to it.
         log: the file that gets the output of the command at its end.
-        marked: the runner writes `done`, which then holds the words. If false, the command itself writes it.
     """
 
     name: str
     words: tuple[str, ...]
     done: Path
     log: Path
-    marked: bool = True
 
     @property
     def command(self) -> str:
@@ -54,21 +52,20 @@ class Step:
         Raises:
             ValueError: it is done, but with other words.
         """
-        if not self.done.is_file() or not self.marked:
-            return self.done.is_file()
+        if not self.done.is_file():
+            return False
         before, now = json.loads(self.done.read_text()), self._lasting()
         if before != now:
             changed = sorted(set(before) ^ set(now))
             raise ValueError(
                 f"{self.done}: {self.name} is done, but with other words ({', '.join(changed[:4])}). Give the same "
-                "words, choose another --out, or remove this file to repeat the step."
+                "words, choose another --out, or remove this file and the results of the step to repeat it."
             )
         return True
 
     def mark(self) -> None:
         """Record that the command is done."""
-        if self.marked:
-            write_atomically(self.done, json.dumps(self._lasting(), indent=1).encode())
+        write_atomically(self.done, json.dumps(self._lasting(), indent=1).encode())
 
     def _lasting(self) -> list[str]:
         """The words that determine the result. They do not depend on the places of the results and of the data."""
@@ -109,7 +106,24 @@ class ChildProcesses:
         self._number = number
         for child in [*self._running]:
             child.send_signal(number)
-        raise Stopped("stopped; what is trained stays, and the same command goes on", number)
+        raise Stopped(
+            "stopped; checkpoints and finished steps are kept; run the same command again to continue", number
+        )
+
+
+def refuse_own_keys(overrides: Sequence[str], own: Mapping[str, str]) -> None:
+    """Refuse overrides of keys that a command sets in each of its trainings.
+
+    Args:
+        overrides: `key.path=value` for all trainings.
+        own: key -> what to use in place of the override.
+
+    Raises:
+        ValueError: there is one; all trainings would be the same one.
+    """
+    for word in overrides:
+        if cure := own.get(word.partition("=")[0]):
+            raise ValueError(f"{word}: the command sets this key in each training. Use {cure}.")
 
 
 def run_chains(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -192,8 +193,9 @@ def prelabel(
             f"The network has the classes of {segmenter.label_map.dataset}, but the drive has those of "
             f"{task.drive.label_map.dataset}. Give the network's classes with --dataset, or another run."
         )
-    own = Path(request.dataset).resolve() if request.dataset and Path(request.dataset).is_file() else request.dataset
-    origin = {"drive": str(Path(request.drive).resolve()), "scene": request.scene, "dataset": own and str(own)}
+    own = os.path.abspath(request.dataset) if request.dataset and Path(request.dataset).is_file() else request.dataset  # noqa: PTH100
+    place = os.path.abspath(request.drive)  # noqa: PTH100 - as in `open_drive`: a link keeps its name
+    origin = {"drive": place, "scene": request.scene, "dataset": own}
     starts = ((number, _start(task, number, segmenter, carried)) for number in numbers)
     written = write_prelabels(folder, form, task.drive, task.poses, starts, origin)
     for entry in progress(written, "writing pre-labels", len(numbers)):
@@ -215,7 +217,8 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
     if segmenter is not None:
         segmentation = segmenter(task.drive.read(entry.file))
         assert segmentation.confidence is not None
-        known.append(Start(segmentation.raw, segmentation.confidence, np.zeros(len(segmentation), np.bool_)))
+        raw = label_map.to_raw(segmentation.labels)  # of the drive's classes, whose raw ids may be others
+        known.append(Start(raw, segmentation.confidence, np.zeros(len(segmentation), np.bool_)))
     count = len(task.drive.read(entry.file))
     start = Start(np.full(count, label_map.ignore_raw, np.uint32), np.zeros(count, np.float32), np.zeros(count, bool))
     for one in known:

@@ -204,6 +204,6 @@ def tally(
         sum(getattr(one, field) for one in found) for field in ("elements", "no_returns", "labelled")
     )
     silent = labelled == 0 and any(one.labels for one in found)
-    problems = [*problems, *([f"split {split}: has labels, but not one element has a class"] if silent else [])]
+    problems = [*problems, *([f"split {split}: has labels, but no element has a class"] if silent else [])]
     every = (*problems, *(what for one in found for what in one.problems), *sorted(set(notices)))
     return SplitReport(split, len(found), elements, no_returns, labelled, every)

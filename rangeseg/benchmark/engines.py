@@ -87,7 +87,7 @@ def _segmenter(run: Run, name: str, folder: Path, calibration: Sequence[AnySampl
         ValueError: the engine is unknown or not installed.
     """
     if name not in ENGINES:
-        raise ValueError(f"There is no engine {name!r}; there are {', '.join(ENGINES)}.")
+        raise ValueError(f"Unknown engine {name!r}; choose from {', '.join(ENGINES)}.")
     if (ending := ENGINES[name]) is None:
         precise = _in_precision(run, "bf16-mixed") if name == "torch bfloat16" else run
         return Segmenter(precise, compile=name == "torch compiled")

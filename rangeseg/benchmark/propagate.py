@@ -204,9 +204,13 @@ def main() -> None:
     """Measure, and write JSON to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="the folder that holds sequences/")
-    parser.add_argument("--only", default="", help="measure only the lines that begin so")
-    parser.add_argument("--time", type=int, metavar="SCANS", help="only how fast it goes, on so many scans")
-    parser.add_argument("--clicks", action="store_true", help="with --time: clicks in each scan, not one whole in five")
+    parser.add_argument("--only", default="", help="measure only the trials whose names begin with this text")
+    parser.add_argument("--time", type=int, metavar="SCANS", help="measure only the speed, on this number of scans")
+    parser.add_argument(
+        "--clicks",
+        action="store_true",
+        help="with --time: clicks in every scan instead of all labels of one scan in five",
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.time:

@@ -78,8 +78,8 @@ def run_inference(
 def _table_of_networks(lines: Sequence[Inference]) -> Table:
     """A column for each network, so that a terminal of 80 columns shows four of them."""
     rows = (
-        "weights M", "GFLOP", "forward ms", "ONNX ms", "of gemm", "points to labels ms", "99 %", "scans/s",
-        "of the network's", "evaluation, of the network's", "mIoU %",
+        "weights M", "GFLOP", "forward ms", "ONNX ms", "speed / matrix product", "points to labels ms", "99 %",
+        "scans/s", "scans/s / network alone", "evaluation / network alone", "mIoU %",
     )  # fmt: skip
     columns = []
     for line in lines:

@@ -153,8 +153,8 @@ def main() -> None:
     """Measure, and write JSON to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("drives", nargs="+", type=Path, help="folders of drives")
-    parser.add_argument("--poses", type=Path, help="of unlabelled drives: NAME/poses.txt below it")
-    parser.add_argument("--run", type=Path, default=Path("first-answer"), help="whose uncertainty counts")
+    parser.add_argument("--poses", type=Path, help="folder with the poses of unlabelled drives, NAME/poses.txt")
+    parser.add_argument("--run", type=Path, default=Path("first-answer"), help="run whose uncertainty is used")
     parser.add_argument("--counts", nargs="+", type=int, default=[1, 2], help="how many scans are chosen")
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.run, device="cpu")

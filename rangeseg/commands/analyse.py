@@ -21,9 +21,9 @@ def run(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.config, [*arguments.overrides, "runtime.out=."])
     names = ("split", "patches", "anchors", "every", "seed")
     result = patch_distance(config, arguments.out, **{name: getattr(arguments, name) for name in names})
-    heads = ("ratio", "AUC", "AUC right", "AUC below", "same class", "chance", "of as many")
+    heads = ("ratio", "AUC", "AUC right", "AUC below", "same class nearer", "by chance", "with equal numbers")
     measures = ("contrast", "separability", "separability_right", "separability_below")
-    rows = table("patch", *heads, title="pairs across a boundary; the nearest patch of another scene")
+    rows = table("patch", *heads, title="neighbours across a class boundary | nearest patch in another scene")
     for patch, part in result["patches"].items():
         shown = ["none" if (value := part["neighbours"][name]) is None else f"{value:.2f}" for name in measures]
         near = part["nearest"]

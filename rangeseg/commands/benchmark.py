@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.overrides and not arguments.configs:
         raise ValueError(
-            f"{arguments.overrides[0]}: the stages have no config. Give --configs, --inference, --engines or --photos."
+            f"{arguments.overrides[0]}: an override needs a config. Give one with --configs, --inference, --engines or "
+            "--photos."
         )
     work(
         arguments.data, configs=arguments.configs, overrides=arguments.overrides, json_path=arguments.json,

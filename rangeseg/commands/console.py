@@ -215,7 +215,7 @@ def add_unsure(parser: argparse.ArgumentParser) -> None:
     """Declare `--unsure`, for commands that write labels."""
     parser.add_argument(
         "--unsure", action="append", default=[], metavar="LEAST",
-        help="leave labels out that are less sure: 0.6, or by class, 0.6,car=0.5",
+        help="leave out labels with a lower confidence, for example 0.6; with values for classes: 0.6,car=0.5",
     )  # fmt: skip
 
 
@@ -235,7 +235,7 @@ def print_report(result: dict[str, Any], title: str, *, official: bool) -> None:
     OUT.print(f"mIoU {mean} over {present}, accuracy {accuracy}")
     if pixels:
         numbers = f"mIoU {_percent(pixels['mean_iou'])}, accuracy {_percent(pixels['accuracy'])}"
-        OUT.print(f"pixel level: {numbers}; before back-projection, only points that a pixel shows")
+        OUT.print(f"pixel level: {numbers}; without back-projection, only for points that the range image shows")
 
 
 def print_groups(groups: dict[str, dict[str, float | None]]) -> None:

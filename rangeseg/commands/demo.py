@@ -23,7 +23,10 @@ def run(arguments: argparse.Namespace) -> None:
         return
     names = ("real", "seed", "scans", "overrides")
     numbers: list[Numbers] = []
-    later = "Now the training, some minutes on two cores; Ctrl-C stops it, and the same command goes on."
+    later = (
+        "The training starts now and takes some minutes on two cores. Ctrl-C stops it; run the same command again to "
+        "continue."
+    )
     OUT.print(later, soft_wrap=True)
     for result in demo(arguments.out, progress=progress, **{name: getattr(arguments, name) for name in names}):
         if isinstance(result, Numbers):

@@ -65,7 +65,7 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
         result["groups"] = by_group
     if file is not None:
         write_temperature(file, run.temperature)
-        OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on these very {kind.kind}s", soft_wrap=True)
+        OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on the {kind.kind}s scored here", soft_wrap=True)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
     for line in domain_check.summary(anyway=arguments.anyway):

@@ -20,22 +20,30 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write a run as one file, verified against the run on real scans, or write its weights as a checkpoint."""
+    """Write a run as one file, verified against the run on real scans, or write its weights as a checkpoint.
+
+    Raises:
+        ValueError: the options do not fit each other, the run or the form of the file.
+    """
+    from rangeseg.inference.export import OPENVINO, write_weights
     from rangeseg.inference.export import export as work
-    from rangeseg.inference.export import write_weights
     from rangeseg.inference.predict import find_tasks
     from rangeseg.inference.run import Run
     from rangeseg.networks.exported import PACKAGE
 
+    if arguments.int8 != bool(arguments.calibrate):
+        raise ValueError(
+            "--int8 needs real scans for the calibration, other than those for the verification: --calibrate SCANS."
+            if arguments.int8
+            else "--calibrate: only for --int8. Add --int8, or leave --calibrate out."
+        )
+    if arguments.int8 and arguments.out.suffix != OPENVINO:
+        raise ValueError(f"{arguments.out}: --int8 is only for OpenVINO. Give a name that ends in {OPENVINO}.")
     loaded = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust)
     if arguments.out.suffix == ".pt":
         write_weights(loaded, arguments.out)
         OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
         return
-    if arguments.int8 and not arguments.calibrate:
-        raise ValueError(
-            "--int8 needs real scans for the calibration, other than those for the verification: --calibrate SCANS."
-        )
     files, kind = loaded.experiment.prediction_files, loaded.experiment.dataset
     tasks = find_tasks(arguments.calibrate, files)[: arguments.max_scans] if arguments.int8 else []
     calibration = [files.read(task.file) for task in tasks] if arguments.int8 else None

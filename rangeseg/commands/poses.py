@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.fields import add_fields, requested_fields
 
 EXAMPLES = (
     "rangeseg poses /data/semantic_kitti/sequences/08 --out poses_08 --png path.png",
@@ -22,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.apps.poses import run_poses
 
     names = ("by", "scene", "topic", "cloud_topic", "extrinsics", "png")
-    options = {name: getattr(arguments, name) for name in names}
+    options = {name: getattr(arguments, name) for name in names} | {"fields": requested_fields(arguments)}
     for line in run_poses(arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="source of the poses; default: the dataset, or kiss-icp if it has none",
     )
     parser.add_argument("--scene", help="scene of nuScenes, for example scene-0061")
+    add_fields(parser)
     parser.add_argument("--topic", help="topic of the odometry, if the recording has several")
     parser.add_argument("--cloud-topic", help="topic of the point clouds, if the recording has several")
     parser.add_argument(

@@ -27,7 +27,7 @@ OF_DRIVES = ("poses", "scene", "dataset", "deskew", "carried", "votes")
 VOTES = 2
 """The value of --votes if it is not given."""
 
-NOT_OF_DRIVES = ("split", "zip", "partial", "compile", "fields")
+NOT_OF_DRIVES = ("split", "zip", "partial", "compile")
 """Further options that cannot be combined with --drive."""
 
 EXAMPLES = (
@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     names = ("split", "zip", "partial", "overwrite", "anyway", "workers", "device", "compile", "trust", "format")
     if arguments.unsure and arguments.zip:
         raise ValueError("--unsure leaves labels out, and a submission (--zip) needs all of them. Drop one of them.")
+    if arguments.format != "label" and arguments.zip:
+        raise ValueError(f"--format {arguments.format} is no format of a submission (--zip). Drop one of them.")
     options = {name: getattr(arguments, name) for name in (*names, "confidence", "unsure")}
     options["overrides"] = with_fields(arguments)
     for line in predict_inputs(run, inputs, arguments.out, progress=progress, **options):
@@ -94,19 +96,21 @@ def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argpars
 def along_drive(arguments: argparse.Namespace) -> None:
     """Label the scans of a drive; without a run, the shipped network labels them."""
     from rangeseg.apps.predict_drive import predict_drive
+    from rangeseg.drive.layouts import has_fixed_columns
 
     if given := _given(arguments, (*OF_RECORDINGS, *NOT_OF_DRIVES)):
         raise ValueError(f"{given}: not with --drive; leave it out.")
+    if arguments.fields and has_fixed_columns(arguments.drive):
+        raise ValueError("--fields: not for drives of PandaSet and nuScenes, whose columns are fixed; leave it out.")
     if len(arguments.inputs) > (arguments.run is None):
-        raise ValueError("A drive is labelled alone: give a run and --drive, and no other input.")
+        raise ValueError("--drive cannot be combined with other inputs. Give only --drive and at most one run.")
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
         OUT.print(NO_RUN, soft_wrap=True)
     names = (
-        *OF_DRIVES, "format", "confidence", "unsure", "workers", "device", "overrides", "trust", "overwrite",
-        "anyway",
+        *OF_DRIVES, "format", "confidence", "unsure", "workers", "device", "trust", "overwrite", "anyway",
     )  # fmt: skip
-    options = {name: getattr(arguments, name) for name in names}
+    options = {name: getattr(arguments, name) for name in names} | {"overrides": with_fields(arguments)}
     options["votes"] = VOTES if arguments.votes is None else arguments.votes
     for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -125,6 +129,7 @@ def _is_scans(path: Path) -> bool:
     Raises:
         ValueError: the path is a capture, a photograph or a folder of photographs, or a folder without a run or scans.
     """
+    from rangeseg.files import walk
     from rangeseg.photos.io import IMAGE_SUFFIXES
     from rangeseg.scan_formats.recordings import is_recording
     from rangeseg.scan_io import READERS
@@ -135,7 +140,7 @@ def _is_scans(path: Path) -> bool:
         raise ValueError(f"{path}: is a capture. Convert it to scans first: rangeseg unpack {path} --out scans")
     if path.is_dir() and (path / "last.pt").is_file():
         return False
-    names = [file.name for file in path.rglob("*")] if path.is_dir() else [path.name]
+    names = [file.name for file in walk(path)] if path.is_dir() else [path.name]
     if any(name.endswith(READERS) for name in names):
         return True
     if any(name.lower().endswith(IMAGE_SUFFIXES) for name in names):
@@ -170,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--poses", type=Path, help="with --drive: folder written by `rangeseg poses`")
     parser.add_argument(
-        "--carried", type=Path, help="with --drive: folder written by `rangeseg propagate`; its labels come first"
+        "--carried", type=Path, help="with --drive: folder of `rangeseg propagate`, whose labels replace predictions"
     )
     parser.add_argument("--scene", help="with --drive: scene of nuScenes")
     parser.add_argument("--dataset", help="with --drive: dataset or YAML with the classes; default: from the layout")
@@ -207,7 +212,8 @@ def add_of_recordings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--topic", help="topic of the point clouds, if there are several")
     group.add_argument(
         "--layout", choices=("autoware", "fields"),
-        help="autoware: x, y, z, class_id, probability, entropy; fields: the cloud's own, label, confidence, entropy",
+        help="autoware: x, y, z, class_id, probability, entropy; fields: the fields of the input cloud, and label, "
+        "confidence and entropy",
     )  # fmt: skip
     group.add_argument(
         "--class-ids", choices=("autoware", "train"), help="autoware: classes of Autoware; train: train ids, 0 to K-1"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from rangeseg.commands.console import OUT, add_deskew, progress, whole
+from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 EXAMPLES = (
     "rangeseg propagate /data/semantic_kitti/sequences/08 --labelled 000000 --out carried --png scan.png",
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = ("drive", "out", "labels", "every", "poses", "scene", "dataset", "deskew")
     requests: Request | list[Request] = Request(
         **{name: getattr(arguments, name) for name in names},
+        fields=requested_fields(arguments),
         labelled=tuple(arguments.labelled),
         exclude=tuple(arguments.exclude),
         rules=rules,
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if (arguments.drive is None) == (arguments.config is None):
         raise ValueError("Give exactly one of DRIVE and --config CONFIG.")
     if arguments.config:
-        config = read_config(arguments.config, [*arguments.overrides, "runtime.out=.", "optim.steps=1"])
+        config = read_config(arguments.config, [*with_fields(arguments), "runtime.out=.", "optim.steps=1"])
         requests = requests_of(config, cast(Request, requests))
     elif arguments.overrides:
         raise ValueError(f"{arguments.overrides[0]}: overrides need a config. Give it with --config.")
@@ -66,15 +68,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labelled",
         nargs="+",
         default=[],
-        help="names of the labelled scans, or a list file; default: all scans with a label file",
+        help="names of the labelled scans, NAME or DRIVE/NAME, or a list file, in which scans of other drives are "
+        "skipped; default: all scans with a label file",
     )
     parser.add_argument("--every", type=whole(), default=1, help="use only every n-th labelled scan")
     parser.add_argument(
-        "--poses", type=Path, help="folder written by `rangeseg poses`; default: the poses of the dataset"
+        "--poses",
+        type=Path,
+        help="folder written by `rangeseg poses`, or with --config a folder with one such folder per drive, named as "
+        "the drive; default: the poses of the dataset",
     )
     parser.add_argument("--scene", help="scene of nuScenes, for example scene-0061")
     add_deskew(parser)
     parser.add_argument("--dataset", help="dataset or YAML with the classes; default: found from the layout")
+    add_fields(parser)
     parser.add_argument(
         "--exclude", nargs="+", default=[], help="classes that are not carried, in addition to moving ones"
     )

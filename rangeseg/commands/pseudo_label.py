@@ -15,9 +15,9 @@ EXAMPLES = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Write pseudo-labels in SemanticKITTI's layout: the most confident share of each class at each distance."""
-    from rangeseg.data.semantic_kitti import SemanticKitti, read_list
+    from rangeseg.data.semantic_kitti import SemanticKitti
     from rangeseg.inference.labelled_files import least_sure
-    from rangeseg.inference.pseudo_labels import Balance, Votes, pseudo_label
+    from rangeseg.inference.pseudo_labels import Balance, Votes, pseudo_label, true_labels
     from rangeseg.inference.segmenter import Segmenter
 
     if arguments.votes < 0:
@@ -32,14 +32,18 @@ def run(arguments: argparse.Namespace) -> None:
     source = segmenter.run.experiment.open(arguments.split, arguments.subset, labels=False)
     if not isinstance(source, SemanticKitti):
         raise ValueError("Pseudo-labels need SemanticKITTI's layout, but data.dataset has another one.")
+    left_out = true_labels(segmenter.run.experiment, arguments.split, arguments.leave_out)
     shares = pseudo_label(
         segmenter, source, arguments.out, balance, workers=segmenter.workers, progress=progress,
         least=0.0 if least is None else least,
-        leave_out=read_list(arguments.leave_out) if arguments.leave_out else (), votes=votes,
+        leave_out=left_out, votes=votes,
     )  # fmt: skip
     OUT.print(", ".join(f"{name} {100 * share:.2f}" for name, share in shares.items()), soft_wrap=True)
     labelled = f"{100 * sum(shares.values()):.1f} % of the points are labelled below {arguments.out}"
     OUT.print(f"{labelled}; the scans are listed in {arguments.out / 'scans.txt'}.", soft_wrap=True)
+    if left_out and arguments.leave_out is None:
+        scans = f"{len(left_out)} scans of data.labelled={segmenter.run.config.data.labelled}"
+        OUT.print(f"No pseudo-labels for the {scans}; --leave-out none includes them.", soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
     parser.add_argument("--split", default="train", help="train, val or test")
     parser.add_argument("--subset", help="use only this list of the split: a file, or the name of a shipped list")
-    parser.add_argument("--leave-out", type=Path, help="list file of scans that get no pseudo-labels")
+    parser.add_argument(
+        "--leave-out", help="list file of scans that get no pseudo-labels, or none; default: the run's data.labelled"
+    )
     parser.add_argument("--out", type=Path, required=True, help="output folder for the labels")
     parser.add_argument(
         "--keep", type=float, help="share of the points of each class in each annulus; default: 0.5, with --unsure 1"
@@ -59,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--votes", type=int, default=0, help="average the probabilities with this number of scans before and after"
     )
     parser.add_argument(
-        "--poses", type=Path, help="folder written by `rangeseg poses`, or a folder with one such folder per sequence"
+        "--poses",
+        type=Path,
+        help="folder written by `rangeseg poses`, or for several sequences a folder with one such folder per sequence, "
+        "named SS",
     )
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")

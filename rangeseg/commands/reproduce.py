@@ -59,5 +59,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="only time some steps of each row on this machine; --dry-run then tells the hours",
+        help="only time some steps of each row on this machine; afterwards, --dry-run shows the hours",
     )

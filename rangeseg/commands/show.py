@@ -133,7 +133,7 @@ def write_video(explorer: Explorer, path: Path, most: int) -> None:
     count = min(explorer.count, most)
     clouds = []
     for _ in progress(range(count), "drawing", count):
-        clouds.append((explorer.frame.image.scan.xyz, explorer.colors(explorer.coloring)))
+        clouds.append((explorer.frame.image.given.xyz, explorer.colors(explorer.coloring)))
         if len(clouds) < count:
             explorer.step(1)
     write_gif(path, clouds, turns=1 if count > 1 else 60)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, add_deskew, add_trust, progress, table, whole
+from rangeseg.commands.fields import add_fields, requested_fields
 
 if TYPE_CHECKING:
     from rangeseg.apps.suggest import Suggested
@@ -27,18 +28,21 @@ def run(arguments: argparse.Namespace) -> None:
     rare. Labelled scans are not selected, and the points that their labels reach count as covered.
     """
     from rangeseg.apps.suggest import prelabel, suggest, write_report
+    from rangeseg.drive.layouts import has_fixed_columns
     from rangeseg.drive.request import Request
     from rangeseg.inference.segmenter import Segmenter
 
     names = ("drive", "labels", "poses", "scene", "dataset", "deskew")
     rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
     given = {name: getattr(arguments, name) for name in names}
-    request = Request(**given, out=Path(), labelled=tuple(arguments.labelled), rules=rules)
-    segmenter = None
+    segmenter, fields = None, requested_fields(arguments)
     if arguments.run is not None:
         segmenter = Segmenter.load(
             arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust
         )
+        if not has_fixed_columns(arguments.drive):
+            fields = {**(segmenter.run.config.data.dataset.get("fields") or {}), **fields}
+    request = Request(**given, out=Path(), labelled=tuple(arguments.labelled), rules=rules, fields=fields)
     found = suggest(request, arguments.count, segmenter=segmenter, workers=arguments.workers, progress=progress)
     _print(found)
     if arguments.json:
@@ -70,7 +74,7 @@ def _print(found: Suggested) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("drive", type=Path, help="a sequence's folder, nuScenes' root, or a folder of scans")
-    parser.add_argument("--count", type=whole(), default=5, help="number of scans to select")
+    parser.add_argument("--count", type=int, default=5, help="number of scans to select")
     parser.add_argument(
         "--run", type=Path, help="run or shipped weights; gives uncertain points and rare classes a larger weight"
     )
@@ -84,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", help="scene of nuScenes, for example scene-0061")
     add_deskew(parser)
     parser.add_argument("--dataset", help="dataset or YAML with the classes; default: found from the layout")
+    add_fields(parser)
     _add_rules(parser)
     parser.add_argument("--json", type=Path, help="write the selected scans to this JSON file")
     parser.add_argument(

@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers; each seed gives new streets")
     parser.add_argument(
-        "--compare-with", type=Path, help="write a comparison with the scans of this SemanticKITTI folder, no scans"
+        "--compare-with",
+        type=Path,
+        help="compare with the scans of this SemanticKITTI folder instead of writing scans",
     )
-    parser.add_argument("--keep", action="store_true", help="leave scans that are there as they are")
+    parser.add_argument("--keep", action="store_true", help="keep existing scans, which must have the same options")

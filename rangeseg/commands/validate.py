@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, progress, table, whole
+from rangeseg.commands.console import OUT, progress, table
 from rangeseg.commands.fields import add_fields, with_fields
 from rangeseg.files import write_atomically
 
@@ -101,4 +101,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--partial", action="store_true", help="accept an incomplete dataset: do not check official counts"
     )
     parser.add_argument("--json", type=Path, help="write all problems and counts to this file")
-    parser.add_argument("--workers", type=whole(0), default=2, help="number of threads")
+    parser.add_argument("--workers", type=int, default=2, help="number of threads")

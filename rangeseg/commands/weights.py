@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _pack(arguments: argparse.Namespace) -> None:
     from rangeseg.config import write_config
+    from rangeseg.engine.checkpoint import stored_classes
     from rangeseg.files import read_whole
     from rangeseg.inference.run import Run
     from rangeseg.weights import pack
@@ -55,7 +56,7 @@ def _pack(arguments: argparse.Namespace) -> None:
     overrides = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
     overrides += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
     run = Run.load(arguments.pack, device="cpu", overrides=[*overrides, *arguments.overrides])
-    known: dict[str, Any] = {"config": write_config(run.config), "classes": list(run.label_map.names)}
+    known: dict[str, Any] = {"config": write_config(run.config), **stored_classes(run.label_map)}
     known |= {"statistics": run.statistics, "temperature": run.temperature}
     made = pack(arguments.name, run.network.state_dict(), arguments.out, known | facts, half=not arguments.single)
     OUT.print(f"{made.card.name}: {made.folder / made.card.weights} and its card", soft_wrap=True)

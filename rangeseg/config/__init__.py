@@ -1,6 +1,6 @@
 """Experiments as typed values, read strictly from YAML."""
 
-from rangeseg.config.checks import keys
+from rangeseg.config.checks import check_dataset, keys
 from rangeseg.config.reading import PRESETS, config_from, config_from_yaml, read_config, write_config
 from rangeseg.config.schema import (
     Config,
@@ -25,6 +25,7 @@ __all__ = [
     "RuntimeConfig",
     "SupervisedConfig",
     "TeacherConfig",
+    "check_dataset",
     "config_from",
     "config_from_yaml",
     "keys",

@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from rangeseg.config.checks import check
 from rangeseg.config.naming import default_folder
+from rangeseg.config.overrides import read_overrides, refuse_numbers
 from rangeseg.config.schema import Config
 from rangeseg.config.shipped import find_layers, place_of
 from rangeseg.files import expand_home
@@ -55,7 +56,6 @@ RENAMED = {
     "runtime.pictures": "runtime.log_images",
     "teacher.together": "teacher.joint",
     "network.trunk": "network.encoder",
-    "data.dataset.frames": "data.dataset.subset",
     "data.labelled_from.frames": "data.labelled_from.subset",
     "data.unlabelled_from.frames": "data.unlabelled_from.subset",
 }
@@ -72,8 +72,8 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         path: a YAML file, the name of a shipped config, or several of these joined by ``+``; later ones override
             earlier ones: ``semantic_kitti+cutmix``. `base:` in a file names one base, or a list of them, in the same
             form; a file in the same folder is preferred to a shipped config.
-        overrides: e.g. ``optim.lr=1e-3`` or ``perturbation.name=cutout``. If the name of a component changes, its other
-            arguments start from the defaults of the new component.
+        overrides: e.g. ``optim.lr=1e-3`` or ``perturbation.name=cutout``, see `read_overrides`. If the name of a
+            component changes, its other arguments start from the defaults of the new component.
 
     Raises:
         ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices or range.
@@ -81,7 +81,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     layers: list[DictConfig | Mapping[str, Any]] = []
     for found in find_layers(path):
         layers += _layers(found) if isinstance(found, Path) else [found]
-    return config_from([*layers, _overrides(overrides)], place=place_of(path))
+    return config_from([*layers, read_overrides(overrides)], place=place_of(path))
 
 
 def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig | Mapping[str, Any]]:
@@ -111,9 +111,11 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
         ConfigError: as `read_config`.
     """
     merged = copy.deepcopy(_defaults())
-    for layer in layers:
-        layer = layer if isinstance(layer, DictConfig) else OmegaConf.create(dict(layer))
-        if preset := PRESETS.get(layer.get("preset")):
+    made = [layer if isinstance(layer, DictConfig) else OmegaConf.create(dict(layer)) for layer in layers]
+    presets = [preset for layer in made if (preset := layer.get("preset")) is not None]
+    for layer in made:
+        refuse_numbers(layer)
+        if presets[-1:] != ["none"] and (preset := PRESETS.get(layer.get("preset"))):
             merged = _merge(merged, OmegaConf.create(preset))
         merged = _merge(merged, copy.deepcopy(layer))
     if OmegaConf.is_missing(merged.runtime, "out"):
@@ -186,10 +188,10 @@ def config_from_yaml(
     except (YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{source}: its config is not readable as YAML: {error}") from error
     if not isinstance(layer, DictConfig):
-        raise ConfigError(f"{source}: its config is no mapping with the keys {_names(Config)}.")
+        raise ConfigError(f"{source}: its config is not a mapping. It must have the keys {_names(Config)}.")
     refuse_code(OmegaConf.to_container(layer), source, trust)
     _translate(layer)
-    return config_from([layer, _overrides(overrides)])
+    return config_from([layer, read_overrides(overrides)])
 
 
 def write_config(config: Config) -> str:
@@ -209,25 +211,9 @@ def _read_yaml(path: Path) -> DictConfig:
     return loaded
 
 
-def _overrides(pairs: Sequence[str]) -> DictConfig:
-    for pair in pairs:
-        if "=" not in pair:
-            raise ConfigError(f"{pair!r}: not an override; write key.path=value, for example optim.lr=1e-3.")
-        try:
-            OmegaConf.from_dotlist([pair])
-        except (YAMLError, OmegaConfBaseException) as error:
-            raise ConfigError(
-                f"{pair}: the value is not readable as YAML; put quotes around text with special characters, for "
-                f"example KEY=\"'{{split}}/*.bin'\": {error}"
-            ) from error
-    return OmegaConf.from_dotlist(list(pairs))
-
-
 def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
     for path in COMPONENTS:
-        name = OmegaConf.select(above, f"{path}.name")
-        if name is not None and name != OmegaConf.select(below, f"{path}.name"):
-            OmegaConf.update(below, path, {}, merge=False)
+        _drop_arguments(below, above, path)
     try:
         merged = OmegaConf.unsafe_merge(below, above)  # without a copy of both
     except ConfigKeyError as error:
@@ -240,6 +226,19 @@ def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
         raise ConfigError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _drop_arguments(below: DictConfig, above: DictConfig, path: str) -> None:
+    """Remove the arguments of a component from `below` if `above` changes its name, also of components nested in it."""
+    old, new = (OmegaConf.select(layer, path, throw_on_resolution_failure=False) for layer in (below, above))
+    if not (isinstance(old, DictConfig) and isinstance(new, DictConfig)):
+        return
+    name = new.get("name")
+    if name is not None and name != old.get("name"):
+        OmegaConf.update(below, path, {}, merge=False)
+    else:
+        for key in filter(str.isidentifier, map(str, new)):
+            _drop_arguments(below, above, f"{path}.{key}")
 
 
 def _translate(layer: DictConfig) -> None:

@@ -92,7 +92,8 @@ class DataConfig:
     `labelled`. With the other choices, `labelled` still selects the labelled scans. targets: at each pixel of an
     unlabelled scan, the target is the carried label if there is one, and the teacher's prediction otherwise. weak_head:
     a second head, used only in training, learns the carried labels; the network's own head learns the dataset's labels
-    and the teacher's predictions. both: targets and weak_head."""
+    and the teacher's predictions. both: targets and weak_head. With these three, the labels must have been carried from
+    the labels of `labelled` only."""
     carried_within_m: float = number(0.0, least=0)
     """Use only carried labels within this distance, in metres, of the nearest labelled point that agrees; 0: use all.
     Labels given by people always count."""
@@ -226,7 +227,8 @@ class OptimConfig:
     lr_multipliers: dict[str, float] = numbers(dict, least=0)
     """Part of the network (backbone, head) -> multiplier of its learning rate."""
     accumulate: int = number(1, least=1)
-    """Number of parts of a batch, each with its own backward pass: less memory, the same gradient except BatchNorm."""
+    """Parts of a batch, each with its own backward pass: less memory. The gradient is the mean of theirs. That of the
+    whole batch differs with BatchNorm, Lovász loss or OHEM, and if parts have different numbers of labelled pixels."""
 
 
 @dataclass
@@ -284,7 +286,8 @@ class Config:
     """A complete experiment."""
 
     preset: str = choice("none", "none", "reference")
-    """reference: the settings of the paper's code; overrides `base`, but not the keys of this file; see `PRESETS`."""
+    """reference: the settings of the paper's code; overrides `base`, but not the keys of this file; see `PRESETS`.
+    none: also leaves out the presets of lower files."""
     data: DataConfig = field(default_factory=DataConfig)
     network: Component = field(default_factory=lambda: dict(name="fidnet"))
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)

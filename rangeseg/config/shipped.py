@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,16 @@ def _component(word: str) -> dict[str, Any] | None:
 
 def experiment_name(words: str | Path) -> str:
     """The name of an experiment in tables and folders: ``semantic_kitti+cutmix``, or a file's name."""
-    return "+".join(Path(word).stem for word in str(words).split("+"))
+    return "+".join(_name(Path(word)) for word in str(words).split("+"))
 
 
 def place_of(words: str | Path) -> str:
     """The parent folder of an experiment's run folders: the name of its first config, ``nuscenes/ring``."""
     first = Path(str(words).split("+")[0]) if not Path(words).is_file() else Path(words)
     path = first if first.is_file() else find_config(str(first))
-    return next((name for name, shipped in shipped_configs().items() if shipped == path), path.stem)
+    return next((name for name, shipped in shipped_configs().items() if shipped == path), _name(path))
+
+
+def _name(path: Path) -> str:
+    """The name of a file without its suffix, if it has the suffix of a YAML: a dot may belong to a number."""
+    return re.sub(r"\.ya?ml$", "", path.name)

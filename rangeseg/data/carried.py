@@ -65,6 +65,10 @@ class CarriedLabels:
         """The file of scan `index`."""
         return self._source.scan_path(self._files[index][0])
 
+    def label_path(self, index: int) -> Path:
+        """The file of the carried labels of scan `index`, which need not exist."""
+        return self._files[index][1]
+
     def scan(self, index: int) -> Scan:
         """Scan `index` with its carried labels.
 
@@ -75,7 +79,8 @@ class CarriedLabels:
         if not place.is_file():
             scan = self._source.scan(number)
             return replace(scan, label=np.full(len(scan), IGNORE, np.uint8))
-        scan = self._source.read(self._source.scan_path(number), place, label_map=self.label_map)
+        options = self._source.read_by()  # as in scans without carried labels; `.label` files have no label_dtype
+        scan = self._source.read(self._source.scan_path(number), place, label_map=self.label_map, **options)
         if scan.label is None or not (self._within or self._weights is not None):
             return scan
         evidence, label = read_evidence(evidence_file(place), len(scan)), scan.label
@@ -84,6 +89,11 @@ class CarriedLabels:
             label = np.where(near, label, IGNORE)
         carried = None if self._weights is None else self._weights(evidence, label)
         return replace(scan, label=label, carried=carried)
+
+
+def stem_of(scan: Path) -> str:
+    """The name of a scan's file without the suffix."""
+    return scan.name.removesuffix(next((ending for ending in READERS if scan.name.endswith(ending)), scan.suffix))
 
 
 def _place(source: ScanDataset, index: int, root: Path) -> Path:
@@ -95,7 +105,6 @@ def _place(source: ScanDataset, index: int, root: Path) -> Path:
     scan = source.scan_path(index)
     place = source.label_path(index)
     if scan.parent.name in ("velodyne", "scans"):
-        name = scan.name.removesuffix(next((ending for ending in READERS if scan.name.endswith(ending)), scan.suffix))
-        place = scan.parent.parent / "labels" / f"{name}.label"
+        place = scan.parent.parent / "labels" / f"{stem_of(scan)}.label"
     place = place.relative_to(root)
     return place.relative_to("dataset") if place.parts[0] == "dataset" else place

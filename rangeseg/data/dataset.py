@@ -93,6 +93,10 @@ class Dataset(ABC):
         """
         return self
 
+    def read_by(self) -> dict[str, Any]:
+        """The constructor's arguments that `read` accepts, if the files of a dataset can be read in several ways."""
+        return {}
+
     @abstractmethod
     def __len__(self) -> int:
         """The number of samples."""
@@ -141,7 +145,9 @@ class ScanDataset(Dataset):
         Raises:
             ValueError: the dataset's scans are not files.
         """
-        raise ValueError(f"Scan {self.name(index)} is not a file of its own, so it cannot be predicted as a file.")
+        raise ValueError(
+            f"Scan {self.name(index)} is not stored in a separate file, so it cannot be predicted as a file."
+        )
 
     def label_path(self, index: int) -> Path:
         """The path of the labels of scan `index`; the file need not exist.
@@ -149,4 +155,4 @@ class ScanDataset(Dataset):
         Raises:
             ValueError: the dataset's labels are not files, or the split has none.
         """
-        raise ValueError(f"The labels of scan {self.name(index)} are not a file of their own.")
+        raise ValueError(f"The labels of scan {self.name(index)} are not stored in a separate file.")

@@ -1,11 +1,13 @@
 """The evidence for the labels of a scan: the file that `rangeseg propagate` writes for each label file.
 
+For each drive, `propagate` also writes a record of the rules and of the labelled scans.
+
 Shapes: N points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,17 @@ def evidence_file(label: Path) -> Path:
     return label.parent.parent / FOLDER / f"{Path(label.name.removesuffix('.gz')).stem}.npz"
 
 
+def record_file(label: Path, drive: str | None = None) -> Path:
+    """The file that records the rules and the labelled scans: ``propagate.json`` next to the folder of the labels.
+
+    Args:
+        label: a label file that `rangeseg propagate` wrote.
+        drive: name of the drive, if drives share a folder of labels, as the scenes of nuScenes do: each has its own
+            file, ``propagate_DRIVE.json``.
+    """
+    return label.parent.parent / ("propagate.json" if drive is None else f"propagate_{drive}.json")
+
+
 def write_evidence(path: Path, columns: Mapping[str, NDArray]) -> None:
     """Write the evidence of the labels of a scan, compressed; real numbers in half precision."""
     arrays: dict[str, Any] = {name: columns[name] for name in EVIDENCE}
@@ -39,12 +52,13 @@ def write_evidence(path: Path, columns: Mapping[str, NDArray]) -> None:
     write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def read_evidence(path: Path, points: int | None = None) -> dict[str, NDArray]:
-    """The evidence of the labels of a scan: the columns of `EVIDENCE` by name, (N,) each.
+def read_evidence(path: Path, points: int | None = None, columns: Sequence[str] = EVIDENCE) -> dict[str, NDArray]:
+    """The evidence of the labels of a scan: columns of `EVIDENCE` by name, (N,) each.
 
     Args:
         path: from `evidence_file`.
         points: the number of points of the scan; None: any.
+        columns: the columns to read.
 
     Raises:
         ValueError: the file is missing or damaged, or has another number of points.
@@ -52,12 +66,12 @@ def read_evidence(path: Path, points: int | None = None) -> dict[str, NDArray]:
     advice = "Run rangeseg propagate --overwrite to write it again."
     try:
         with np.load(path) as file:
-            found = {name: file[name] for name in file.files}
+            found = {name: file[name] for name in columns if name in file.files}
     except Exception as error:  # damaged zip files and arrays raise many kinds
         raise ValueError(f"{path}: cannot be read ({error}). {advice}") from error
-    if missing := [name for name in EVIDENCE if name not in found]:
+    if missing := [name for name in columns if name not in found]:
         raise ValueError(f"{path}: has no column {missing[0]}. {advice}")
-    count = len(found["kind"]) if points is None else points
+    count = len(found[columns[-1]]) if points is None else points
     if odd := [column.size for column in found.values() if column.shape != (count,)]:
         raise ValueError(f"{path}: has {odd[0]} points, but its labels have {count}. {advice}")
-    return {name: found[name] for name in EVIDENCE}
+    return found

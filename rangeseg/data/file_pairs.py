@@ -88,10 +88,6 @@ class FilePairs(Dataset):
         """The archive or folder with the labels, for the error about a missing label file."""
         return self.labels_in
 
-    def read_by(self) -> dict[str, Any]:
-        """The constructor's arguments that `read` accepts, if the files of a dataset can be read in several ways."""
-        return {}
-
     def read_list(self, path: str | Path) -> tuple[str, ...]:
         """Read a list of names, one a line.
 
@@ -135,10 +131,10 @@ class FilePairs(Dataset):
         """
         named = [pair.name for pair in self._pairs if pair.label is not None and pair.label.exists()]
         if not named:
-            place = self._pairs[0].label or "split without labels"
+            first = self._pairs[0].label
+            where = "This split has no labels." if first is None else f"The first one would be {first}."
             raise ValueError(
-                f"{self._root}: none of the {len(self)} {self.kind}s of split {self.split} has a label file. Looked "
-                f"for {place} and the like."
+                f"{self._root}: none of the {len(self)} {self.kind}s of split {self.split} has a label file. {where}"
             )
         return self.select(named)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rangeseg.files import read_whole
 
@@ -37,6 +38,13 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
     return tuple(names)
 
 
+def natural_order(name: str) -> tuple[list[Any], str]:
+    """Sort key of a name that orders numbers by value: 8, 9, 10; and 1.1, 1.15, 1.2, as in time stamps."""
+    parts: list[Any] = re.split(r"(\d+)((?:\.\d+)?)", name)
+    parts[1::3] = map(int, parts[1::3])  # the decimals after it are in order as text
+    return parts, name
+
+
 def place_of_list(root: object, subset: object) -> object:
     """The place that errors about a list name: the list file, if it is one, and the folder of the dataset."""
     return f"{subset}: in {root}" if isinstance(subset, str | Path) else root
@@ -47,7 +55,8 @@ def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, w
 
     Args:
         names: all names.
-        listed: names to keep; a scene or sequence (the part of a name before its last slash) keeps all its names.
+        listed: names to keep; a scene or sequence (the part of a name before its last slash) keeps all its names,
+            unless it is a name itself.
         where: folder or list, for errors; see `place_of_list`.
         what: scan or photograph, for errors.
         cure: advice on valid names, for errors.
@@ -63,4 +72,5 @@ def keep_listed(names: Sequence[str], listed: Iterable[str], where: object, *, w
         )
     if not wanted:
         raise ValueError(f"{where}: the list names no {what}; give at least one. {cure}")
-    return [name for name in names if name in wanted or place[name] in wanted]
+    scenes = wanted.difference(names)
+    return [name for name in names if name in wanted or place[name] in scenes]

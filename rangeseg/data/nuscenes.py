@@ -202,8 +202,8 @@ def _on_disk(root: Path, records: Sequence[Record]) -> list[Record]:
     if partly := sorted(found & missing.keys()):
         lacking = sum(len(missing[scene]) for scene in partly)
         raise ValueError(
-            f"{root / missing[partly[0]][0].file}: missing, like {lacking} scans of {len(partly)} scenes that are "
-            "incomplete. Unpack the blob again, for sweeps with its sweeps/; completely missing scenes are "
-            "skipped."
+            f"{root / missing[partly[0]][0].file}: missing; {lacking} scans of {len(partly)} scenes are missing, but "
+            "other scans of these scenes exist. Unpack the blob again (with its sweeps/ if the split has sweeps). Only "
+            "scenes without any scan are skipped."
         )
     return [record for record in records if record.scene in found]

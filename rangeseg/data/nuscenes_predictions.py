@@ -112,6 +112,7 @@ class NuScenesPredictions:
         The content of single predictions is checked by `problem`.
         """
         own = {out / target for _, target in self.of_split(source)} | {out / source.split / "submission.json"}
+        own |= {path.with_name(f"{path.stem}_confidence.npz") for path in own}  # of predict --confidence; not packed
         paths = [path for folder in (out / _folder(source), out / source.split) for path in sorted(folder.rglob("*"))]
         found = [f"{path}: unexpected file in a submission" for path in paths if path not in own]
         if (meta := _meta_problem(out / source.split / "submission.json")) is not None:
@@ -149,4 +150,4 @@ def _meta_problem(path: Path) -> str | None:
     meta = content.get("meta") if isinstance(content, dict) else None
     if not isinstance(meta, dict) or set(meta) != set(META) or not all(isinstance(v, bool) for v in meta.values()):
         return f"its meta must hold {', '.join(META)}, each true or false"
-    return None if meta["use_lidar"] else "its meta says that no LiDAR was used, which is what was segmented"
+    return None if meta["use_lidar"] else "its meta has use_lidar = false, but the predictions are of LiDAR scans"

@@ -102,7 +102,8 @@ def _of_row(path: Path, row: Any, take: Callable[[dict[str, Any]], Any]) -> Any:
     try:
         return take(row)
     except KeyError as error:
-        raise _broken(path, f"a row lacks, or refers to a missing, {error}: {json.dumps(row)[:200]}") from error
+        problem = f"a row has no entry {error}, or refers to a row {error} that does not exist"
+        raise _broken(path, f"{problem}: {json.dumps(row)[:200]}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise _broken(path, f"a row does not have nuScenes' format ({error}): {json.dumps(row)[:200]}") from error
 
@@ -129,7 +130,7 @@ def read_rows(path: Path, word: str) -> Iterator[Any]:
         with plain_file(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             size = len(content)
             if content[max(0, size - 100) :].rstrip()[-1:] != b"]":
-                raise _broken(path, "it does not end with ], as a table does")
+                raise _broken(path, 'it does not end with "]", so it is incomplete')
             end, pattern = 0, re.compile(re.escape(word.encode()))
             while (found := pattern.search(content, end)) is not None:
                 start, end = content.rfind(b"{", end, found.start()), content.find(b"}", found.end()) + 1

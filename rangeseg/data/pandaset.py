@@ -163,13 +163,16 @@ def _poses(path: Path) -> list[dict[str, Any]]:
     return poses
 
 
+def poses_file(scan: Path) -> Path:
+    """The file with the poses of the sweeps, next to a scan."""
+    return scan.with_name("poses.json")
+
+
 def _pose(scan: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3, 3) rotation and (3,) position, metres, of the vehicle in the world when the scan was taken."""
-    number, poses = int(scan.name.split(".")[0]), _poses(scan.parent / "poses.json")
+    number, poses = int(scan.name.split(".")[0]), _poses(poses_file(scan))
     if number >= len(poses):
-        raise ValueError(
-            f"{scan.parent / 'poses.json'}: has {len(poses)} poses and none for {scan.name}; copy the file again."
-        )
+        raise ValueError(f"{poses_file(scan)}: has {len(poses)} poses and none for {scan.name}; copy the file again.")
     heading, place = poses[number]["heading"], poses[number]["position"]
     w, x, y, z = (heading[key] for key in "wxyz")
     rotation = np.array(

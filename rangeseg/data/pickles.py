@@ -54,7 +54,7 @@ def read_pickled_array(path: Path) -> NDArray:
     except OSError as error:
         raise ValueError(error.strerror) from error
     except Exception as error:  # damaged pickles raise many kinds
-        raise ValueError(f"no pickle of an array: {error}") from error
+        raise ValueError(f"not a pickle of an array: {error}") from error
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"no pickle of an array, but of {array.dtype}")
+        raise ValueError(f"not a pickle of numbers, but of {array.dtype}")
     return array

@@ -59,7 +59,7 @@ class ScanFiles:
     """``.label``: uint32 raw ids, one per point.
 
     The prediction for ``sequences/SS/velodyne/NAME.bin`` is ``sequences/SS/predictions/NAME.label``. That of any other
-    file keeps the path of the file relative to the given folder.
+    file keeps the path of the file relative to the given folder; in a split, it has the name of the scan in lists.
 
     Args:
         label_map: the classes.
@@ -83,9 +83,13 @@ class ScanFiles:
         return file.relative_to(root).with_name(f"{file.name.removesuffix(suffix)}.label")
 
     def of_split(self, source: Any) -> list[tuple[Path, Path]]:
-        """The scan files of a split and the paths of their predictions."""
-        files = [source.scan_path(index) for index in range(len(source))]
-        return [(file, self.target(file, file.parent)) for file in files]
+        """The scan files of a split and the paths of their predictions, which have the names of the scans."""
+        found = []
+        for index in range(len(source)):
+            file = source.scan_path(index)
+            target = self.target(file, file.parent)
+            found.append((file, target if target.parts[1:] else Path(f"{source.name(index)}{target.suffix}")))
+        return found
 
     def read(self, file: Path) -> Scan:
         """Read a scan with the reader of the run's dataset."""
@@ -104,7 +108,7 @@ class ScanFiles:
             return f"{target.stat().st_size} bytes for {points} points; expected {4 * points}"
         semantic, instance = read_labels(target)
         if instance.any():
-            return "holds instance ids; labels of classes have none"
+            return "contains instance ids in the upper 16 bits; a semantic prediction must not contain any"
         return unknown_ids(semantic, (0, *self._label_map.raw_ids))
 
     def finish(self, out: Path, source: Any) -> list[Path]:

@@ -47,7 +47,8 @@ class Rellis3D(ScanPairs):
             scan = Path(line.split()[0])
             if len(scan.parts) < 3 or scan.parts[-2] != SCANS:
                 raise ValueError(
-                    f"{path}, line {number}: {line.strip()!r} names no scan; write SSSSS/{SCANS}/FFFFFF.bin."
+                    f"{path}, line {number}: {line.strip()!r} is not the path of a scan; write "
+                    f"SSSSS/{SCANS}/FFFFFF.bin."
                 )
             sequence = scan.parts[-3]
             try:

@@ -65,7 +65,8 @@ class ScanFolder(OwnClasses, ScanPairs):
         """The files of a split.
 
         Raises:
-            ValueError: the pattern is the same for several splits, or two files have the same name.
+            ValueError: the pattern is the same for several splits, two files have the same name, or a file is twice in
+                the split or also in another one.
         """
         return self._patterns.find(root, split, self.label_map.splits, tuple(READERS), self.kind)
 

@@ -77,14 +77,14 @@ def unlike(scan: Scan, statistics: Mapping[str, Any], channels: Sequence[str]) -
     low, high = statistics["range_m"]
     if not low / FACTOR <= metres <= high * FACTOR:
         found.append(
-            f"half of its points are within {metres:.3g} m, of the training scans within {low:.3g} to {high:.3g} m; "
-            "is it in metres, and in the sensor's frame?"
+            f"its median range is {metres:.3g} m, but {low:.3g} to {high:.3g} m in the training scans; check that it "
+            "is in metres and in the sensor's frame."
         )
     low, high = statistics["remission"]
     if "remission" in channels and not low / FACTOR <= remission <= high * FACTOR:
         found.append(
-            f"its mean remission is {remission:.3g}, of the training scans {low:.3g} to {high:.3g}; is it on the same "
-            "scale? --fields remission=NAME/SCALE says another."
+            f"its mean remission is {remission:.3g}, but {low:.3g} to {high:.3g} in the training scans; if its scale "
+            "differs, give it with --fields remission=NAME/SCALE."
         )
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rangeseg.data.lists import read_names
+from rangeseg.data.lists import natural_order, read_names
 from rangeseg.data.scan_pairs import Pair, ScanPairs
 from rangeseg.labels import LabelMap
 
@@ -30,7 +30,7 @@ class SemanticKitti(ScanPairs):
     Args:
         root: the folder that contains `sequences/` or (as the zip files unpack) `dataset/sequences/`.
         split: train, val or test.
-        sequences: sequences of the split to use; default: those that are on the disk.
+        sequences: sequences of the split to use, or a single one; default: those that are on the disk.
         subset: names of the scans to use, or a list file of names; default: all. Shipped lists are at
             ``resource("datasets", "semantic_kitti", "splits", "train_10pct_uniform.txt")`` and in the same folder.
         labels: read labels. With False, no label file is needed or opened.
@@ -51,7 +51,7 @@ class SemanticKitti(ScanPairs):
         root: str | Path,
         split: str = "train",
         *,
-        sequences: Iterable[str | int] | None = None,
+        sequences: str | int | Iterable[str | int] | None = None,
         subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
         labels_from: str | Path | None = None,
@@ -72,7 +72,9 @@ class SemanticKitti(ScanPairs):
         pairs = [
             Pair(f"{sequence}/{scan.stem}", scan, self._label_file(folder, split, sequence, scan.stem))
             for sequence in chosen
-            for scan in sorted((folder / sequence / "velodyne").glob("[0-9]*.bin"))
+            for scan in sorted(
+                (folder / sequence / "velodyne").glob("[0-9]*.bin"), key=lambda file: natural_order(file.name)
+            )
         ]
         if not pairs:
             raise ValueError(f"{folder}: sequences {', '.join(chosen)} have no scans in velodyne/; unpack them again.")
@@ -109,7 +111,7 @@ class SemanticKitti(ScanPairs):
             raise ValueError(
                 f"{folder}: no sequence of split {split} found; looked for SS/velodyne with SS {looked_for}."
             )
-        wanted = present if sequences is None else sorted({str(sequence).zfill(2) for sequence in sequences})
+        wanted = present if sequences is None else sequence_names(sequences)
         if foreign := [sequence for sequence in wanted if sequence not in splits[split]]:
             raise ValueError(
                 f"Sequences {', '.join(foreign)} are not in split {split}; use {', '.join(splits[split])}."
@@ -117,6 +119,15 @@ class SemanticKitti(ScanPairs):
         if missing := [sequence for sequence in wanted if sequence not in present]:
             raise ValueError(f"{folder}: sequences {', '.join(missing)} have no velodyne/ folder; unpack them there.")
         return wanted
+
+
+def sequence_names(sequences: str | int | Iterable[str | int]) -> list[str]:
+    """The names of sequences, each with two digits, sorted.
+
+    Args:
+        sequences: names or numbers. A single string or number is one sequence.
+    """
+    return sorted({str(one).zfill(2) for one in ([sequences] if isinstance(sequences, str | int) else sequences)})
 
 
 def read_list(path: str | Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.labels import LabelMap
-from rangeseg.scan_io import read_scan
+from rangeseg.scan_io import home_of, read_scan
 from rangeseg.types import Scan
 
 ROWS, COLUMNS = 40, 1800
@@ -48,9 +48,14 @@ class SemanticPOSS(SemanticKitti):
         """
         fields = {"remission": "remission/255"} | dict(fields or {})
         points = read_scan(scan, labels=label, label_map=label_map, fields=fields)
-        tag = scan.parent.parent / "tag" / f"{scan.stem}.tag"
+        tag = tag_file(scan)
         ring = _read_rows(tag, len(points)) if tag.is_file() else None
         return replace(points, ring=ring)
+
+
+def tag_file(scan: Path) -> Path:
+    """The file with the rows of a scan: ``../tag/NAME.tag``, which need not exist."""
+    return home_of(scan) / "tag" / f"{scan.stem}.tag"
 
 
 def _read_rows(path: Path, points: int) -> NDArray[np.int32]:

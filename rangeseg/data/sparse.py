@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.data.dataset import ScanSource
+from rangeseg.data.dataset import ScanDataset, ScanSource
 from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE, Scan
 
@@ -50,7 +51,7 @@ class SparseLabels:
         if not 0 < fraction <= 1:
             raise ValueError(f"The labelled fraction is {fraction}; give a share in (0, 1], for example 0.002.")
         if spread not in SPREADS:
-            raise ValueError(f"Labels are not spread by {spread!r}; give {' or '.join(SPREADS)}.")
+            raise ValueError(f"Unknown spread of labels: {spread!r}; give {' or '.join(SPREADS)}.")
         self._source = source
         self._projection = projection
         self._fraction = fraction
@@ -70,6 +71,14 @@ class SparseLabels:
         """The name of scan `index`."""
         return self._source.name(index)
 
+    def scan_path(self, index: int) -> Path:
+        """The file of scan `index`.
+
+        Raises:
+            ValueError: the scans of the source are not files.
+        """
+        return cast(ScanDataset, self._source).scan_path(index)
+
     def scan(self, index: int) -> Scan:
         """Scan `index`, with labels only for the sampled pixels.
 
@@ -78,9 +87,7 @@ class SparseLabels:
         """
         scan = self._source.scan(index)
         if scan.label is None:
-            raise ValueError(
-                f"{self.name(index)}: has no labels, so no share of them can be kept; give a labelled split."
-            )
+            raise ValueError(f"{self.name(index)}: has no labels to draw from; give a labelled split.")
         if index not in self._points:
             self._points[index] = self._draw(scan, self.name(index))
         points = self._points[index]

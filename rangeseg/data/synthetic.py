@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.lists import keep_listed, place_of_list
-from rangeseg.data.semantic_kitti import SemanticKitti, read_list
+from rangeseg.data.semantic_kitti import SemanticKitti, read_list, sequence_names
 from rangeseg.labels import LabelMap
+from rangeseg.sensors import read_sensor
 from rangeseg.synthetic.beams import read_beams
 from rangeseg.synthetic.random_sensor import RANDOM, RandomSensor, draw_sensor
 from rangeseg.synthetic.raycast import Lidar, Poses, Returns, World
@@ -28,6 +30,10 @@ from rangeseg.types import Scan
 
 APART_M = 10_000.0
 """Distance between the streets of a sequence in the world frame of its poses, metres."""
+
+VERSION = 1
+"""Version of the streets; it must change if the same `settings` give other scans, as the digests of
+`rangeseg.apps.ssl_streets` show."""
 
 _SENSOR = 1
 """Part of the seed that separates the draw of a scan's sensor from the draws of the scan."""
@@ -41,7 +47,7 @@ class SyntheticStreets(ScanDataset):
         split: train, val or test, with the sequences of SemanticKITTI's split, so no two splits share a street.
         subset: names of the scans to use, or a list file of names; default: all.
         labels: return labels.
-        sequences: sequences of the split to use; default: all.
+        sequences: sequences of the split to use, or a single one; default: all.
         scans: number of scans of each sequence.
         sensor: name of a shipped sensor, a YAML file, or random: each scan has another sensor and mount, drawn by
             `rangeseg.synthetic.random_sensor`.
@@ -66,7 +72,7 @@ class SyntheticStreets(ScanDataset):
         *,
         subset: str | Path | Iterable[str] | None = None,
         labels: bool = True,
-        sequences: Iterable[str | int] | None = None,
+        sequences: str | int | Iterable[str | int] | None = None,
         scans: int = 100,
         sensor: str = "hdl64e",
         firings: int | None = None,
@@ -86,7 +92,7 @@ class SyntheticStreets(ScanDataset):
         self._seed, self._kind, self._labels = seed, kind, labels
         self._per_street, self._spacing = scans_per_street, spacing_m
         self._lidar = None if sensor == RANDOM else Lidar(read_beams(sensor, firings), compensated=compensated)
-        self._compensated = compensated
+        self._sensor, self._compensated = sensor, compensated
         self._names = [f"{s}/{k:06d}" for s in self._chosen(split, sequences) for k in range(scans)]
         if subset is not None:
             listed = read_list(subset) if isinstance(subset, str | Path) else subset
@@ -95,6 +101,20 @@ class SyntheticStreets(ScanDataset):
         self._streets: OrderedDict[tuple[int, int], tuple[Street, World]] = OrderedDict()
         self._kept, self._lock = streets_kept, Lock()
         check_drive(self._drive, kind)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that determines a scan, besides its name."""
+        return {
+            "version": VERSION,
+            "seed": self._seed,
+            "sensor": self._sensor if self._lidar is None else asdict(read_sensor(self._sensor)),
+            "firings": None if self._lidar is None else self._lidar.beams.firings,
+            "kind": self._kind,
+            "scans_per_street": self._per_street,
+            "spacing_m": self._spacing,
+            "compensated": self._compensated,
+        }
 
     @classmethod
     def read_label_map(cls) -> LabelMap:
@@ -190,13 +210,13 @@ class SyntheticStreets(ScanDataset):
     def _drive(self) -> float:
         return (self._per_street - 1) * self._spacing
 
-    def _chosen(self, split: str, sequences: Iterable[str | int] | None) -> list[str]:
+    def _chosen(self, split: str, sequences: str | int | Iterable[str | int] | None) -> list[str]:
         splits = self._label_map.splits
         if split not in splits:
             raise ValueError(f"Synthetic streets have no split {split!r}; use {', '.join(splits)}.")
         if sequences is None:
             return list(splits[split])
-        wanted = sorted({str(sequence).zfill(2) for sequence in sequences})
+        wanted = sequence_names(sequences)
         if foreign := [sequence for sequence in wanted if sequence not in splits[split]]:
             raise ValueError(
                 f"Sequences {', '.join(foreign)} are not in split {split}; use {', '.join(splits[split])}."

@@ -97,7 +97,7 @@ class Waymo(ScanDataset):
         selection = copy(self)
         selection._names = [name for name in self._names if name in labelled]
         if not selection._names:
-            raise ValueError(f"{self._home / SEGMENTATION}: has classes of none of the {len(self)} scans.")
+            raise ValueError(f"{self._home / SEGMENTATION}: contains no classes for any of the {len(self)} scans.")
         return selection
 
     def __len__(self) -> int:

@@ -4,7 +4,8 @@ poses.txt   one row of 12 numbers per scan: (3, 4) left camera -> world, relativ
 calib.txt   Tr: 12 numbers, sensor -> left camera; `rangeseg poses` writes the identity and the sensor's poses
 times.txt   one row per scan, seconds; optional
 
-Row i belongs to the scan with number i. If there are as many rows as scans, rows and scans are in the same order.
+Row i belongs to the scan with number i; it is nan if this scan has no pose. If the names are not numbers, rows and
+scans are in the same order, see `rangeseg.data.kitti_poses.rows_of`.
 
 Source: Geiger, Lenz, Urtasun, KITTI, CVPR 2012; calibration files of its odometry benchmark.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.kitti_poses import is_sparse, numbers_of, rows_of
 from rangeseg.drive.trajectory import Trajectory, between
 from rangeseg.files import read_whole, write_atomically
 
@@ -39,9 +41,6 @@ PUBLISHED_TR = {
 }
 """Focal length in P0, one per recording day -> published Tr of sequences 00-02 and 13-21; 03; 04-12."""
 
-SPREAD = 10
-"""Names of scans are used as row numbers if the last number is less than this many times the number of scans."""
-
 
 def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
     """The poses of scans.
@@ -52,13 +51,13 @@ def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
 
     Raises:
         FileNotFoundError: there is no poses.txt.
-        ValueError: a file is not in KITTI's format, or scans have no row.
+        ValueError: a file is not in KITTI's format, scans have no pose, or it is not clear which row is whose.
     """
     if not (folder / "poses.txt").is_file():
         raise FileNotFoundError(f"{folder}: has no poses.txt. Write one with: rangeseg poses DRIVE --by kiss-icp")
     rows = _table(folder / "poses.txt", 12)
     to_camera = read_tr(folder / "calib.txt")
-    index = _rows_of(names, len(rows), folder / "poses.txt")
+    index = _index(names, rows, folder / "poses.txt")
     camera = _matrices(rows[index])
     poses = np.linalg.inv(to_camera) @ camera @ to_camera
     poses[:, 3] = (0, 0, 0, 1)
@@ -103,8 +102,9 @@ def read_tr(path: Path) -> NDArray[np.float64]:
 def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool = False) -> list[Path]:
     """Write poses.txt, calib.txt and, if times are known, times.txt.
 
-    Row i belongs to the scan with number i. Missing numbers get an interpolated pose. If the names are not increasing
-    numbers, or are too sparse (`SPREAD`), the files have one row per scan, in order.
+    Row i belongs to the scan with number i. Numbers between two scans get an interpolated pose, numbers before the
+    first scan get nan. If the names are not increasing numbers, or are too sparse, the files have one row per scan, in
+    order.
 
     Args:
         folder: output folder.
@@ -113,10 +113,13 @@ def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool 
 
     Returns:
         The written files.
+
+    Raises:
+        ValueError: the folder contains other poses with times, but these poses have no times.
     """
     poses, times = trajectory.poses, trajectory.times
-    numbers = None if a_row_each else _numbers(trajectory.names)
-    if numbers is not None and len(numbers) and numbers[-1] < SPREAD * len(numbers):
+    numbers = None if a_row_each else numbers_of(trajectory.names)
+    if numbers is not None and not is_sparse(numbers):
         poses, times = _filled(numbers, poses, times)
     texts = {
         "poses.txt": "".join(" ".join(f"{value:.12g}" for value in pose[:3].ravel()) + "\n" for pose in poses),
@@ -124,6 +127,11 @@ def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool 
     }
     if times is not None:
         texts["times.txt"] = "".join(f"{time:.9f}\n" for time in times)
+    elif all((folder / name).is_file() for name in ("poses.txt", "times.txt")):
+        raise ValueError(
+            f"{folder / 'times.txt'}: contains the times of earlier poses, but the new poses have no times. Remove it, "
+            "or write to another folder."
+        )
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in texts]
@@ -132,36 +140,39 @@ def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool 
 def _filled(
     numbers: NDArray[np.int64], poses: NDArray, times: NDArray | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """One row for every number from 0; numbers before the first scan get its pose."""
+    """One row for every number from 0; numbers before the first scan get nan."""
     every = np.arange(numbers[-1] + 1)
     after = np.searchsorted(numbers, every)
     before = np.where(numbers[after] == every, after, np.maximum(after - 1, 0))
     span = numbers[after] - numbers[before]
     share = np.divide(every - numbers[before], span, out=np.zeros(len(every)), where=span > 0)
     rows = between(poses[before], poses[after], share)
-    return rows, None if times is None else np.interp(every, numbers, times)
+    rows[: numbers[0], :3] = np.nan
+    return rows, None if times is None else np.interp(every, numbers, times, left=np.nan)
 
 
-def _rows_of(names: Sequence[str], rows: int, path: Path) -> NDArray[np.int64]:
-    if rows == len(names):
-        return np.arange(rows)
-    numbers = _numbers(names)
-    if numbers is not None and len(numbers) and numbers[-1] < rows:
-        return numbers
-    last = names[-1] if names else "none"
-    raise ValueError(
-        f"{path}: has {rows} rows, but there are {len(names)} scans up to {last}. Give one row per scan, or one "
-        "row per number from 0 to the last scan's."
-    )
+def _index(names: Sequence[str], rows: NDArray[np.float64], path: Path) -> NDArray[np.int64]:
+    """(N,) row of each scan.
 
-
-def _numbers(names: Sequence[str]) -> NDArray[np.int64] | None:
-    """The numbers in the names of scans, if all names end in a number and the numbers increase; otherwise None."""
-    ends = [name.rpartition("/")[2] for name in names]
-    if not all(end.isdecimal() and len(end) < 16 for end in ends):
-        return None
-    numbers = np.array([int(end) for end in ends], np.int64)
-    return numbers if (np.diff(numbers) > 0).all() else None
+    Raises:
+        ValueError: scans have no pose, or it is not clear which row is whose.
+    """
+    index = rows_of(names, len(rows))
+    if index is None and numbers_of(names) is None:
+        raise ValueError(f"{path}: has {len(rows)} rows, but there are {len(names)} scans. Give one row per scan.")
+    if index is None:
+        raise ValueError(
+            f"{path}: has {len(rows)} rows for as many scans, {names[0]} to {names[-1]}, but row i (from 0) belongs to "
+            "the scan with number i. Insert a row of twelve `nan` for each missing number, or number the scans from 0."
+        )
+    missing = [name for name, row in zip(names, index, strict=True) if row < 0 or np.isnan(rows[row]).any()]
+    if missing:
+        raise ValueError(
+            f"{path}: {len(missing)} of {len(names)} scans have no pose; the first is {missing[0]}, the last "
+            f"{missing[-1]}. Row i (from 0) belongs to the scan with number i. Add their poses, or move these scans to "
+            "another folder."
+        )
+    return index
 
 
 def _matrices(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -172,12 +183,14 @@ def _matrices(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _table(path: Path, columns: int) -> NDArray[np.float64]:
+    """The (rows, columns) numbers of a file, finite or, in rows of scans without a pose, nan."""
     rows = [line.split() for line in _lines(path)]
     try:
         table = np.array(rows, np.float64).reshape(len(rows), -1)
     except ValueError as error:
         raise ValueError(f"{path}: is not a table of numbers ({error}). Copy the file again.") from error
-    if table.shape[1] != columns or not np.isfinite(table).all():
+    finite = np.isfinite(table).all(axis=1) | np.isnan(table).all(axis=1)
+    if table.shape[1] != columns or not finite.all():
         raise ValueError(f"{path}: has rows of {table.shape[1]} numbers. Give {columns} finite numbers per scan.")
     return table
 

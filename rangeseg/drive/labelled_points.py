@@ -66,9 +66,8 @@ def labelled_points_of(
     """
     returns = is_return(scan)
     label = classes_of(raw, label_map, exclude)
-    labelled = returns & (label != IGNORE)
-    share = np.count_nonzero(labelled) / max(1, int(np.count_nonzero(returns)))
-    index = np.flatnonzero(labelled)
+    share = share_labelled(scan, label)
+    index = np.flatnonzero(returns & (label != IGNORE))
     xyz, kept = scan.xyz[index], label[index]
     if any(merge) and share <= WHOLE and len(index):
         order = np.argsort((xyz.astype(np.float64) ** 2).sum(axis=1), kind="stable")
@@ -98,6 +97,12 @@ def classes_of(raw: Raw, label_map: LabelMap, exclude: Sequence[int] = ()) -> ND
     silent = (semantic == label_map.ignore_raw) | (semantic == 0) & (label == IGNORE)
     label[(label == IGNORE) & ~silent | np.isin(semantic, label_map.moving) | np.isin(label, list(exclude))] = NO_CLASS
     return label
+
+
+def share_labelled(scan: Scan, label: NDArray[np.uint8]) -> float:
+    """Share of the returns of a scan that have a label; `label` is from `classes_of`."""
+    returns = is_return(scan)
+    return np.count_nonzero(returns & (label != IGNORE)) / max(1, int(np.count_nonzero(returns)))
 
 
 def is_return(scan: Scan) -> NDArray[np.bool_]:

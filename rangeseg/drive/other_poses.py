@@ -101,7 +101,7 @@ def read_nuscenes_poses(tables: Path, scene: str, names: Sequence[str]) -> Traje
 
 def read_odometry(
     path: Path, topic: str | None, cloud_topic: str | None, extrinsics: NDArray[np.float64] | None = None
-) -> Trajectory:
+) -> tuple[Trajectory, tuple[str, ...]]:
     """Poses of the point clouds of a recording, interpolated from its odometry.
 
     Args:
@@ -111,8 +111,8 @@ def read_odometry(
         extrinsics: (4, 4) sensor -> frame of the odometry; None: the frames are the same.
 
     Returns:
-        One pose per cloud, with the names ``000000`` and so on of the files of `rangeseg unpack`. Clouds before the
-        first and after the last odometry message are left out.
+        The poses of the clouds, with the names ``000000`` and so on of the files of `rangeseg unpack`; and the names of
+        the clouds before the first and after the last odometry message, which have no pose.
 
     Raises:
         ImportError: rosbags is not installed.
@@ -128,12 +128,15 @@ def read_odometry(
     order = np.argsort(stamps, kind="stable")
     times = np.array([stamp_of(message) for _, message in messages_of_bag(path, seen)])
     span = (stamps[order[0]], stamps[order[-1]]) if stamps else (np.inf, -np.inf)
-    inside = np.flatnonzero((times >= span[0]) & (times <= span[1]))
-    if not len(inside):
+    inside = (times >= span[0]) & (times <= span[1])
+    if not inside.any():
         raise ValueError(f"{path}: no point cloud of {seen} lies between the first and the last message of {odometry}.")
     base = Trajectory(tuple(map(str, range(len(order)))), np.array(poses)[order], np.array(stamps)[order])
-    found = base.at(times[inside], [f"{number:06d}" for number in inside])
-    return found if extrinsics is None else Trajectory(found.names, found.poses @ extrinsics, found.times)
+    names = np.array([f"{number:06d}" for number in range(len(times))])
+    found = base.at(times[inside], names[inside].tolist())
+    if extrinsics is not None:
+        found = Trajectory(found.names, found.poses @ extrinsics, found.times)
+    return found, tuple(names[~inside].tolist())
 
 
 def _topic(path: Path, topics: dict[str, str], kinds: tuple[str, ...], topic: str | None, what: str) -> str:

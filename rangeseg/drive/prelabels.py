@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -76,12 +76,13 @@ def write_prelabels(
         Each scan when its files are written.
 
     Raises:
-        ValueError: unknown form, or the folder contains pre-labels that people may have corrected.
+        ValueError: unknown form, or the folder is not empty; people may have corrected its pre-labels.
     """
     if form not in FORMS:
         raise ValueError(f"Unknown form {form} of pre-labels; choose from {', '.join(FORMS)}.")
-    if (folder / RECORD).exists() or (folder / "labels").exists():
-        raise ValueError(f"{folder}: contains pre-labels that people may have corrected. Give a new folder.")
+    if folder.is_dir() and any(folder.iterdir()):
+        whose = "pre-labels that people may have corrected" if (folder / RECORD).exists() else "other files"
+        raise ValueError(f"{folder}: contains {whose}. Give a new folder.")
     numbers = []
     for number, start in starts:
         entry = drive.scans[number]
@@ -90,7 +91,8 @@ def write_prelabels(
         numbers.append(number)
         yield entry
     if form == "point_labeler":
-        selected = poses.select(drive.names[number] for number in numbers)
+        names = sorted((drive.names[number] for number in numbers), key="{}.bin".format)  # the tool sorts as text
+        selected = replace(poses, times=None).select(names)
         from_first = np.linalg.inv(selected.poses[0]) @ selected.poses  # the tool computes tiles in float32, near 0
         write_kitti_poses(folder, Trajectory(selected.names, from_first), a_row_each=True)
         write_atomically(folder / "labels.xml", _xml(drive.label_map))

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.data.evidence import OWN, evidence_file, read_evidence, write_evidence
+from rangeseg.data.evidence import OWN, evidence_file, read_evidence, record_file, write_evidence
 from rangeseg.drive.carry import Rules, carry
 from rangeseg.drive.labelled_points import (
     NO_CLASS,
@@ -28,6 +28,7 @@ from rangeseg.drive.labelled_points import (
     classes_of,
     labelled_points_of,
     make_point_map,
+    share_labelled,
 )
 from rangeseg.drive.layouts import Drive, Raw
 from rangeseg.drive.surface_window import Surfaces
@@ -39,9 +40,19 @@ from rangeseg.types import IGNORE
 BLOCK = 16
 """Number of scans that share one map; the map holds all labelled scans within reach of any of them."""
 
-RECORD = "propagate.json"
-"""File next to the labels and their evidence that records the rules and the labelled scans. Drives that share a folder
-of labels, as the scenes of nuScenes do, have one file each: ``propagate_SCENE.json``."""
+WORDS = {
+    "rules": "rules",
+    "exclude": "excluded classes",
+    "labelled": "labelled scans",
+    "contents": "contents of these scans' labels",
+    "scans": "names of the scans",
+    "poses": "poses",
+    "classes": "raw ids or moving objects of the classes",
+    "deskew": "--deskew",
+    "times": "time stamps of the poses",
+    "fields": "--fields",
+}
+"""Entry of `Task.record` -> its name in errors."""
 
 
 @dataclass(frozen=True)
@@ -84,27 +95,34 @@ class Task:
         """The file with the evidence of a scan's carried labels."""
         return evidence_file(self.label_file(number))
 
-    def raw(self, number: int) -> Raw | None:
-        """The known labels of a scan; None if the scan is not labelled."""
+    def raw(self, number: int, points: int | None = None) -> Raw | None:
+        """The known labels of a scan; None if the scan is not labelled.
+
+        Args:
+            number: index of the scan.
+            points: its number of points; None: not compared.
+
+        Raises:
+            ValueError: the file cannot be read, or has another number of labels.
+        """
         entry = self.drive.scans[number]
-        return self.drive.labels_of(entry, self.labels) if number in self.labelled else None
+        return self.drive.labels_of(entry, self.labels, points) if number in self.labelled else None
 
     def record(self) -> dict[str, Any]:
         """The settings that must be equal for a later run to continue."""
-        names = self.drive.names
+        names, classes = self.drive.names, self.drive.label_map
+        optional: dict[str, Any] = {"deskew": self.drive.deskewed, "fields": self.drive.fields}
+        optional["times"] = self.drive.deskewed and self.poses.digest(times=True)
+        ids = (classes.names, sorted(classes.learning_map.items()), classes.ignore_raw, sorted(classes.moving))
         return {
             "rules": asdict(self.rules),
-            "exclude": [self.drive.label_map.names[one] for one in self.exclude],
+            "exclude": [classes.names[one] for one in self.exclude],
             "labelled": [names[one] for one in self.labelled],
             "contents": _crc32(self.labels / self.drive.scans[one].label_path for one in self.labelled),
-        } | ({"deskew": self.drive.deskewed} if self.drive.deskewed else {})
-
-
-def record_file(task: Task) -> Path:
-    """The file that records the rules and the labelled scans."""
-    drive = task.drive
-    name = f"propagate_{drive.name}.json" if drive.shares_folder else RECORD
-    return task.label_file(0).parent.parent / name
+            "scans": _digest(names),
+            "poses": self.poses.digest(times=False),
+            "classes": _digest(ids),
+        } | {key: value for key, value in optional.items() if value}
 
 
 def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Iterator[int]:
@@ -112,7 +130,7 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
 
     Args:
         task: the inputs and the output folder.
-        overwrite: write existing files again, and allow other rules than before.
+        overwrite: delete existing files of the drive first, and allow other rules than before.
         workers: number of threads.
 
     Yields:
@@ -122,8 +140,7 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
         ValueError: a file cannot be read, or the folder contains labels carried with other rules.
     """
     _check_record(task, overwrite)
-    count = len(task.drive.scans)
-    complete = set() if overwrite else {number for number in range(count) if _is_whole(task, number)}
+    complete = {number for number in range(len(task.drive.scans)) if _is_whole(task, number)}
     for block, point_map in blocks(task, complete, workers):
         yield from (number for number in block if number in complete)
         if point_map is not None:
@@ -174,11 +191,11 @@ def _load(task: Task, held: Mapping[int, LabelledPoints], needed: list[int], wor
     """The labelled points of the scans that a block needs; all others are dropped."""
 
     def load(number: int) -> LabelledPoints:
-        entry, raw = task.drive.scans[number], task.raw(number)
+        entry = task.drive.scans[number]
         scan = task.drive.read(entry.file)
-        if raw is None or len(raw) != len(scan):
-            got = "no labels" if raw is None else f"{len(raw)} labels for {len(scan)} points"
-            raise ValueError(f"{task.labels / entry.label_path}: {got}. Give the labels of {entry.file}.")
+        raw = task.raw(number, len(scan))
+        if raw is None:
+            raise ValueError(f"{task.labels / entry.label_path}: no labels. Give the labels of {entry.file}.")
         return labelled_points_of(scan, raw, task.drive.label_map, exclude=task.exclude, merge=task.rules.merge)
 
     new = [number for number in needed if number not in held]
@@ -193,7 +210,7 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
     own = None
     if raw is not None:
         own = classes_of(raw, task.drive.label_map)
-        if np.count_nonzero(own != IGNORE) > WHOLE * len(own):  # the person left the rest out on purpose
+        if share_labelled(scan, own) > WHOLE:  # the person left the rest out on purpose
             own[own == IGNORE] = NO_CLASS
     carried = carry(scan, number, task.poses.poses[number], point_map, allowed, task.rules, own=own)
     written = task.drive.label_map.to_raw(carried.label)
@@ -230,6 +247,11 @@ def _is_whole(task: Task, number: int) -> bool:
     return task.evidence_file(number).is_file() and task.label_file(number).is_file()
 
 
+def _digest(value: Any) -> str:
+    """CRC-32 of a value of plain types."""
+    return f"{crc32(repr(value).encode()):08x}"
+
+
 def _crc32(files: Iterable[Path]) -> str:
     """CRC-32 of the concatenated contents of the existing files."""
     value = 0
@@ -246,17 +268,23 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _check_record(task: Task, overwrite: bool) -> None:
-    path, record = record_file(task), task.record()
-    if task.out.resolve() == task.labels.resolve() or task.out.resolve() == task.drive.root.resolve():
+    """Write the record, after a comparison with the existing one or, to overwrite, without the existing files."""
+    drive = task.drive
+    path, record = record_file(task.label_file(0), drive.name if drive.shares_folder else None), task.record()
+    if task.out.resolve() in (task.labels.resolve(), drive.root.resolve()):
         raise ValueError(f"{task.out}: contains the input labels. Choose another output folder.")
     if path.is_file() and not overwrite:
         before = _read_record(path)
         if before != record:
-            keys = {"rules": "rules", "exclude": "excluded classes", "labelled": "labelled scans",
-                    "contents": "contents of these scans' labels", "deskew": "--deskew"}  # fmt: skip
-            other = [word for key, word in keys.items() if before.get(key) != record.get(key)]
+            other = [word for key, word in WORDS.items() if before.get(key) != record.get(key)]
+            old = not {"scans", "poses", "classes"} <= before.keys()
+            which = ", which an older version did not record" if old else ""
             raise ValueError(
-                f"{path}: the existing labels were carried with other {' and '.join(other)}. Give --overwrite or "
-                "another --out."
+                f"{path}: the existing labels {'may have been' if old else 'were'} carried with other "
+                f"{' and '.join(other)}{which}. Give --overwrite or another --out."
             )
+    for number in range(len(drive.scans)) if overwrite else ():  # also of scans that are no longer in reach
+        if _is_whole(task, number):
+            task.label_file(number).unlink()
+            task.evidence_file(number).unlink()
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())

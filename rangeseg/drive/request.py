@@ -13,7 +13,7 @@ from rangeseg.data.evidence import read_evidence
 from rangeseg.data.lists import read_names
 from rangeseg.drive.carry import rules_for
 from rangeseg.drive.kitti_poses import read_kitti_poses
-from rangeseg.drive.labelled_points import WHOLE, classes_of, is_return
+from rangeseg.drive.labelled_points import WHOLE, classes_of, is_return, share_labelled
 from rangeseg.drive.layouts import Drive, open_drive
 from rangeseg.drive.propagate import Task
 from rangeseg.drive.registration import register
@@ -21,7 +21,7 @@ from rangeseg.drive.sweep import straightened
 from rangeseg.drive.tally import Tally, tally
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.parallel import Progress, no_progress
-from rangeseg.types import IGNORE
+from rangeseg.scan_formats.fields import FieldNames
 
 LOOKED_AT = 5
 """About this many of the labelled scans are read to decide whether scans are completely labelled."""
@@ -35,11 +35,13 @@ class Request:
         drive: argument `folder` of `open_drive`.
         out: folder of the carried labels.
         labels: folder of the labels to carry, in the dataset's layout; None: the labels of the dataset.
-        labelled: names of the labelled scans, or a list file of them; empty: all scans with labels.
+        labelled: names of the labelled scans, ``NAME`` or ``DRIVE/NAME``, or a list file of them, in which scans of
+            other drives are skipped; empty: all scans with labels.
         every: use only every n-th of these scans.
         poses: folder that `rangeseg poses` wrote; None: the poses of the dataset.
         scene: scene of nuScenes.
         dataset: dataset or YAML with the classes; None: found from the layout.
+        fields: argument `fields` of `open_drive`.
         exclude: names of classes that are not carried.
         rules: arguments of `Rules` that differ from the defaults; None keeps the default.
         deskew: the moment of a sweep to which the poses refer, see `rangeseg.drive.sweep`; None: no correction of
@@ -54,6 +56,7 @@ class Request:
     poses: Path | None = None
     scene: str | None = None
     dataset: str | None = None
+    fields: FieldNames | None = None
     exclude: tuple[str, ...] = ()
     rules: dict[str, Any] | None = None
     deskew: str | None = None
@@ -69,7 +72,7 @@ def make_task(request: Request, *, needs_labels: bool = True) -> Task:
     Raises:
         ValueError: a file, a scan or a class does not exist, or a rule is outside its range.
     """
-    drive = open_drive(request.drive, scene=request.scene, dataset=request.dataset)
+    drive = open_drive(request.drive, scene=request.scene, dataset=request.dataset, fields=request.fields)
     labels = request.labels or drive.root
     labelled = _labelled(drive, labels, request.labelled)[:: max(1, request.every)]
     if not labelled and needs_labels:
@@ -89,16 +92,43 @@ def make_task(request: Request, *, needs_labels: bool = True) -> Task:
 
 def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
     """Indices of the labelled scans."""
-    if len(named) == 1 and Path(named[0]).is_file():
-        named = read_names(named[0], pattern=r"\S+", what="scan", form="NAME", example=drive.names[0])
-    ends = [name.rpartition("/")[2] for name in named]
-    if absent := [name for name in ends if name not in drive.names]:
-        raise ValueError(f"{drive.name}: has no scan {absent[0]}. Names of scans look like {drive.names[0]}.")
-    wanted = set(ends or drive.names)
-    found = [i for i, entry in enumerate(drive.scans) if entry.name in wanted and (labels / entry.label_path).is_file()]
-    if named and len(found) < len(wanted):
-        first = next(entry for i, entry in enumerate(drive.scans) if entry.name in wanted and i not in found)
+    there = [i for i, entry in enumerate(drive.scans) if (labels / entry.label_path).is_file()]
+    if not named:
+        return there
+    file = Path(named[0]) if len(named) == 1 and named[0] not in drive.names and Path(named[0]).is_file() else None
+    if file is not None:
+        named = read_names(file, pattern=r"\S+", what="scan", form="NAME", example=drive.names[0])
+    wanted = _named(drive, named, there, file)
+    if missing := sorted(wanted.difference(there)):
+        first = drive.scans[missing[0]]
         raise ValueError(f"{labels / first.label_path}: missing, but --labelled names scan {first.name}.")
+    return sorted(wanted)
+
+
+def _named(drive: Drive, named: Sequence[str], there: Sequence[int], file: Path | None) -> set[int]:
+    """Indices of the named scans. The name of the drive stands for its scans with labels, `there`.
+
+    Raises:
+        ValueError: a name is not of a scan of the drive; in a list file, scans of other drives are allowed, too, but
+            one is of this drive.
+    """
+    place = {name: i for i, entry in enumerate(drive.scans) for name in (entry.name, *entry.tokens)}
+    found: set[int] = set()
+    for name in named:
+        home, _, end = name.rpartition("/")
+        mine = home.rpartition("/")[2] in ("", drive.name)
+        if mine and end in place:
+            found.add(place[end])
+        elif name == drive.name:
+            found.update(there)
+        elif file is None or (mine and (home or not drive.shares_folder)):  # scenes and tokens have no slash
+            what = f"scan {end}" if mine else f"scan {name}, which is of the drive {home}"
+            raise ValueError(f"{drive.name}: has no {what}. Names of scans look like {drive.names[0]}.")
+    if not found and file is not None:
+        raise ValueError(
+            f"{file}: lists no scan of the drive {drive.name}. Names look like {drive.name}/{drive.names[0]}, or "
+            f"{drive.names[0]} in the list of one drive."
+        )
     return found
 
 
@@ -106,8 +136,9 @@ def _whole(drive: Drive, labels: Path, labelled: Sequence[int]) -> bool:
     """Whether most of the sampled labelled scans are completely labelled, or there are none."""
     shares = [] if labelled else [1.0]
     for number in labelled[:: max(1, len(labelled) // LOOKED_AT)]:
-        raw = drive.labels_of(drive.scans[number], labels)
-        shares.append(0.0 if raw is None else np.mean(classes_of(raw, drive.label_map) != IGNORE))
+        scan = drive.read(drive.scans[number].file)
+        raw = drive.labels_of(drive.scans[number], labels, len(scan))
+        shares.append(0.0 if raw is None else share_labelled(scan, classes_of(raw, drive.label_map)))
     return float(np.median(shares)) > WHOLE
 
 
@@ -118,6 +149,27 @@ def poses_for(drive: Drive, folder: Path | None) -> Trajectory:
         ValueError: there are no poses, or some scans have none.
     """
     return drive.own_poses() if folder is None else read_kitti_poses(folder, drive.names)
+
+
+def poses_folder(folder: Path | None, drive: Drive, drives: int) -> Path | None:
+    """The folder of the poses of one of several drives.
+
+    Args:
+        folder: contains a folder for each drive, with its name; or the poses of the only drive. None: no folder.
+        drive: the drive.
+        drives: number of drives.
+
+    Raises:
+        ValueError: there are several drives, but no folder of this one.
+    """
+    if folder is None or (folder / drive.name).is_dir():
+        return folder and folder / drive.name
+    if drives > 1:
+        raise ValueError(
+            f"{folder / drive.name}: missing. The data have {drives} drives, so --poses is a folder with the poses of "
+            f"each. Write these with: rangeseg poses DRIVE --out {folder / drive.name}"
+        )
+    return folder
 
 
 def find_poses(drive: Drive, by: str | None, progress: Progress = no_progress) -> tuple[Trajectory, str]:

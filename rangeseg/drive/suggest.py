@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.drive.carry import Rules, carry
-from rangeseg.drive.labelled_points import WHOLE, as_if_labelled, is_return, make_point_map
+from rangeseg.drive.labelled_points import WHOLE, as_if_labelled, classes_of, is_return, make_point_map
 from rangeseg.drive.propagate import Task, blocks
 from rangeseg.parallel import in_order
 from rangeseg.types import IGNORE, Scan
@@ -131,11 +131,10 @@ def reached_already(task: Task, looked: Sequence[Looked], workers: int = 2) -> d
 
 def labels_there(task: Task, looked: Looked, number: int) -> NDArray[np.bool_]:
     """(M,) bool, True for sampled points of a scan that are labelled; all False if the scan has no labels."""
-    raw, nothing = task.raw(number), task.drive.label_map.ignore_raw
+    raw = task.raw(number)
     if raw is None:
         return np.zeros(len(looked.index), np.bool_)
-    labels = raw[looked.index] & 0xFFFF
-    return np.asarray((labels != nothing) & (labels != 0))
+    return np.asarray(classes_of(raw[looked.index], task.drive.label_map) != IGNORE)
 
 
 def labelled_in_whole(task: Task, looked: Sequence[Looked]) -> list[int]:

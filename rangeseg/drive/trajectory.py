@@ -5,6 +5,7 @@ Shapes: N scans. A pose is a (4, 4) rigid motion from the sensor's frame to the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 ROTATION_TOLERANCE = 1e-3
 """Maximum deviation of a rotation from orthonormal. Files with six digits deviate by 1e-6, a wrong column by 1."""
+
+HALF_TURN = 1e-2
+"""Near half a turn, the sine is below this, and the skew part of a rounded rotation hardly shows the axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,13 @@ class Trajectory:
         """(N,) length of the path from the first scan to each scan, metres."""
         steps = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
         return np.concatenate([[0.0], np.cumsum(steps)])[: len(self)]
+
+    def digest(self, *, times: bool) -> str:
+        """SHA-256 of the poses and, if `times`, of the time stamps, as hexadecimal digits."""
+        found = hashlib.sha256(np.ascontiguousarray(self.poses, "<f8").tobytes())
+        if times and self.times is not None:
+            found.update(np.ascontiguousarray(self.times, "<f8").tobytes())
+        return found.hexdigest()
 
     def select(self, names: Iterable[str]) -> Trajectory:
         """The trajectory of some scans, in the order of `names`.
@@ -120,15 +131,26 @@ def between(first: NDArray, second: NDArray, share: NDArray) -> NDArray[np.float
         share: (M,).
     """
     relative = first[:, :3, :3].transpose(0, 2, 1) @ second[:, :3, :3]
-    angle = np.arccos(np.clip((np.trace(relative, axis1=1, axis2=2) - 1) / 2, -1, 1))
-    skew = relative - relative.transpose(0, 2, 1)
-    axis = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1)
-    length = np.linalg.norm(axis, axis=1, keepdims=True)
-    axis = np.divide(axis, length, out=np.zeros_like(axis), where=length > 1e-12)
+    axis, angle = _axis_and_angle(relative)
     result = first.astype(np.float64)
     result[:, :3, :3] = first[:, :3, :3] @ _turn(axis, angle * share)
     result[:, :3, 3] += share[:, None] * (second[:, :3, 3] - first[:, :3, 3])
     return result
+
+
+def _axis_and_angle(turn: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(M, 3, 3) rotations, perhaps rounded -> (M, 3) unit axes and (M,) radians in [0, pi], accurate at both ends."""
+    skew = turn - turn.transpose(0, 2, 1)
+    axis = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1)  # 2 sin(angle) times the unit axis
+    length = np.linalg.norm(axis, axis=1)
+    cosine = np.trace(turn, axis1=1, axis2=2) - 1  # 2 cos(angle)
+    half_turn = (length < HALF_TURN) & (cosine < 0)
+    if half_turn.any():  # the symmetric part is about 2 a a^T - I there; it gives the unit axis a up to its sign
+        outer = (turn + turn.transpose(0, 2, 1))[half_turn] + 2 * np.eye(3)
+        longest = outer[np.arange(len(outer)), np.diagonal(outer, axis1=1, axis2=2).argmax(1)]
+        axis[half_turn] = longest * np.where((longest * axis[half_turn]).sum(1) < 0, -1, 1)[:, None]
+    norm = np.linalg.norm(axis, axis=1, keepdims=True)
+    return np.divide(axis, norm, out=np.zeros_like(axis), where=norm > 1e-12), np.arctan2(length, cosine)
 
 
 def _turn(axis: NDArray, angle: NDArray) -> NDArray[np.float64]:

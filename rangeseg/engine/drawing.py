@@ -42,7 +42,7 @@ def draw_answer(sample: Sample, elements: np.ndarray, label_map: LabelMap) -> Pi
         label_map: the classes.
     """
     if isinstance(sample.raster, RangeImage):
-        return birds_eye(sample.raster.scan.xyz, elements, label_map, extent_m=25.0, pixels=480, dot=2)
+        return birds_eye(sample.raster.given.xyz, elements, label_map, extent_m=25.0, pixels=480, dot=2)
     rows, columns = cast(PaddedImage, sample.raster).photo.image.shape[:2]
     step = max(1, -(-columns // 640))
     return colorise(elements.reshape(rows, columns)[::step, ::step], label_map)
@@ -58,4 +58,4 @@ def colored_points(segmented: Segmented, label_map: LabelMap) -> dict[str, tuple
     if not isinstance(raster, RangeImage):
         return {}
     ids = {"prediction": segmented.elements} | ({} if label is None else {"label": label})
-    return {name: (raster.scan.xyz, colorise(each, label_map)) for name, each in ids.items()}
+    return {name: (raster.given.xyz, colorise(each, label_map)) for name, each in ids.items()}

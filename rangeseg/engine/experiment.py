@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rangeseg.catalog import BACK_PROJECTIONS, DATASETS, METHODS, NETWORKS, PERTURBATIONS
-from rangeseg.config import Config
+from rangeseg.config import Config, check_dataset
 from rangeseg.data.dataset import Dataset
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.engine import class_weights
@@ -138,10 +138,11 @@ class Experiment:
             labels: read labels; False does not open label files.
 
         Raises:
-            ConfigError: unknown split, list or folder; or the class of the dataset takes no list.
+            ConfigError: unknown split, list or folder; the dataset takes no list; or `data.dataset` sets one of these.
             ValueError: `subset` is "with_labels", and nothing has a label file.
         """
         data = self.config.data
+        check_dataset(data.dataset)
         listed = None if subset in (None, ALL, WITH_LABELS) else str(self._list_file(subset))
         if listed and not accepted_kwargs(self.dataset, {"subset": listed}):
             raise ConfigError(

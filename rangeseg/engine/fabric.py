@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -11,6 +12,8 @@ from torch import nn
 
 from rangeseg.config import RuntimeConfig
 from rangeseg.engine.precision import usable_precision
+
+Result = TypeVar("Result")
 
 
 def make_fabric(runtime: RuntimeConfig) -> Fabric:
@@ -33,6 +36,28 @@ def make_fabric(runtime: RuntimeConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def from_first(fabric: Fabric, read: Callable[[], Result]) -> Result:
+    """The result of `read` in the first process, given to all processes; the others need no access to its files.
+
+    Args:
+        fabric: launched.
+        read: called in the first process only. Its result must be picklable.
+
+    Raises:
+        OSError, ValueError: raised by `read`, in all processes.
+    """
+    result, failure = None, None
+    if fabric.is_global_zero:
+        try:
+            result = read()
+        except (OSError, ValueError) as error:
+            failure = error
+    result, failure = fabric.broadcast((result, failure))
+    if failure is not None:
+        raise failure
+    return cast(Result, result)
 
 
 def average_buffers(fabric: Fabric, network: nn.Module) -> None:

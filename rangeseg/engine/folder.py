@@ -38,8 +38,8 @@ def own_folder(folder: Path, fabric: Fabric) -> Iterator[None]:
         if file is not None and not try_lock(file):
             file.seek(0)
             refusal = (
-                f"runtime.out: another training is at work in {folder} ({file.read().strip() or 'unknown process'}). "
-                "Wait until it is through, or choose another folder."
+                f"runtime.out: another training is using {folder} ({file.read().strip() or 'unknown process'}). "
+                "Wait until it ends, or choose another folder."
             )
     try:
         if refusal := fabric.broadcast(refusal):

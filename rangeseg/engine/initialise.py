@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from rangeseg.config import config_from_yaml
-from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.checkpoint import check_finite, read_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.networks.base import Network
 from rangeseg.notices import notify
@@ -25,10 +25,11 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
     Args:
         network: made by the experiment; unchanged if the key is null.
         experiment: its channels must be those of the run; sizes, losses and other settings may differ. With other
-            classes, the last layer and the auxiliary heads keep their random weights, and a notice is shown.
+            classes or another order of them, the last layer and the auxiliary heads keep their random weights, and a
+            notice is shown.
 
     Raises:
-        ConfigError: the checkpoint does not exist, or has other channels or another network.
+        ConfigError: the checkpoint does not exist, has other channels or another network, or is not finite.
     """
     config = experiment.config
     if config.runtime.initialise_from is None:
@@ -40,20 +41,26 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
         raise ConfigError(f"{KEY}: {error}") from error
     own = frozenset(name for _, name in named_code(asdict(config)))  # code that the user names, too
     other = Experiment(config_from_yaml(state["config"], trust=own, source=f"{KEY}: {path}"))
-    channels, classes = other.config.data.channels, other.label_map.names
+    channels, classes = other.config.data.channels, tuple(state.get("classes") or other.label_map.names)
     if channels != config.data.channels:
         raise ConfigError(
             f"{KEY}: {path} has channels {channels}, but data.channels are {config.data.channels}. Use the same list."
         )
     weights = state["teacher"]
     if classes != experiment.label_map.names:
-        notify(f"{KEY}: {path} has other classes: {', '.join(classes)}. The last layer begins with random weights.")
+        notify(
+            f"{KEY}: {path} was trained on other classes or another order of them ({', '.join(classes)}). The last "
+            "layer keeps its random initial weights."
+        )
         fresh = network.state_dict()
         weights = weights | {name: fresh[name] for name in _of_classes(network)}
     try:
         network.load_state_dict(weights)
+        check_finite(network, path)
     except RuntimeError as error:
-        raise ConfigError(f"{KEY}: {path} holds a different network from that of this config: {error}") from error
+        raise ConfigError(f"{KEY}: the network of {path} is not that of this config: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{KEY}: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def _of_classes(network: nn.Module) -> set[str]:
     if last is None:
         raise ConfigError(
             f"{KEY}: the run has other classes than this dataset, and {type(network).__name__} does not name its last "
-            "layer. Give it the method classifier()."
+            "layer. Override classifier() of rangeseg.networks.base.Network."
         )
     parts = (last, *network.auxiliary_heads())
     inside = {id(value) for part in parts for value in (*part.parameters(), *part.buffers())}

@@ -116,8 +116,8 @@ class PhotoInput:
             )
         if data.label_fraction < 1:
             raise ConfigError(
-                f"data.label_fraction: {data.label_fraction} keeps single pixels of scans only; write 1.0 for "
-                "photographs, and name a list of labelled photographs in data.labelled."
+                f"data.label_fraction: {data.label_fraction} is only possible for scans. For photographs, write 1.0 "
+                "and name a list of labelled photographs in data.labelled."
             )
         if data.projection not in ({}, type(data)().projection):
             raise ConfigError("data.projection: photographs have no projection. Leave it out.")

@@ -70,6 +70,14 @@ def make_optimizer(network: Network, config: OptimConfig) -> torch.optim.Optimiz
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, foreach=True)
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a stored state. Settings such as the weight decay stay those of `optimizer`; torch would load them, too."""
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
+
+
 def rate_multiplier(config: OptimConfig, step: int) -> float:
     """The factor of the learning rate at a step.
 

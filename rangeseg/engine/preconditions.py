@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rangeseg.config import Config
+from rangeseg.engine.trainer import Trainer
 from rangeseg.launch import find_launch
 from rangeseg.networks.base import Network
 from rangeseg.registry import ConfigError
@@ -35,7 +36,30 @@ def check_batches(config: Config, network: Network) -> None:
         views = getattr(config.data, key) // config.optim.accumulate
         if views < least:
             raise ConfigError(
-                f"data.{key}: {max(views, 1)} view a process and forward pass is too few for {type(network).__name__}: "
-                f"its BatchNorm of means over the whole image needs {least}. Set data.{key} to "
+                f"data.{key}: each forward pass of a process has {max(views, 1)} view(s), but the BatchNorm of "
+                f"{type(network).__name__} normalises means over the whole image and needs {least}. Set data.{key} to "
                 f"{least * config.optim.accumulate} or more, or network.freeze_batchnorm to all."
             )
+
+
+def check_effect(trainer: Trainer) -> None:
+    """Check that the perturbation and the method use what the config gives them.
+
+    Raises:
+        ConfigError: the unlabelled views would be read but not learnt, or no forward pass would update the BatchNorm
+            statistics of the evaluated network.
+    """
+    config, mix = trainer.config, trainer.labelled_mix
+    mixes = trainer.perturbation.uses_b or (mix is not None and mix.unlabelled)
+    if config.consistency.weight and config.consistency.pair == "labelled" and not mixes:
+        raise ConfigError(
+            "consistency.pair: labelled gives the unlabelled views to the perturbation only to be mixed in, but "
+            f"{config.perturbation['name']} does not mix views, so they would not be learnt. Choose a perturbation "
+            "that mixes two views, for example cutmix or lasermix, or consistency.pair=unlabelled."
+        )
+    if config.teacher.buffers == "own" and not config.teacher.update_bn and trainer.teacher not in trainer.teachers:
+        raise ConfigError(
+            f"teacher.buffers: own takes the BatchNorm statistics from the teacher's forward passes, but the method "
+            f"{config.method['name']} does not predict with the average of the student, so they would keep their "
+            "initial values. Use ema or copy."
+        )

@@ -77,8 +77,9 @@ class RunLogger:
             self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def start(self, config: Config) -> None:
-        """Write the config and the library versions to the run folder."""
+        """Write the config and the library versions to the run folder, and remove the report of an earlier config."""
         if self.enabled:
+            (self.folder / "evaluation.json").unlink(missing_ok=True)
             write_atomically(self.folder / "config.yaml", write_config(config).encode())
             write_atomically(self.folder / "versions.json", json.dumps(versions(), indent=2).encode())
         for other in self._others:
@@ -134,7 +135,8 @@ class RunLogger:
                 getattr(other, method)(*what)
             except Exception as error:
                 self._others.remove(other)
-                warnings.warn(f"The logger {type(other).__name__} failed and is left out: {error}", stacklevel=3)
+                said = f"The logger {type(other).__name__} failed and is no longer used: {error}"
+                warnings.warn(said, stacklevel=3)
 
     @contextmanager
     def progress(self, step: int, steps: int) -> Iterator[ProgressStep]:

@@ -21,7 +21,7 @@ from rangeseg.data.files import FileList, FileOrPair
 from rangeseg.data.loading import Views
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import WholeViews
-from rangeseg.engine.training_data import open_views
+from rangeseg.engine.training_data import keep_fraction, open_views
 from rangeseg.labels import LabelMap
 from rangeseg.types import Sample, View
 
@@ -124,7 +124,7 @@ def torch_data(
     Args:
         config: a config, or the name or file of one.
         overrides: `key.path=value` for a config by name or file, for instance ``data.root=/data/semantic_kitti``.
-        labelled: (file, label file) pairs instead of those of the config.
+        labelled: (file, label file) pairs instead of those of the config; `data.label_fraction` applies to them.
         unlabelled: files instead of those of the config.
         evaluation: files, or (file, label file) pairs, instead of `evaluation.split`.
 
@@ -135,7 +135,9 @@ def torch_data(
     if not isinstance(config, Config):
         config = read_config(str(config), list(overrides))
     elif overrides:
-        raise ValueError("overrides are for the name or the file of a config; change a Config by dataclasses.replace.")
+        raise ValueError(
+            "overrides can only be used with the name or file of a config. Change a Config with dataclasses.replace."
+        )
     named = {"labelled": labelled, "unlabelled": unlabelled, "evaluation": evaluation}
     experiment = Experiment(config)
     return TorchData(experiment.label_map, config, partial(_views, experiment, named))
@@ -164,6 +166,8 @@ def _views(experiment: Experiment, named: dict[str, Sequence[FileOrPair] | None]
     if files is None:
         return open_views(experiment, "labelled" if kind == "labelled" else "unlabelled")
     source: Any = FileList(files, experiment.label_map, experiment.read)
+    if kind == "labelled":
+        source = keep_fraction(experiment, source)
     return experiment.views(source, labelled=kind != "unlabelled", augment=kind != "evaluation")
 
 
@@ -174,5 +178,5 @@ def _draw(end: int) -> int:
 def _checked(index: int, count: int) -> int:
     """The index, counted from 0; the IndexError beyond the end is what ends `for view in dataset`."""
     if not -count <= index < count:
-        raise IndexError(f"there are {count}, not {index + 1}")
+        raise IndexError(f"index {index} is out of range for {count} items")
     return index % count

@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from rangeseg.config import Config
 from rangeseg.config.checks import AS_TARGETS
 from rangeseg.data.loading import Batch
-from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
-from rangeseg.engine.fabric import average_buffers
+from rangeseg.engine.checkpoint import check_classes, load_weights, read_training, write_checkpoint
+from rangeseg.engine.fabric import average_buffers, from_first
 from rangeseg.engine.labelled_mix import LabelledMix
 from rangeseg.engine.loss_guard import LossGuard
 from rangeseg.engine.methods import Method
-from rangeseg.engine.optimizer import make_optimizer, rate_multiplier
+from rangeseg.engine.optimizer import load_optimizer, make_optimizer, rate_multiplier
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import Stopped, StopRequest
 from rangeseg.engine.supervised_step import SupervisedLoss
@@ -106,13 +106,14 @@ class Trainer:
         self.supervised_loss = SupervisedLoss(self.student, self.method, settings, self.channels, weights, weak)
         self.step, self.best, self.evaluated = 0, -1.0, 0
         self.statistics: dict[str, Any] | None = None  # statistics of the training scans
+        self.classes: dict[str, Any] = {}  # see `stored_classes`
         self._guard = LossGuard(fabric, config.runtime.log_every)
 
     def train_step(self, labelled: View, unlabelled: tuple[View, View] | None) -> dict[str, Tensor]:
         """One optimiser step.
 
         Args:
-            labelled: B views with labels.
+            labelled: B views with labels; with a weak head, `batch_labelled` views and then those with carried labels.
             unlabelled: two batches of views, equal in size; None trains supervised only.
 
         Returns:
@@ -132,7 +133,8 @@ class Trainer:
                 self._backward(losses, self.mix_loss(generator, mix, x, u))
         elif mix:
             labelled = mix.among(generator, labelled)
-        for x in labelled.chunk(optim.accumulate):
+        own = self.config.data.batch_labelled if self.network.weak_heads() else None  # the others have carried labels
+        for x in labelled.chunk(optim.accumulate, own):
             self._backward(losses, self.supervised_loss(x))
         for a, b in zip(*pairs, strict=True):
             self._backward(losses, self.consistency_loss(generator, a, b))
@@ -224,7 +226,7 @@ class Trainer:
                 if not last and (number := request.agreed(self.fabric, due=self.step % runtime.log_every == 0)):
                     self._guard.check(logger.last)
                     self.save(logger.last)
-                    raise Stopped(f"stopped at step {self.step}; go on with --resume", number)
+                    raise Stopped(f"stopped at step {self.step}; use --resume to continue", number)
                 if due := last or self.step % runtime.checkpoint_every == 0:  # before an evaluation, which may fail
                     self._guard.check(logger.last)
                     self.save(logger.last)
@@ -259,31 +261,27 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "statistics": self.statistics,
+            **self.classes,
         }
         if self.fabric.is_global_zero:
             write_checkpoint(path, state, self.config)
         self.fabric.barrier()
 
     def resume(self, path: Path) -> None:
-        """Load a checkpoint of `save` and continue from it.
+        """Load a checkpoint of `save`, read by the first process for all, and continue from it.
 
         Raises:
-            ValueError: the checkpoint is missing, incomplete or of another network.
+            ConfigError, ValueError: see `read_training`, `check_classes` and `load_weights`.
         """
-        state = read_checkpoint(path)
-        self._load(self.network, state["network"], path)
-        self._load(self.teacher.network, state["teacher"], path)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        state = from_first(self.fabric, lambda: read_training(path, self.config))
+        check_classes(state, self.classes, path)
+        load_weights(self.network, state["network"], path)
+        load_weights(self.teacher.network, state["teacher"], path)
+        load_optimizer(self.optimizer, state["optimizer"])
+        if state["precision"]:  # empty without a gradient scaler
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.step, self.best = state["step"], state["best"]
         self.evaluated = state.get("evaluated", self.step)  # not in checkpoints of version 0.1
-
-    @staticmethod
-    def _load(network: nn.Module, state: dict[str, Any], path: Path) -> None:
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{path}: holds a different network from that of this config: {error}") from error
 
     def _evaluate(self, logger: RunLogger, evaluate: Callable[[], Evaluation], *, save: bool) -> None:
         self._guard.check(logger.last)

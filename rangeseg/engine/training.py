@@ -16,13 +16,14 @@ from lightning_fabric import Fabric
 from rangeseg.catalog import LOGGERS
 from rangeseg.config import Config
 from rangeseg.data.loading import Batch, Stream, Views
+from rangeseg.engine.checkpoint import stored_classes
 from rangeseg.engine.drawing import colored_points, draw
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.fabric import make_fabric
 from rangeseg.engine.folder import own_folder
 from rangeseg.engine.initialise import initialise
 from rangeseg.engine.loggers import Logger
-from rangeseg.engine.preconditions import check_batches, check_launch
+from rangeseg.engine.preconditions import check_batches, check_effect, check_launch
 from rangeseg.engine.run_logger import RunLogger, no_traceback_of_writers
 from rangeseg.engine.stopping import StopRequest
 from rangeseg.engine.trainer import Batches, Evaluation, Trainer
@@ -61,7 +62,7 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
 
     Raises:
         ConfigError: the config does not fit the data, or the run folder is in use or holds a run that is not resumed.
-        ValueError: `last.pt` cannot be resumed, see `Trainer.resume`.
+        ConfigError, ValueError: `last.pt` cannot be resumed, see `Trainer.resume`.
         NotFiniteError: a loss is NaN or infinite.
         Stopped: a signal stopped the training; `--resume` continues it.
     """
@@ -69,7 +70,7 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
     fabric = make_fabric(config.runtime)
     folder, loggers = Path(config.runtime.out), make_loggers(config)
     with own_folder(folder, fabric), no_traceback_of_writers():
-        exists = (folder / "last.pt").exists()
+        exists = fabric.broadcast((folder / "last.pt").exists())  # the folder may be on the first machine only
         if exists and not resume:
             raise ConfigError(f"runtime.out: {folder} already holds a run. Use --resume, or choose another folder.")
         experiment = Experiment(config)
@@ -93,6 +94,8 @@ def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Tr
         fabric, network, experiment.perturbation, config, experiment.class_weights, experiment.method,
         experiment.labelled_mix,
     )  # fmt: skip
+    trainer.classes = stored_classes(experiment.label_map)
+    check_effect(trainer)
     if resume:
         trainer.resume(Path(config.runtime.out) / "last.pt")
     return trainer

@@ -8,8 +8,9 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from rangeseg.config.checks import AS_TARGETS, WEAK, tells_carried_apart
+from rangeseg.config.checks import AS_TARGETS, WEAK, check_dataset, tells_carried_apart
 from rangeseg.data.carried import CarriedLabels
+from rangeseg.data.carried_origin import check_origin
 from rangeseg.data.carried_weights import CarriedWeights
 from rangeseg.data.concat import ConcatViews, times_for_shares
 from rangeseg.data.dataset import Dataset, ScanDataset
@@ -57,19 +58,21 @@ class TrainingData:
                 f"data.carried_as: {data.carried_as} needs carried labels; name their folder in data.carried "
                 "(rangeseg propagate --out writes it), or leave carried_as out."
             )
-        labelled, unlabelled = open_views(experiment, "labelled"), open_views(experiment, "unlabelled")
+        labelled = open_views(experiment, "labelled")
+        unlabelled = open_views(experiment, "unlabelled", labelled)
         validation = experiment.open(experiment.config.evaluation.split)
-        _refuse_without_labels("data.labelled", [part.source for part in _parts(labelled)])
+        _refuse_without_labels("data.labelled", [part.source for part in parts_of(labelled)])
         _refuse_without_labels("evaluation.split", [validation])
         if data.carried != NOTHING and data.carried_as in WEAK:
             carried = experiment.views(_carried(experiment, "train", None, every=False), augment=True)
+            _check_origin([carried], labelled)
             _refuse_without_labels("data.carried", [carried.source])
         statistics = _measured(experiment, labelled, unlabelled)
         return TrainingData(labelled, unlabelled, validation, statistics, carried)
 
 
-def _parts(views: Any) -> Sequence[Any]:
-    """The parts of joined views, or the views themselves."""
+def parts_of(views: Any) -> Sequence[Any]:
+    """The parts of joined views, each once, or the views themselves."""
     return views.parts if isinstance(views, ConcatViews) else [views]
 
 
@@ -95,7 +98,7 @@ def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
     """The statistics of some scans of all views; None for photographs."""
     if experiment.dataset.kind != "scan":
         return None
-    parts = [part for whole in views for part in _parts(whole)]
+    parts = [part for whole in views for part in parts_of(whole)]
     scans = [(part, index) for part in parts for index in range(len(part))]
     chosen = [scans[k] for k in np.unique(np.linspace(0, len(scans) - 1, MOST_SCANS).astype(int))]
     found = measure(part.projection(guarded(part.source.scan(index))) for part, index in chosen)
@@ -103,11 +106,17 @@ def _measured(experiment: Experiment, *views: Any) -> dict[str, Any] | None:
     return with_augmentation(found, changes.get("drop_remission", 0.0), changes.get("remission_gain", (1.0, 1.0)))
 
 
-def open_views(experiment: Experiment, kind: Kind) -> Views:
+def open_views(experiment: Experiment, kind: Kind, labelled: Views | None = None) -> Views:
     """Views of the training split, or of a list of it, joined with the sources of `data.<kind>_from`.
 
+    Args:
+        experiment: determines the data.
+        kind: labelled or unlabelled.
+        labelled: the labelled views if they are open already; only for unlabelled views.
+
     Raises:
-        ConfigError: there is no source, or one does not fit the config.
+        ConfigError: there is no source, one does not fit the config, or carried labels that are targets come from other
+            labels than those of the labelled scans.
     """
     data = experiment.config.data
     listed, others = {
@@ -117,8 +126,13 @@ def open_views(experiment: Experiment, kind: Kind) -> Views:
     parts: list[Any] = [] if listed == NOTHING else [_views(experiment, "train", listed, classes)]
     for number, section in enumerate(others):
         parts.append(_open_other(experiment, section, f"data.{kind}_from[{number}]", classes))
+    if kind == "unlabelled" and any(isinstance(part.source, CarriedLabels) for part in parts):
+        _check_origin(parts, open_views(experiment, "labelled") if labelled is None else labelled)
     if not parts:
-        raise ConfigError(f"data.{kind}: none leaves no {kind} data. Name sources in data.{kind}_from.")
+        raise ConfigError(
+            f"data.{kind}: there is no {kind} data, because data.{kind} is none and data.{kind}_from is empty. Name "
+            f"sources in data.{kind}_from."
+        )
     shares: list[float | None] = [None] * (len(parts) - len(others))
     shares += [_share(section, f"data.{kind}_from[{number}]") for number, section in enumerate(others)]
     if shares == [None]:
@@ -132,7 +146,9 @@ def open_views(experiment: Experiment, kind: Kind) -> Views:
 def _share(section: dict[str, Any], path: str) -> float | None:
     share = section.get("share")
     if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
-        raise ConfigError(f"{path}.share: {share!r} is no share. Give a number between 0 and 1, for example 0.5.")
+        raise ConfigError(
+            f"{path}.share: {share!r} is not a valid share. Give a number above 0 and below 1, for example 0.5."
+        )
     return share
 
 
@@ -153,10 +169,15 @@ def _views(experiment: Experiment, split: str, subset: str | None, classes: Labe
             f"{data.root}: its classes are {', '.join(source.label_map.names)}; the scored classes are "
             f"{', '.join(classes.names)}. Labelled sources need the classes of data.dataset in the same order."
         )
-    if data.label_fraction < 1 and not carried and isinstance(experiment.input, ScanInput):
-        image = experiment.input.projection
-        source = SparseLabels(source, image, data.label_fraction, data.label_seed, data.label_spread)
-    return experiment.views(source, augment=True)
+    return experiment.views(source if carried else keep_fraction(experiment, source), augment=True)
+
+
+def keep_fraction(experiment: Experiment, source: Any) -> Any:
+    """The source with labels only at a share of the pixels of each scan, if `data.label_fraction` says so."""
+    data, made = experiment.config.data, experiment.input
+    if data.label_fraction == 1 or not isinstance(made, ScanInput):
+        return source
+    return SparseLabels(source, made.projection, data.label_fraction, data.label_seed, data.label_spread)
 
 
 def _carried(experiment: Experiment, split: str, subset: str | None, *, every: bool) -> CarriedLabels:
@@ -171,22 +192,35 @@ def _carried(experiment: Experiment, split: str, subset: str | None, *, every: b
     )  # fmt: skip
 
 
+def _check_origin(views: Sequence[Any], labelled: Views) -> None:
+    """Refuse carried labels that come from other labels than those of the labelled scans."""
+    try:
+        for part in views:
+            if isinstance(part.source, CarriedLabels):
+                check_origin(part.source, [one.source for one in parts_of(labelled)])
+    except ValueError as error:
+        raise ConfigError(f"data.carried: {error}") from error
+
+
 def _open_other(experiment: Experiment, section: dict[str, Any], path: str, classes: LabelMap | None) -> WholeViews:
     """Views of another dataset or sensor, read by the same network as those of the config."""
     if unknown := sorted(set(section) - set(OTHER)):
         raise ConfigError(f"{path}: unknown key {unknown[0]}. {did_you_mean(unknown[0], list(OTHER))}")
     if missing := [key for key in ("root", "dataset") if key not in section]:
         raise ConfigError(f"{path}.{missing[0]}: missing. Write root and dataset.")
+    check_dataset(section["dataset"], path)
+    for key in (key for key in ("root", "split", "subset", "carried") if isinstance(section.get(key), int | float)):
+        raise ConfigError(f"{path}.{key}: is text, but YAML reads its value as {section[key]!r}. Put quotes around it.")
     config = experiment.config
     settings: dict[str, Any] = {key: section[key] for key in ("root", "dataset", "projection") if key in section}
-    settings["carried"] = str(section.get("carried", NOTHING))
+    settings["carried"] = section.get("carried") or NOTHING
     other = Experiment(replace(config, data=replace(config.data, **settings)))
     views = _views(other, section.get("split", "train"), section.get("subset"), classes)
     if isinstance(experiment.input, ScanInput) and isinstance(other.input, ScanInput):
         ours, theirs = experiment.input.size, other.input.size
         if ours != theirs:
             raise ConfigError(
-                f"{path}.projection: makes {theirs[0]} x {theirs[1]} pixels, but data.projection makes "
-                f"{ours[0]} x {ours[1]}. Give both the same size."
+                f"{path}.projection: its range images have {theirs[0]} x {theirs[1]} pixels, but those of "
+                f"data.projection have {ours[0]} x {ours[1]}. Give both the same size."
             )
     return views

@@ -90,9 +90,9 @@ def check_not_nan(nan: Tensor, names: Sequence[str]) -> None:
     """
     if nan.any():
         raise ValueError(
-            f"{names[int(nan.to(torch.uint8).argmax())]}: the network's answer holds nan, so its labels would mean "
-            "nothing. Its weights or runtime.precision are broken: try runtime.precision=32-true, or an earlier "
-            "checkpoint."
+            f"{names[int(nan.to(torch.uint8).argmax())]}: the network's output contains nan, so its labels would be "
+            "arbitrary. The weights are damaged, or runtime.precision is too low: try runtime.precision=32-true, or an "
+            "earlier checkpoint."
         )
 
 

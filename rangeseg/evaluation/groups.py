@@ -27,7 +27,9 @@ def parse_groups(words: Sequence[str], names: Sequence[str]) -> dict[str, list[i
         name, _, members = word.partition("=")
         classes = [part.strip() for part in members.split(",") if part.strip()]
         if not name or not classes:
-            raise ValueError(f"--groups: {word!r} is no group. Write NAME=CLASS,CLASS, for example vehicle=car,truck.")
+            raise ValueError(
+                f"--groups: {word!r} does not have the form NAME=CLASS,CLASS, for example vehicle=car,truck."
+            )
         if unknown := [one for one in classes if one not in names]:
             raise ValueError(f"--groups: {word!r}: no class is called {unknown[0]!r}. The classes: {', '.join(names)}.")
         if name in groups:

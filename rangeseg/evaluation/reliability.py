@@ -150,7 +150,7 @@ def fit_temperature(logits: NDArray[np.floating], label: NDArray[np.integer]) ->
     if not len(logits):
         raise ValueError("There are no labelled elements to fit a temperature on.")
     if not np.isfinite(logits).all():
-        raise ValueError("The network's answers are not finite, so no temperature fits.")
+        raise ValueError("The network's logits contain nan or infinity, so no temperature can be fitted.")
     above = logits.astype(np.float64)
     above -= above.max(1, keepdims=True)
     label_logit = above[np.arange(len(above)), label]

@@ -87,11 +87,14 @@ def checkpoint_to_write(path: Path) -> Path:
     """
     file = checkpoint_of(path)
     if file.suffix in EXPORTED:
-        raise ValueError(f"{path}: an exported file stays as it is. Calibrate its run and export that again.")
+        raise ValueError(
+            f"{path}: an exported file cannot be calibrated. Calibrate the run that it was made from, and export "
+            "it again."
+        )
     if find_weights(path) is not None:
         raise ValueError(
-            f"{path}: weights stay as they are. Make a checkpoint of them (rangeseg export {path} --out run.pt) and "
-            "calibrate that."
+            f"{path}: these weights cannot be changed. Write them as a checkpoint (rangeseg export {path} --out "
+            "run.pt) and calibrate the checkpoint."
         )
     return file
 

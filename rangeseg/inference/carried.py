@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rangeseg.data.evidence import evidence_file
 from rangeseg.drive.layouts import Drive
 from rangeseg.drive.propagate import confidence_of
 from rangeseg.inference.segmentation import Segmentation
@@ -25,16 +26,20 @@ class CarriedFolder:
     Args:
         folder: that folder, in the layout of the drive's dataset.
         drive: the scans.
-        label_map: classes of the network.
     """
 
     folder: Path
     drive: Drive
-    label_map: LabelMap
 
     @staticmethod
-    def open(folder: Path, drive: Drive, label_map: LabelMap) -> CarriedFolder:
+    def open(folder: Path, drive: Drive, label_map: LabelMap, *, chosen: bool = False) -> CarriedFolder:
         """Check that a folder has labels of a drive, with the classes of a network.
+
+        Args:
+            folder: see `CarriedFolder`.
+            drive: the scans.
+            label_map: classes of the network.
+            chosen: the user named the classes of the drive, so their raw ids may differ from those of the network.
 
         Raises:
             ValueError: it has no labels of any scan, or the drive has other classes than the network.
@@ -44,7 +49,12 @@ class CarriedFolder:
                 f"{drive.root}: its classes are {', '.join(drive.label_map.names)}; those of the run are "
                 f"{', '.join(label_map.names)}. Name the classes of the drive with --dataset, or leave --carried out."
             )
-        found = CarriedFolder(folder, drive, label_map)
+        if not chosen and drive.label_map.learning_map != label_map.learning_map:
+            raise ValueError(
+                f"{drive.root}: {drive.label_map.dataset}, found from the layout, has other raw ids than the run's "
+                f"{label_map.dataset}. Name the dataset or YAML of the labels in {folder} with --dataset."
+            )
+        found = CarriedFolder(folder, drive)
         if not found._files():
             raise ValueError(
                 f"{folder}: has no labels of the {len(drive.scans)} scans; looked for {drive.scans[0].label_path} and "
@@ -53,8 +63,9 @@ class CarriedFolder:
         return found
 
     def digest(self) -> str:
-        """A digest of the names, sizes and times of the label files; it changes if a file changes."""
-        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._files()]
+        """A digest of the names, sizes and times of the files of labels and evidence; it changes if a file changes."""
+        paths = [path for label in self._files() for path in (label, evidence_file(label)) if path.is_file()]
+        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
         return hashlib.sha256(repr(files).encode()).hexdigest()
 
     def replaced(self, number: int, found: Segmentation) -> Segmentation:
@@ -74,7 +85,7 @@ class CarriedFolder:
             return found
         if len(raw) != len(found):
             raise ValueError(f"{path}: has {len(raw)} labels, but the scan has {len(found)} points.")
-        label = self.label_map.to_train(raw)
+        label = self.drive.label_map.to_train(raw)  # its raw ids may differ from those of the network's classes
         known = label != IGNORE
         confidence = found.confidence
         if confidence is not None:

@@ -50,6 +50,11 @@ class ProcessGroup:
             )
         return ProcessGroup(launch.rank, launch.world_size, launch.local_rank)
 
+    @property
+    def told_of(self) -> str:
+        """Words after a count of the first process, which leaves out the others; empty if there are no others."""
+        return f", by the first of {self.world_size} processes" if self.world_size > 1 else ""
+
     def shard(self, items: Sequence[T]) -> Sequence[T]:
         """Every `world_size`-th item, beginning with item `rank`; the shards of all ranks contain each item once."""
         return items[self.rank :: self.world_size]

@@ -31,8 +31,16 @@ class DomainCheck:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._unnamed = 0
-        self.fits: dict[str, bool] = {}
+        self._misfits: dict[str, str] = {}
+
+    @property
+    def fits(self) -> dict[str, bool]:
         """Result of the check for each file; scans without a file share one entry, which stays False after a misfit."""
+        return {name: not reasons for name, reasons in self._misfits.copy().items()}
+
+    def misfit(self, where: str) -> str | None:
+        """The reasons why a scan does not fit, from its `where`; empty if it fits, None if it was not checked."""
+        return self._misfits.get(where or UNNAMED)
 
     def check(self, image: Any) -> None:
         """Check one scan. For scans without a file, as on a robot, only the first misfit gives a notice.
@@ -52,10 +60,20 @@ class DomainCheck:
         reasons = misfits(image, filled_enough(statistics))
         if statistics:
             reasons += unlike(image.scan, statistics, self._run.config.data.channels)
-        notified = name == UNNAMED and self.fits.get(UNNAMED) is False
-        if reasons and not notified:
-            notify(f"{name}: does not fit this run, and its labels are probably wrong: {' '.join(reasons)}")
-        self.fits[name] = not reasons and not notified
+        self.note(name, " ".join(reasons))
+
+    def note(self, name: str, reasons: str) -> None:
+        """Record the result of a check, perhaps of an earlier process, and give a notice if the scan does not fit.
+
+        Args:
+            name: file of the scan, or `UNNAMED`.
+            reasons: why it does not fit; empty if it fits.
+        """
+        if name == UNNAMED and self._misfits.get(UNNAMED):
+            return
+        if reasons:
+            notify(f"{name}: does not fit this run, and its labels are probably wrong: {reasons}")
+        self._misfits[name] = reasons
 
     def summary(self, *, anyway: bool = False) -> Iterator[str]:
         """A message with the number of scans that did not fit; no message if all fit.
@@ -66,10 +84,24 @@ class DomainCheck:
         Raises:
             ValueError: most scans do not fit and `anyway` is False.
         """
-        count = sum(not fits for fits in self.fits.values())
-        if not count:
-            return
-        words = f"{count} of {len(self.fits)} scans do not fit this run; see the warnings."
-        if 2 * count > len(self.fits) and not anyway:
-            raise ValueError(f"{words} Written files are kept. To accept this, give --anyway.")
-        yield words
+        fits = self.fits.values()
+        yield from misfit_summary(len(fits) - sum(fits), len(fits), anyway=anyway)
+
+
+def misfit_summary(count: int, checked: int, *, anyway: bool = False) -> Iterator[str]:
+    """A message with the number of scans that did not fit; no message if all fit.
+
+    Args:
+        count: number of scans that did not fit.
+        checked: number of scans that were checked.
+        anyway: accept that most scans do not fit.
+
+    Raises:
+        ValueError: most scans do not fit and `anyway` is False.
+    """
+    if not count:
+        return
+    words = f"{count} of {checked} scans do not fit this run; see the warnings."
+    if 2 * count > checked and not anyway:
+        raise ValueError(f"{words} Written files are kept. To accept this, give --anyway.")
+    yield words

@@ -54,8 +54,8 @@ class ScanProbabilities:
 
     @cached_property
     def xyz(self) -> NDArray[np.float32]:
-        """(M, 3) visible points in the sensor's frame."""
-        return np.ascontiguousarray(self.image.scan.xyz[self.image.point_index.ravel()[self.pixels]], np.float32)
+        """(M, 3) visible points in the frame of the file, to which the poses refer."""
+        return np.ascontiguousarray(self.image.given.xyz[self.image.point_index.ravel()[self.pixels]], np.float32)
 
     @cached_property
     def point_map(self) -> tuple[NDArray[np.intp], tuple]:
@@ -67,7 +67,7 @@ class ScanProbabilities:
         """Find the nearest visible points of this scan.
 
         Args:
-            xyz: (P, 3) points in this sensor's frame.
+            xyz: (P, 3) points in the frame of this scan's file.
             max_distance_m: only points nearer than this count, metres.
 
         Returns:
@@ -143,7 +143,7 @@ def label_drive(
     """
 
     def label(scan: ScanProbabilities, probability: NDArray) -> tuple[int, Scan, Segmentation]:
-        return scan.number, scan.image.scan, label_pooled(segmenter, scan, probability)
+        return scan.number, scan.image.given, label_pooled(segmenter, scan, probability)
 
     numbers = range(len(drive.scans)) if numbers is None else numbers
     yield from pool_drive(

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from rangeseg.config import write_config
-from rangeseg.engine.checkpoint import write_checkpoint
+from rangeseg.engine.checkpoint import stored_classes, write_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import ScanInput
 from rangeseg.evaluation.metrics import ConfusionMatrix
@@ -132,11 +132,11 @@ def export(
 def convert(run: Run, path: Path, *, calibration: Sequence[AnySample] | None = None) -> None:
     """Write a run's network to `path`, whether it agrees with the run or not; arguments and errors as `export`."""
     if path.suffix not in (*FORMATS, OPENVINO):
-        raise ValueError(f"{path}: the file's name ends in {' or '.join((*FORMATS, OPENVINO))}.")
+        raise ValueError(f"{path}: the name of the file must end in {' or '.join((*FORMATS, OPENVINO))}.")
     if path.suffix == OPENVINO:
         to_openvino(to_onnx(run), describe(run), path, None if calibration is None else _inputs(run, calibration))
     elif calibration is not None:
-        raise ValueError(f"{path}: int8 is made of OpenVINO's form; name it NAME.xml.")
+        raise ValueError(f"{path}: int8 is only available for OpenVINO models. Give a name that ends in .xml.")
     else:
         path.write_bytes(FORMATS[path.suffix](run))
 
@@ -167,7 +167,7 @@ def write_weights(run: Run, path: Path) -> None:
     if isinstance(run.network, ExportedNetwork):
         raise ValueError(f"{path}: an exported file has no weights to write; give the run that it was made from.")
     state = {"teacher": run.network.state_dict(), "temperature": run.temperature, "statistics": run.statistics}
-    write_checkpoint(path, state, run.config)
+    write_checkpoint(path, state | stored_classes(run.label_map), run.config)
 
 
 def compare(own: Segmenter, other: Segmenter, samples: Iterable[AnySample]) -> Agreement:
@@ -265,8 +265,7 @@ def describe(run: Run) -> dict[str, Any]:
     return {
         "rangeseg": __version__,
         "dataset": label_map.dataset,
-        "classes": list(label_map.names),
-        "raw_ids": [int(raw) for raw in label_map.raw_ids],
+        **stored_classes(label_map),
         "colors": [[int(part) for part in color] for color in label_map.colors],
         "channels": list(config.data.channels),
         "mean": list(config.data.mean),

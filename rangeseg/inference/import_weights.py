@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rangeseg.config import Config, write_config
-from rangeseg.engine.checkpoint import write_checkpoint
+from rangeseg.engine.checkpoint import stored_classes, write_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.run_logger import versions
 from rangeseg.files import write_atomically
@@ -42,7 +42,8 @@ def import_weights(files: Sequence[Path], config: Config, *, new_classifier: boo
     folder = Path(config.runtime.out)
     if (folder / "last.pt").exists():
         raise ConfigError(f"{folder} already contains a run. Choose another folder.")
-    network = Experiment(config).make_network(weights=False)  # the weights come from the files
+    experiment = Experiment(config)
+    network = experiment.make_network(weights=False)  # the weights come from the files
     state = read_published(files)
     try:
         import_state_dict(network, state, classifier="new" if new_classifier else "import")
@@ -50,7 +51,8 @@ def import_weights(files: Sequence[Path], config: Config, *, new_classifier: boo
         raise ValueError(f"{', '.join(map(str, files))}: {error}") from error
     write_atomically(folder / "config.yaml", write_config(config).encode())
     write_atomically(folder / "versions.json", json.dumps(versions(), indent=2).encode())
-    write_checkpoint(folder / "last.pt", {"teacher": network.state_dict()}, config)
+    state = {"teacher": network.state_dict()} | stored_classes(experiment.label_map)
+    write_checkpoint(folder / "last.pt", state, config)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -90,6 +92,7 @@ def _parts_in(folder: Path) -> list[Path]:
     suffix = next((best for best in BEST if best in suffixes), min(suffixes))
     if suffix not in BEST and len(suffixes) > 1:
         raise ValueError(
-            f"{folder}: has parts with the endings {', '.join(sorted(suffixes))}. Name the three files of one of them."
+            f"{folder}: has parts with the endings {', '.join(sorted(suffixes))}. Give three files with the same "
+            "ending."
         )
     return [folder / f"{part}{suffix}" for part in PARTS if f"{part}{suffix}" in names]

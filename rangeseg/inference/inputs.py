@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +12,9 @@ from numpy.typing import ArrayLike
 
 from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.dataset import PhotoDataset
-from rangeseg.scan_formats.fields import find_fields
+from rangeseg.scan_formats.checks import Where
+from rangeseg.scan_formats.fields import FieldNames, Fields, find_fields
+from rangeseg.scan_formats.scales import Columns
 from rangeseg.types import Photo, Sample, Scan
 
 AnySample = Scan | Photo | Sample
@@ -49,11 +52,12 @@ def as_sample(given: InputLike, experiment: Experiment) -> AnySample:
         given: a scan or photograph; or a file, which the run's dataset reads; or an array. An array of a scan is (N,
             4): x, y, z in metres and remission with the scale of the run's dataset, or (N, 3) without remission. An
             array of a photograph is (H, W, 3) uint8, RGB. Structured arrays with named fields, clouds of Open3D (legacy
-            or tensor), and objects with `to_array()`, such as clouds of PCL wrappers, are also accepted.
+            or tensor), and objects with `to_array()`, such as clouds of PCL wrappers, are also accepted. Named fields
+            are those of the run's `data.dataset.fields`, if it has such.
         experiment: the experiment of the run.
 
     Raises:
-        ValueError: the file cannot be read, or the array has a wrong shape.
+        ValueError: the file cannot be read, the array has a wrong shape, or it lacks a column that the run reads.
     """
     if isinstance(given, Scan | Photo | Sample):
         return given
@@ -61,7 +65,7 @@ def as_sample(given: InputLike, experiment: Experiment) -> AnySample:
         sample: AnySample = experiment.prediction_files.read(Path(given))
         return sample
     given = given.to_array() if isinstance(given, PclCloud) else given
-    if (cloud := _of_cloud(given)) is not None:
+    if (cloud := _of_cloud(given, experiment)) is not None:
         return cloud
     array = np.asarray(given)
     if issubclass(experiment.dataset, PhotoDataset):
@@ -75,17 +79,49 @@ def as_sample(given: InputLike, experiment: Experiment) -> AnySample:
     return Scan(table) if array.shape[1] == 3 else Scan(table[:, :3], table[:, 3])
 
 
-def _of_cloud(given: Any) -> Scan | None:
+def columns_of_run(
+    where: Where, columns: Columns, experiment: Experiment, requested: FieldNames | None = None,
+    scale: Callable[[str], float] | None = None, rings: Callable[[str], tuple[int, int]] | None = None,
+) -> Fields:  # fmt: skip
+    """Match columns to fields as the run does: by its `data.dataset.fields`, which the requested names replace.
+
+    Args:
+        where: name of the cloud for errors.
+        columns: (N,) arrays.
+        experiment: the experiment of the run.
+        requested: names of the user.
+        scale: see `find_fields`, as for `rings`.
+        rings: see `find_fields`.
+
+    Raises:
+        ValueError: see `find_fields`; for example, the run reads a column that the cloud does not have.
+    """
+    own = experiment.config.data.dataset.get("fields") or {}
+    try:
+        return find_fields(where, columns, {**own, **(requested or {})}, scale, rings)
+    except ValueError as error:
+        if not own:
+            raise
+        raise ValueError(
+            f"{error} The run reads scans with data.dataset.fields {dict(own)}. If the columns have other names here, "
+            "give them with --fields NAME=COLUMN, or as an override of data.dataset.fields."
+        ) from error
+
+
+def _of_cloud(given: Any, experiment: Experiment) -> Scan | None:
     """The scan of a structured array or of another library's cloud; None for anything else."""
+    named: FieldNames = {}
     if isinstance(given, np.ndarray) and given.dtype.names:
         columns = {name: given[name].reshape(-1) for name in given.dtype.names if given.dtype[name].kind in "iuf"}
     elif isinstance(given, TensorCloud):
         point = given.point
         columns = {axis: point.positions.numpy()[:, k] for k, axis in enumerate("xyz")}
         columns |= {name: point[name].numpy()[:, 0] for name in point if point[name].shape[1:] == (1,)}
+        named = dict(zip("xyz", "xyz", strict=True))
     elif isinstance(given, LegacyCloud):
         columns = dict(zip("xyz", np.asarray(given.points).T, strict=True))
+        named = {"x": "x", "y": "y", "z": "z", "remission": None, "ring": None}  # it has positions only
     else:
         return None
     where = "the cloud that was given"
-    return find_fields(where, columns, {}).scan(where, columns)
+    return columns_of_run(where, columns, experiment, named).scan(where, columns)

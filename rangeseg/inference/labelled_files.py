@@ -18,7 +18,7 @@ from rangeseg.registry import did_you_mean
 from rangeseg.scan_formats.arrays import read_arrays
 from rangeseg.scan_formats.labelled import LABELLED
 from rangeseg.scan_io import read_scan
-from rangeseg.types import Scan
+from rangeseg.types import Photo, Scan
 
 FORMATS = ("label", *(ending.removeprefix(".") for ending in LABELLED))
 
@@ -88,12 +88,19 @@ class WithConfidence:
             lengths = {len(array) for array in read_arrays(beside(target)).values()}
         except ValueError as error:
             return str(error)
-        return None if len(lengths) == 1 else f"{beside(target)} contains arrays of {len(lengths)} different lengths"
+        sample = self._files.read(file)
+        needed = int(np.prod(sample.image.shape[:2])) if isinstance(sample, Photo) else len(sample)
+        return None if lengths == {needed} else f"{beside(target)} has arrays of length {lengths}; {needed} is needed"
 
 
 def beside(target: Path) -> Path:
     """Path of the confidence file of a prediction."""
     return target.with_name(f"{target.stem}_confidence.npz")
+
+
+def outputs(files: PredictionFiles, target: Path) -> tuple[Path, ...]:
+    """The paths that are written for a prediction: the prediction, and perhaps its confidence file."""
+    return (target, beside(target)) if isinstance(files, WithConfidence) else (target,)
 
 
 def least_sure(words: Sequence[str], label_map: LabelMap) -> NDArray[np.float32] | None:
@@ -117,13 +124,13 @@ def least_sure(words: Sequence[str], label_map: LabelMap) -> NDArray[np.float32]
         except ValueError:
             value = np.nan
         if not 0 <= value <= 1:
-            raise ValueError(f"The confidence {part!r} is no number in [0, 1]; give 0.6, or CLASS=0.5.")
+            raise ValueError(f"The confidence {part!r} is not a number in [0, 1]; give for example 0.6, or CLASS=0.5.")
         least[label_map.names.index(name) if name else slice(None)] = value
     return least if wanted else None
 
 
 def chosen_files(
-    experiment: Experiment, kind: str, confidence: bool, unsure: Sequence[str] = ()
+    experiment: Experiment, kind: str, confidence: bool, unsure: Sequence[str] = (), label_map: LabelMap | None = None
 ) -> tuple[PredictionFiles, NDArray[np.float32] | None]:
     """The prediction files of a run, and the (K,) minimum confidences of their labels, from `least_sure`.
 
@@ -132,17 +139,23 @@ def chosen_files(
         kind: one of `FORMATS`; label is the format of the run's dataset.
         confidence: also write the confidence and entropy of each label.
         unsure: argument of `least_sure`.
+        label_map: classes whose raw ids are written; None: those of the run.
 
     Raises:
         ValueError: `kind` is a format of points but the run labels photographs, or the dataset's predictions must label
             every element but `unsure` is given; also as `least_sure`.
     """
-    files, least = experiment.prediction_files, least_sure(unsure, experiment.label_map)
+    label_map = label_map or experiment.label_map
+    files = experiment.dataset.prediction_files(label_map, experiment.config.data.dataset)
+    least = least_sure(unsure, label_map)
     if least is not None and kind == "label" and not isinstance(files, ScanFiles):
         hint = "; write points instead: --format ply" if experiment.dataset.kind == "scan" else ""
-        raise ValueError(f"{experiment.label_map.dataset}'s predictions label everything: --unsure cannot be{hint}.")
+        raise ValueError(
+            f"--unsure is not possible: prediction files of {label_map.dataset} must have a label for every "
+            f"element{hint}."
+        )
     if kind != "label":
         if experiment.dataset.kind != "scan":
-            raise ValueError(f"--format {kind} writes points; photographs have none. Leave it out.")
-        return LabelledScanFiles(experiment.label_map, files.read, files.suffixes, ending=f".{kind}"), least
+            raise ValueError(f"--format {kind} is for scans, but this run labels photographs. Remove --format.")
+        return LabelledScanFiles(label_map, files.read, files.suffixes, ending=f".{kind}"), least
     return (WithConfidence(files) if confidence else files), least  # type: ignore[return-value] # by __getattr__

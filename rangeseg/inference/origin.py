@@ -1,20 +1,21 @@
 """Record of the network, and of the config keys that affect its labels, for the labels in an output folder.
 
-OUT/.predicted_by.json is written before the first label. Labels that are older belong to another network.
+OUT/.predicted_by.json is written before the first label. `rangeseg.inference.records` records the input of each label.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rangeseg.config import Config
 from rangeseg.files import plain_file, read_whole, write_atomically
-from rangeseg.inference.run import checkpoint_of
+from rangeseg.inference.run import Run, checkpoint_of
 
 FILE = ".predicted_by.json"
 
@@ -24,33 +25,61 @@ KEYS = (
 )
 """Config keys that change labels; paths and performance settings do not."""
 
+INITIAL = "weights"
+"""Key of a network's initial weights, which a trained network does not use."""
 
-def origin_of(path: Path | None, config: Config, unsure: Sequence[str] = ()) -> dict[str, Any]:
-    """The values that `claim` compares: the digest of the checkpoint, and `KEYS`.
+
+def origin_of(path: Path | None, run: Run, unsure: Sequence[str] = ()) -> dict[str, Any]:
+    """The values that `claim` compares: digests of the checkpoint and of the files that the config names, and `KEYS`.
 
     Args:
         path: argument of `Run.load`.
-        config: config of the run, with the user's overrides.
+        run: the run, with the user's overrides.
         unsure: minimum confidences of labels, as in `rangeseg.inference.labelled_files.least_sure`.
     """
     file = checkpoint_of(path)
-    with plain_file(file).open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    origin: dict[str, Any] = {"checkpoint": str(file), "sha256": digest}
-    whole = asdict(config)
+    parts = (file, file.with_suffix(".bin")) if file.suffix == ".xml" else (file,)  # OpenVINO: graph and weights
+    origin: dict[str, Any] = {"checkpoint": str(file), "sha256": _digest(*parts)}
+    whole = asdict(run.config)
     for key in KEYS:
         value: Any = whole
         for part in key.split("."):
             value = value[part]
         origin[key] = value
+        origin |= {f"contents of {place}": _digest(named) for place, named in _files_in(key, value)}
+    origin["temperature"] = None if run.temperature == 1 else run.temperature  # weights have it in another file
     origin["unsure"] = sorted(unsure) or None
     plain: dict[str, Any] = json.loads(json.dumps(origin))  # with lists for tuples, as in the file
     return plain
 
 
+def _files_in(key: str, value: Any) -> Iterator[tuple[str, Path]]:
+    """The files that a value of the config names, with their keys: of data, and of the user's own code."""
+    if isinstance(value, dict | list):
+        for name, within in value.items() if isinstance(value, dict) else enumerate(value):
+            if name != INITIAL:
+                yield from _files_in(f"{key}.{name}", within)
+    elif isinstance(value, str) and key.endswith(".name"):
+        module = sys.modules.get(value.partition(":")[0]) if ":" in value else None
+        if module is not None and (source := inspect.getsourcefile(module)):
+            yield key, Path(source)
+    elif isinstance(value, str) and Path(value).is_file():
+        yield key, Path(value)
+
+
+def _digest(*files: Path) -> str:
+    """SHA-256 of the contents of files."""
+    found = hashlib.sha256()
+    for file in files:
+        with plain_file(file).open("rb") as content:
+            while block := content.read(2**20):
+                found.update(block)
+    return found.hexdigest()
+
+
 def claim(
     out: Path, origin: dict[str, Any], targets: Iterable[Path], *, overwrite: bool = False, write: bool = True
-) -> int:
+) -> None:
     """Record the network of a folder's labels, or reject a folder with labels of another network.
 
     Args:
@@ -59,9 +88,6 @@ def claim(
         targets: paths of the label files, relative to `out`.
         overwrite: all labels will be written again, so accept labels of any network.
         write: write the record; False in all processes except the first.
-
-    Returns:
-        Time in nanoseconds. Older label files belong to another network.
 
     Raises:
         ValueError: there are labels of another or of an unknown network.
@@ -83,4 +109,3 @@ def claim(
         raise ValueError(f"{out}: contains {whose}. Replace them with --overwrite, or choose another --out.")
     if write and (differing or not path.is_file()):
         write_atomically(path, json.dumps(origin, indent=2).encode())
-    return path.stat().st_mtime_ns if path.is_file() else 0

@@ -2,6 +2,7 @@
 
 OUT/sequences/08/predictions/000123.label        uint32 raw ids, one per point
 OUT/lidarseg/test/TOKEN_lidarseg.bin             uint8, 1 to 16, one per point, and OUT/test/submission.json
+OUT/001/00.label                                 the same, named like the scan in lists: PandaSet, RELLIS-3D and others
 OUT/aachen_000000_000019_pred_labelIds.png       raw ids, one per pixel of the photograph's file
 """
 
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.files import inside, walk, write_atomically
+from rangeseg.inference.records import Records
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
 from rangeseg.parallel import in_order
+from rangeseg.types import Sample
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,20 @@ def predict(
     tasks: Iterable[Task],
     out: Path,
     *,
-    overwrite: bool = False,
-    since: int = 0,
+    records: Records,
     count: Callable[[Labels], object] = lambda labels: None,
     workers: int = 1,
     confidence: bool = False,
     unsure: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[Task, bool]]:
-    """Write the labels of each task as raw ids. Complete existing files are skipped.
+    """Write the labels of each task as raw ids. Complete existing files of the same input are skipped.
 
     Args:
         segmenter: the run.
         files: reads scans or photographs and writes predictions.
         tasks: from `find_tasks`.
         out: the output folder.
-        overwrite: write existing files again.
-        since: write files again that are older than this time, nanoseconds, from `claim`.
+        records: know the finished files, and get the written ones.
         count: called with the train ids of each written file, on several threads.
         workers: number of threads, as in `Segmenter.stream`; 0: process one scan after the other.
         confidence: give `files` a `Segmentation` with confidence and entropy in place of labels.
@@ -106,14 +107,13 @@ def predict(
     """
 
     def read(task: Task) -> AnySample | None:
-        target = out / task.target
-        kept = not overwrite and target.is_file() and target.stat().st_mtime_ns >= since
-        return None if kept and files.problem(target, task.file) is None else files.read(task.file)
+        return None if records.is_finished(task.target) else files.read(task.file)
 
     def write(task: Task, thing: AnySample, labels: Any) -> bool:
         found = labels if unsure is None else labels.sure(unsure)
         plain = found.labels if isinstance(found, Segmentation) else found
-        files.write(out / task.target, found if confidence else plain, thing, task.file)
+        with records.writing(task.target, "" if isinstance(thing, Sample) else thing.where):
+            files.write(out / task.target, found if confidence else plain, thing, task.file)
         count(plain)
         return True
 

@@ -12,9 +12,10 @@ Shapes: N points, K classes, A annuli.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -24,16 +25,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rangeseg.data.dataset import ScanDataset
+from rangeseg.data.semantic_kitti import read_list
 from rangeseg.drive.layouts import Drive, open_drive
-from rangeseg.drive.request import poses_for
+from rangeseg.drive.request import poses_folder, poses_for
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.engine.experiment import ALL, Experiment
+from rangeseg.engine.training_data import NOTHING
 from rangeseg.files import write_atomically
 from rangeseg.inference.drive import ScanProbabilities, label_pooled, pool_drive
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, in_order, no_progress
+from rangeseg.projection.range_image import RangeImage
 from rangeseg.scan_io import write_labels
-from rangeseg.types import IGNORE, Scan
+from rangeseg.types import IGNORE
 
 BINS = 1000
 """Number of bins of the confidence histogram; thresholds are exact to 0.001."""
@@ -89,25 +94,56 @@ class Votes:
 
     Args:
         count: number of scans before, and of scans after, that contribute.
-        poses: folder that `rangeseg poses` wrote, or a folder with one such folder per drive; None: the poses of the
-            dataset.
+        poses: folder with one folder per drive, named as the drive, that `rangeseg poses` wrote, or, for a single
+            drive, such a folder; None: the poses of the dataset.
     """
 
     count: int
     poses: Path | None = None
 
-    def poses_of(self, drive: Drive) -> Trajectory:
+    def poses_of(self, drive: Drive, drives: int) -> Trajectory:
         """The poses of all scans of a drive.
+
+        Args:
+            drive: the drive.
+            drives: number of drives with scans to label.
 
         Raises:
             ValueError: there are no poses, or some scans have none.
         """
-        own = self.poses / drive.name if self.poses else None
-        return poses_for(drive, own if own and own.is_dir() else self.poses)
+        return poses_for(drive, poses_folder(self.poses, drive, drives))
 
 
 Answer = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16]]
 """(N,) train ids, annuli, and bins of confidence."""
+
+
+def true_labels(experiment: Experiment, split: str, leave_out: str | None) -> tuple[str, ...]:
+    """The scans that get no pseudo-labels, because people labelled them.
+
+    Args:
+        experiment: the experiment of the run.
+        split: the split that gets pseudo-labels.
+        leave_out: a list file, or ``none``; None: the scans of `data.labelled`, if it is a list or `with_labels`.
+
+    Returns:
+        Names of scans or of whole sequences.
+
+    Raises:
+        ValueError: the list cannot be read, or scans of `data.labelled` do not exist.
+    """
+    listed = experiment.config.data.labelled
+    if leave_out is not None:
+        return () if leave_out == NOTHING else read_list(leave_out)
+    if split != "train" or listed in (ALL, NOTHING):
+        return ()
+    try:
+        return experiment.open(split, listed, labels=False).names
+    except ValueError as error:
+        raise ValueError(
+            f"{error} The scans of data.labelled={listed} get no pseudo-labels. Name other ones with --leave-out FILE, "
+            "or none with --leave-out none."
+        ) from error
 
 
 def pseudo_label(
@@ -126,6 +162,8 @@ def pseudo_label(
 
     OUT/sequences/SS/predictions/FFFFFF.label    raw ids; unlabelled for points that are not kept
     OUT/scans.txt                                the names of the scans
+
+    The labels that an earlier scans.txt lists are removed.
 
     Args:
         segmenter: the run.
@@ -148,7 +186,7 @@ def pseudo_label(
     names = [source.name(index) for index in range(len(source))]
     wanted = [i for i, name in enumerate(names) if not {name, name.rpartition("/")[0]} & left_out]
     if not wanted:
-        raise ValueError("No scan is left to label. Use a larger --subset or a shorter --leave-out list.")
+        raise ValueError("No scan is left to label. Use a larger --subset, a shorter --leave-out list, or none.")
     label_map, answers = segmenter.label_map, out / "answers"
     counts = np.zeros((label_map.num_classes, balance.annuli, BINS), np.int64)
     if votes is None:
@@ -171,6 +209,7 @@ def _write(
 ) -> tuple[NDArray[np.int64], int]:
     """Write the kept labels and the list of scans; returns (K,) numbers of kept points, and the number of points."""
     label_map, answers = segmenter.label_map, out / "answers"
+    _remove_earlier(out)
     kept, points = np.zeros(label_map.num_classes, np.int64), 0
     for name in progress(names, "writing", len(names)):
         with np.load(answers / f"{name}.npz") as answer:
@@ -180,16 +219,29 @@ def _write(
         label[~known] = IGNORE
         kept += np.bincount(label[known], minlength=len(kept))
         points += len(label)
-        sequence, _, frame = name.rpartition("/")
-        write_labels(out / "sequences" / sequence / "predictions" / f"{frame}.label", label_map.to_raw(label))
+        write_labels(_label_file(out, name), label_map.to_raw(label))
     write_atomically(out / "scans.txt", "".join(f"{name}\n" for name in names).encode())
     shutil.rmtree(answers)
     return kept, points
 
 
+def _label_file(out: Path, name: str) -> Path:
+    sequence, _, frame = name.rpartition("/")
+    return out / "sequences" / sequence / "predictions" / f"{frame}.label"
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the labels of an earlier call, and then its list."""
+    if (listed := out / "scans.txt").is_file():
+        for name in read_list(listed):
+            _label_file(out, name).unlink(missing_ok=True)
+        listed.unlink()
+
+
 def _predict(segmenter: Segmenter, source: Any, balance: Balance, index: int) -> Answer:
     """The predictions of one scan, without votes."""
-    return _answer(balance, segmenter(source.scan(index)))
+    image = cast(RangeImage, segmenter.project(source.scan(index)))
+    return _answer(balance, image, segmenter.segmentation(image, segmenter.logits(image), entropy=False))
 
 
 def _predict_along(
@@ -198,20 +250,22 @@ def _predict_along(
     """The predictions of scans with votes of their neighbours, drive after drive."""
 
     def use(scan: ScanProbabilities, probability: NDArray) -> Answer:
-        return _answer(balance, label_pooled(segmenter, scan, probability))
+        return _answer(balance, scan.image, label_pooled(segmenter, scan, probability))
 
-    files = [source.scan_path(index) for index in wanted]
+    files = [Path(os.path.abspath(source.scan_path(index))) for index in wanted]  # noqa: PTH100 - as in `open_drive`
+    drives = len({file.parent.parent for file in files})
     for folder, together in groupby(files, lambda file: file.parent.parent):
-        drive = open_drive(folder)
+        drive = replace(open_drive(folder), read=partial(source.read, **source.read_by()))
         place = {scan.file: number for number, scan in enumerate(drive.scans)}
         numbers = [place[file] for file in together]
-        yield from pool_drive(segmenter, drive, votes.poses_of(drive), numbers, use, votes.count, workers=workers)
+        poses = votes.poses_of(drive, drives)
+        yield from pool_drive(segmenter, drive, poses, numbers, use, votes.count, workers=workers)
 
 
-def _answer(balance: Balance, found: Segmentation) -> Answer:
-    """For each point: its label, its annulus, and the bin of its confidence."""
+def _answer(balance: Balance, image: RangeImage, found: Segmentation) -> Answer:
+    """For each point: its label, its annulus around the sensor, and the bin of its confidence."""
     sure = np.minimum(np.asarray(found.confidence) * BINS, BINS - 1).astype(np.uint16)
-    return found.labels, balance.annulus(cast(Scan, found.sample).xyz), sure
+    return found.labels, balance.annulus(image.scan.xyz), sure
 
 
 def _keep_answer(path: Path, label: NDArray[Any], annulus: NDArray[Any], sure: NDArray[Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rangeseg.config import Config, config_from_yaml
-from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.checkpoint import check_classes, check_finite, read_checkpoint, stored_classes
 from rangeseg.engine.experiment import Experiment
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
@@ -69,7 +69,8 @@ class Run:
                 to run. Such code is not restricted in any way. Use it only for files that you trust.
 
         Raises:
-            ConfigError: the file names code outside rangeseg and is not trusted.
+            ConfigError: the file names code outside rangeseg and is not trusted, or the dataset has other classes than
+                the training.
             ValueError: there is no complete checkpoint or exported file, or the device is not available.
         """
         weights = find_weights(DEFAULT if path is None else path)
@@ -82,11 +83,15 @@ class Run:
             with naming(path, overrides):
                 config = config_from_yaml(known["config"], overrides, trust=trust, source=str(path))
                 experiment = Experiment(config)
+            check_classes(known, stored_classes(experiment.label_map), path, raw_ids=not _another(overrides))
             return Run(experiment, exported, exported.device, known.get("statistics"), known.get("temperature", 1.0))
         chosen = choose_device(device)
         state = read_checkpoint(path) if weights is None else weights.checkpoint()
         with naming(path, overrides):
             experiment = Experiment(config_from_yaml(state["config"], overrides, trust=trust, source=str(path)))
+            now = stored_classes(experiment.label_map)
+        check_classes(state, now, path, raw_ids=not _another(overrides))
+        with naming(path, overrides):
             network = experiment.make_network(weights=False)
         fill(network, state["teacher"], path)
         known = {"statistics": state.get("statistics"), "temperature": state.get("temperature", 1.0)}
@@ -98,6 +103,12 @@ class Run:
         network = network.to(device).eval()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster forwards
         return Run(experiment, network, device)
+
+
+def _another(overrides: Sequence[str]) -> bool:
+    """Whether the user chooses the dataset or its classes."""
+    chosen = ("data", "data.dataset", "data.dataset.name", "data.dataset.classes")
+    return any(pair.partition("=")[0] in chosen for pair in overrides)
 
 
 @contextmanager
@@ -122,7 +133,7 @@ def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> None:
     """Load trained weights into a network.
 
     Raises:
-        ValueError: the weights belong to another network, or contain nan.
+        ValueError: the weights belong to another network, or contain nan or infinity.
     """
     try:
         network.load_state_dict(state)
@@ -130,11 +141,7 @@ def fill(network: Network, state: Mapping[str, Tensor], path: Path) -> None:
         raise ValueError(
             f"{path}: the weights do not fit the network in the config. Use another checkpoint."
         ) from error
-    if broken := [name for name, weight in network.state_dict().items() if weight.isnan().any()]:
-        raise ValueError(
-            f"{path}: {len(broken)} weights contain nan, the first is {broken[0]}. Training diverged: use an "
-            "earlier checkpoint of the run, such as best.pt, or train with a lower optim.lr."
-        )
+    check_finite(network, path)
 
 
 def choose_device(name: str) -> torch.device:

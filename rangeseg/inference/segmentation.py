@@ -91,7 +91,7 @@ class Segmentation(NDArrayOperatorsMixin):
             ValueError: there is no confidence, or `least` has another number of classes.
         """
         if self.confidence is None:
-            raise ValueError("These labels have no confidence; ask for it: segmenter(scan, confidence=True).")
+            raise ValueError("These labels have no confidence. Compute it with segmenter(scan, confidence=True).")
         wanted = np.broadcast_to(np.asarray(least, np.float32), self.label_map.num_classes)
         known = self.labels != IGNORE
         known[known] = self.confidence[known] >= wanted[self.labels[known]]

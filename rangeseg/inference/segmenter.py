@@ -287,8 +287,8 @@ def _name_of(image: PixelImage) -> str:
 
 
 def _of(image: PixelImage) -> Scan | Photo:
-    """The projected scan or photograph."""
-    return image.scan if isinstance(image, RangeImage) else image.photo
+    """The scan, in the frame of its file, or the photograph."""
+    return image.given if isinstance(image, RangeImage) else image.photo
 
 
 def _select(answers: PendingOutput, index: int) -> NDArray[Any]:

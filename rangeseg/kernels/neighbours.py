@@ -15,6 +15,9 @@ OFFSET = 1 << 20
 """Voxels have indices from -OFFSET to OFFSET - 1 along each axis. Voxels beyond share keys with others; `nearest` is
 then slower, but still exact."""
 
+ROUNDING = 1e-6
+"""A number of votes may fall short of the minimum share by this rounding error of the share."""
+
 
 @njit(cache=True, nogil=True)
 def _voxel(x: float, y: float, z: float, edge: float) -> tuple[int, int, int]:
@@ -218,12 +221,13 @@ def vote(
                 most = classes[m]
         label[n], metres[n], neighbours[n], agreement[n], origin[n] = 255, np.nan, count, 0, -1
         if count:
-            agreement[n] = votes[most] / count
+            top = votes[most]
+            agreement[n] = top / count
             for place in range(index.shape[1]):
                 m = index[n, place]
                 if m >= 0:
                     votes[classes[m]] = 0
-            if count >= least and agreement[n] >= share and most < known:
+            if count >= least and top >= share * count - ROUNDING and most < known:
                 label[n] = most
                 for place in range(index.shape[1]):
                     m = index[n, place]

@@ -222,7 +222,9 @@ def consistency_loss(
         raise ValueError(f"consistency_loss got kind={kind!r}; choose one of {', '.join(CONSISTENCY_KINDS)}.")
     compared = target_logits if kind.startswith("logits_") else target
     if compared is None:
-        raise ValueError(f"consistency_loss of kind {kind!r} needs target_logits, of pseudo_labels(logits=True).")
+        raise ValueError(
+            f"consistency_loss of kind {kind!r} needs target_logits; get them with pseudo_labels(logits=True)."
+        )
     distance = CONSISTENCY_KINDS[kind](as_planes(at_least_float32(student_logits)), at_least_float32(compared.detach()))
     confident = target.detach().amax(1) >= threshold
     counted = {"valid": valid, "confident": valid & confident, "all": torch.ones_like(valid)}

@@ -70,8 +70,8 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
     held = [content] if not isinstance(content, Mapping) else [content.get(name) for name in WITHIN]
     if any(isinstance(one, IgnoredObject) for one in held) and not any(isinstance(one, Mapping) for one in held):
         raise ValueError(
-            f"{path}: holds a whole network as a pickled object, which only the code that it comes from can make "
-            "again; load it there, and save its weights alone: torch.save(network.state_dict(), FILE)."
+            f"{path}: contains a pickled network object, which only its original code can load. Load it with that code "
+            "and save only the weights: torch.save(network.state_dict(), FILE)."
         )
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: holds a {type(content).__name__}, not named weights. Save network.state_dict().")
@@ -101,7 +101,7 @@ def _other_kind(path: Path) -> str:
     if start.lstrip()[:5].lower() in (b"<html", b"<!doc"):
         return "is a web page, no checkpoint: the download went wrong. Fetch it again with a browser."
     if start[8:9] == b"{" and path.suffix == ".safetensors":
-        return "is a safetensors file. Read it with safetensors.torch.load_file, and torch.save what that gives."
+        return "is a safetensors file. Convert it: torch.save(safetensors.torch.load_file(FILE), NEW_FILE)."
     return ""
 
 
@@ -112,6 +112,6 @@ def _members(path: Path) -> set[str]:
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(
-        f"{path}: cannot be read as a checkpoint of torch ({cause_of(error)}). Fetch it again; or save the network's "
-        "state_dict() alone with the code that it comes from."
+        f"{path}: cannot be read as a checkpoint of torch ({cause_of(error)}). Download it again, or load it with "
+        "its original code and save only network.state_dict()."
     )

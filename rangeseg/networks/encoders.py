@@ -75,8 +75,8 @@ class TimmEncoder(Encoder):
             raise ValueError(f"encoder: timm:{name} with weights: {weights} cannot be made ({error}).") from error
         if self.body.feature_info.reduction() != REDUCTIONS:
             raise ValueError(
-                f"encoder: timm:{name} makes features of 1/{self.body.feature_info.reduction()} of the image, not of "
-                f"1/{REDUCTIONS}; choose another, e.g. timm:densenet161."
+                f"encoder: timm:{name} has features at strides {self.body.feature_info.reduction()}, but strides "
+                f"{REDUCTIONS} are needed; choose another network, e.g. timm:densenet161."
             )
         self.in_channels = in_channels
         self.channels = tuple(self.body.feature_info.channels())

@@ -73,8 +73,8 @@ def read_exported(path: Path, *, device: str = "auto", trust: bool = False) -> E
         raise ValueError(f"{path}: cannot be read (no such file).")
     if path.suffix == PACKAGE and not trust:
         raise ValueError(
-            f"{path}: a package is machine code, which does what it wants. Give --trust (trust=True) if you made it or "
-            "know who did; an ONNX file needs no trust."
+            f"{path}: a package contains machine code, which runs with your rights. If you trust its author, give "
+            "--trust (trust=True); ONNX files do not need it."
         )
     return EXPORTED[path.suffix](path, device)
 
@@ -116,7 +116,9 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
     except KeyError as error:
         raise ValueError(f"{name}: an ONNX file that rangeseg export did not write; export the run again.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name}: what it says of its network is damaged ({error}); export the run again.") from error
+        raise ValueError(
+            f"{name}: its description of the network is damaged ({error}); export the run again."
+        ) from error
     except ValueError:
         raise
     except Exception as error:  # errors of ONNX Runtime have no common class

@@ -35,13 +35,15 @@ def read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
     if name not in core.available_devices:
         raise ValueError(f"OpenVINO has no device {device!r} here; use auto or {', '.join(core.available_devices)}.")
     if not path.with_suffix(".bin").is_file():
-        raise ValueError(f"{path}: {path.with_suffix('.bin').name} is not beside it; copy both files.")
+        raise ValueError(f"{path}: {path.with_suffix('.bin').name} is not in the same folder; copy both files.")
     try:
         model = core.read_model(path)
         description: dict[str, Any] = json.loads(model.get_rt_info([KEY]).value)
     except (RuntimeError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path}: is no whole file of rangeseg export ({reason}); export the run again.") from error
+        raise ValueError(
+            f"{path}: is not a complete file from rangeseg export ({reason}); export the run again."
+        ) from error
     return ExportedNetwork(_Compiled(core, model, name), description, "cpu")
 
 

@@ -114,8 +114,8 @@ def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]
     }
     kinds = {
         "missing": own.keys() - state.keys(),
-        "left over": state.keys() - own.keys(),
-        "of another shape": shapes,
+        "unexpected": state.keys() - own.keys(),
+        "with a different shape": shapes,
     }
     return [
         f"{len(names)} {kind}: {', '.join(sorted(names)[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"

@@ -139,7 +139,8 @@ class SqueezeSegV2(Network):
         super().__init__()
         if width < ATTENTION or width % ATTENTION:
             raise ValueError(
-                f"SqueezeSegV2 squeezes {ATTENTION} channels into one; width is {width}, give a multiple of it."
+                f"SqueezeSegV2 got width={width}; give a multiple of {ATTENTION} (its attention reduces {ATTENTION} "
+                "channels to one)."
             )
         self.in_channels, self.stride, self.wrap = in_channels, (1, 16), wrap
         self.detach = detach

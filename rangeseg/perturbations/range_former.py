@@ -67,8 +67,8 @@ class RangeUnion(Mixing):
             raise ValueError(f"RangeUnion got fraction={self.fraction}; give the share of empty pixels, in [0, 1].")
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
-        """Draw each return of `b` with probability `fraction`; `combine` uses those where `a` is empty."""
-        return (torch.rand(valid.shape, generator=generator) < self.fraction).to(valid.device) & valid
+        """Draw each pixel with probability `fraction`; `combine` uses those that only the other view has."""
+        return (torch.rand(valid.shape, generator=generator) < self.fraction).to(valid.device)
 
     def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
         """Fill empty pixels of `a`."""
@@ -98,8 +98,8 @@ class RangePaste(Mixing):
         super().__post_init__()
         if not self.tails:
             raise ValueError(
-                "RangePaste pastes rare classes and knows of none: the dataset's labels.yaml has no frequencies. "
-                "Give their train ids as tails."
+                "RangePaste does not know the rare classes, because the dataset's labels.yaml has no frequencies. Give "
+                "the train ids of rare classes as tails."
             )
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:

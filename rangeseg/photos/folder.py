@@ -60,7 +60,8 @@ class PhotoFolder(OwnClasses, PhotoPairs):
         """The files of a split.
 
         Raises:
-            ValueError: `images` has no ``{split}`` but there are several splits, or two files would have the same name.
+            ValueError: `images` has no ``{split}`` but there are several splits, two files have the same name, or a
+                file is twice in the split or also in another one.
         """
         return self._patterns.find(root, split, self.label_map.splits, IMAGE_SUFFIXES, self.kind)
 

@@ -33,7 +33,7 @@ LABEL_MODES = ("L", "P", "I;16")
 LABEL_CURES = {
     "RGBA": ", with an alpha channel that no label has: save it without",
     "LA": ", with an alpha channel that no label has: save it without",
-    "1": ", which tells two values apart and no raw ids: save it as grey, each pixel its raw id",
+    "1": ", which has only two values: save it as 8-bit grey, with the raw id as the value of each pixel",
 }
 """Pillow's modes in which labels are sometimes saved by mistake -> what to do, for errors."""
 
@@ -94,17 +94,20 @@ def read_photo(
             f"{labels}: {raw.shape[0]} x {raw.shape[1]} pixels of labels (rows x columns) for the {image.shape[0]} x "
             f"{image.shape[1]} of {path}. Give the labels of this image."
         )
+    label = None
+    if raw is not None and label_map is not None:
+        try:
+            label = label_map.to_train(raw)  # before `shrink`, which may hide unknown ids
+        except ValueError as error:
+            raise ValueError(f"{labels}: {error}") from error
     if shrink is not None:
         try:
-            image, raw = shrink.image(image), None if raw is None else shrink.label(raw)
+            image = shrink.image(image)
+            if raw is not None and label_map is not None:
+                label = label_map.to_train(shrink.label(raw))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    if raw is None or label_map is None:
-        return Photo(image, where=str(path))
-    try:
-        return Photo(image, label_map.to_train(raw), str(path))
-    except ValueError as error:
-        raise ValueError(f"{labels}: {error}") from error
+    return Photo(image, label, str(path))
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -127,14 +130,15 @@ def read_label_image(path: str | Path, colors: Mapping[int, tuple[int, int, int]
 
     Args:
         path: PNG or another lossless format, in one of `LABEL_MODES`.
-        colors: raw id -> RGB colour. If the palette has these at other indices than the ids, and each used index has
-            such a colour or is no raw id, the colours determine the ids, and there is a notice.
+        colors: raw id -> RGB colour. If a used index has the colour of another id, the colours determine the ids, and
+            there is a notice.
 
     Returns:
         (H, W) uint8; uint16 if the file has 16 bits or the colours determine the ids.
 
     Raises:
-        ValueError: the file is missing, damaged or in another mode, or it is a JPEG.
+        ValueError: the file is missing, damaged or in another mode, it is a JPEG, or the colours determine the ids but
+            one of them has no id.
     """
     shown = _read(path, LABEL_MODES, "a PNG of raw ids, grey or with a palette", lossless=True)
     return _by_palette(path, shown, colors or {})
@@ -226,8 +230,8 @@ def _check_orientation(path: str | Path, labels: str | Path) -> None:
             tags.append(_orientation(image))
     if tags[0] != tags[1]:
         raise ValueError(
-            f"{path}: its EXIF tag Orientation is {tags[0]} ({TURNS[tags[0]]}), and that of {labels} is {tags[1]} "
-            f"({TURNS[tags[1]]}): nobody can tell which way the labels go. Save both upright, without the tag."
+            f"{path}: its EXIF tag Orientation is {tags[0]} ({TURNS[tags[0]]}), but that of {labels} is {tags[1]} "
+            f"({TURNS[tags[1]]}), so the orientation of the labels is unknown. Save both upright, without the tag."
         )
 
 
@@ -239,19 +243,24 @@ def _by_palette(
         palette = [] if image.mode != "P" else np.array(image.getpalette(), np.uint8).reshape(-1, 3).tolist()
     if not palette or all(color == [k, k, k] for k, color in enumerate(palette)):
         return index
-    known = {tuple(color): raw for raw, color in sorted(colors.items(), reverse=True)}
+    known: dict[tuple[int, ...], int] = {tuple(color): raw for raw, color in sorted(colors.items(), reverse=True)}
     used = np.unique(index).tolist()
-    own = [None if k in colors else k for k in used]  # an index that is no raw id may stay
-    ids = [known.get(tuple(palette[k]), same) if k < len(palette) else None for k, same in zip(used, own, strict=True)]
-    moved = [k for k, raw in zip(used, ids, strict=True) if raw != k and tuple(colors.get(k, ())) != tuple(palette[k])]
-    if not moved or None in ids:
+    shown = {k: tuple(palette[k]) if k < len(palette) else () for k in used}
+    moved = [k for k in used if shown[k] in known and tuple(colors.get(k, ())) != shown[k]]
+    if not moved:
         return index
+    if strange := [f"{shown[k] or 'none'} at index {k}" for k in used if shown[k] not in known]:
+        raise ValueError(
+            f"{path}: its palette has a class's colour at index {moved[0]}, which is not its raw id, but colours "
+            f"{', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''} have no class. Give each a raw id with "
+            "this color in the dataset's YAML; if the indices are the raw ids, save them in grey."
+        )
     notify(
-        f"{path}: its palette shows the classes' colours at other indices than their ids (the first at {moved[0]}); "
-        "the colours count."
+        f"{path}: its palette has the classes' colours at indices that are not their raw ids (first: index "
+        f"{moved[0]}); labels are read by colour, not by index."
     )
     table = np.zeros(max(used) + 1, np.uint16)
-    table[used] = np.array(ids, np.uint16)
+    table[used] = [known[shown[k]] for k in used]
     return table[index]
 
 

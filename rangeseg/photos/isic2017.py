@@ -57,7 +57,7 @@ class ISIC2017(PhotoPairs):
         labels: bool = True,
     ) -> None:
         if side is not None and side < 1:
-            raise ValueError(f"side is {side}; give at least 1 pixel, or none.")
+            raise ValueError(f"side is {side}; give at least 1 pixel, or leave side out to keep the original size.")
         self._side = side
         super().__init__(root, split, subset=subset, labels=labels)
 

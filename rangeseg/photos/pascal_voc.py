@@ -84,7 +84,8 @@ class PascalVOC(PhotoPairs):
         if self._train_list is not None:
             named = Path(self._train_list)
             path = named if named.is_file() else _list(home, self._train_list.removesuffix(".txt"))
-            return read_split_list(path), path != home / LISTS[0] / "train.txt"
+            official = home / LISTS[0] / "train.txt"
+            return read_split_list(path), not (official.is_file() and path.samefile(official))
         labels, named = home / "SegmentationClassAug", _list(home, AUGMENTED)
         if labels.is_dir() != named.is_file():
             missing = f"its list {AUGMENTED}.txt in {' or '.join(LISTS)}" if labels.is_dir() else labels.name

@@ -49,9 +49,9 @@ class PhotoFiles:
         return file.relative_to(root).with_name(self._name(file))
 
     def of_split(self, source: Any) -> list[tuple[Path, Path]]:
-        """The photographs' files of a split, and their predictions."""
+        """The photographs' files of a split, and their predictions, in the folders that the photographs' names have."""
         files = [source.pair(index).file for index in range(len(source))]
-        return [(file, self.target(file, file.parent)) for file in files]
+        return [(file, Path(source.name(index)).with_name(self._name(file))) for index, file in enumerate(files)]
 
     def read(self, file: Path) -> Photo:
         """Read a photograph as the run does."""

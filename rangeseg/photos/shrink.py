@@ -69,6 +69,6 @@ def mean_of_areas(image: NDArray[np.uint8], height: int, width: int) -> NDArray[
 def _check_even(array: NDArray) -> None:
     if array.shape[0] % 2 or array.shape[1] % 2:
         raise ValueError(
-            f"{array.shape[0]} x {array.shape[1]} pixels (rows x columns) cannot be halved; give even numbers, or "
-            "leave half out."
+            f"{array.shape[0]} x {array.shape[1]} pixels (rows x columns) cannot be halved; use images with even "
+            "sides, or remove the option half."
         )

@@ -106,8 +106,8 @@ class BeamProjection:
     def __call__(self, scan: Scan) -> RangeImage:
         """Project a scan; pixel conflicts and points without a return are handled as in `SphericalProjection`.
 
-        Ranges are measured from `origin_m`, and the scan of the image is in the sensor's frame. Points above the
-        topmost beam go to the first row, points below the lowest beam to the last row.
+        Ranges are measured from `origin_m`. The `scan` of the image is in the sensor's frame, `given` in that of the
+        file. Points above the topmost beam go to the first row, points below the lowest beam to the last row.
 
         Args:
             scan: N points.
@@ -119,13 +119,13 @@ class BeamProjection:
             ValueError: no point of the scan is a return.
         """
         fov, cells, beams = self._table
-        scan = self.level(scan)
+        given, scan = scan, self.level(scan)
         xyz = np.ascontiguousarray(scan.xyz, np.float32)
         sides = sides_of(self.fov_left_deg, self.fov_right_deg)
         image = checked_image(
             scan, *project_points(xyz, (self.height, self.width), fov, sides, (NO_GIVEN, cells, beams))
         )
-        return self._check(image, None)
+        return self._check(replace(image, given=given), None)
 
 
 def level(xyz: NDArray[np.float32], origin_m: Sequence[float], tilt_deg: Sequence[float]) -> NDArray[np.float32]:

@@ -54,7 +54,7 @@ class SensorFit:
     Args:
         model: rows, columns, and the arguments of every projection; its default projection hides the fewest points.
         inclinations_deg: (H,) inclinations of the beams from the top down, degrees.
-        columns: number of columns of a full turn, before rounding up.
+        columns: number of columns of the horizontal field of view, before rounding up.
         kept: projection -> what it preserves of the scans.
         words: findings, one sentence each.
     """
@@ -92,9 +92,9 @@ def fit_sensor(
     found = find_rows(scans, rows)
     surest = found[0]
     height = len(surest.inclinations_deg)
-    columns, word = _columns(scans, found, sure=rows is None)
-    width = -(-columns // WIDTH_STEP) * WIDTH_STEP
     sides = _sides(scans, surest)
+    columns, word = _columns(scans, found, sides, sure=rows is None)
+    width = -(-columns // WIDTH_STEP) * WIDTH_STEP
     sections = _sections(found, sides)
     model = SensorModel(name, source, height, width, next(iter(sections)), sections)
     kept = {kind: projection_stats(projection_of(model, projection=kind), scans) for kind in sections}
@@ -146,8 +146,12 @@ def _sections(found: Sequence[Rows], sides: dict[str, float]) -> dict[str, dict[
     return sections
 
 
-def _columns(scans: Sequence[Scan], found: Sequence[Rows], *, sure: bool) -> tuple[int, str]:
-    """The number of columns of a turn and a sentence about it: from the order, or the median azimuth step in a row.
+def _columns(
+    scans: Sequence[Scan], found: Sequence[Rows], sides: Mapping[str, float], *, sure: bool
+) -> tuple[int, str]:
+    """The number of columns between the sides, and a sentence about it.
+
+    It comes from the order of the points, or from the median azimuth step in a row.
 
     Raises:
         ValueError: `sure` is True, and the steps are as irregular as in a scan with points left out at random.
@@ -171,12 +175,12 @@ def _columns(scans: Sequence[Scan], found: Sequence[Rows], *, sure: bool) -> tup
     regular = float(np.mean(np.abs(step / usual - 1) < REGULAR))
     if sure and regular < MOSTLY:
         raise ValueError(
-            f"These scans do not tell how many columns their sensor has: only {100 * regular:.0f} % of the steps of "
-            "azimuth are near the usual one, as in scans that were thinned or merged. Give whole scans; or say with "
-            "--rows N that these are meant, and take the width from the sensor's data sheet."
+            f"The number of columns cannot be found from these scans: only {100 * regular:.0f} % of the azimuth steps "
+            "are close to the median step, as in thinned or merged scans. Give complete scans; or give --rows N to use "
+            "these anyway, and take the width from the sensor's data sheet."
         )
-    columns = round(360 / usual)
-    return columns, f"The usual step of azimuth is {usual:.3f} degrees: {columns} columns."
+    columns = round((sides["fov_left_deg"] - sides["fov_right_deg"] if sides else 360) / usual)
+    return columns, f"The median azimuth step is {usual:.3f} degrees: {columns} columns."
 
 
 def _nearest(scan: Scan, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -211,7 +215,10 @@ def _blocks(beams: NDArray[np.float64]) -> str:
     if border is None:
         return f"{text}."
     upper, lower = np.median(spacing[: border - 1]), np.median(spacing[border:])
-    return f"{text}: {border} with {upper:.2f} and {len(beams) - border} with {lower:.2f} between them."
+    return (
+        f"{text}: the upper {border} beams are {upper:.2f} degrees apart, the lower {len(beams) - border} are "
+        f"{lower:.2f} degrees apart."
+    )
 
 
 def split_of(beams: NDArray[np.float64]) -> int | None:

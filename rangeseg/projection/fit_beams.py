@@ -64,8 +64,8 @@ class Beams:
             found.append(f"{100 * self.hidden:.0f} % of the points would share a pixel")
         if self.filled < LEAST_FILLED or self.in_a_row < LEAST_IN_A_ROW:
             found.append(
-                f"{count} x {self.columns} pixels are many for these points: {100 * self.filled:.0f} % of them filled, "
-                f"{100 * self.in_a_row:.0f} % of the emptiest rows"
+                f"{count} x {self.columns} pixels are too many for these points: {100 * self.filled:.0f} % of the "
+                f"pixels are filled, and {100 * self.in_a_row:.0f} % of the pixels in the emptiest rows"
             )
         if self.crowded < LEAST_CROWDED:
             found.append(f"only {100 * self.crowded:.0f} % of the points are near a beam (50 % is chance)")

@@ -235,12 +235,12 @@ def _clusters(scans: Sequence[Scan], num_rows: int | None) -> Rows | None:
         )
     if beams.doubts and num_rows is None:
         raise ValueError(
-            f"These scans leave the number of beams in doubt. {len(beams.inclinations_deg)} explain them best, "
+            f"The number of beams is not clear from these scans. {len(beams.inclinations_deg)} beams fit best, "
             f"but {'; '.join(beams.doubts)}. Give whole scans of one spinning sensor in the order of measurement, "
-            "neither merged nor thinned nor in another frame; or the number yourself: --rows N."
+            "neither merged nor thinned nor in another frame; or give the number: --rows N."
         )
     words = [
-        f"The inclinations show {len(beams.inclinations_deg)} beams; no order of the points tells them. How sure: "
+        f"The inclinations show {len(beams.inclinations_deg)} beams; the order of the points shows none. Confidence: "
         f"{100 * beams.crowded:.0f} % of the points are in the middle half of their beam's band (50 % is chance), "
         f"{100 * beams.filled:.0f} % of the pixels are filled."
     ]

@@ -38,12 +38,13 @@ class RangeImage:
     """The pixels and points of one scan, with maps in both directions. Projections create it.
 
     Args:
-        scan: the N points.
+        scan: the N points, in the sensor's frame.
         row: (N,) int32 pixel row of each point, -1 for points without a return.
         col: (N,) int32 pixel column of each point, -1 for points without a return.
         range: (N,) float32 distance of each point to the sensor, metres, 0 for points without a return.
         point_index: (H, W) int32 index of the point that each pixel shows, the nearest point in it; -1 if empty.
         expected: what `rangeseg.projection.checks.misfits` compares the scan with.
+        given: the scan as the projection got it, in the frame of its file and its poses; None becomes `scan`.
 
     Raises:
         ValueError: the shape of a field does not fit the scan.
@@ -55,8 +56,11 @@ class RangeImage:
     range: NDArray[np.float32]
     point_index: NDArray[np.int32]
     expected: Expected = field(default_factory=Expected, repr=False, compare=False)
+    given: Scan = field(default=None, repr=False, compare=False)  # type: ignore[assignment] # never None once made
 
     def __post_init__(self) -> None:
+        if self.given is None:
+            object.__setattr__(self, "given", self.scan)
         for name in ("row", "col", "range"):
             shape = getattr(self, name).shape
             if shape != (len(self.scan),):

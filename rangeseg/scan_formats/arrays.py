@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -20,7 +22,7 @@ from rangeseg.files import plain_file
 from rangeseg.kernels.columns import split_columns
 from rangeseg.notices import notify
 from rangeseg.scan_formats.checks import ENOUGH_POINTS, bytes_of, checked_scan, records_of, unreadable
-from rangeseg.scan_formats.fields import FieldNames, scan_of_columns
+from rangeseg.scan_formats.fields import NAMES, FieldNames, plain, scan_of_columns
 from rangeseg.scan_formats.layout import USUAL, advice, check_four_columns, read_columns
 from rangeseg.scan_formats.scales import BRIGHT
 from rangeseg.types import Scan
@@ -83,8 +85,8 @@ def read_nuscenes(path: Path, fields: FieldNames) -> Scan:
         )
     if 0 < remission[np.isfinite(remission)].max(initial=0) <= 1 / 255:
         notify(
-            f"{path}: its intensity runs to {255 * np.nanmax(remission):.2g}, not to 255; if it is in [0, 1] already, "
-            'give fields={"remission": "intensity/1"}.'
+            f"{path}: its largest intensity is {255 * np.nanmax(remission):.2g}, but full scale is 255; if it is "
+            'already in [0, 1], give fields={"remission": "intensity/1"}.'
         )
     return checked_scan(path, table[:, :3].copy(), remission, NUSCENES_RINGS - 1 - ring.astype(np.int32))
 
@@ -127,7 +129,7 @@ def read_array(path: Path) -> NDArray:
         with plain_file(path).open("rb") as file:
             array = _read_array(file, path.stat().st_size)
             if file.read(1):
-                raise ValueError("it goes on after its array")
+                raise ValueError("data follow the array")
             return array
     except OSError as error:
         raise unreadable(path, error) from error
@@ -136,22 +138,41 @@ def read_array(path: Path) -> NDArray:
 
 
 def read_npz(path: Path, fields: FieldNames) -> Scan:
-    """Read named arrays of N values each; `xyz`, `points` or `positions` may be (N, 3) in place of x, y and z."""
-    return scan_of_columns(path, columns_of_npz(path), fields, columns_of_npz)
-
-
-def columns_of_npz(path: Path) -> dict[str, NDArray]:
-    """The arrays with one number per point; arrays with three numbers are split.
+    """Read named arrays of N values each; `xyz`, `points` or `positions` may be (N, 3) in place of x, y and z.
 
     Raises:
-        ValueError: the file cannot be read, is damaged, or the arrays differ in length.
+        ValueError: the file cannot be read, or an array that is needed does not have one number per point.
+    """
+    needed = {usual for name, names in NAMES.items() if name not in fields for usual in names}
+    needed |= {end for column in fields.values() if column for end in (column, column.rpartition("/")[0])}
+    read = partial(columns_of_npz, needed=needed)
+    return scan_of_columns(path, read(path), fields, read)
+
+
+def columns_of_npz(path: Path, needed: Collection[str] = ()) -> dict[str, NDArray]:
+    """The arrays with one number per point, (N,) or (N, 1); arrays with three numbers are split.
+
+    Args:
+        path: the file.
+        needed: names of arrays that must not be left out for another shape or type.
+
+    Raises:
+        ValueError: the file cannot be read, is damaged, the arrays differ in length, or one of `needed` does not have
+            one number per point.
     """
     columns: dict[str, NDArray] = {}
     for name, array in read_arrays(path).items():
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
         if name.lower() in ("xyz", "points", "positions") and array.ndim == 2 and array.shape[1] == 3:
             columns |= {axis: array[:, k] for k, axis in enumerate("xyz")}
         elif array.ndim == 1 and array.dtype.kind in "iuf":
             columns[name] = array
+        elif name in needed or plain(name) in needed:
+            raise ValueError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape}; give one number per point, or name another "
+                'array, for example fields={"remission": "NAME"} or {"remission": None}.'
+            )
     if len({len(column) for column in columns.values()}) > 1:
         counts = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
         raise ValueError(f"{path}: the arrays differ in length ({counts}); give one value per point in each.")
@@ -210,8 +231,8 @@ def _scan_of_table(path: Path, table: NDArray[np.float32]) -> Scan:
     some = remission[:: max(1, len(remission) // LOOKED_AT)]
     if len(remission) >= ENOUGH_POINTS and np.count_nonzero(some > 1) > BRIGHT * len(some):
         notify(
-            f"{path}: its remission runs to {some[np.isfinite(some)].max(initial=0):.4g}, and 1 is full scale; if 255 "
-            'is, give fields={"remission": "remission/255"}.'
+            f"{path}: its remission goes up to {some[np.isfinite(some)].max(initial=0):.4g}, but full scale is 1; if "
+            'full scale is 255, give fields={"remission": "remission/255"}.'
         )
     return checked_scan(path, xyz, remission)
 

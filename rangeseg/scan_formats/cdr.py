@@ -54,7 +54,7 @@ class Message:
 class _Reader:
     def __init__(self, raw: bytes) -> None:
         if raw[:2] not in (LITTLE, BIG):
-            raise ValueError(f"it begins with {raw[:4].hex()}, not as plain CDR does")
+            raise ValueError(f"it begins with {raw[:4].hex()}, which is not the header of plain CDR")
         self._order, self._raw, self.at = "<" if raw[:2] == LITTLE else ">", memoryview(raw)[4:], 0
 
     def number(self, form: str) -> int:

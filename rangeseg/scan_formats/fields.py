@@ -142,7 +142,7 @@ def find_fields(
         rings: column -> lowest and highest ring of other scans; None: use these columns only.
 
     Raises:
-        ValueError: x, y, z or a requested column is missing or invalid.
+        ValueError: x, y, z or a requested column is missing or invalid, or x, y or z has an option after a slash.
     """
     if strange := [name for name in requested if name not in (*NAMES, *OPTIONS)]:
         raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join((*NAMES, *OPTIONS))}.")
@@ -151,6 +151,11 @@ def find_fields(
     found, options = {}, {}
     for name in NAMES:
         found[name], options[name] = _find(where, name, columns, requested)
+    if (axis := next((axis for axis in "xyz" if options[axis]), None)) is not None:
+        raise ValueError(
+            f"fields: {axis} is {found[axis]}/{options[axis]}, but only remission and ring may have a slash; "
+            f'give the unit of x, y and z: fields={{"unit": "mm"}} or cm.'
+        )
     if not (found["x"] and found["y"] and found["z"]):
         raise ValueError(f"{where}: x, y and z are needed; {_columns_text(columns)}")
     fields = Fields(str(found["x"]), str(found["y"]), str(found["z"]), found["remission"], found["ring"])

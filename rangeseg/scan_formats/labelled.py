@@ -61,7 +61,7 @@ def read_labelled(path: Path) -> NDArray[np.integer]:
     """
     columns = READ[path.suffix](path)
     if "label" not in columns or columns["label"].dtype.kind not in "iu":
-        raise ValueError(f"{path}: its points have no whole numbers called label; give a file of labels.")
+        raise ValueError(f"{path}: its points have no integer column named label; give a file with labels.")
     label: NDArray[np.integer] = columns["label"]
     return label
 

@@ -81,7 +81,8 @@ def _check_points(content: bytes, header: Any) -> None:
     if not header.are_points_compressed:
         plain = header.number_of_evlrs == 0 and header.start_of_waveform_data_packet_record == 0
         if start + needed > len(content) or (plain and start + needed < len(content)):
-            raise ValueError(f"{len(content)} bytes where {header.point_count} points end at {start + needed}")
+            count, end = header.point_count, start + needed
+            raise ValueError(f"the file has {len(content)} bytes, but its {count} points end at byte {end}")
         return
     import lazrs
 

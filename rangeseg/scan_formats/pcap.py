@@ -38,8 +38,8 @@ def check_packets(path: Path) -> None:
             return
     if end < size:
         notify(
-            f"{path}: {count} packets are whole, and the other {size - end} of its {size} bytes are none: it was cut "
-            "off or is damaged, and scans are missing. Copy it again."
+            f"{path}: {count} packets are complete, but the last {size - end} of its {size} bytes cannot be read as "
+            "packets: the file is truncated or damaged, and scans are missing. Copy it again."
         )
 
 

@@ -102,11 +102,11 @@ class Recording:
             total = sum(one.msgcount for one in reader.connections)
         topics = sorted({name for name, _ in clouds})
         chosen = topics[0] if topic is None and len(topics) == 1 else topic
+        if not topics:
+            raise ValueError(f"{path}: has no topics of point clouds; give another recording.")
         if chosen not in topics:
-            raise ValueError(
-                f"{path}: has {f'no point clouds on {topic}' if topic else f'{len(topics)} topics of point clouds'}; "
-                f"choose a topic of {', '.join(topics) or 'another recording: this one has none'}."
-            )
+            found = f"no point clouds on {topic}" if topic else f"{len(topics)} topics of point clouds"
+            raise ValueError(f"{path}: has {found}; choose a topic of {', '.join(topics)}.")
         return Recording(path, str(chosen), sum(count for name, count in clouds if name == chosen), total)
 
     def messages(self, *, others: bool) -> Iterator[Message]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.files import write_atomically
+from rangeseg.files import walk, write_atomically
 from rangeseg.notices import notify
 from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.checks import NoReturnsError
 from rangeseg.scan_formats.fields import NAMES, FieldNames, Fields, find_fields, plain
 from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
+from rangeseg.scan_formats.written import begin_scans, write_record
 from rangeseg.types import Scan
+
+RECORD = "unpacked.json"
+"""Name of the record in the output folder."""
 
 
 def unpack(
@@ -27,8 +31,9 @@ def unpack(
 
     The columns are matched on the first cloud and then kept, so that all scans agree. If the type of the intensity does
     not define its full scale, the recording is read once before, so that all scans have one scale. A cloud without a
-    return is left out with a message, and existing files are overwritten. The other columns keep their names; the time
-    stamp and the frame of a ROS header are stored as `stamp_ns` and `frame_id`.
+    return is left out with a message. The other columns keep their names; the time stamp and the frame of a ROS header
+    are stored as `stamp_ns` and `frame_id`. ``OUT/unpacked.json`` records the recording and the number of files. The
+    files that it lists from an earlier call are removed.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
@@ -42,7 +47,7 @@ def unpack(
     Raises:
         ImportError: the required extra is not installed.
         ValueError: the recording cannot be read, has no such topic, contains fewer clouds than it declares, or a cloud
-            is not a scan; files written before are kept.
+            is not a scan; files written before are kept. Or `out` contains such files that its record does not list.
     """
     captured = path.suffix in (".pcap", ".osf")
     if captured and topic is not None:
@@ -55,13 +60,14 @@ def unpack(
         return common_scale(name, (cloud.columns for cloud in clouds_of()[1]))
 
     def rings(name: str) -> tuple[int, int]:
-        some = (cloud.columns for cloud in islice(clouds_of()[1], LOOKED_AT))
-        return ring_limits([columns[name] for columns in some if name in columns and len(columns[name])])
+        return _rings(name, islice(clouds_of()[1], LOOKED_AT))
 
     count, clouds = clouds_of()
+    record, made_of = out / RECORD, _made_of(path, topic, fields)
 
     def write() -> Iterator[Path]:
         found: Fields | None = None
+        number = -1
         for number, cloud in enumerate(_complete(clouds, count, path, out)):
             where = f"{path}, cloud {number}"
             fitting = found or find_fields(where, cloud.columns, fields or {}, scale, rings)
@@ -70,11 +76,27 @@ def unpack(
             except NoReturnsError:  # a covered sensor, or a turn that began before the recording
                 notify(f"{where}: has no return; it is left out.")
                 continue
+            if found is None:  # not before a scan is read, so that a failing call removes nothing
+                begin_scans(record, made_of, ("*.npz",), count)
             found, target = fitting, out / f"{number:06d}.npz"
             write_npz(target, scan, _others(cloud, fitting))
             yield target
+        if found is None:
+            begin_scans(record, made_of, ("*.npz",), 0)
+        write_record(record, made_of, number + 1)
 
     return count, write()
+
+
+def _made_of(path: Path, topic: str | None, fields: FieldNames | None) -> dict[str, Any]:
+    """The record's description of a recording: a file, or a folder of files."""
+    size = sum(file.stat().st_size for file in ([path] if path.is_file() else walk(path)))
+    return {"recording": path.name, "bytes": size, "topic": topic, "fields": dict(fields or {})}
+
+
+def _rings(name: str, clouds: Iterable[Cloud]) -> tuple[int, int]:
+    """`ring_limits` of a column of some clouds."""
+    return ring_limits([cloud.columns[name] for cloud in clouds if len(cloud.columns.get(name, ()))])
 
 
 def _others(cloud: Cloud, fields: Fields) -> dict[str, NDArray]:

@@ -163,7 +163,7 @@ class Explorer:
             Its index, or None.
         """
         chosen = np.flatnonzero(self.visible(coloring))
-        xyz = self.frame.image.scan.xyz[chosen].astype(np.float64)
+        xyz = self.frame.image.given.xyz[chosen].astype(np.float64)
         clip = np.c_[xyz, np.ones(len(xyz))] @ (np.asarray(projection) @ np.asarray(view)).T
         depth = clip[:, 3]
         with np.errstate(divide="ignore", invalid="ignore"):

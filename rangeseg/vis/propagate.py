@@ -51,7 +51,7 @@ def before_and_after(
         pixels = enlarge(error_picture(image.gather(after, IGNORE), image.gather(truth, IGNORE)), ROWS, COLUMNS)
         strips.append(caption(pixels, error_caption(after, truth, "points")))
     width = strips[0].shape[1]
-    views = [birds_eye(image.scan.xyz, label, label_map, extent_m=40, pixels=width // 2) for label in (before, after)]
+    views = [birds_eye(image.given.xyz, label, label_map, extent_m=40, pixels=width // 2) for label in (before, after)]
     above = np.concatenate(views, axis=1)
     rest = np.full((len(above), width - above.shape[1], 3), BACKGROUND, np.uint8)
     strips.append(caption(np.concatenate([above, rest], axis=1), "before and after from above, 40 m"))

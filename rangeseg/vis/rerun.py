@@ -39,7 +39,7 @@ class RerunLog:
         try:
             import rerun
         except ImportError as error:
-            raise RerunMissingError(f"{target}: is written by rerun-sdk: pip install 'rangeseg[rerun]'.") from error
+            raise RerunMissingError(f"{target}: needs rerun-sdk: pip install 'rangeseg[rerun]'.") from error
         self._rerun: Any = rerun
         self._stream: Any = rerun.RecordingStream("rangeseg")
         if target == CONNECT or target.startswith("rerun+http"):
@@ -82,7 +82,7 @@ class RerunLog:
             if len(self._way) > 1:
                 stream.log("/world/trajectory", rr.LineStrips3D([np.stack(self._way)], colors=[255, 255, 255]))
         returns = ~image.no_return
-        xyz = image.scan.xyz[returns]
+        xyz = image.given.xyz[returns]
         for name, ids in frame_labels(frame).items():
             stream.log(f"/world/sensor/{name}", rr.Points3D(xyz, class_ids=ids[returns].astype(np.uint16)))
             stream.log(f"/image/{name}", rr.SegmentationImage(image.gather(ids, IGNORE).astype(np.uint8)))

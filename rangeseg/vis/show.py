@@ -53,7 +53,7 @@ def show_scan(
     Raises:
         ValueError: the prediction is not one train id per point.
     """
-    scan = image.scan
+    scan = image.given
     if prediction is not None and prediction.shape != (len(scan),):
         raise ValueError(f"prediction has shape {prediction.shape}; give one train id for each of {len(scan)} points.")
     label = scan.label

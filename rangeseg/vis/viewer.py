@@ -53,8 +53,11 @@ def show_points(
 
 def _draw(window: Any, cloud: Any, png: str | Path | None, pixels: tuple[int, int], point_size: float) -> None:
     if not window.create_window("rangeseg", *pixels, visible=png is None):
-        advice = "give png=FILE to draw without a display" if png is None else "Open3D cannot draw on this machine"
-        raise ValueError(f"No window could be opened; {advice}.")
+        raise ValueError(
+            "Open3D could not open a window; give png=FILE to draw without a display."
+            if png is None
+            else f"{png}: Open3D could not draw without a display on this machine."
+        )
     try:
         window.add_geometry(cloud)
         window.get_render_option().point_size = point_size

@@ -28,15 +28,15 @@ def write_page(path: Path, frames: Iterable[Frame], label_map: LabelMap, title: 
         ValueError: the name does not end in .html.
     """
     if path.suffix != ".html":
-        raise ValueError(f"{path}: the page's name ends in .html.")
+        raise ValueError(f"{path}: give a file name that ends in .html.")
     shown = [as_sample(frame, label_map) for frame in frames]
-    words = "Drag turns, shift and drag moves, the wheel zooms; the buttons choose what the colours mean."
+    words = "Drag to rotate, shift and drag to move, wheel to zoom; the buttons select what the colours show."
     write_atomically(path, page(title, [heading("Scans", words), scans(shown, label_map)], shown, label_map))
 
 
 def as_sample(frame: Frame, label_map: LabelMap) -> ReportSample:
     """A scan as a sample of a report: its panels, and its points with label and prediction."""
-    scan = frame.image.scan
+    scan = frame.image.given
     both = {"label": scan.label, "prediction": frame.prediction}
     known = {name: ids for name, ids in both.items() if ids is not None}
     words = f"{len(scan):,} points"

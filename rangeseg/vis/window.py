@@ -117,7 +117,7 @@ class Window:
             if coloring is None:
                 continue
             shown = explorer.visible(coloring)
-            xyz = explorer.frame.image.scan.xyz[shown].astype(np.float64)
+            xyz = explorer.frame.image.given.xyz[shown].astype(np.float64)
             cloud = self.open3d.geometry.PointCloud(self.open3d.utility.Vector3dVector(xyz))
             cloud.colors = self.open3d.utility.Vector3dVector(explorer.colors(coloring)[shown] / 255)
             material = self.rendering.MaterialRecord()

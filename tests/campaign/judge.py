@@ -11,7 +11,7 @@ from typing import Any
 
 from campaign.warm import Outcome
 
-MARKER = ".predicted_by.json"
+MARKER = ".predicted_"
 PYTHON_WARNING = re.compile(r"\.py:\d+: \w*Warning")
 LIBRARY = re.compile(r"Traceback \(most recent|panicked at|Segmentation fault|core dumped|\*\*\* Error in")
 
@@ -36,7 +36,7 @@ class Verdict:
 
 def digest(out: Path, case: Path) -> dict[str, str]:
     """File -> hash of its content; the paths of the case do not count."""
-    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != MARKER)
+    files = sorted(path for path in out.rglob("*") if path.is_file() and not path.name.startswith(MARKER))
     return {path.relative_to(out).as_posix(): content_of(path, case) for path in files}
 
 

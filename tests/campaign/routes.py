@@ -115,7 +115,7 @@ ALL = [
     Route("card.json", "packed", "tiny.card.json", ("predict", f"{{root}}/{SCAN}", "--run", "{tree}", "--out",
           "{out}", "--device", "cpu", "--workers", "0"), Format.TEXT, cost=8, also="tiny.safetensors"),
     Route("onnx", "onnx", "w.onnx", ("predict", f"{{root}}/{SCAN}", "--run", "{tree}/w.onnx", "--out", "{out}",
-          "--workers", "0"), cost=8, also="the network's answer holds nan"),
+          "--workers", "0"), cost=8, also="the network's output contains nan"),
     Route("png (photograph)", "camvid", "test/v_0000.png", PHOTO, Format.CHECKED),
     Route("png (labels)", "camvid", "val" + "annot/v_0000.png", PHOTO_SCORE, Format.CHECKED),
     Route("poses.txt", "kitti", "sequences/00/poses.txt", ("predict", "--drive", "{tree}/sequences/00", "--run",
