@@ -181,6 +181,12 @@ def read_raw_labels(path: Path, dtype: str | None) -> NDArray[np.integer]:
     return raw.astype(np.uint16)
 
 
+def stem_of(scan: str | Path) -> str:
+    """The name of a scan's file without the suffix, which may have two parts: .pcd.bin."""
+    path = Path(scan)
+    return path.name.removesuffix(next((ending for ending in READERS if path.name.endswith(ending)), path.suffix))
+
+
 def home_of(scan: str | Path) -> Path:
     """The folder that contains a scan's folder, and those of its labels, also for a path like ``000000.bin``."""
     return Path(os.path.abspath(scan)).parent.parent  # noqa: PTH100 - resolve() would follow links

@@ -157,6 +157,16 @@ torch.save(trained, f"{sys.argv[2]}/after{os.environ['RANK']}.pt")
 """
 
 
+def start_two(program: str, config: Config, folder: Path) -> None:
+    """Run a program by torchrun on two processes, with the config's file and the folder as arguments."""
+    (folder / "config.yaml").write_text(write_config(config))
+    (folder / "train.py").write_text(program)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(folder / "train.py")]
+    words += [str(folder / "config.yaml"), str(folder)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.slow
 def test_deeplab_v2_trains_on_two_processes_and_they_stay_equal(photo_config: Config, tmp_path: Path) -> None:
     """Two of its four branches get no gradient, for which processes would wait; started by torchrun."""
@@ -165,12 +175,7 @@ def test_deeplab_v2_trains_on_two_processes_and_they_stay_equal(photo_config: Co
     config.data.augmentation = {"crop": [17, 25]}
     config.runtime.devices, config.optim.steps, config.data.batch_labelled = 2, 3, 2
     config.data.batch_unlabelled = 2
-    (tmp_path / "config.yaml").write_text(write_config(config))
-    (tmp_path / "train.py").write_text(TRAIN)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "train.py")]
-    words += [str(tmp_path / "config.yaml"), str(tmp_path)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    start_two(TRAIN, config, tmp_path)
     (before, _), (after, other) = ([torch.load(tmp_path / f"{when}{rank}.pt") for rank in (0, 1)] for when in TIMES)
     for who in ("student", "teacher"):
         assert after[who].keys() == other[who].keys()
@@ -212,12 +217,7 @@ def test_processes_without_the_run_folder_resume_with_the_first_one(tiny_config:
     (tmp_path / "machine1").mkdir()
     train(tiny_config)
     tiny_config.optim.steps, tiny_config.runtime.devices, tiny_config.runtime.out = 3, 2, "run"
-    (tmp_path / "config.yaml").write_text(write_config(tiny_config))
-    (tmp_path / "train.py").write_text(RESUME)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "train.py")]
-    words += [str(tmp_path / "config.yaml"), str(tmp_path)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    start_two(RESUME, tiny_config, tmp_path)
     assert not (tmp_path / "machine1" / "run").exists()
     first, second = (torch.load(tmp_path / f"machine{rank}" / "after.pt") for rank in (0, 1))
     assert first["start"] == second["start"] == 2

@@ -14,7 +14,7 @@ from rangeseg.data.carried_weights import CarriedWeights
 from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.evidence import OWN, evidence_file, read_evidence
 from rangeseg.labels import LabelMap
-from rangeseg.scan_io import READERS
+from rangeseg.scan_io import stem_of
 from rangeseg.types import IGNORE, Scan
 
 
@@ -89,11 +89,6 @@ class CarriedLabels:
             label = np.where(near, label, IGNORE)
         carried = None if self._weights is None else self._weights(evidence, label)
         return replace(scan, label=label, carried=carried)
-
-
-def stem_of(scan: Path) -> str:
-    """The name of a scan's file without the suffix."""
-    return scan.name.removesuffix(next((ending for ending in READERS if scan.name.endswith(ending)), scan.suffix))
 
 
 def _place(source: ScanDataset, index: int, root: Path) -> Path:

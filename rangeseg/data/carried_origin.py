@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.data.carried import CarriedLabels, stem_of
+from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.evidence import OWN, evidence_file, read_evidence, record_file
 from rangeseg.files import read_whole
+from rangeseg.scan_io import stem_of
 from rangeseg.types import IGNORE
 
 Key = tuple[str, str]

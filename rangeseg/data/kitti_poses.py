@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.lists import natural_order
 from rangeseg.files import read_whole
-from rangeseg.scan_io import READERS, home_of
+from rangeseg.scan_io import READERS, home_of, stem_of
 from rangeseg.types import SensorPose
 
 AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
@@ -84,7 +84,7 @@ def is_sparse(numbers: NDArray[np.int64]) -> bool:
 def _rows(folder: Path, rows: int) -> dict[str, int]:
     """File name of each scan of a folder -> its row, if `rows_of` knows it."""
     files = sorted((path.name for path in folder.iterdir() if path.name.endswith(READERS)), key=natural_order)
-    found = rows_of([name.removesuffix(next(end for end in READERS if name.endswith(end))) for name in files], rows)
+    found = rows_of([stem_of(name) for name in files], rows)
     return {} if found is None else dict(zip(files, found.tolist(), strict=True))
 
 

@@ -32,7 +32,7 @@ from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
 from rangeseg.scan_formats.fields import FieldNames
-from rangeseg.scan_io import READERS, read_labels, read_raw_labels, read_scan, write_labels
+from rangeseg.scan_io import READERS, read_labels, read_raw_labels, read_scan, stem_of, write_labels
 from rangeseg.types import Scan
 
 Raw = NDArray[np.uint32]
@@ -206,10 +206,7 @@ def _files(folder: Path, label_map: LabelMap, fields: FieldNames | None) -> Driv
     found = (file for file in folder.iterdir() if file.name.endswith(READERS))
     files = sorted(found, key=lambda file: natural_order(file.name))
     root = folder.parent if folder.name == "scans" else folder
-    entries = []
-    for file in files:
-        name = file.name.removesuffix(next(ending for ending in READERS if file.name.endswith(ending)))
-        entries.append(DriveScan(name, file, Path("labels", f"{name}.label")))
+    entries = [DriveScan(stem_of(file), file, Path("labels", f"{stem_of(file)}.label")) for file in files]
     names = tuple(entry.name for entry in entries)
     read = partial(read_scan, fields=fields)
     return Drive(root.name or folder.name, root, tuple(entries), label_map, read, _read_label, _write_label,
