@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from rangeseg.apps.reproduce import Reproduction
 from rangeseg.config import Config, config_from, config_from_yaml, write_config
 from rangeseg.config.resuming import changes, check_resumed, read_stored
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.optimizer import load_optimizer
+from rangeseg.engine.samples import check_samples
 from rangeseg.notices import Notice
 
 
@@ -141,6 +144,65 @@ def test_a_path_in_another_spelling_or_moved_with_the_run_is_the_same(
 def test_an_unreadable_stored_config_is_not_taken_for_the_users_own() -> None:
     with pytest.raises(ConfigError, match=r"last\.pt: this version of rangeseg cannot read the config of the run"):
         read_stored("data: {root: x}\nnew_section: {}\n", "last.pt")
+
+
+def listed(config: Config, path: Path, *names: str) -> None:
+    """Write `data.labelled`."""
+    path.write_text("".join(f"{name}\n" for name in names))
+    config.data.labelled = str(path)
+
+
+def test_a_run_folder_names_its_samples(tiny_config: Config, tmp_path: Path) -> None:
+    tiny_config.optim.steps = 1
+    listed(tiny_config, tmp_path / "list.txt", "00/000001")
+    train(tiny_config)
+    names = json.loads((Path(tiny_config.runtime.out) / "samples.json").read_text())
+    assert names == {"labelled": ["00/000001"], "unlabelled": list(Experiment(tiny_config).open("train").names)}
+    tiny_config.consistency.weight, tiny_config.runtime.out = 0.0, str(tmp_path / "supervised")
+    train(tiny_config)
+    names = json.loads((tmp_path / "supervised" / "samples.json").read_text())
+    assert names == {"labelled": ["00/000001"]}
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_list_that_was_edited_since_is_noticed(steps: int, tiny_config: Config, tmp_path: Path) -> None:
+    tiny_config.optim.steps = 1
+    listed(tiny_config, tmp_path / "list.txt", "00/000001")
+    train(tiny_config)
+    before = contents(Path(tiny_config.runtime.out))
+    longer = changed(tiny_config, f"optim.steps={steps}")
+    listed(tiny_config, tmp_path / "list.txt", "00/000000")
+    with (
+        pytest.warns(Notice) if steps > 1 else nullcontext(),
+        pytest.raises(ConfigError, match=r"other labelled samples: 1 more \(00/000000\) and 1 fewer \(00/000001\)"),
+    ):
+        train(longer, resume="auto")
+    assert contents(Path(tiny_config.runtime.out)) == before
+    listed(tiny_config, tmp_path / "list.txt", "00/000001")
+    shutil.copytree(Path(tiny_config.runtime.out), tmp_path / "older")
+    (tmp_path / "older" / "samples.json").unlink()
+    train(changed(tiny_config, f"runtime.out={tmp_path / 'older'}"), resume=True)
+
+
+def test_repeat_does_not_report_a_run_on_other_samples(tiny_config: Config, tmp_path: Path) -> None:
+    tiny_config.optim.steps = 1
+    listed(tiny_config, tmp_path / "list.txt", "00/000001")
+    (tmp_path / "tiny.yaml").write_text(write_config(tiny_config))
+    (job,) = make_jobs([tmp_path / "tiny.yaml"], [3], tmp_path / "out")
+    train(changed(tiny_config, f"runtime.out={job.folder}", "runtime.seed=3"))
+    assert job.step().is_done()
+    listed(tiny_config, tmp_path / "list.txt", "00/000000", "00/000001")
+    with pytest.raises(ConfigError, match=r"other labelled samples: 1 more \(00/000000\).*or choose another --out"):
+        next(run_jobs([job], []))
+    (tmp_path / "list.txt").unlink()  # the data is on another machine
+    assert job.step().is_done()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"labelled": 1}'])
+def test_a_damaged_list_of_samples_is_said(text: str, tmp_path: Path) -> None:
+    (tmp_path / "samples.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"samples\.json: cannot be read"):
+        check_samples(tmp_path, {"labelled": ["a"]})
 
 
 def finished(job: Job, config: Config) -> None:

@@ -15,6 +15,7 @@ from rangeseg.config import read_config
 from rangeseg.config.resuming import changes, check_resumed, read_stored
 from rangeseg.config.shipped import experiment_name
 from rangeseg.engine.run_logger import read_metrics
+from rangeseg.engine.samples import check_finished
 from rangeseg.notices import notify
 
 OWN = {"runtime.seed": "--seeds or --seed", "runtime.out": "--out"}
@@ -33,7 +34,8 @@ class Training(Step):
         """Whether the run folder holds the result of this training.
 
         Raises:
-            ConfigError: the training is done, but with other settings, see `check_resumed`.
+            ConfigError: the training is done, but with other settings or samples, see `check_resumed` and
+                `check_samples`.
         """
         path = self.done.parent / "config.yaml"
         if not (self.done.is_file() and path.is_file()):
@@ -41,6 +43,7 @@ class Training(Step):
         stored, config = read_stored(path.read_text(), path), read_config(self.words[1], self.words[2:-2])
         for notice in check_resumed(stored, config, complete=True, cure="Choose another --out"):
             notify(notice)
+        check_finished(path.parent, config, "choose another --out")
         return not any(key.startswith("evaluation.") and key not in UNSCORED for key in changes(stored, config))
 
     def mark(self) -> None:

@@ -4,6 +4,7 @@ config.yaml     every key, resolved         versions.json   versions of librarie
 metrics.csv     step, name, value           metrics.json    the last value of each name
 last.pt         newest checkpoint           best.pt         checkpoint with the best score
 events.*        TensorBoard                 time.json       seconds of all sessions that ended
+samples.json    names of the samples, from `rangeseg.engine.samples`
 """
 
 from __future__ import annotations

@@ -19,12 +19,13 @@ from rangeseg.data.loading import Batch, Stream, Views
 from rangeseg.engine.checkpoint import stored_classes
 from rangeseg.engine.drawing import colored_points, draw
 from rangeseg.engine.experiment import Experiment
-from rangeseg.engine.fabric import make_fabric
+from rangeseg.engine.fabric import from_first, make_fabric
 from rangeseg.engine.folder import own_folder
 from rangeseg.engine.initialise import initialise
 from rangeseg.engine.loggers import Logger
 from rangeseg.engine.preconditions import check_batches, check_effect, check_launch
 from rangeseg.engine.run_logger import RunLogger, no_traceback_of_writers
+from rangeseg.engine.samples import check_samples, names_of, write_samples
 from rangeseg.engine.stopping import StopRequest
 from rangeseg.engine.trainer import Batches, Evaluation, Trainer
 from rangeseg.engine.training_data import TrainingData
@@ -62,7 +63,8 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
 
     Raises:
         ConfigError: the config does not fit the data, or the run folder is in use or holds a run that is not resumed.
-        ConfigError, ValueError: `last.pt` cannot be resumed, see `Trainer.resume`.
+        ConfigError, ValueError: `last.pt` cannot be resumed, see `Trainer.resume`; or the run was trained on other
+            samples, see `check_samples`.
         NotFiniteError: a loss is NaN or infinite.
         Stopped: a signal stopped the training; `--resume` continues it.
     """
@@ -75,7 +77,10 @@ def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str
             raise ConfigError(f"runtime.out: {folder} already holds a run. Use --resume, or choose another folder.")
         experiment = Experiment(config)
         data = TrainingData.open(experiment)
-        trainer = _make_trainer(experiment, fabric, resume=exists if resume == "auto" else resume)
+        resume = exists if resume == "auto" else resume
+        trainer = _make_trainer(experiment, fabric, resume=resume)
+        names, keep = names_of(data, config), check_samples if resume else write_samples
+        from_first(fabric, lambda: keep(folder, names))
         trainer.statistics = data.statistics
         result = _train(experiment, trainer, data, loggers)
     if not fabric.is_global_zero:
