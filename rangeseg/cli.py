@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from rangeseg.commands import COMMANDS
 from rangeseg.commands.console import check_outputs
-from rangeseg.files import expand_home
+from rangeseg.paths import expand_home
 from rangeseg.registry import did_you_mean
 from rangeseg.version import __version__
 

@@ -13,11 +13,13 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
+
+from rangeseg.paths import absolute
 
 Content = bytes | Callable[[BinaryIO], object]
 """Content of a file: bytes, or a function that writes them to an open binary file."""
@@ -135,17 +137,6 @@ def check_folder(folder: Path) -> None:
         raise PermissionError(errno.EACCES, "cannot be written to; name another folder", str(near))
 
 
-def expand_home(value: Any) -> Any:
-    """Expand ``~`` and ``~user`` at the start of a string or path, also in dicts and lists, as a shell does."""
-    if isinstance(value, dict):
-        return {key: expand_home(within) for key, within in value.items()}
-    if isinstance(value, list):
-        return [expand_home(within) for within in value]
-    if isinstance(value, str | Path) and re.match(r"~[^/\\]*([/\\]|$)", str(value)):
-        return type(value)(os.path.expanduser(value))  # noqa: PTH111 - leaves unknown users alone
-    return value
-
-
 def _open_special(path: Path) -> int | None:
     """A descriptor for writing to a device, a pipe or ``/dev/stdout``; None for a regular or missing file."""
     if (number := _descriptor_named(path)) is not None:
@@ -171,7 +162,7 @@ def _open_special(path: Path) -> int | None:
 
 def _descriptor_named(path: Path) -> int | None:
     """The descriptor that ``/dev/stdout`` or a similar path names; opening the path would write from a file's start."""
-    text = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow the link
+    text = str(absolute(path))
     for _ in range(40):  # the system's limit of links in a path
         if found := re.fullmatch(rf"/(?:dev|proc/(?:self|{os.getpid()}))/fd/(\d+)", text):
             return int(found[1])
@@ -245,38 +236,6 @@ def try_lock(file: IO[Any]) -> bool:
     except OSError as error:
         return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
     return True
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield the paths of all files below a folder. Links are followed, except to a folder on the way or its parents."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        parent = Path(place)
-        yield from (parent / name for name in names if (parent / name).is_file())
-        way = [f"\0{os.path.realpath(one)}{os.sep}" for one in (parent, *parent.parents) if one.is_relative_to(folder)]
-        folders[:] = [one for one in folders if f"\0{os.path.realpath(parent / one)}{os.sep}" not in "".join(way)]
-
-
-def inside(folder: str | Path, name: str | Path) -> Path:
-    """The path in a folder of a name that comes from data: a table, a list, a token, a prediction of a custom dataset.
-
-    Only the name is checked. Links on the disk are made by the user, and are followed.
-
-    Args:
-        folder: folder that must contain the path.
-        name: path relative to the folder.
-
-    Raises:
-        ValueError: the name is absolute, has a drive letter, a NUL or ``..``, or names no file.
-    """
-    text = os.fspath(name)
-    parts = re.split(r"[/\\]", text)
-    absolute = parts[0] == "" or re.match(r"[A-Za-z]:[/\\]", text) or (os.name == "nt" and ":" in text)
-    if absolute or ".." in parts or "\0" in text or not set(parts) - {"", "."}:
-        raise ValueError(
-            f"{text!r} is not a path below {folder}, as names in data must be. Use this data only if you trust its "
-            "source."
-        )
-    return Path(folder, name)
 
 
 def load_tensors(path: str | Path) -> Any:

@@ -6,7 +6,6 @@ Shapes: N points.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
+from rangeseg.paths import absolute
 from rangeseg.scan_formats.arrays import read_array, read_bin, read_npy, read_npz, read_nuscenes
 from rangeseg.scan_formats.checks import records_of
 from rangeseg.scan_formats.fields import FieldNames
@@ -189,7 +189,7 @@ def stem_of(scan: str | Path) -> str:
 
 def home_of(scan: str | Path) -> Path:
     """The folder that contains a scan's folder, and those of its labels, also for a path like ``000000.bin``."""
-    return Path(os.path.abspath(scan)).parent.parent  # noqa: PTH100 - resolve() would follow links
+    return absolute(scan).parent.parent
 
 
 def write_labels(path: str | Path, raw_ids: ArrayLike) -> None:

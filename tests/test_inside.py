@@ -19,8 +19,8 @@ from rangeseg.data.nuscenes_predictions import NuScenesPredictions
 from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.data.rellis3d import Rellis3D
 from rangeseg.data.scan_folder import ScanFolder
-from rangeseg.files import inside
 from rangeseg.inference.predict import find_tasks
+from rangeseg.paths import inside
 from rangeseg.photos.pascal_context import PascalContext
 from rangeseg.photos.pascal_voc import PascalVOC
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rangeseg.data.patterns import Patterns
-from rangeseg.files import walk
 from rangeseg.notices import Notice
+from rangeseg.paths import walk
 from rangeseg.photos.folder import PhotoFolder
 
 DEEP = "{split}/**/*.bin"

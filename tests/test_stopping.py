@@ -24,7 +24,8 @@ from rangeseg.engine.folder import LOCK
 from rangeseg.engine.run_logger import RunLogger
 from rangeseg.engine.stopping import SIGNALS, Stopped, StopRequest
 from rangeseg.engine.trainer import Trainer
-from rangeseg.files import check_folder, check_writable, expand_home, try_lock
+from rangeseg.files import check_folder, check_writable, try_lock
+from rangeseg.paths import expand_home
 
 
 @pytest.fixture(params=SIGNALS, ids=lambda number: number.name)

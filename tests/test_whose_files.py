@@ -20,9 +20,9 @@ from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
-from rangeseg.files import walk
 from rangeseg.inference.origin import FILE, claim
 from rangeseg.inference.predict import find_tasks
+from rangeseg.paths import walk
 
 FILES = ScanFiles(SemanticKitti.read_label_map())
 

@@ -1,6 +1,7 @@
 """`rangeseg demo`: labels of a scan at once, then the whole method in minutes, without a dataset.
 
-OUT/answer_NAME.png    scans labelled by the shipped networks, before any training
+OUT/answer_NAME.png    the given scan labelled by a shipped network, before any training
+OUT/answer.png         the same for a synthetic scan, which is in OUT/answer/
 OUT/demo.json          settings of the demo       OUT/streets/          synthetic scans, in SemanticKITTI's layout
 OUT/labelled.txt       the scans with labels      OUT/METHOD_seedN/     run folders, METHOD_seedN.log beside them
 OUT/start.pt           the weights to start from  OUT/predictions/      .label files
@@ -38,8 +39,7 @@ from rangeseg.inference.segmenter import Segmenter
 from rangeseg.notices import collected_notices
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust, named_code
-from rangeseg.scan_io import read_scan
-from rangeseg.types import IGNORE
+from rangeseg.types import IGNORE, Scan
 from rangeseg.vis.png import write_png
 from rangeseg.vis.show import show_scan
 
@@ -93,23 +93,29 @@ def answer(out: Path, scan: Path | None = None, *, seed: int = 0) -> Iterator[st
         FileNotFoundError, ValueError: the scan does not exist or cannot be read.
     """
     if scan is not None:
-        yield _label(scan, _weights_for(scan), out / f"answer_{scan.stem}.png")
+        segmenter = Segmenter.load(KITTI)
+        points = _read(scan, segmenter)
+        weights = KITTI if resembles_training(points, segmenter) else ANY_LIDAR
+        yield _label(scan, points, weights, out / f"answer_{scan.stem}.png")
     street = SyntheticStreets(split="val", sequences=["08"], scans=1, scans_per_street=1, seed=seed)
-    yield _label(write_scan(out / "answer", street, 0), FIRST, out / "answer_synthetic.png")
+    made = write_scan(out / "answer", street, 0)
+    yield _label(made, _read(made, Segmenter.load(FIRST)), FIRST, out / "answer.png")
 
 
-def _weights_for(path: Path) -> str:
-    """`KITTI` if the scan resembles the training scans of this network, else `ANY_LIDAR`."""
-    segmenter = Segmenter.load(KITTI)
+def _read(path: Path, segmenter: Segmenter) -> Scan:
+    return read_shown(path, None, segmenter, "semantic_kitti", segmenter.label_map)
+
+
+def resembles_training(scan: Scan, segmenter: Segmenter) -> bool:
+    """Whether a scan resembles the training scans of a network; False if it has too few returns to tell."""
     with collected_notices():
-        segmenter.project(read_scan(path))
+        segmenter.project(scan)
     fits = segmenter.domain_check.fits  # empty if the scan has too few returns to be checked
-    return KITTI if fits and all(fits.values()) else ANY_LIDAR
+    return bool(fits) and all(fits.values())
 
 
-def _label(path: Path, weights: str, picture: Path) -> str:
+def _label(path: Path, scan: Scan, weights: str, picture: Path) -> str:
     segmenter = Segmenter.load(weights)
-    scan = read_shown(path, None, segmenter, "semantic_kitti", segmenter.label_map)
     given = segmenter(scan, confidence=False)
     write_png(
         picture, show_scan(projection_of(segmenter, segmenter.label_map)(scan), given.labels, segmenter.label_map)

@@ -21,7 +21,8 @@ from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.trajectory import Trajectory
-from rangeseg.files import walk, write_atomically
+from rangeseg.files import write_atomically
+from rangeseg.paths import absolute, walk
 from rangeseg.scan_formats.written import begin_scans
 from rangeseg.scan_io import READERS, read_scan
 
@@ -108,7 +109,7 @@ def _scans(folder: Path) -> list[Path]:
 
 
 def _home(folder: Path) -> Path:
-    home = Path(os.path.abspath(folder))  # noqa: PTH100 - as in `open_drive`: links keep their names
+    home = absolute(folder)
     return home / "velodyne" if (home / "velodyne").is_dir() else home
 
 

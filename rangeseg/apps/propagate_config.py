@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rangeseg.drive.layouts import Drive, DriveScan, open_drive
 from rangeseg.drive.request import Request, poses_folder
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import ScanInput
+from rangeseg.paths import absolute
 from rangeseg.types import IGNORE, Scan
 
 CLICKS = "clicks"
@@ -43,7 +43,7 @@ def requests_of(config: Config, usual: Request) -> list[Request]:
     source, image = experiment.open("train", config.data.labelled), experiment.input
     if not isinstance(source, ScanDataset) or not isinstance(image, ScanInput):
         raise ValueError("--config: its data are photographs; labels are carried from scan to scan.")
-    files = {_absolute(source.scan_path(index)): index for index in range(len(source))}
+    files = {absolute(source.scan_path(index)): index for index in range(len(source))}
     data, named = config.data, usual.dataset or config.data.dataset.get("classes")
     fields = data.dataset.get("fields")
     drawn = (data.label_fraction, data.label_seed, data.label_spread)
@@ -64,8 +64,8 @@ def requests_of(config: Config, usual: Request) -> list[Request]:
                 "each drive alone, without --config."
             )
         scans = {entry: files[entry.file] for entry in drive.scans if entry.file in files}
-        given = {entry: _absolute(source.label_path(index)) for entry, index in scans.items()}
-        out = usual.out / _below(drive.root, _absolute(data.root))
+        given = {entry: absolute(source.label_path(index)) for entry, index in scans.items()}
+        out = usual.out / _below(drive.root, absolute(data.root))
         labels = None
         if sparse is not None or any(path != drive.root / entry.label_path for entry, path in given.items()):
             labels = out / CLICKS
@@ -84,11 +84,6 @@ def _refuse_labels_of_one_drive(usual: Request) -> None:
             f"{given[0]} is for one drive, but --config says which labels are carried. Leave it out: "
             "data.labelled, data.root and data.dataset name the scans and their labels."
         )
-
-
-def _absolute(path: str | Path) -> Path:
-    """The absolute path, without following links, as `open_drive` has it."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link and take its target's name
 
 
 def _drive_of(scan: Path) -> Path:

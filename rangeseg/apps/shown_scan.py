@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from rangeseg.data.nuscenes_predictions import ENDING, read_predictions
 from rangeseg.data.prediction_files import ScanFiles
 from rangeseg.engine.experiment import dataset_class
-from rangeseg.files import inside
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.labels import LabelMap
 from rangeseg.notices import notify
+from rangeseg.paths import inside
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.registry import accepted_kwargs

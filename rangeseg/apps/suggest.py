@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -34,6 +33,7 @@ from rangeseg.inference.segmenter import Segmenter
 from rangeseg.inference.uncertainty import predict_along
 from rangeseg.labels import RARE
 from rangeseg.parallel import Progress, in_order, no_progress
+from rangeseg.paths import absolute
 from rangeseg.types import IGNORE
 
 NOTABLE = 0.2
@@ -193,8 +193,8 @@ def prelabel(
             f"The network has the classes of {segmenter.label_map.dataset}, but the drive has those of "
             f"{task.drive.label_map.dataset}. Give the network's classes with --dataset, or another run."
         )
-    own = os.path.abspath(request.dataset) if request.dataset and Path(request.dataset).is_file() else request.dataset  # noqa: PTH100
-    place = os.path.abspath(request.drive)  # noqa: PTH100 - as in `open_drive`: a link keeps its name
+    own = str(absolute(request.dataset)) if request.dataset and Path(request.dataset).is_file() else request.dataset
+    place = str(absolute(request.drive))
     origin = {"drive": place, "scene": request.scene, "dataset": own}
     starts = ((number, _start(task, number, segmenter, carried)) for number in numbers)
     written = write_prelabels(folder, form, task.drive, task.poses, starts, origin)

@@ -129,7 +129,7 @@ def _is_scans(path: Path) -> bool:
     Raises:
         ValueError: the path is a capture, a photograph or a folder of photographs, or a folder without a run or scans.
     """
-    from rangeseg.files import walk
+    from rangeseg.paths import walk
     from rangeseg.photos.io import IMAGE_SUFFIXES
     from rangeseg.scan_formats.recordings import is_recording
     from rangeseg.scan_io import READERS

@@ -19,7 +19,7 @@ from rangeseg.config.naming import default_folder
 from rangeseg.config.overrides import read_overrides, refuse_numbers
 from rangeseg.config.schema import Config
 from rangeseg.config.shipped import find_layers, place_of
-from rangeseg.files import expand_home
+from rangeseg.paths import expand_home
 from rangeseg.registry import ConfigError, Trust, did_you_mean, refuse_code
 
 COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")

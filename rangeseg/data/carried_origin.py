@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.evidence import OWN, evidence_file, read_evidence, record_file
 from rangeseg.files import read_whole
+from rangeseg.paths import absolute
 from rangeseg.scan_io import stem_of
 from rangeseg.types import IGNORE
 
@@ -79,7 +80,7 @@ def _keys(source: Any, index: int) -> set[Key]:
 
 def _folder(file: Path) -> str:
     """The path of a file's folder in one spelling."""
-    return _real(os.path.abspath(file.parent))  # noqa: PTH100 - resolve() is slow, and a relative path is not a key
+    return _real(str(absolute(file.parent)))
 
 
 @lru_cache(maxsize=1000)

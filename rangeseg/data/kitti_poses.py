@@ -5,7 +5,6 @@ A row of nan in poses.txt belongs to a scan without a pose.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.lists import natural_order
 from rangeseg.files import read_whole
+from rangeseg.paths import absolute
 from rangeseg.scan_io import READERS, home_of, stem_of
 from rangeseg.types import SensorPose
 
@@ -34,7 +34,7 @@ def pose_of(scan: Path) -> SensorPose | None:
     Raises:
         ValueError: one of the three files does not have KITTI's format.
     """
-    folder, place = home_of(scan), Path(os.path.abspath(scan)).parent  # noqa: PTH100 - as in `home_of`
+    folder, place = home_of(scan), absolute(scan).parent
     if not (folder / "poses.txt").is_file():
         return None
     poses, times = _read(folder)

@@ -19,8 +19,8 @@ from typing import ClassVar
 from rangeseg.data.nuscenes_predictions import ENDING, NuScenesPredictions
 from rangeseg.data.nuscenes_tables import LIDAR, Record, read_category_names, read_records
 from rangeseg.data.scan_pairs import Pair, ScanPairs
-from rangeseg.files import inside
 from rangeseg.labels import LabelMap
+from rangeseg.paths import inside
 from rangeseg.scan_io import read_scan
 from rangeseg.types import Scan
 

@@ -17,8 +17,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.files import inside, read_whole, write_atomically
+from rangeseg.files import read_whole, write_atomically
 from rangeseg.labels import LabelMap
+from rangeseg.paths import inside
 from rangeseg.scan_io import READERS, read_scan
 from rangeseg.types import IGNORE, Scan
 

@@ -15,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rangeseg.files import inside, plain_file, read_whole
+from rangeseg.files import plain_file, read_whole
+from rangeseg.paths import inside
 
 LIDAR = "LIDAR_TOP"
 """The sensor's name in the tables, and its folder below samples/ and sweeps/."""

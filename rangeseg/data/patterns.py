@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from rangeseg.data.file_pairs import FilePairs, Pair
-from rangeseg.files import inside
 from rangeseg.labels import LabelMap, read_splits
 from rangeseg.notices import notify
+from rangeseg.paths import inside
 from rangeseg.resources import resource
 
 WILD = re.compile(r"[*?]|\[!?.[^]]*\]")

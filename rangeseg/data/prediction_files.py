@@ -7,7 +7,6 @@ Shapes: N points, or pixels of a photograph, row by row.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.labels import LabelMap
+from rangeseg.paths import absolute
 from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
 from rangeseg.types import Scan
 
@@ -76,7 +76,7 @@ class ScanFiles:
 
     def target(self, file: Path, root: Path) -> Path:
         """``sequences/SS/predictions/NAME.label``, or the path relative to `root`; links are not followed."""
-        whole = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow links
+        whole = absolute(file)
         if whole.parent.name == "velodyne" and whole.parents[2].name == "sequences":
             return Path("sequences", whole.parents[1].name, "predictions", f"{file.stem}.label")
         suffix = next((end for end in self.suffixes if file.name.endswith(end)), file.suffix)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from rangeseg.data.scan_pairs import Pair, ScanPairs
-from rangeseg.files import inside, read_whole
+from rangeseg.files import read_whole
+from rangeseg.paths import inside
 
 SCANS, LABELS = "os1_cloud_node_kitti_bin", "os1_cloud_node_semantickitti_label_id"
 

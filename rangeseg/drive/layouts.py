@@ -11,7 +11,6 @@ Shapes: N points.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +29,7 @@ from rangeseg.drive.other_poses import read_nuscenes_poses, read_pandaset_poses
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.files import write_atomically
 from rangeseg.labels import LabelMap
+from rangeseg.paths import absolute
 from rangeseg.resources import resource
 from rangeseg.scan_formats.fields import FieldNames
 from rangeseg.scan_io import READERS, read_labels, read_raw_labels, read_scan, stem_of, write_labels
@@ -133,7 +133,7 @@ def open_drive(
         ValueError: there are no scans, the scene does not exist, the classes are unknown, or `fields` are given for a
             layout with fixed columns.
     """
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link and take its target's name
+    folder = absolute(folder)
     if fields and has_fixed_columns(folder):
         raise ValueError(f"{folder}: --fields is not for PandaSet and nuScenes, whose columns are fixed. Leave it out.")
     if (folder / "velodyne").is_dir():

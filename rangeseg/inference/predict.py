@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.data.prediction_files import PredictionFiles
-from rangeseg.files import inside, walk, write_atomically
+from rangeseg.files import write_atomically
 from rangeseg.inference.records import Records
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
 from rangeseg.parallel import in_order
+from rangeseg.paths import inside, walk
 from rangeseg.types import Sample
 
 

@@ -12,7 +12,6 @@ Shapes: N points, K classes, A annuli.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from rangeseg.inference.drive import ScanProbabilities, label_pooled, pool_drive
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.parallel import Progress, in_order, no_progress
+from rangeseg.paths import absolute
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.scan_io import write_labels
 from rangeseg.types import IGNORE
@@ -252,7 +252,7 @@ def _predict_along(
     def use(scan: ScanProbabilities, probability: NDArray) -> Answer:
         return _answer(balance, scan.image, label_pooled(segmenter, scan, probability))
 
-    files = [Path(os.path.abspath(source.scan_path(index))) for index in wanted]  # noqa: PTH100 - as in `open_drive`
+    files = [absolute(source.scan_path(index)) for index in wanted]
     drives = len({file.parent.parent for file in files})
     for folder, together in groupby(files, lambda file: file.parent.parent):
         drive = replace(open_drive(folder), read=partial(source.read, **source.read_by()))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from rangeseg.files import inside
+from rangeseg.paths import inside
 from rangeseg.photos.pairs import Pair, PhotoPairs
 
 HIDDEN_SPLIT = "test"

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.files import walk, write_atomically
+from rangeseg.files import write_atomically
 from rangeseg.notices import notify
+from rangeseg.paths import walk
 from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.checks import NoReturnsError
