@@ -75,6 +75,14 @@ def test_each_stage_starts_from_the_last_and_rounds_from_the_first(tmp_path: Pat
     assert whole[whole.index("--leave-out") + 1] == "none"
 
 
+def test_a_network_of_the_users_own_makes_pseudo_labels(tmp_path: Path) -> None:
+    recipe = Recipe("any-lidar", tmp_path, unlabelled=(Path("/a"),), rounds=1)
+    own = replace(recipe, overrides=("network={name: 'my_net:Net'}",))
+    for one, options in ((recipe, 0), (replace(recipe, overrides=("network.name=cenet",)), 0), (own, 1)):
+        words = {step.name: step.words for step in one.steps()}
+        assert words["pseudo1_gathered"].count("--trust") == options
+
+
 def test_any_lidar_has_no_real_label(tmp_path: Path) -> None:
     configs = trained(Recipe("any-lidar", tmp_path, unlabelled=(Path("/a"),), rounds=1))
     assert list(configs) == ["pretrain", "teacher", "round1"]

@@ -75,6 +75,13 @@ def plan(rows: list[Row], out: Path, *overrides: str) -> Reproduction:
     return Reproduction(rows, Path("/data"), out, order=Path("split_0.npy"), overrides=overrides)
 
 
+def test_a_network_of_the_users_own_is_scored(tmp_path: Path) -> None:
+    row = ROWS["semantic_kitti/cutmix/10"]
+    for overrides, options in (([], 0), (["network.width=8"], 0), (["network={name: 'my_net:Net'}"], 1)):
+        words = plan([row], tmp_path, *overrides).scoring(row, 0).words
+        assert words.count("--trust") == options
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_has_a_plan_whose_config_reads(name: str, tmp_path: Path) -> None:
     row = ROWS[name]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,8 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "report": by_command("report", "RUN", "--out", "HERE/r.html"),
     "fit-head": by_command("fit-head", "RUN"),
     "benchmark": by_command("benchmark", "HERE", "--inference", "RUN"),
+    "pseudo-label": by_command("pseudo-label", "RUN", "--out", "HERE/pseudo"),
+    "weights": by_command("weights", "--pack", "RUN", "--name", "a", "--facts", "HERE/facts.json", "--out", "HERE/w"),
 }
 
 
@@ -110,6 +114,7 @@ def test_a_stored_config_that_names_code_is_refused_before_anything_runs(
     loader: str, mark: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     (tmp_path / "scan.bin").write_bytes(b"")
+    (tmp_path / "facts.json").write_text("{}")
     for place in PLACES.values():
         stored = write_pt(tmp_path / "net.pt", evil(place, mark, tiny_config))
         with pytest.raises(ConfigError, match=r"net\.pt: .*'subprocess:Popen'.*--trust"):
@@ -146,12 +151,15 @@ def test_the_trap_works_and_trust_opens_it(
     assert mark.read_text() == "touch"
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "export", "show", "report", "fit-head", "benchmark"])
-def test_every_command_that_loads_runs_takes_trust(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    assert "--trust" in capsys.readouterr().out
-    assert command in COMMANDS
+def test_every_command_that_loads_runs_takes_trust_and_the_page_on_security_names_it() -> None:
+    taking = set()
+    for command, module in COMMANDS.items():
+        module.add_arguments(parser := ArgumentParser())
+        taking |= {command} if "--trust" in parser.format_help() else set()
+    assert {name.split()[0] for name in LOADERS} - {"Run.load", "Segmenter.load"} <= taking
+    page = (Path(__file__).parents[1] / "docs" / "security.md").read_text()
+    (sentence,) = re.findall(r"^(`evaluate`, .*?) have this option\.", page, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`([a-z-]+)`", sentence)) == taking
 
 
 OWN = """

@@ -26,7 +26,7 @@ from typing import Any
 
 from rangeseg.apps.gathered import own_poses, sequences
 from rangeseg.apps.speed import seconds_per_step
-from rangeseg.apps.steps import Step, refuse_own_keys
+from rangeseg.apps.steps import Step, refuse_own_keys, trust_of
 from rangeseg.config import Config, read_config
 from rangeseg.config.overrides import quoted
 from rangeseg.files import write_atomically
@@ -176,7 +176,9 @@ class Recipe:
         out = ("--out", str(self.out / name / source))
         leave = ("--leave-out", str(_list_file(self.labelled)) if source == "real" else "none")
         votes = ("--votes", str(self.votes)) if self.votes and self._has_poses(source) else ()
-        words = ("pseudo-label", str(self.out / run), *out, *leave, *votes, f"data.root={self._root(source)}")
+        keys = (*self.overrides, "data.root=.", "runtime.out=.")
+        trust = trust_of(read_config(RECIPES[self.name][0], keys)) if self.overrides else ()
+        words = ("pseudo-label", str(self.out / run), *out, *leave, *votes, *trust, f"data.root={self._root(source)}")
         return self._step(f"{name}_{source}", words)
 
     def _train(self, name: str, method: str, data: tuple[str, ...], start: str, lengths: Mapping[str, int]) -> Step:

@@ -18,7 +18,7 @@ from statistics import mean, stdev
 
 from rangeseg.apps.published import Row
 from rangeseg.apps.speed import run_folder_bytes, seconds_per_step
-from rangeseg.apps.steps import Step, refuse_own_keys
+from rangeseg.apps.steps import Step, refuse_own_keys, trust_of
 from rangeseg.config import Config, read_config
 from rangeseg.files import write_atomically
 
@@ -113,7 +113,9 @@ class Reproduction:
         run = self._run(row, seed)
         level = ("--level", "pixel") if row.table.score[0] == "pixels" else ()
         checkpoint = run / "best.pt" if row.table.best else run
-        words = ("evaluate", str(checkpoint), *level, "--json", str(run / "scores.json"), f"data.root={self.root}")
+        trust = trust_of(self.config(row, seed)) if self.overrides else ()
+        scores = ("--json", str(run / "scores.json"))
+        words = ("evaluate", str(checkpoint), *level, *trust, *scores, f"data.root={self.root}")
         return self._step(f"score_{run.name}", words)
 
     def _step(self, name: str, words: tuple[str, ...]) -> Step:

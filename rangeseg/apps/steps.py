@@ -12,14 +12,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from rangeseg.config import Config
 from rangeseg.engine.stopping import SIGNALS, Stopped
 from rangeseg.files import write_atomically
+from rangeseg.registry import named_code
 
 ELSEWHERE = ("data.root=", "--root=")
 """Words that begin so may change between two calls, because the data may move."""
@@ -109,6 +111,11 @@ class ChildProcesses:
         raise Stopped(
             "stopped; checkpoints and finished steps are kept; run the same command again to continue", number
         )
+
+
+def trust_of(config: Config) -> tuple[str, ...]:
+    """The option with which a later step loads a run of this config: ``--trust`` if the user's config names code."""
+    return ("--trust",) if any(named_code(asdict(config))) else ()
 
 
 def refuse_own_keys(overrides: Sequence[str], own: Mapping[str, str]) -> None:

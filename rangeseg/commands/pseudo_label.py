@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_unsure, progress
+from rangeseg.commands.console import OUT, add_trust, add_unsure, progress
 
 EXAMPLES = (
     "rangeseg pseudo-label runs/first --leave-out labelled.txt --out runs/pseudo",
@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     votes = Votes(arguments.votes, arguments.poses) if arguments.votes else None
     keep = arguments.keep if arguments.keep is not None else 1.0 if arguments.unsure else Balance.keep
     balance = Balance(keep, arguments.annuli, arguments.width_m)
-    segmenter = Segmenter.load(arguments.run, device=arguments.device, overrides=arguments.overrides)
+    segmenter = Segmenter.load(
+        arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust
+    )
     least = least_sure(arguments.unsure, segmenter.label_map)
     source = segmenter.run.experiment.open(arguments.split, arguments.subset, labels=False)
     if not isinstance(source, SemanticKitti):
@@ -71,3 +73,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "named SS",
     )
     parser.add_argument("--device", default="auto", help="a torch device; auto: a GPU if there is one")
+    add_trust(parser)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rangeseg.commands.console import OUT, table
+from rangeseg.commands.console import OUT, add_trust, table
 
 EXAMPLES = (
     "rangeseg weights",
@@ -55,7 +55,7 @@ def _pack(arguments: argparse.Namespace) -> None:
     # the stored config must not contain folders of this machine
     overrides = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
     overrides += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
-    run = Run.load(arguments.pack, device="cpu", overrides=[*overrides, *arguments.overrides])
+    run = Run.load(arguments.pack, device="cpu", overrides=[*overrides, *arguments.overrides], trust=arguments.trust)
     known: dict[str, Any] = {"config": write_config(run.config), **stored_classes(run.label_map)}
     known |= {"statistics": run.statistics, "temperature": run.temperature}
     made = pack(arguments.name, run.network.state_dict(), arguments.out, known | facts, half=not arguments.single)
@@ -74,3 +74,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="output folder for the packed weights")
     parser.add_argument("--single", action="store_true", help="write float32 weights instead of float16")
+    add_trust(parser)
