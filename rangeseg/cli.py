@@ -27,6 +27,9 @@ SECTIONS = (
 OVERRIDE = re.compile(rf"([a-z_]+(\.[a-z_]+)+|{'|'.join(SECTIONS)})=")
 """Matches the start of `key.path=value` and of `section=value`."""
 
+SECTION_OF_DOCSTRING = re.compile(r"\n\n(?:Args|Returns|Yields|Raises):\n")
+"""Matches the start of the part of a docstring that is not for the users of a command."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells: 128 + SIGINT."""
 
@@ -138,7 +141,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name, command in COMMANDS.items():
-        description = inspect.cleandoc(command.run.__doc__)
+        description = SECTION_OF_DOCSTRING.split(inspect.cleandoc(command.run.__doc__))[0]
         examples = "\n".join(["examples:", *(f"  {example}" for example in command.EXAMPLES)])
         added = commands.add_parser(
             name, help=description.splitlines()[0], description=description, epilog=examples, formatter_class=_Help

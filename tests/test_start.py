@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -131,6 +132,13 @@ def test_options_say_what_they_are_and_their_defaults(name: str, capsys: pytest.
             default = " ".join(map(str, action.default)) if isinstance(action.default, list) else str(action.default)
             assert f"(default: {default})" in shown
     assert "examples:" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_no_sections_of_docstrings(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert not re.search(r"^(Args|Returns|Yields|Raises):", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_keys_that_may_be_overridden_are_those_of_a_config() -> None:

@@ -9,7 +9,7 @@ from rangeseg.commands.console import OUT, progress, whole
 
 EXAMPLES = (
     "rangeseg reproduce semantic_kitti/cutmix/10 --root /data/semantic_kitti --out runs/rows",
-    "rangeseg reproduce pascal_voc/deeplab_v2 --root /data/voc --order split_0.npy --out runs/voc --dry-run",
+    "rangeseg reproduce pascal_voc/deeplab_v2 --root /data/voc --order split_0.pkl --out runs/voc --dry-run",
 )
 
 

@@ -53,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
     parser.add_argument(
-        "--order", type=Path, help="with --by permutation: a published permutation (.npy or .txt) instead of the seed"
+        "--order",
+        type=Path,
+        help="with --by permutation: a published permutation (.npy, .pkl or .txt) instead of the seed",
     )
     parser.add_argument("--options", nargs="+", default=[], help="options of the dataset, e.g. train_list=train_aug")
