@@ -59,7 +59,7 @@ def predict_inputs(
     """Label the given files, folders or split.
 
     Args:
-        run: run folder or checkpoint; None: the network that ships with rangeseg.
+        run: run folder or checkpoint; None: the default network, `any-lidar`.
         inputs: files and folders of scans or photographs.
         out: the output folder.
         split: also label all scans or photographs of this split.

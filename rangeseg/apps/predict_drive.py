@@ -48,7 +48,7 @@ def predict_drive(
     """Label the scans of a drive and write the labels in the dataset's own form.
 
     Args:
-        run: run folder or checkpoint; None: the network that ships with rangeseg.
+        run: run folder or checkpoint; None: the default network, `any-lidar`.
         folder: folder of the drive, see `open_drive`.
         out: the output folder.
         poses: folder that `rangeseg poses` wrote; None: the poses of the dataset.

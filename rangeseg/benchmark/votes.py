@@ -56,7 +56,7 @@ def main() -> None:
     """Measure, and write JSON to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="the folder that holds sequences/")
-    parser.add_argument("run", type=Path, nargs="?", help="a run; default: the shipped network")
+    parser.add_argument("run", type=Path, nargs="?", help="a run; default: the shipped any-lidar")
     parser.add_argument("--votes", type=int, nargs="+", default=[0, 1, 2, 4], help="scans before and behind")
     parser.add_argument(
         "--max-distance-m", type=float, default=0.3, help="largest distance of points of other scans that vote, metres"

@@ -135,7 +135,9 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--merge-deg", type=float, help="count clicks of one class within this angle once (default: 0.5)"
     )
     parser.add_argument(
-        "--merge-m", type=float, help="count clicks of one class within this distance once (default: 0); strokes: 1"
+        "--merge-m",
+        type=float,
+        help="count clicks of one class within this distance once (default: 0); 1 suits strokes",
     )
     parser.add_argument(
         "--no-visibility", action="store_true", help="also carry labels to points that the labelled scan saw through"
