@@ -80,6 +80,25 @@ class TestRecord:
         assert "may have been carried with other names of the scans and poses" in self.refused(request)
         assert "which an older version did not record" in self.refused(request)
 
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_labels_of_people_are_not_overwritten(self, overwrite: bool, street: Path, tmp_path: Path) -> None:
+        mine = tmp_path / "out/sequences/05/labels/000002.label"
+        write_labels(mine, np.full(1500, 30, np.uint32))
+        before = mine.read_bytes()
+        with pytest.raises(ValueError, match=r"000002\.label: is not known to be of propagate .* 1 such label files"):
+            list(propagate(make_task(Request(street, tmp_path / "out")), overwrite=overwrite))
+        assert mine.read_bytes() == before
+        assert not (tmp_path / "out/sequences/05/propagate.json").exists()
+
+    def test_labels_without_a_record_are_carried_again(self, street: Path, tmp_path: Path) -> None:
+        """Without the record, nobody knows from which labels they were carried."""
+        request = Request(street, tmp_path / "out")
+        list(propagate(make_task(request)))
+        (tmp_path / "out/sequences/05/propagate.json").unlink()
+        with pytest.raises(ValueError, match="there are 3 such label files"):
+            list(propagate(make_task(request)))
+        assert list(propagate(make_task(request), overwrite=True)) == [0, 1, 2]
+
 
 class TestOrder:
     def test_numbers_are_in_order_by_value(self) -> None:

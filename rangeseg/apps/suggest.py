@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.data.evidence import confidence_of
 from rangeseg.drive.carry import rules_for
 from rangeseg.drive.prelabels import Start, write_prelabels
-from rangeseg.drive.propagate import Task, confidence_of
+from rangeseg.drive.propagate import Task
 from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.suggest import (
     Chosen,

@@ -75,3 +75,24 @@ def read_evidence(path: Path, points: int | None = None, columns: Sequence[str] 
     if odd := [column.size for column in found.values() if column.shape != (count,)]:
         raise ValueError(f"{path}: has {odd[0]} points, but its labels have {count}. {advice}")
     return found
+
+
+def confidence_of(path: Path, labelled: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The confidence of the labels of a file, and which of them a person gave.
+
+    Args:
+        path: label file that `propagate` wrote.
+        labelled: (N,) bool, True for points with a label.
+
+    Returns:
+        (N,) confidence: 1 for labels of a person, the agreement of the neighbours for carried labels, 0.5 for labels
+        without an evidence file, 0 for points without a label; and (N,) bool, True for labels of a person.
+
+    Raises:
+        ValueError: the evidence is damaged, or of another number of points.
+    """
+    if not evidence_file(path).is_file():
+        return np.where(labelled, np.float32(0.5), np.float32(0)), np.zeros(len(labelled), np.bool_)
+    evidence = read_evidence(evidence_file(path), len(labelled))
+    own = (evidence["kind"] == OWN) & labelled
+    return np.where(labelled, np.where(own, 1, evidence["agreement"]), 0).astype(np.float32), own

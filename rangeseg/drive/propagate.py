@@ -16,9 +16,8 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rangeseg.data.evidence import OWN, evidence_file, read_evidence, record_file, write_evidence
+from rangeseg.data.evidence import evidence_file, record_file, write_evidence
 from rangeseg.drive.carry import Rules, carry
 from rangeseg.drive.labelled_points import (
     NO_CLASS,
@@ -137,7 +136,7 @@ def propagate(task: Task, *, overwrite: bool = False, workers: int = 2) -> Itera
         The index of each scan in reach, when its files are written.
 
     Raises:
-        ValueError: a file cannot be read, or the folder contains labels carried with other rules.
+        ValueError: a file cannot be read, or the folder contains labels carried with other rules, or labels of others.
     """
     _check_record(task, overwrite)
     complete = {number for number in range(len(task.drive.scans)) if _is_whole(task, number)}
@@ -221,27 +220,6 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
     return number
 
 
-def confidence_of(path: Path, labelled: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The confidence of the labels of a file, and which of them a person gave.
-
-    Args:
-        path: label file that `propagate` wrote.
-        labelled: (N,) bool, True for points with a label.
-
-    Returns:
-        (N,) confidence: 1 for labels of a person, the agreement of the neighbours for carried labels, 0.5 for labels
-        without an evidence file, 0 for points without a label; and (N,) bool, True for labels of a person.
-
-    Raises:
-        ValueError: the evidence is damaged, or of another number of points.
-    """
-    if not evidence_file(path).is_file():
-        return np.where(labelled, np.float32(0.5), np.float32(0)), np.zeros(len(labelled), np.bool_)
-    evidence = read_evidence(evidence_file(path), len(labelled))
-    own = (evidence["kind"] == OWN) & labelled
-    return np.where(labelled, np.where(own, 1, evidence["agreement"]), 0).astype(np.float32), own
-
-
 def _is_whole(task: Task, number: int) -> bool:
     """Whether both files exist. A file gets its name when it is complete, and the label file is written second."""
     return task.evidence_file(number).is_file() and task.label_file(number).is_file()
@@ -283,8 +261,24 @@ def _check_record(task: Task, overwrite: bool) -> None:
                 f"{path}: the existing labels {'may have been' if old else 'were'} carried with other "
                 f"{' and '.join(other)}{which}. Give --overwrite or another --out."
             )
+    _refuse_others(task, known=path.is_file() or overwrite)
     for number in range(len(drive.scans)) if overwrite else ():  # also of scans that are no longer in reach
         if _is_whole(task, number):
             task.label_file(number).unlink()
             task.evidence_file(number).unlink()
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _refuse_others(task: Task, *, known: bool) -> None:
+    """Refuse label files of the drive that `propagate` did not write, because they may be those of people.
+
+    Args:
+        task: the inputs and the output folder.
+        known: `propagate` wrote the label files that have evidence.
+    """
+    numbers = [number for number in range(len(task.drive.scans)) if task.label_file(number).is_file()]
+    if others := [number for number in numbers if not (known and task.evidence_file(number).is_file())]:
+        raise ValueError(
+            f"{task.label_file(others[0])}: is not known to be of propagate and would be overwritten; there are "
+            f"{len(others)} such label files. Choose another --out, or move them away."
+        )

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rangeseg.data.evidence import evidence_file
+from rangeseg.data.evidence import confidence_of, evidence_file
 from rangeseg.drive.layouts import Drive
-from rangeseg.drive.propagate import confidence_of
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.labels import LabelMap
 from rangeseg.types import IGNORE
