@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from test_trajectory import curve, turned
 
 from rangeseg.cli import main
@@ -19,6 +20,7 @@ from rangeseg.drive.labelled_points import (
     LabelledPoints,
     PointMap,
     classes_of,
+    has_label,
     labelled_points_of,
     make_point_map,
 )
@@ -294,6 +296,22 @@ def test_own_labels_win_and_keep_their_instances(tmp_path: Path) -> None:
     np.testing.assert_array_equal((semantic + (instance.astype(np.uint32) << 16))[known], raw[known])
     assert np.mean(semantic != 0) > 0.6
     assert not np.isin(semantic[~known], [MOVING_CAR]).any()
+
+
+def test_a_raw_id_of_0_is_no_label_beside_another_id_for_none(tmp_path: Path) -> None:
+    """A YAML may write points without a label as 255 and still have 0 for them: they get labels all the same."""
+    home = write_street(tmp_path / "k", scans=2, labelled=(0, 1), clicks=300)
+    names = {0: "unlabelled", 255: "void", CAR: "car", BUILDING: "building"}
+    classes = {"dataset": "mine", "ignore": 255, "splits": {"train": []}}
+    classes["classes"] = [{"name": names[raw], "raw": raw, "color": [raw, 0, 0]} for raw in (CAR, BUILDING)]
+    classes["raw"] = {raw: {"name": name, "class": name if 0 < raw < 255 else "ignore"} for raw, name in names.items()}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(classes))
+    task = make_task(Request(home, tmp_path / "out", dataset=str(tmp_path / "mine.yaml")))
+    for number in propagate(task):
+        label, kind = labels_at(tmp_path / "out", number), read_evidence(task.evidence_file(number))["kind"]
+        np.testing.assert_array_equal(np.isin(label, (CAR, BUILDING)), kind != NONE)
+        assert np.count_nonzero(kind == CARRIED) > 500
+        assert has_label(label, task.drive.label_map).tolist() == (kind != NONE).tolist()
 
 
 def test_a_stopped_run_goes_on_and_other_rules_are_refused(tmp_path: Path) -> None:

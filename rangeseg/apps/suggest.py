@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.evidence import confidence_of
 from rangeseg.drive.carry import rules_for
+from rangeseg.drive.labelled_points import has_label
 from rangeseg.drive.prelabels import Start, write_prelabels
 from rangeseg.drive.propagate import Task
 from rangeseg.drive.request import Request, make_task
@@ -209,12 +210,12 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
     known: list[Start] = []
     mine = task.raw(number)
     if mine is not None:
-        labelled = (mine & 0xFFFF) != label_map.ignore_raw
+        labelled = has_label(mine, label_map)
         known.append(Start(mine, labelled.astype(np.float32), labelled))
     place = None if carried is None else carried / entry.label_path
     if place is not None and place.is_file():
         raw = task.drive.read_raw(place, entry.file)
-        known.append(Start(raw, *confidence_of(place, (raw & 0xFFFF) != label_map.ignore_raw)))
+        known.append(Start(raw, *confidence_of(place, has_label(raw, label_map))))
     if segmenter is not None:
         segmentation = segmenter(task.drive.read(entry.file))
         assert segmentation.confidence is not None
@@ -225,7 +226,7 @@ def _start(task: Task, number: int, segmenter: Segmenter | None, carried: Path |
     for one in known:
         if len(one.label) != count:
             raise ValueError(f"{entry.label_path}: {len(one.label)} labels for {count} points of {entry.file}.")
-        free = (start.label & 0xFFFF) == label_map.ignore_raw
+        free = ~has_label(start.label, label_map)
         start = Start(
             np.where(free, one.label, start.label).astype(np.uint32),
             np.where(free, one.confidence, start.confidence), np.where(free, one.own, start.own),

@@ -93,10 +93,15 @@ def _depth_of(xyz: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[floa
 def classes_of(raw: Raw, label_map: LabelMap, exclude: Sequence[int] = ()) -> NDArray[np.uint8]:
     """(N,) raw ids -> train ids, `NO_CLASS` for labels that must not be carried, IGNORE for points without a label."""
     semantic = raw & 0xFFFF
-    label = label_map.to_train(semantic)
-    silent = (semantic == label_map.ignore_raw) | (semantic == 0) & (label == IGNORE)
-    label[(label == IGNORE) & ~silent | np.isin(semantic, label_map.moving) | np.isin(label, list(exclude))] = NO_CLASS
+    label, given = label_map.to_train(semantic), has_label(raw, label_map)
+    label[(label == IGNORE) & given | np.isin(semantic, label_map.moving) | np.isin(label, list(exclude))] = NO_CLASS
     return label
+
+
+def has_label(raw: Raw, label_map: LabelMap) -> NDArray[np.bool_]:
+    """(N,) bool, True for raw ids that are a label: neither `ignore_raw` nor 0, unless 0 is a class."""
+    semantic, zero_is_class = raw & 0xFFFF, label_map.learning_map.get(0, IGNORE) != IGNORE
+    return np.asarray((semantic != label_map.ignore_raw) & ((semantic != 0) | zero_is_class))
 
 
 def share_labelled(scan: Scan, label: NDArray[np.uint8]) -> float:

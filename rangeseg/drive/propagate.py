@@ -25,6 +25,7 @@ from rangeseg.drive.labelled_points import (
     LabelledPoints,
     PointMap,
     classes_of,
+    has_label,
     labelled_points_of,
     make_point_map,
     share_labelled,
@@ -214,7 +215,7 @@ def _write(task: Task, reach: Mapping[int, list[int]], point_map: PointMap, numb
     carried = carry(scan, number, task.poses.poses[number], point_map, allowed, task.rules, own=own)
     written = task.drive.label_map.to_raw(carried.label)
     if raw is not None:
-        written = np.where(raw & 0xFFFF != task.drive.label_map.ignore_raw, raw, written)
+        written = np.where(has_label(raw, task.drive.label_map), raw, written)
     write_evidence(task.evidence_file(number), vars(carried))
     task.drive.write_raw(task.label_file(number), written, entry.file)
     return number
