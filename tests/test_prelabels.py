@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ from rangeseg.cli import main
 from rangeseg.drive.corrections import read_corrected, read_done, write_true
 from rangeseg.drive.layouts import Drive, open_drive
 from rangeseg.drive.prelabels import FORMS, Start, write_prelabels
+from rangeseg.drive.request import Request, make_task
 from rangeseg.scan_formats.labelled import write_columns
 from rangeseg.scan_formats.pcd import columns_of_pcd
 from rangeseg.scan_formats.ply import columns_of_ply
@@ -114,6 +116,31 @@ def test_a_label_taken_away_is_none(drive: Drive, tmp_path: Path) -> None:
     change(folder, "point_labeler", 1, np.arange(10), 0)
     write_true(drive, tmp_path / "out", next(read_corrected(folder, drive, ())))
     assert np.flatnonzero(labels_at(tmp_path / "out", 1)).tolist() == [*range(10, 20)]
+
+
+def test_all_labels_taken_away_are_none(drive: Drive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = write(tmp_path / "in", "point_labeler", drive, numbers=(1,)), tmp_path / "out"
+    write_labels(out / drive.scans[1].label_path, np.full(POINTS, CAR, np.uint32))
+    change(folder, "point_labeler", 1, np.arange(POINTS), 0)
+    assert main(["corrected", str(folder), "--out", str(out), "--done", "all"]) == 0
+    assert not labels_at(out, 1).any()
+    assert "No label was changed" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_names_of_scans_may_have_spaces(tmp_path: Path) -> None:
+    scans, street = tmp_path / "my", write_street(tmp_path / "k", scans=2, labelled=())
+    (scans / "labels").mkdir(parents=True)
+    for number in range(2):
+        shutil.copy(street / "velodyne" / f"{number:06d}.bin", scans / f"scan {number}.bin")
+    for name in ("poses.txt", "calib.txt"):
+        shutil.copy(street / name, scans)
+    folder = tmp_path / "in"
+    list(write_prelabels(folder, "pcd", open_drive(scans), open_drive(scans).own_poses(), [(1, start_of(1))], {}))
+    (folder / "done.txt").write_text("scan 1  # checked\n")
+    assert read_done(folder) == ("scan 1",)
+    write_labels(scans / "labels/scan 1.label", truth_of(street, 1).astype(np.uint32))
+    (tmp_path / "list.txt").write_text("scan 1\n")
+    assert make_task(Request(scans, tmp_path, labelled=(str(tmp_path / "list.txt"),))).labelled == (1,)
 
 
 @pytest.mark.parametrize("form", ["ply", "pcd"])

@@ -30,12 +30,12 @@ def run_corrected(folder: Path, out: Path, *, done: Sequence[str] = (), drive: P
     opened = open_drive(place, scene=record.get("scene"), dataset=record.get("dataset"))
     if out.resolve() == folder.resolve():
         raise ValueError(f"{out}: is the folder of the pre-labels. Give another output folder.")
-    finished, scans, points = read_done(folder, done), 0, 0
+    finished, scans, points, counted = read_done(folder, done), 0, 0, False
     for one in read_corrected(folder, opened, finished):
         known = write_true(opened, out, one)
-        scans, points = scans + (known > 0), points + known
+        scans, points, counted = scans + (known > 0), points + known, counted or bool(one.true.any())
         kind = "completely checked" if one.done else "only changed points count"
         yield f"{one.entry.name}: {one.changed:,} points changed, {kind}; {known:,} of {len(one.label):,} have a label"
     yield f"{scans} scans have labels below {out}, {points:,} points"
-    if not scans:
+    if not counted:
         yield f"No label was changed, and neither {folder / 'done.txt'} nor --done names a scan."

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.data.lists import read_names
+from rangeseg.drive.labelled_points import has_label
 from rangeseg.drive.layouts import Drive, DriveScan, Raw
 from rangeseg.drive.prelabels import DONE, Start, read_record, start_file
 from rangeseg.scan_formats.fields import plain
@@ -52,7 +53,7 @@ def read_done(folder: Path, named: Collection[str] = ()) -> tuple[str, ...]:
     scans = read_record(folder)["scans"]
     lines = (folder / DONE).read_text(encoding="utf-8").splitlines() if (folder / DONE).is_file() else []
     if any(line.strip() and not line.strip().startswith("#") for line in lines):
-        found = read_names(folder / DONE, pattern=r"\S+", what="scan", form="NAME", example=scans[0])
+        found = read_names(folder / DONE, pattern=".+", what="scan", form="NAME", example=scans[0])
         named = (*named, *found)
     if "all" in named:
         return tuple(scans)
@@ -149,14 +150,12 @@ def write_true(drive: Drive, out: Path, corrected: Corrected) -> int:
     Raises:
         ValueError: the existing labels belong to another scan.
     """
-    nothing = drive.label_map.ignore_raw
-    before = drive.labels_of(corrected.entry, out)
-    if before is None:
-        before = np.full(len(corrected.label), nothing, np.uint32)
+    found = drive.labels_of(corrected.entry, out)
+    before = np.full(len(corrected.label), drive.label_map.ignore_raw, np.uint32) if found is None else found
     if before.shape != corrected.label.shape:
         raise ValueError(f"{out / corrected.entry.label_path}: {len(before)} labels for {len(corrected.label)} points.")
     label = np.where(corrected.true, corrected.label, before)
-    known = int(np.count_nonzero((label & 0xFFFF) != nothing))
-    if known:
+    known = int(np.count_nonzero(has_label(label, drive.label_map)))
+    if known or found is not None:  # a person may have taken all labels away
         drive.write_raw(out / corrected.entry.label_path, label, corrected.entry.file)
     return known

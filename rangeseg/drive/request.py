@@ -97,7 +97,7 @@ def _labelled(drive: Drive, labels: Path, named: Sequence[str]) -> list[int]:
         return there
     file = Path(named[0]) if len(named) == 1 and named[0] not in drive.names and Path(named[0]).is_file() else None
     if file is not None:
-        named = read_names(file, pattern=r"\S+", what="scan", form="NAME", example=drive.names[0])
+        named = read_names(file, pattern=".+", what="scan", form="NAME", example=drive.names[0])
     wanted = _named(drive, named, there, file)
     if missing := sorted(wanted.difference(there)):
         first = drive.scans[missing[0]]
