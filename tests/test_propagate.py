@@ -336,6 +336,7 @@ def test_a_stopped_run_goes_on_and_other_rules_are_refused(tmp_path: Path) -> No
     ("change", "words"),
     [({"neighbours": 0}, "neighbours is 0"), ({"min_agreement": 0.4}, "min_agreement is 0.4"),
      ({"max_distance_m": -1}, "max_distance_m is -1"),
+     ({"max_scans": 40000}, "max_scans is 40000; give 1 to 32767"),  # evidence holds the number as int16
      ({"neighbours": 2, "min_neighbours": 3}, "min_neighbours is 3; give 1 to 2")],
 )  # fmt: skip
 def test_rules_outside_their_range(change: dict, words: str) -> None:

@@ -78,7 +78,7 @@ class Rules:
         limits = {
             "neighbours": (1, 32), "min_neighbours": (1, self.neighbours),
             "min_agreement": (0.5, 0.95 if surface else 1),
-            "max_distance_m": (1e-3, 100), "max_distance_per_m": (0, 1), "max_scans": (1, 10**6),
+            "max_distance_m": (1e-3, 100), "max_distance_per_m": (0, 1), "max_scans": (1, np.iinfo(np.int16).max),
             "max_sensor_distance_m": (1e-3, 10**6), "margin_m": (0, 100), "margin_share": (0, 1), "merge_deg": (0, 10),
             "merge_m": (0, 10),
         }  # fmt: skip
