@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -286,6 +287,11 @@ class TestCommand:
         (home / "calib.txt").write_text("P0: 718.856\nTr: 0 -1 0 0 0 0 -1 0 1 0 0 0\n")
         before = (home / "calib.txt").read_text()
         assert main(["poses", str(home), "--out", str(home)]) == 1
+        assert "own calib.txt, which would be lost" in " ".join(capsys.readouterr().err.split())
+        assert (home / "calib.txt").read_text() == before
+        shutil.copytree(home / "velodyne", home / "scans")  # the poses of a folder scans lie above it
+        (home / "velodyne").unlink()
+        assert main(["poses", str(home / "scans"), "--out", str(home)]) == 1
         assert "own calib.txt, which would be lost" in " ".join(capsys.readouterr().err.split())
         assert (home / "calib.txt").read_text() == before
 

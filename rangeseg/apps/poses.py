@@ -73,15 +73,20 @@ def run_poses(
         name, origin = drive.stem, "its odometry"
     else:
         opened = open_drive(drive, scene=scene, fields=fields)
+        _keep_calibration(out, drive, opened.root)
         name, lacking, (found, origin) = opened.name, (), find_poses(opened, by, progress)
-    if out.resolve() == drive.resolve() and (out / "calib.txt").is_file():
-        raise ValueError(f"{out}: holds the dataset's own calib.txt, which would be lost; write to another folder.")
     yield from _words(f"{name}: {len(found)} poses by {origin}", found, lacking)
     for path in write_kitti_poses(out, found):
         yield f"poses: {path}"
     if png:
         write_png(png, path_picture({name: found.positions}))
         yield f"picture: {png}"
+
+
+def _keep_calibration(out: Path, *homes: Path) -> None:
+    """Refuse to replace the calib.txt in the folder of the drive, or above it if this folder is named scans."""
+    if (out / "calib.txt").is_file() and out.resolve() in [home.resolve() for home in homes]:
+        raise ValueError(f"{out}: holds the dataset's own calib.txt, which would be lost; write to another folder.")
 
 
 def _words(poses: str, found: Trajectory, lacking: Sequence[str]) -> Iterator[str]:
