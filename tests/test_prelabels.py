@@ -315,6 +315,19 @@ class TestCommand:
         assert (columns["confidence"][there] > 0.6).all()
         assert (columns["confidence"][~there] == 0).all()
 
+    def test_options_of_prelabels_are_not_ignored(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        home = write_street(tmp_path / "k", scans=3, labelled=())
+
+        def error(*words: str) -> str:
+            assert main(["suggest", str(home), "--count", "1", *words]) == 1
+            return " ".join(capsys.readouterr().err.split())
+
+        assert "--carried: only with --prelabel OUT" in error("--carried", str(tmp_path))
+        assert "--form: only with --prelabel OUT" in error("--form", "ply")
+        typo = ["--prelabel", str(tmp_path / "given"), "--carried", str(tmp_path / "typo")]
+        assert "typo: has no labels of the 3 scans" in error(*typo)
+        assert not (tmp_path / "given").exists()
+
     def test_a_networks_labels_are_a_start_with_its_confidence(self, tiny_kitti: Path, tmp_path: Path) -> None:
         home, given = tiny_kitti / "sequences" / "00", tmp_path / "given"
         poses = tmp_path / "poses"

@@ -400,6 +400,10 @@ class TestCommand:
         assert "has no scan 7 to draw; give a name like 000000" in error(
             "--png", str(tmp_path / "p.png"), "--scan", "7"
         )
+        assert "Give --png PICTURE, too" in error("--scan", "000001")
+        far = ["--png", str(tmp_path / "p.png"), "--scan", "000002", "--max-scans", "1"]
+        assert "000002: no labelled scan reaches it, so --scan cannot draw it" in error(*far)
+        assert not (tmp_path / "o").exists()
         (home / "labels" / "000000.label").write_bytes(np.full(7, CAR, "<u4").tobytes())
         assert "7 labels for 1500 points" in error()
 

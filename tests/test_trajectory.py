@@ -276,6 +276,25 @@ class TestCommand:
         assert "has no scans" in error(str(tmp_path))
         assert "is not a recording with odometry" in error(str(tmp_path), "--by", "odometry")
         assert "is a recording" in error(str(tmp_path / "a.mcap"), "--by", "kiss-icp")
+        for option in ("--topic", "--cloud-topic", "--extrinsics"):
+            assert f"{option} is only for a recording" in error(str(tmp_path), option, "x")
+        for option in ("--scene", "--fields"):
+            assert f"{option} is not for a recording" in error(str(tmp_path / "a.mcap"), option, "unit=mm")
+
+    def test_only_nuscenes_has_scenes(
+        self, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        home, out = str(tiny_kitti / "sequences" / "00"), ["--out", str(tmp_path)]
+        for words in (
+            ["poses", home],
+            ["propagate", home, *out],
+            ["suggest", home],
+            ["predict", "--drive", home, *out],
+        ):
+            assert main([*words, "--scene", "scene-0061"]) == 1
+            assert "is no root of nuScenes (with v1.0-*), so it has no scene scene-0061" in " ".join(
+                capsys.readouterr().err.split()
+            )
 
     def test_a_datasets_own_calibration_is_not_lost(
         self, tiny_kitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rangeseg.drive.kitti_poses import read_tr, write_kitti_poses
 from rangeseg.drive.layouts import open_drive
@@ -53,10 +54,14 @@ def run_poses(
     Raises:
         FileNotFoundError: `by` is dataset, but the dataset has no poses.
         ImportError: an extra is missing.
-        ValueError: poses cannot be read, there are none, or `fields` are given for a recording or for a layout with
-            fixed columns.
+        ValueError: poses cannot be read, there are none, an option is not for this drive, or `out` has a calib.txt
+            that would be lost.
     """
     recording = drive.suffix in (".bag", ".mcap", ".db3") or (drive / "metadata.yaml").is_file()
+    of_others = {"scene": scene, "fields": fields} if recording else {}
+    of_recordings = {} if recording else {"topic": topic, "cloud-topic": cloud_topic, "extrinsics": extrinsics}
+    _refuse(drive, of_others, "not for a recording")
+    _refuse(drive, of_recordings, "only for a recording (.bag, .mcap, .db3, or the folder of a ROS 2 bag)")
     if recording and by not in (None, "odometry"):
         raise ValueError(
             f"{drive}: is a recording. Unpack its scans first, for --by {by}: rangeseg unpack {drive} --out scans"
@@ -65,8 +70,6 @@ def run_poses(
         raise ValueError(
             f"{drive}: is not a recording with odometry (.bag, .mcap, .db3, or the folder of a ROS 2 bag)."
         )
-    if recording and fields:
-        raise ValueError(f"{drive}: --fields names columns of scans, but the poses of a recording need no scans.")
     if recording:
         mounting = None if extrinsics is None else read_tr(extrinsics)
         found, lacking = read_odometry(drive, topic, cloud_topic, mounting)
@@ -81,6 +84,12 @@ def run_poses(
     if png:
         write_png(png, path_picture({name: found.positions}))
         yield f"picture: {png}"
+
+
+def _refuse(drive: Path, options: Mapping[str, Any], why: str) -> None:
+    """Refuse the first option that has a value."""
+    if given := next((name for name, value in options.items() if value), None):
+        raise ValueError(f"{drive}: --{given} is {why}. Leave it out.")
 
 
 def _keep_calibration(out: Path, *homes: Path) -> None:

@@ -46,6 +46,8 @@ def run_propagate(
     if scan is not None and scan not in tasks[0].drive.names:
         drive = tasks[0].drive
         raise ValueError(f"{drive.name}: has no scan {scan} to draw; give a name like {drive.names[0]}.")
+    if scan is not None and not tasks[0].reach(tasks[0].drive.names.index(scan)):
+        raise ValueError(f"{scan}: no labelled scan reaches it, so --scan cannot draw it. Name a scan within reach.")
     label_map = tasks[0].drive.label_map
     total = Tally.empty(label_map.num_classes)
     for task in tasks:

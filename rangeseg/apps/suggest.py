@@ -187,9 +187,15 @@ def prelabel(
         One message per scan, then the next step.
 
     Raises:
-        ValueError: the network has other classes than the drive, or the folder is in use.
+        ValueError: the network has other classes than the drive, the folder is in use, or `carried` has no labels of
+            the drive.
     """
     task, numbers = found.task, sorted(found.numbers)
+    if carried is not None and not any((carried / entry.label_path).is_file() for entry in task.drive.scans):
+        raise ValueError(
+            f"{carried}: has no labels of the {len(task.drive.scans)} scans; looked for "
+            f"{task.drive.scans[0].label_path} and the like. Write them with rangeseg propagate --out."
+        )
     if segmenter is not None and segmenter.label_map.names != task.drive.label_map.names:
         raise ValueError(
             f"The network has the classes of {segmenter.label_map.dataset}, but the drive has those of "

@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
         exclude=tuple(arguments.exclude),
         rules=rules,
     )
+    if arguments.scan and not arguments.png:
+        raise ValueError("--scan names the scan of the picture. Give --png PICTURE, too.")
     if (arguments.drive is None) == (arguments.config is None):
         raise ValueError("Give exactly one of DRIVE and --config CONFIG.")
     if arguments.config:
@@ -106,7 +108,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-neighbours",
         type=int,
-        help="least number of them within the maximum distance (default: 1; clicks: 3); nearest only",
+        help="least number of them within the maximum distance (default: 1; clicks: all of --neighbours); nearest only",
     )
     parser.add_argument(
         "--min-agreement",

@@ -29,9 +29,13 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from rangeseg.apps.suggest import prelabel, suggest, write_report
     from rangeseg.drive.layouts import has_fixed_columns
+    from rangeseg.drive.prelabels import FORMS
     from rangeseg.drive.request import Request
     from rangeseg.inference.segmenter import Segmenter
 
+    for name in ("form", "carried"):
+        if getattr(arguments, name) is not None and arguments.prelabel is None:
+            raise ValueError(f"--{name}: only with --prelabel OUT.")
     names = ("drive", "labels", "poses", "scene", "dataset", "deskew")
     rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
     given = {name: getattr(arguments, name) for name in names}
@@ -50,8 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
         OUT.print(f"suggestions: {arguments.json}", soft_wrap=True)
     if arguments.prelabel and found.scans:
         words = prelabel(
-            request, found, arguments.prelabel, arguments.form, segmenter=segmenter, carried=arguments.carried,
-            progress=progress,
+            request, found, arguments.prelabel, arguments.form or FORMS[0], segmenter=segmenter,
+            carried=arguments.carried, progress=progress,
         )  # fmt: skip
         for line in words:
             OUT.print(line, soft_wrap=True)
@@ -95,8 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prelabel", type=Path, metavar="OUT", help="write the selected scans with initial labels to this folder"
     )
     parser.add_argument(
-        "--form", choices=("point_labeler", "ply", "pcd"), default="point_labeler",
-        help="format of --prelabel: a folder for point_labeler, or files for CloudCompare",
+        "--form", choices=("point_labeler", "ply", "pcd"),
+        help="format of --prelabel: a folder for point_labeler (the default), or files for CloudCompare",
     )  # fmt: skip
     parser.add_argument("--carried", type=Path, help="with --prelabel: carried labels to use as initial labels")
     parser.add_argument(

@@ -130,8 +130,8 @@ def open_drive(
         fields: columns of the scans, see `rangeseg.scan_formats.fields`.
 
     Raises:
-        ValueError: there are no scans, the scene does not exist, the classes are unknown, or `fields` are given for a
-            layout with fixed columns.
+        ValueError: there are no scans, the scene does not exist, the classes are unknown, `fields` are given for a
+            layout with fixed columns, or `scene` for another dataset than nuScenes.
     """
     folder = absolute(folder)
     if fields and has_fixed_columns(folder):
@@ -149,6 +149,8 @@ def open_drive(
     if not drive.scans:
         raise ValueError(f"{folder}: has no scans. Give root/sequences/SS, PandaSet's root/SSS, nuScenes' root with "
                          "--scene, or a folder of scans.")  # fmt: skip
+    if scene and not drive.shares_folder:
+        raise ValueError(f"{folder}: is no root of nuScenes (with v1.0-*), so it has no scene {scene}. Remove --scene.")
     return drive
 
 
