@@ -185,6 +185,12 @@ def test_never_twice_and_never_without_times(
     mine = open_drive(skewed_drive)
     with pytest.raises(ValueError, match="the poses have no time stamps"):
         straightened(mine, replace(trajectory(np.arange(4.0), "end"), times=None), "end")
+    four = trajectory(np.arange(4.0) / 10, "end")
+    with pytest.raises(ValueError, match=r"two poses or more, and no two with one time stamp"):
+        straightened(mine, replace(four, times=np.array([0, 0.1, 0.1, 0.2])), "end")
+    for unit, apart in ((1e3, "100 s apart"), (1e9, r"1e\+08 s apart")):  # as if no sensor moved during a sweep
+        with pytest.raises(ValueError, match=f"{apart}, if they are in seconds, as they must be"):
+            straightened(mine, replace(four, times=four.times * unit), "end")  # type: ignore[operator]
     with pytest.raises(ValueError, match="--deskew is now; choose from start, middle, end"):
         straightened(mine, poses, "now")
     save(skewed_drive / "000001.pcd", np.ones((3000, 3)))

@@ -12,6 +12,7 @@ import pytest
 from test_nuscenes import MINI, write_nuscenes
 
 from rangeseg.cli import main
+from rangeseg.data.kitti_poses import pose_of
 from rangeseg.data.pandaset import _read_table
 from rangeseg.drive.kitti_poses import PUBLISHED_TR, read_kitti_poses, read_tr, write_kitti_poses
 from rangeseg.drive.layouts import open_drive
@@ -174,6 +175,20 @@ class TestKitti:
             written = Trajectory(kept, curve(2))
             write_kitti_poses(tmp_path, written)
             np.testing.assert_allclose(read_kitti_poses(tmp_path, kept).poses, written.poses, atol=1e-9)
+
+    def test_times_of_other_scans_are_not_taken_for_theirs(self, tmp_path: Path) -> None:
+        """Three rows of poses in the order of three scans, but a time for each of 300 scans."""
+        scans = tmp_path / "scans"
+        scans.mkdir()
+        write_kitti_poses(tmp_path, Trajectory(("000000", "000100", "000200"), curve(3)))
+        (tmp_path / "times.txt").write_text("".join(f"{row / 10}\n" for row in range(300)))
+        with pytest.raises(ValueError, match=r"times\.txt: 300 rows for 3 poses"):
+            read_kitti_poses(tmp_path, ("000000", "000100", "000200"))
+        assert read_kitti_poses(tmp_path, ("000000", "000001")).times == pytest.approx([0, 0.1])  # row i is of number i
+        for name in ("000000", "000100", "000200"):
+            np.ones(4, np.float32).tofile(scans / f"{name}.bin")
+        found = [pose_of(scans / f"{name}.bin") for name in ("000000", "000100")]
+        assert [pose.time_s for pose in found if pose] == [0, None]
 
     def test_what_is_wrong_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"has no poses\.txt"):

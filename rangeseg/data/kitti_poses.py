@@ -41,7 +41,9 @@ def pose_of(scan: Path) -> SensorPose | None:
     row = _rows(place, len(poses)).get(scan.name, -1)
     if row < 0 or np.isnan(poses[row]).any():
         return None
-    return SensorPose(poses[row], float(times[row]) if row < len(times) and np.isfinite(times[row]) else None)
+    number = numbers_of([stem_of(scan)])
+    fitting = len(times) == len(poses) or (row < len(times) and number is not None and number[0] == row)
+    return SensorPose(poses[row], float(times[row]) if fitting and np.isfinite(times[row]) else None)
 
 
 def rows_of(names: Sequence[str], rows: int) -> NDArray[np.int64] | None:

@@ -62,8 +62,10 @@ def read_kitti_poses(folder: Path, names: Sequence[str]) -> Trajectory:
     poses = np.linalg.inv(to_camera) @ camera @ to_camera
     poses[:, 3] = (0, 0, 0, 1)
     times = _table(folder / "times.txt", 1)[:, 0] if (folder / "times.txt").is_file() else None
-    if times is not None and len(times) < len(rows):
-        raise ValueError(f"{folder / 'times.txt'}: {len(times)} rows for {len(rows)} poses. Copy the file again.")
+    by_order = len(rows) == len(names) and not _are_rows(numbers_of(names))
+    if times is not None and (len(times) < len(rows) or (by_order and len(times) > len(rows))):
+        rows_of_times = f"{folder / 'times.txt'}: {len(times)} rows for {len(rows)} poses"
+        raise ValueError(f"{rows_of_times}. Give one row per pose, or remove the file.")
     try:
         return Trajectory(tuple(names), poses, None if times is None else times[index])
     except ValueError as error:
@@ -119,7 +121,7 @@ def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool 
     """
     poses, times = trajectory.poses, trajectory.times
     numbers = None if a_row_each else numbers_of(trajectory.names)
-    if numbers is not None and not is_sparse(numbers):
+    if numbers is not None and _are_rows(numbers):
         poses, times = _filled(numbers, poses, times)
     texts = {
         "poses.txt": "".join(" ".join(f"{value:.12g}" for value in pose[:3].ravel()) + "\n" for pose in poses),
@@ -135,6 +137,11 @@ def write_kitti_poses(folder: Path, trajectory: Trajectory, *, a_row_each: bool 
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in texts]
+
+
+def _are_rows(numbers: NDArray[np.int64] | None) -> bool:
+    """Whether the numbers in the names of scans, None if there are none, are row numbers."""
+    return numbers is not None and not is_sparse(numbers)
 
 
 def _filled(

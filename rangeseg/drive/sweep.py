@@ -25,6 +25,9 @@ from rangeseg.types import Scan
 MOMENTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 """Moment of a sweep to which a pose may refer -> its share of the duration of the sweep."""
 
+APART_S = 10.0
+"""Largest median time between two poses, seconds. In ms, the poses of 20 sweeps a second are 50 apart."""
+
 
 def straightened(drive: Drive, poses: Trajectory, moment: str | None) -> Drive:
     """The drive with a `read` that corrects the motion within each sweep.
@@ -36,8 +39,8 @@ def straightened(drive: Drive, poses: Trajectory, moment: str | None) -> Drive:
             the drive unchanged.
 
     Raises:
-        ValueError: scans of this layout are already corrected, or the poses have no time stamps. The new `read` raises
-            it for scans without times.
+        ValueError: scans of this layout are already corrected, or the time stamps of the poses are missing, equal, not
+            in seconds or too far apart. The new `read` raises it for scans without times.
     """
     if moment is None:
         return drive
@@ -47,6 +50,7 @@ def straightened(drive: Drive, poses: Trajectory, moment: str | None) -> Drive:
         raise ValueError(f"{drive.name}: scans of this layout are already corrected for motion. Remove --deskew.")
     if poses.times is None:
         raise ValueError(f"{drive.name}: the poses have no time stamps (times.txt), but --deskew needs them.")
+    _check_steps(drive.name, poses.times)
     number = {entry.file: index for index, entry in enumerate(drive.scans)}
     read, share = drive.read, MOMENTS[moment]
 
@@ -58,6 +62,18 @@ def straightened(drive: Drive, poses: Trajectory, moment: str | None) -> Drive:
         return replace(scan, xyz=straighten(scan.xyz, times - share * times.max(), poses, number[file]))
 
     return replace(drive, read=read_straight, deskewed=moment)
+
+
+def _check_steps(name: str, times: NDArray[np.float64]) -> None:
+    """Refuse time stamps of poses, in seconds, that give no velocity."""
+    steps = np.diff(times)
+    if not len(steps) or not (steps > 0).all():
+        raise ValueError(f"{name}: --deskew needs two poses or more, and no two with one time stamp (times.txt).")
+    if (usual := float(np.median(steps))) > APART_S:
+        raise ValueError(
+            f"{name}: the time stamps of the poses (times.txt) are {usual:g} s apart, if they are in seconds, as they "
+            f"must be. --deskew needs poses that are at most {APART_S:g} s apart."
+        )
 
 
 def straighten(
