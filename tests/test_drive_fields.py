@@ -14,12 +14,14 @@ import pytest
 from conftest import make_tiny_config
 from test_trajectory import curve
 
+from rangeseg.apps.suggest import suggest
 from rangeseg.cli import main
 from rangeseg.data.carried import CarriedLabels
 from rangeseg.data.scan_folder import ScanFolder
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.request import Request
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
@@ -204,4 +206,22 @@ def test_a_drive_of_semantic_poss_has_its_intensities(tmp_path: Path, rng: np.ra
     points[:, 3] = rng.integers(0, 256, 600)
     points.tofile(home / "velodyne/000000.bin")
     drive = open_drive(home, dataset="semantic_poss")
+    np.testing.assert_allclose(drive.read(drive.scans[0].file).remission, points[:, 3] / 255, rtol=1e-6)
+
+
+def test_a_run_on_semantic_poss_gets_intensities_as_in_training(
+    tiny_kitti: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Also if the classes of the drive are not named."""
+    home = tmp_path / "sequences/00"
+    (home / "velodyne").mkdir(parents=True)
+    points = rng.uniform(1, 30, (600, 4)).astype(np.float32)
+    points[:, 3] = rng.integers(0, 256, 600)
+    points.tofile(home / "velodyne/000000.bin")
+    write_kitti_poses(home, Trajectory(("000000",), curve(1)))
+    config = make_tiny_config(tiny_kitti, tmp_path)
+    config = replace(config, data=replace(config.data, dataset={"name": "semantic_poss"}))
+    write_checkpoint(tmp_path / "run.pt", {"teacher": Experiment(config).make_network().state_dict()}, config)
+    segmenter = Segmenter.load(tmp_path / "run.pt", device="cpu")
+    drive = suggest(Request(home, Path()), 1, segmenter=segmenter).task.drive
     np.testing.assert_allclose(drive.read(drive.scans[0].file).remission, points[:, 3] / 255, rtol=1e-6)

@@ -28,7 +28,7 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.carried import CarriedFolder
 from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.domain_check import misfit_summary
-from rangeseg.inference.drive import label_drive
+from rangeseg.inference.drive import label_drive, read_as
 from rangeseg.inference.labelled_files import chosen_files
 from rangeseg.inference.records import Records
 from rangeseg.inference.segmentation import Segmentation
@@ -120,9 +120,7 @@ def _open(experiment: Experiment, folder: Path, scene: str | None, dataset: str 
     if has_fixed_columns(folder):
         return open_drive(folder, scene=scene, dataset=dataset)
     fields = experiment.config.data.dataset.get("fields")
-    drive = open_drive(folder, scene=scene, dataset=dataset, fields=fields)
-    readable = drive.scans[0].file.name.endswith(tuple(experiment.dataset.suffixes))
-    return replace(drive, read=experiment.read) if readable else drive
+    return read_as(experiment, open_drive(folder, scene=scene, dataset=dataset, fields=fields))
 
 
 def _classes(own: LabelMap, drive: Drive, dataset: str | None) -> LabelMap | None:

@@ -30,6 +30,7 @@ from rangeseg.drive.suggest import (
     weights_of,
 )
 from rangeseg.files import write_atomically
+from rangeseg.inference.drive import read_as
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.inference.uncertainty import predict_along
@@ -93,7 +94,8 @@ def suggest(
     Args:
         request: the drive, its poses and labels; `out` is not used.
         count: number of scans to select.
-        segmenter: a run that gives uncertain points and rare classes a larger weight; None: coverage alone.
+        segmenter: a run that gives uncertain points and rare classes a larger weight, and that determines how the
+            scans are read; None: coverage alone.
         workers: number of threads.
         progress: shows the progress.
 
@@ -102,7 +104,8 @@ def suggest(
     """
     if count < 1:
         raise ValueError(f"--count is {count}. Give 1 or more.")
-    task = make_task(request, needs_labels=False)
+    read = None if segmenter is None else partial(read_as, segmenter.run.experiment)
+    task = make_task(request, needs_labels=False, read_as=read)
     rules, total = rules_for(True, **(request.rules or {})), len(task.drive.scans)
     looked = look_along(task, workers)
     covered = reached_already(task, looked, workers)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, add_deskew, add_trust, progress, table, whole
-from rangeseg.commands.fields import add_fields, requested_fields
+from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 if TYPE_CHECKING:
     from rangeseg.apps.suggest import Suggested
@@ -42,10 +42,10 @@ def run(arguments: argparse.Namespace) -> None:
     segmenter, fields = None, requested_fields(arguments)
     if arguments.run is not None:
         segmenter = Segmenter.load(
-            arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust
+            arguments.run, device=arguments.device, overrides=with_fields(arguments), trust=arguments.trust
         )
         if not has_fixed_columns(arguments.drive):
-            fields = {**(segmenter.run.config.data.dataset.get("fields") or {}), **fields}
+            fields = segmenter.run.config.data.dataset.get("fields") or {}
     request = Request(**given, out=Path(), labelled=tuple(arguments.labelled), rules=rules, fields=fields)
     found = suggest(request, arguments.count, segmenter=segmenter, workers=arguments.workers, progress=progress)
     _print(found)

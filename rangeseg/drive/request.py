@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,17 +62,19 @@ class Request:
     deskew: str | None = None
 
 
-def make_task(request: Request, *, needs_labels: bool = True) -> Task:
+def make_task(request: Request, *, needs_labels: bool = True, read_as: Callable[[Drive], Drive] | None = None) -> Task:
     """Open the drive, its labels and its poses.
 
     Args:
         request: the arguments of the command.
         needs_labels: reject a drive without a labelled scan.
+        read_as: drive -> the drive with another `read`; None: the usual one.
 
     Raises:
         ValueError: a file, a scan or a class does not exist, or a rule is outside its range.
     """
     drive = open_drive(request.drive, scene=request.scene, dataset=request.dataset, fields=request.fields)
+    drive = drive if read_as is None else read_as(drive)
     labels = request.labels or drive.root
     labelled = _labelled(drive, labels, request.labelled)[:: max(1, request.every)]
     if not labelled and needs_labels:

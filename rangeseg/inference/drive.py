@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar, cast
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rangeseg.drive.labelled_points import moved
 from rangeseg.drive.layouts import Drive
 from rangeseg.drive.trajectory import Trajectory
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.kernels.neighbours import nearest, sort_into_voxels
@@ -78,6 +79,19 @@ class ScanProbabilities:
         nearest(xyz, np.full(len(xyz), max_distance_m, np.float32), point_map, np.ones(1, np.bool_), (distance, index))
         near = index[:, 0] >= 0
         return near, order[index[near, 0]]
+
+
+def read_as(experiment: Experiment, drive: Drive) -> Drive:
+    """A drive whose scans are read as `predict` reads files: by the run's dataset, with the columns of its config.
+
+    Scans of nuScenes, whose columns are fixed, and of a format that the dataset does not read, are read as usual.
+
+    Args:
+        experiment: the experiment of the run.
+        drive: the scans.
+    """
+    readable = drive.scans[0].file.name.endswith(tuple(experiment.dataset.suffixes))
+    return replace(drive, read=experiment.read) if readable and not drive.shares_folder else drive
 
 
 def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> ScanProbabilities:
