@@ -129,7 +129,11 @@ def test_scans_that_people_labelled_get_no_pseudo_labels(
     of_list = f"data.labelled={tmp_path / 'one.txt'}"
     assert labelled() == labelled("data.labelled=none") == labelled(of_list, "--leave-out", "none") == whole
     assert labelled(of_list, "--leave-out", str(tmp_path / "two.txt")) == ["00/000001"]
+    (tmp_path / "short.txt").write_text("00/1\n")  # no scan has this name
     capsys.readouterr()
+    words = ["pseudo-label", str(tmp_path / "run.pt"), "--out", str(tmp_path / "pseudo")]
+    assert main([*words, "--leave-out", str(tmp_path / "short.txt")]) == 1
+    assert "short.txt: 1 of 1 listed scans do not exist: 00/1" in " ".join(capsys.readouterr().err.split())
     assert labelled(of_list) == ["00/000000", "00/000002"]
     assert "No pseudo-labels for the 1 scans of data.labelled=" in " ".join(capsys.readouterr().out.split())
     shutil.copytree(tiny_config.data.root, tmp_path / "kitti")
