@@ -101,18 +101,20 @@ def test_scribbles_are_carried_and_read_and_no_dense_label_is(tiny_kitti: Path, 
         assert (label[:100] == building).all()
 
 
-def test_a_folder_of_scans_of_ones_own(tiny_kitti: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scans", ["scans", "clouds"])
+def test_a_folder_of_scans_of_ones_own(scans: str, tiny_kitti: Path, tmp_path: Path) -> None:
     """Names are time stamps with a dot; each scan keeps its own evidence."""
     root, out = tmp_path / "own", tmp_path / "out"
     home = root / "a"
+    within = Path("a") if scans == "scans" else Path("a", scans)  # holds the poses, and labels/ of the carried labels
     names = ["1700000000.10", "1700000000.20", "1700000000.30"]
-    for folder, kind, ending in (("scans", "velodyne", "bin"), ("labels", "labels", "label")):
+    for folder, kind, ending in ((scans, "velodyne", "bin"), ("labels", "labels", "label")):
         (home / folder).mkdir(parents=True)
         for name, path in zip(names, sorted((tiny_kitti / "sequences/00" / kind).iterdir()), strict=True):
             shutil.copy(path, home / folder / f"{name}.{ending}")
-    write_kitti_poses(home, Trajectory(tuple(names), np.tile(np.eye(4), (3, 1, 1))))
+    write_kitti_poses(root / within, Trajectory(tuple(names), np.tile(np.eye(4), (3, 1, 1))))
     (tmp_path / "some.txt").write_text(f"{names[1]}\n")
-    options = {"classes": "semantic_kitti", "splits": {"train": ["a"], "val": ["b"]}, "scans": "{split}/scans/*"}
+    options = {"classes": "semantic_kitti", "splits": {"train": ["a"], "val": ["b"]}, "scans": f"{{split}}/{scans}/*"}
     options["label_scans"] = "{split}/labels/{name}.label"
     words = [
         f"data.root={root}",
@@ -122,8 +124,8 @@ def test_a_folder_of_scans_of_ones_own(tiny_kitti: Path, tmp_path: Path) -> None
         str(out),
     ]
     assert main(["propagate", "--config", "mini_kitti", *words]) == 0
-    assert json.loads((out / "a" / "propagate.json").read_text())["labelled"] == [names[1]]
-    evidence = [evidence_file(out / "a" / "labels" / f"{name}.label") for name in names]
+    assert json.loads((out / within / "propagate.json").read_text())["labelled"] == [names[1]]
+    evidence = [evidence_file(out / within / "labels" / f"{name}.label") for name in names]
     assert len(set(evidence)) == 3
     assert all(path.is_file() for path in evidence)
     own = [(read_evidence(path)["kind"] == OWN).any() for path in evidence]

@@ -40,7 +40,7 @@ class CarriedLabels:
         weights: CarriedWeights | None = None,
     ) -> None:  # fmt: skip
         self._source, self._within, self._weights = source, within_m, weights
-        places = [Path(folder) / _place(source, index, Path(root)) for index in range(len(source))]
+        places = [_place(source, index, Path(root), Path(folder)) for index in range(len(source))]
         indices = [index for index, place in enumerate(places) if every or place.is_file()]
         if not any(place.is_file() for place in places):
             raise ValueError(
@@ -91,15 +91,16 @@ class CarriedLabels:
         return replace(scan, label=label, carried=carried)
 
 
-def _place(source: ScanDataset, index: int, root: Path) -> Path:
-    """Path of the carried labels of a scan, relative to the folder of the dataset.
+def _place(source: ScanDataset, index: int, root: Path, folder: Path) -> Path:
+    """Path of the carried labels of a scan, which need not exist.
 
     `rangeseg propagate` writes them to labels/ next to velodyne/ or scans/, also if the dataset has its labels in
-    another folder, as ScribbleKITTI does. In other datasets, they have the paths of the dataset's labels.
+    another folder, as ScribbleKITTI does. For PandaSet and nuScenes, they have the paths of the dataset's labels, and
+    for other folders of scans, they are in labels/ in the folder.
     """
     scan = source.scan_path(index)
-    place = source.label_path(index)
-    if scan.parent.name in ("velodyne", "scans"):
-        place = scan.parent.parent / "labels" / f"{stem_of(scan)}.label"
-    place = place.relative_to(root)
-    return place.relative_to("dataset") if place.parts[0] == "dataset" else place
+    name, above = Path("labels", f"{stem_of(scan)}.label"), scan.parent.name in ("velodyne", "scans")
+    places = [scan.parent.parent / name] if above else [source.label_path(index), scan.parent / name]
+    below = [place.relative_to(root) for place in places]
+    found = [folder / (one.relative_to("dataset") if one.parts[0] == "dataset" else one) for one in below]
+    return next((place for place in found if place.is_file()), found[0])
