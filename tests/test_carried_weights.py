@@ -106,7 +106,7 @@ def test_weights_go_where_their_points_go(tiny_kitti: Path, carried: Path) -> No
 def test_batches_hold_them(tiny_config: Config, carried: Path, edges: str) -> None:  # noqa: F811
     config = with_data(tiny_config, carried=str(carried), carried_weight="distance", carried_edges=edges)
     labelled = TrainingData.open(Experiment(config)).labelled
-    stream = Stream(labelled, range(len(labelled)), batch=2, seed=0, stream=0, workers=0)
+    stream = Stream(labelled, batch=2, seed=0, stream=0, workers=0)
     view = next(stream).view
     assert view.carried is not None
     assert view.carried.dtype == torch.float32

@@ -282,7 +282,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_scans(tiny_config
             view = random_view(position)
             if position == 2:
                 view = View(view.image * torch.nan, view.valid, view.label)
-            yield Batch(view, (f"00/{position:06d}", "00/000009"), position), None, None
+            yield Batch(view, (f"00/{position:06d}", "00/000009")), None, None
 
     with pytest.raises(NotFiniteError, match=r"Step 2: .*00/000002, 00/000009.*last\.pt"):
         made.fit(batches(), logger, lambda: Evaluation(0.0, {}), StopRequest())

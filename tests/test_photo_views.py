@@ -254,7 +254,7 @@ def test_the_same_generator_gives_the_same_view_and_workers_do_not_matter(source
     assert not same(views.view(1, np.random.default_rng(5)), views.view(1, np.random.default_rng(6)))
 
     def batches(workers: int, position: int = 0) -> list[View]:
-        with Stream(views, range(3), batch=2, seed=1, stream=0, workers=workers, position=position) as stream:
+        with Stream(views, batch=2, seed=1, stream=0, workers=workers, position=position) as stream:
             return [batch.view for batch in islice(stream, 6 - position)]
 
     alone = batches(0)

@@ -1,7 +1,7 @@
 """Endless batches of views, identical for any number of workers. A stream can start at any batch.
 
 Batch k of rank r holds the global samples ``(k * world + r) * batch + [0, batch)``. Global sample g is element
-``g mod n`` of permutation ``g div n`` of the n indices. Permutations and augmentations depend only on
+``g mod n`` of permutation ``g div n`` of the n views. Permutations and augmentations depend only on
 ``(seed, stream)`` and their own number, so a stream is resumed by starting at another position.
 
 Shapes: B views in a batch.
@@ -47,18 +47,16 @@ class Batch:
     Args:
         view: B views, with a leading B on every field.
         names: B names, for messages.
-        position: number of this batch; a resumed stream continues at `position` + 1.
     """
 
     view: View
     names: tuple[str, ...]
-    position: int
 
     def join(self, other: Batch) -> Batch:
         """Both batches as one, in page-locked memory if this batch is."""
         view = View.join((self.view, other.view))
         pinned = view.map(torch.Tensor.pin_memory) if self.view.image.is_pinned() else view
-        return Batch(pinned, self.names + other.names, self.position)
+        return Batch(pinned, self.names + other.names)
 
 
 class LoadingError(ValueError):
@@ -68,12 +66,11 @@ class LoadingError(ValueError):
 class Stream:
     """An endless iterator over shuffled batches, prepared in threads: kernels and file reads release the GIL.
 
-    Every index occurs once in each permutation. A batch that reaches the end of a permutation continues in the next, so
-    no index is dropped. If there are fewer than B indices, an index can occur several times in a batch.
+    Every view occurs once in each permutation. A batch that reaches the end of a permutation continues in the next, so
+    no view is dropped. If there are fewer than B views, a view can occur several times in a batch.
 
     Args:
-        views: makes the views.
-        indices: n indices of `views`.
+        views: makes the n views.
         batch: B, of this rank.
         seed: seed of the run.
         stream: number of the stream; different for the streams of one run (labelled, unlabelled a, unlabelled b).
@@ -90,7 +87,6 @@ class Stream:
     def __init__(
         self,
         views: Views,
-        indices: Sequence[int] | NDArray[np.integer],
         *,
         batch: int,
         seed: int,
@@ -101,14 +97,8 @@ class Stream:
         position: int = 0,
         pin: bool = False,
     ) -> None:
-        self._indices = np.asarray(indices, np.int64)
-        if self._indices.ndim != 1 or len(self._indices) == 0:
-            raise ValueError(f"Stream got indices of shape {self._indices.shape}; give a list of at least one.")
-        if not 0 <= self._indices.min() <= self._indices.max() < len(views):
-            raise ValueError(
-                f"Stream got indices from {self._indices.min()} to {self._indices.max()} for {len(views)} views; "
-                f"give them in [0, {len(views)})."
-            )
+        if len(views) == 0:
+            raise ValueError("Stream got no views; give at least one.")
         if not 0 <= rank < world:
             raise ValueError(f"Stream got rank {rank} of a world of {world}; give 0 <= rank < world.")
         for name, value, least in (
@@ -130,11 +120,6 @@ class Stream:
         self._ahead = workers + 1
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="rangeseg-stream") if workers else None
         self._coming: deque[Future[Batch]] = deque()
-
-    @property
-    def position(self) -> int:
-        """The number of the batch that `next` returns; checkpoints store it."""
-        return self._position
 
     def __iter__(self) -> Self:
         return self
@@ -170,14 +155,14 @@ class Stream:
         first = (position * self._world + self._rank) * self._batch
         views, names = [], []
         for number in range(first, first + self._batch):
-            epoch, place = divmod(number, len(self._indices))
-            index = int(self._indices[_permutation(*self._key, epoch, len(self._indices))[place]])
+            epoch, place = divmod(number, len(self._views))
+            index = int(_permutation(*self._key, epoch, len(self._views))[place])
             names.append(self._views.name(index))
             try:
                 views.append(self._views.view(index, np.random.default_rng((*self._key, _AUGMENT, number))))
             except Exception as error:
                 raise LoadingError(f"{names[-1]} (batch {position}): {error}") from error
-        return Batch(_stack(views, self._pin), tuple(names), position)
+        return Batch(_stack(views, self._pin), tuple(names))
 
 
 @lru_cache(maxsize=16)

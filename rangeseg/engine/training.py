@@ -147,7 +147,7 @@ def read_batches(
     def stream(views: Views, batch: int, number: int) -> Stream:
         pin = fabric.device.type == "cuda"
         made = Stream(
-            views, range(len(views)), batch=batch, seed=config.runtime.seed, stream=number, rank=fabric.global_rank,
+            views, batch=batch, seed=config.runtime.seed, stream=number, rank=fabric.global_rank,
             world=fabric.world_size, workers=config.runtime.workers, position=position, pin=pin,
         )  # fmt: skip
         return stack.enter_context(made)
