@@ -109,14 +109,14 @@ class Pair(Network):
         With `auxiliary`, (logits, [logits of each auxiliary head]), each of them concatenated in the same way.
         """
         options = {"auxiliary": True} if auxiliary else {}
-        answer = self.first(image, **options)
+        first = self.first(image, **options)
         if other is None:
-            return answer
+            return first
         second = self.second(other, **options)
         if not auxiliary:
-            return torch.cat([answer, second])
-        heads = [torch.cat(pair) for pair in zip(answer[1], second[1], strict=True)]
-        return torch.cat([answer[0], second[0]]), heads
+            return torch.cat([first, second])
+        heads = [torch.cat(pair) for pair in zip(first[1], second[1], strict=True)]
+        return torch.cat([first[0], second[0]]), heads
 
 
 class CPS(Method):

@@ -50,63 +50,40 @@ class SupervisedLoss:
     weak_heads: Sequence[WeakHead]
 
     def __call__(self, labelled: View) -> dict[str, Tensor]:
-        """The loss `supervised`; with weak heads or a separate term also its part `carried`."""
-        settings, carried = self.settings, labelled.carried
+        """The loss `supervised`; with weak heads or a separate term also its part `carried`.
+
+        Args:
+            labelled: B views. For n networks, the method returns outputs and labels of n B views, network by network.
+        """
+        settings, carried, weak = self.settings, labelled.carried, bool(self.weak_heads)
         student = partial(self.student, auxiliary=True) if settings.auxiliary else self.student
         with weak_logits(self.weak_heads):
-            answer, label = self.method.supervised(student, labelled)
+            output, label = self.method.supervised(student, labelled)
         factor = range_weight(settings, self.channels, labelled) if settings.range_weight_m else None
-        if carried is None and not self.weak_heads:
-            return {"supervised": supervised_loss(settings, answer, label, self.class_weights, factor)}
-
-        def loss(settings: SupervisedConfig, answer: Any, label: Tensor, pixel: Tensor | None) -> Tensor:
-            return supervised_loss(settings, answer, label, self.class_weights, factor, pixel)
-
-        carried = torch.zeros_like(labelled.label, dtype=torch.float32) if carried is None else carried
-        return carried_loss(loss, settings, answer, label, carried, weak=bool(self.weak_heads))
-
-
-Loss = Callable[[SupervisedConfig, Any, Tensor, Tensor | None], Tensor]
-"""(section `supervised`, output of the network, labels, weights of the labels) -> scalar."""
-
-
-def carried_loss(
-    loss: Loss, settings: SupervisedConfig, answer: Any, label: Tensor, carried: Tensor, *, weak: bool
-) -> dict[str, Tensor]:
-    """The loss of carried labels and of all other labels.
-
-    Args:
-        loss: the supervised loss.
-        settings: section `supervised` of the config.
-        answer: output of the student, for n networks: (n B, K, H, W) logits, or (n 2 B, K, H, W) with those of weak
-            heads; with auxiliary heads, a pair of these logits and a list of the auxiliary logits.
-        label: (n B, H, W) int64.
-        carried: (B, H, W), see `View.carried`.
-        weak: the logits contain those of weak heads.
-
-    Returns:
-        `supervised`, the total; `carried`, the part of the carried labels if it is separate.
-    """
-    networks = len(label) // len(carried)
-    carried = carried.repeat(networks, 1, 1)
-    was_carried = carried > 0
-    if not weak and settings.carried_term == "shared":
-        label = label if settings.carried_weight else label.masked_fill(was_carried, IGNORE)
-        pixel = torch.where(was_carried, carried * settings.carried_weight, 1)
-        return {"supervised": loss(settings, answer, label, pixel)}
-    own, other = label.masked_fill(was_carried, IGNORE), label.masked_fill(~was_carried, IGNORE)
-    if weak:
-        answer, weak_logits = _without_weak(answer, networks, bool(settings.auxiliary))
-        second = loss(replace(settings, auxiliary=0.0), weak_logits, other, carried)
-    else:
-        second = loss(settings, answer, other, carried)
-    second = settings.carried_weight * second
-    return {"supervised": loss(settings, answer, own, None) + second, "carried": second}
+        loss = partial(supervised_loss, class_weights=self.class_weights, factor=factor)
+        if carried is None and not weak:
+            return {"supervised": loss(settings, output, label)}
+        networks = len(label) // len(labelled.label)
+        carried = torch.zeros_like(labelled.valid, dtype=torch.float32) if carried is None else carried
+        carried = carried.repeat(networks, 1, 1)
+        was_carried = carried > 0
+        if not weak and settings.carried_term == "shared":
+            label = label if settings.carried_weight else label.masked_fill(was_carried, IGNORE)
+            pixel = torch.where(was_carried, carried * settings.carried_weight, 1)
+            return {"supervised": loss(settings, output, label, pixel=pixel)}
+        own, other = label.masked_fill(was_carried, IGNORE), label.masked_fill(~was_carried, IGNORE)
+        if weak:
+            output, weak_output = _without_weak(output, networks, bool(settings.auxiliary))
+            second = loss(replace(settings, auxiliary=0.0), weak_output, other, pixel=carried)
+        else:
+            second = loss(settings, output, other, pixel=carried)
+        second = settings.carried_weight * second
+        return {"supervised": loss(settings, output, own) + second, "carried": second}
 
 
-def _without_weak(answer: Any, networks: int, auxiliary: bool) -> tuple[Any, Tensor]:
-    """The output without the weak heads, and the logits of the weak heads."""
-    logits = answer[0] if auxiliary else answer
+def _without_weak(output: Any, networks: int, auxiliary: bool) -> tuple[Any, Tensor]:
+    """The output for n B views without the weak heads, and the (n B, K, H, W) logits of the weak heads."""
+    logits = output[0] if auxiliary else output
     parts = logits.chunk(2 * networks)  # for each network, first its own logits, then those of its weak head
     strong, weak = torch.cat(parts[0::2]), torch.cat(parts[1::2])
-    return ((strong, answer[1]) if auxiliary else strong), weak
+    return ((strong, output[1]) if auxiliary else strong), weak

@@ -70,7 +70,7 @@ def no_loss_of_heads(network: Network) -> Tensor | int:
 
 def supervised_loss(
     settings: SupervisedConfig,
-    answer: Any,
+    output: Any,
     label: Tensor,
     class_weights: Tensor | None = None,
     factor: Tensor | None = None,
@@ -80,7 +80,7 @@ def supervised_loss(
 
     Args:
         settings: `supervised`.
-        answer: (B, K, H, W) logits; with `auxiliary`, (logits, [logits of each head]).
+        output: (B, K, H, W) logits; with `auxiliary`, (logits, [logits of each head]).
         label: (B, H, W) int64, IGNORE where it does not count.
         class_weights: (K,) weights of the cross-entropy; None for 1.
         factor: result of `range_weight`, used only with `ohem_ratio`; None for 1.
@@ -89,7 +89,7 @@ def supervised_loss(
     Returns:
         Scalar.
     """
-    logits, heads = answer if settings.auxiliary else (answer, ())
+    logits, heads = output if settings.auxiliary else (output, ())
     loss = _loss(settings, logits, label, class_weights, factor, pixel)
     for head in heads:
         loss = loss + settings.auxiliary * _loss(settings, head, label, class_weights, factor, pixel)

@@ -98,12 +98,11 @@ class Trainer:
         self.perturbations = [perturbation.with_network(teacher.network) for teacher in self.teachers]
         self.student, self.optimizer = fabric.setup(self.network, make_optimizer(self.network, config.optim))
         self.class_weights = None if class_weights is None else fabric.to_device(class_weights)
-        data = config.data
-        self.channels = Channels(tuple(data.channels), tuple(data.mean), tuple(data.std))
         self.rampup_steps = config.consistency.rampup_steps(config.optim.steps)
-        weak, weights = self.network.weak_heads(), self.class_weights
-        settings = config.supervised
-        self.supervised_loss = SupervisedLoss(self.student, self.method, settings, self.channels, weights, weak)
+        channels = Channels(tuple(config.data.channels), tuple(config.data.mean), tuple(config.data.std))
+        self.supervised_loss = SupervisedLoss(
+            self.student, self.method, config.supervised, channels, self.class_weights, self.network.weak_heads()
+        )
         self.step, self.best, self.evaluated = 0, -1.0, 0
         self.statistics: dict[str, Any] | None = None  # statistics of the training scans
         self.classes: dict[str, Any] = {}  # see `stored_classes`
