@@ -225,10 +225,8 @@ def sum_counts(counted: Iterable[SampleCounts], num_classes: int, *, by_sample: 
     return Scores(overall, by_distance, kept, pixels, sure)
 
 
-def score(
-    segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False, by_sample: bool = False
-) -> Scores:
-    """Count the results of `segment`; see `count_sample` and `sum_counts` for the arguments.
+def score(segmented: Iterable[Segmented], num_classes: int, *, distances: bool = False) -> Scores:
+    """Count the results of `segment`; see `count_sample` for the arguments.
 
     Raises:
         ValueError: a sample has no labels, or there are no samples.
@@ -241,7 +239,7 @@ def score(
             some = True
             yield count_sample(one.sample, one.elements, num_classes, distances=distances)
 
-    scores = sum_counts(counted(), num_classes, by_sample=by_sample)
+    scores = sum_counts(counted(), num_classes)
     if not some:
         raise ValueError("Nothing to score: the split has no samples.")
     return scores
