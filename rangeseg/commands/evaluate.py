@@ -34,28 +34,28 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     from rangeseg.evaluation.evaluate import report
     from rangeseg.evaluation.groups import parse_groups, score_groups
     from rangeseg.inference.calibrate import calibrated, checkpoint_to_write, write_temperature
-    from rangeseg.inference.domain_check import DomainCheck
     from rangeseg.inference.run import Run
     from rangeseg.inference.scoring import open_views, score_run
+    from rangeseg.inference.segmenter import Segmenter
 
     file = checkpoint_to_write(arguments.run) if arguments.calibrate else None
     half = ["data.dataset.half=true"] if arguments.half_resolution else []
     overrides = [*half, *arguments.overrides]
     run = Run.load(arguments.run, device=group.device(arguments.device), overrides=overrides, trust=arguments.trust)
     split = arguments.split or run.config.evaluation.split
-    kind = run.experiment.dataset
+    kind, element = run.experiment.dataset.kind, run.experiment.dataset.element
     groups = parse_groups(arguments.groups, run.label_map.names)
     views = open_views(run, split)
-    domain_check = DomainCheck(run)
     if file is not None:
         run = calibrated(run, views, progress=progress)
+    segmenter = Segmenter(run)
     scores = score_run(
-        run, views, group=group, pixels=arguments.level == "pixel", progress=progress, domain_check=domain_check
+        run, views, group=group, pixels=arguments.level == "pixel", progress=progress, segmenter=segmenter
     )
     if group.rank:
         return
-    result = {"split": split, f"{kind.kind}s": len(views)} | report(scores, run.label_map.names)
-    title = f"{split}, {len(views)} {kind.kind}s, every {kind.element}"
+    result = {"split": split, f"{kind}s": len(views)} | report(scores, run.label_map.names)
+    title = f"{split}, {len(views)} {kind}s, every {element}"
     print_report(result, title, official=arguments.official)
     if scores.reliability is not None:
         result["reliability"] = scores.reliability.report(run.label_map.names, run.temperature)
@@ -65,10 +65,10 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
         result["groups"] = by_group
     if file is not None:
         write_temperature(file, run.temperature)
-        OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on the {kind.kind}s scored here", soft_wrap=True)
+        OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on the {kind}s scored here", soft_wrap=True)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
-    for line in domain_check.summary(anyway=arguments.anyway):
+    for line in segmenter.domain_check.summary(anyway=arguments.anyway):
         OUT.print(line, soft_wrap=True)
 
 

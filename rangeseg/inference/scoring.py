@@ -13,7 +13,6 @@ from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, SampleCounts, Scores,
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.evaluation.reliability import Reliability
 from rangeseg.inference.distributed import ProcessGroup
-from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import AnySample, Segmenter
 from rangeseg.parallel import Progress, no_progress
@@ -41,7 +40,6 @@ def score_run(
     *,
     group: ProcessGroup | None = None,
     by_sample: bool = False,
-    domain_check: DomainCheck | None = None,
     pixels: bool = False,
     progress: Progress = no_progress,
     segmenter: Segmenter | None = None,
@@ -57,8 +55,7 @@ def score_run(
         by_sample: also keep the counts of each sample; requires a single process.
         pixels: also score every pixel of the range images, sample by sample, without threads.
         progress: shows the progress in the first process.
-        domain_check: checks every scan of this process.
-        segmenter: the run's segmenter; None: make one.
+        segmenter: the run's segmenter, whose `domain_check` checks every scan of this process; None: make one.
 
     Raises:
         ValueError: a sample has no labels, there are no samples, or `pixels` is set for photographs.
@@ -75,7 +72,6 @@ def score_run(
 
     indices = mine if group.rank else progress(mine, "evaluating", len(mine))
     segmenter = segmenter or Segmenter(run)
-    segmenter.domain_check = domain_check or segmenter.domain_check
     if isinstance(views, RangeViews):
         disable_first_scan_check(views.projection)
     counted: Iterable[SampleCounts]
