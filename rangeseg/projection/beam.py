@@ -15,11 +15,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.kernels.projection import GUARD_RAD, project_points
+from rangeseg.kernels.projection import GUARD_RAD
 from rangeseg.kernels.unfolding import level_points
 from rangeseg.projection.checks import FirstScanCheck, check_size, sides_of
 from rangeseg.projection.range_image import RangeImage
-from rangeseg.projection.spherical import NO_GIVEN, checked_image
+from rangeseg.projection.spherical import NO_GIVEN, image_of
 from rangeseg.types import Scan
 
 CELLS = 8192
@@ -119,13 +119,9 @@ class BeamProjection:
             ValueError: no point of the scan is a return.
         """
         fov, cells, beams = self._table
-        given, scan = scan, self.level(scan)
-        xyz = np.ascontiguousarray(scan.xyz, np.float32)
         sides = sides_of(self.fov_left_deg, self.fov_right_deg)
-        image = checked_image(
-            scan, *project_points(xyz, (self.height, self.width), fov, sides, (NO_GIVEN, cells, beams))
-        )
-        return self._check(replace(image, given=given), None)
+        image = image_of(self.level(scan), (self.height, self.width), fov, sides, (NO_GIVEN, cells, beams))
+        return self._check(replace(image, given=scan), None)
 
 
 def level(xyz: NDArray[np.float32], origin_m: Sequence[float], tilt_deg: Sequence[float]) -> NDArray[np.float32]:

@@ -136,7 +136,7 @@ def misfits(image: RangeImage, filled_enough: float = 1.0) -> list[str]:
         filled_enough: if at least this share of the pixels is filled, empty rows and columns are not reported, because
             the network was trained on such images.
     """
-    found = _geometry(image, image.expected.fov, image.expected.rows_found)
+    found = _geometry(image)
     if image.valid.mean() < filled_enough:
         found += _empty(image)
     found += ["`rangeseg fit-sensor SCANS` finds the sensor's geometry."] if found else []
@@ -170,9 +170,10 @@ def doubled(scan: Scan) -> float:
     return float(np.count_nonzero(found[1:] == found[:-1]) / max(1, len(found)))
 
 
-def _geometry(image: RangeImage, fov: tuple[float, float] | None, rows_found: int | None) -> list[str]:
+def _geometry(image: RangeImage) -> list[str]:
     found = []
     returns = ~image.no_return
+    fov, rows_found = image.expected.fov, image.expected.rows_found
     if fov is not None:
         far = np.flatnonzero(returns & (image.range > NEAR_M))
         far = far[:: max(1, len(far) // LOOKED_AT)]
