@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rangeseg.config.schema import Config
 from rangeseg.registry import ConfigError
-
-if TYPE_CHECKING:
-    from rangeseg.config import Config
-
 
 AS_TARGETS, WEAK = ("targets", "both"), ("weak_head", "both")
 """Values of `data.carried_as` with which carried labels replace the teacher's predictions or train the weak head."""
@@ -47,16 +44,13 @@ def check(config: Config) -> None:
             f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "
             f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
         )
-    certain = {
-        "pair: labelled": config.consistency.pair == "labelled",
-        f"data.carried_as: {config.data.carried_as}": config.data.carried_as in AS_TARGETS,
-    }
-    if config.consistency.kind.startswith("logits"):
-        for words in (words for words, true in certain.items() if true):
-            raise ConfigError(
-                f"consistency.kind: this kind needs logits as targets, and labels have none; with {words} "
-                "choose ce, kld, var or bce."
-            )
+    labelled, carried_as = config.consistency.pair == "labelled", config.data.carried_as
+    if config.consistency.kind.startswith("logits") and (labelled or carried_as in AS_TARGETS):
+        words = "pair: labelled" if labelled else f"data.carried_as: {carried_as}"
+        raise ConfigError(
+            f"consistency.kind: this kind needs logits as targets, and labels have none; with {words} "
+            "choose ce, kld, var or bce."
+        )
 
 
 def check_dataset(section: Mapping[str, Any], entry: str | None = None) -> None:
@@ -225,8 +219,6 @@ def _check_mix(config: Config) -> None:
 
 def keys() -> list[str]:
     """The path of every key of a config."""
-    from rangeseg.config.schema import Config
-
     return [path for path, _, _ in schema_keys(Config())]
 
 

@@ -78,14 +78,14 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices or range.
     """
-    layers: list[DictConfig | Mapping[str, Any]] = []
-    for found in find_layers(path):
-        layers += _layers(found) if isinstance(found, Path) else [found]
+    layers = [layer for found in find_layers(path) for layer in _layers(found)]
     return config_from([*layers, read_overrides(overrides)], place=place_of(path))
 
 
-def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig | Mapping[str, Any]]:
-    """The bases of a file, lowest first, and then the file itself."""
+def _layers(path: Path | dict[str, Any], above: tuple[Path, ...] = ()) -> list[DictConfig | Mapping[str, Any]]:
+    """The bases of a file, lowest first, and then the file itself; a section that is no file has no bases."""
+    if not isinstance(path, Path):
+        return [path]
     if path.resolve() in above:
         chain = " -> ".join(str(file) for file in (*above, path.resolve()))
         raise ConfigError(f"{path}: includes itself as a base: {chain}. Remove one of these.")
@@ -96,7 +96,7 @@ def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[DictConfig | Mappi
     for name in names:
         beside = path.parent / name
         for found in [beside] if beside.is_file() else find_layers(name):
-            lower += _layers(found, (*above, path.resolve())) if isinstance(found, Path) else [found]
+            lower += _layers(found, (*above, path.resolve()))
     return [*lower, layer]
 
 
