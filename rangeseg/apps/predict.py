@@ -37,25 +37,11 @@ FEWEST_UNLABELLED = 0.0005
 
 
 def predict_inputs(
-    run: Path | None,
-    inputs: Sequence[Path],
-    out: Path,
-    *,
-    split: str | None = None,
-    zip: Path | None = None,
-    partial: bool = False,
-    overwrite: bool = False,
-    anyway: bool = False,
-    workers: int | None = None,
-    device: str = "auto",
-    compile: bool = False,
-    format: str = "label",
-    confidence: bool = False,
-    unsure: Sequence[str] = (),
-    overrides: Sequence[str] = (),
-    trust: Trust = False,
-    progress: Progress = no_progress,
-) -> Iterator[str]:
+    run: Path | None, inputs: Sequence[Path], out: Path, *, split: str | None = None, zip: Path | None = None,
+    partial: bool = False, overwrite: bool = False, anyway: bool = False, workers: int | None = None,
+    device: str = "auto", compile: bool = False, format: str = "label", confidence: bool = False,
+    unsure: Sequence[str] = (), overrides: Sequence[str] = (), trust: Trust = False, progress: Progress = no_progress,
+) -> Iterator[str]:  # fmt: skip
     """Label the given files, folders or split.
 
     Args:
@@ -94,11 +80,15 @@ def predict_inputs(
         if not inputs and source is None:
             raise ValueError(f"Nothing to predict. Give files or folders of {samples}, or --split test.")
         tasks = find_tasks(inputs, files, source)
-        whose: dict[str, Any] = {"unsure": unsure, "overwrite": overwrite, "group": group}
-        records = Records.claim(run, segmenter, out, {task.target: [task.file] for task in tasks}, files, **whose)
+        records = Records.claim(
+            run, segmenter, out, {task.target: [task.file] for task in tasks}, files,
+            unsure=unsure, overwrite=overwrite, group=group,
+        )  # fmt: skip
         share, seen = group.shard(tasks), ClassShares(segmenter.label_map.names)
-        options: dict[str, Any] = {"records": records, "count": seen.count, "workers": workers, "unsure": least}
-        done: Any = predict(segmenter, files, share, out, confidence=confidence or format != "label", **options)
+        done: Any = predict(
+            segmenter, files, share, out, records=records, count=seen.count, workers=workers,
+            confidence=confidence or format != "label", unsure=least,
+        )  # fmt: skip
         written = sum(new for _, new in (done if group.rank else progress(done, "predicting", len(share))))
         misfits = group.all_reduce(records.counts())  # waits for all processes
         if group.rank:

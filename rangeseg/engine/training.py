@@ -109,8 +109,10 @@ def _make_trainer(experiment: Experiment, fabric: Fabric, *, resume: bool) -> Tr
 def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers: Sequence[Logger]) -> dict[str, Any]:
     """Train to the end and return the last evaluation's report."""
     config, fabric = experiment.config, trainer.fabric
-    options: dict[str, Any] = {"step": trainer.step, "others": loggers, "again": trainer.evaluation_pending}
-    logger = RunLogger(Path(config.runtime.out), enabled=fabric.is_global_zero, **options)
+    logger = RunLogger(
+        Path(config.runtime.out), enabled=fabric.is_global_zero, step=trainer.step, others=loggers,
+        again=trainer.evaluation_pending,
+    )  # fmt: skip
     logger.start(config)
     reports: list[dict[str, Any]] = []
 

@@ -94,8 +94,8 @@ class Run:
         with naming(path, overrides):
             network = experiment.make_network(weights=False)
         fill(network, state["teacher"], path)
-        known = {"statistics": state.get("statistics"), "temperature": state.get("temperature", 1.0)}
-        return replace(Run.of(experiment, network, chosen), **known)
+        ready = Run.of(experiment, network, chosen)
+        return replace(ready, statistics=state.get("statistics"), temperature=state.get("temperature", 1.0))
 
     @staticmethod
     def of(experiment: Experiment, network: Network, device: torch.device) -> Run:
