@@ -1,16 +1,16 @@
 """The data of a config as ordinary torch datasets, for your own training loop.
 
-The items are the package's types `View` and `Sample`; `collate` makes batches of them. Augmentation draws from
-torch's generator, which a `DataLoader` seeds in each worker and epoch, so `torch.manual_seed` makes it reproducible.
+The items are the package's types `View` and `Sample`; `TorchData.collate` makes batches of them. Augmentation draws
+from torch's generator, which a `DataLoader` seeds in each worker and epoch, so `torch.manual_seed` makes it
+reproducible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from rangeseg.engine.inputs import WholeViews
 from rangeseg.engine.training_data import keep_fraction, open_views
 from rangeseg.labels import LabelMap
 from rangeseg.types import Sample, View
+
+Kind = Literal["labelled", "unlabelled", "evaluation"]
 
 
 class ViewDataset(Dataset[View]):
@@ -88,7 +90,8 @@ class TorchData:
 
     label_map: LabelMap
     config: Config
-    _views: Callable[[str], Any]
+    _experiment: Experiment
+    _files: Mapping[Kind, Sequence[FileOrPair] | None]
 
     @property
     def labelled(self) -> ViewDataset:
@@ -107,8 +110,31 @@ class TorchData:
 
     @staticmethod
     def collate(items: Sequence[Any]) -> Any:
-        """B views -> a batch; B pairs -> a pair of batches; B samples -> (a batch of their views, the samples)."""
-        return collate(items)
+        """B views -> a batch; B pairs -> a pair of batches; B samples -> (a batch of their views, the samples).
+
+        Raises:
+            TypeError: the items are neither views, samples nor tuples of them.
+        """
+        first = items[0]
+        if isinstance(first, View):
+            return View.stack(items)
+        if isinstance(first, Sample):
+            return View.stack([sample.view for sample in items]), list(items)
+        if isinstance(first, tuple):
+            return tuple(TorchData.collate(part) for part in zip(*items, strict=True))
+        raise TypeError(f"collate got {type(first).__name__}; it makes batches of View, Sample, and tuples of them.")
+
+    def _views(self, kind: Kind) -> Any:
+        """Views of the named files, or of those of the config if none are named."""
+        experiment, files = self._experiment, self._files[kind]
+        if files is None:
+            if kind == "evaluation":
+                return experiment.views(experiment.open(self.config.evaluation.split))
+            return open_views(experiment, kind)
+        source: Any = FileList(files, self.label_map, experiment.read)
+        if kind == "labelled":
+            source = keep_fraction(experiment, source)
+        return experiment.views(source, labelled=kind != "unlabelled", augment=kind != "evaluation")
 
 
 def torch_data(
@@ -138,37 +164,11 @@ def torch_data(
         raise ValueError(
             "overrides can only be used with the name or file of a config. Change a Config with dataclasses.replace."
         )
-    named = {"labelled": labelled, "unlabelled": unlabelled, "evaluation": evaluation}
+    files: dict[Kind, Sequence[FileOrPair] | None] = {
+        "labelled": labelled, "unlabelled": unlabelled, "evaluation": evaluation
+    }  # fmt: skip
     experiment = Experiment(config)
-    return TorchData(experiment.label_map, config, partial(_views, experiment, named))
-
-
-def collate(items: Sequence[Any]) -> Any:
-    """See `TorchData.collate`.
-
-    Raises:
-        TypeError: the items are neither views, samples nor tuples of them.
-    """
-    first = items[0]
-    if isinstance(first, View):
-        return View.stack(items)
-    if isinstance(first, Sample):
-        return View.stack([sample.view for sample in items]), list(items)
-    if isinstance(first, tuple):
-        return tuple(collate(part) for part in zip(*items, strict=True))
-    raise TypeError(f"collate got {type(first).__name__}; it makes batches of View, Sample, and tuples of them.")
-
-
-def _views(experiment: Experiment, named: dict[str, Sequence[FileOrPair] | None], kind: str) -> Any:
-    files = named[kind]
-    if files is None and kind == "evaluation":
-        return experiment.views(experiment.open(experiment.config.evaluation.split))
-    if files is None:
-        return open_views(experiment, "labelled" if kind == "labelled" else "unlabelled")
-    source: Any = FileList(files, experiment.label_map, experiment.read)
-    if kind == "labelled":
-        source = keep_fraction(experiment, source)
-    return experiment.views(source, labelled=kind != "unlabelled", augment=kind != "evaluation")
+    return TorchData(experiment.label_map, config, experiment, files)
 
 
 def _draw(end: int) -> int:
