@@ -149,20 +149,17 @@ class RunLogger:
 
             def advance(now: int, losses: dict[str, Tensor]) -> None:
                 plain = not self._console.is_terminal
-                if not self.enabled or (plain and now % max(1, steps // 20)):
+                if not self.enabled or now % (max(1, steps // 20) if plain else 10):
                     bar.update(task, completed=now)
                     return
-                if plain or now % 10 == 0:
-                    rate = bar.tasks[0].speed
-                    note = " ".join(f"{name} {float(value):.3f}" for name, value in losses.items())
-                    note += f" {rate:.2f} steps/s" if rate else ""
-                    bar.update(task, completed=now, note=note)
-                    if plain:
-                        left = bar.tasks[0].time_remaining
-                        note += "" if left is None else f" {timedelta(seconds=round(left))} left"
-                        self._console.print(f"step {now}/{steps} {note}")
-                else:
-                    bar.update(task, completed=now)
+                rate = bar.tasks[0].speed
+                note = " ".join(f"{name} {float(value):.3f}" for name, value in losses.items())
+                note += f" {rate:.2f} steps/s" if rate else ""
+                bar.update(task, completed=now, note=note)
+                if plain:
+                    left = bar.tasks[0].time_remaining
+                    note += "" if left is None else f" {timedelta(seconds=round(left))} left"
+                    self._console.print(f"step {now}/{steps} {note}")
 
             yield advance
 
