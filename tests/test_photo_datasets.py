@@ -10,12 +10,12 @@ from PIL import Image
 
 from rangeseg.apps.split import draw_nested_lists
 from rangeseg.catalog import DATASETS
+from rangeseg.data.lists import read_names
 from rangeseg.inference.predict import find_tasks
 from rangeseg.labels import LabelMap
 from rangeseg.photos.ade20k import ADE20K
 from rangeseg.photos.folder import PhotoFolder
 from rangeseg.photos.isic2017 import ISIC2017
-from rangeseg.photos.pairs import read_photo_list
 from rangeseg.photos.pascal_context import PascalContext
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
@@ -140,7 +140,7 @@ def test_pascal_context_maps_1_to_59_and_leaves_0_out(tmp_path: Path) -> None:
 def test_ade20ks_lists_are_those_of_the_command(percent: str, count: int) -> None:
     names = [f"ADE_train_{number:08d}" for number in range(1, 20211)]
     path = resource("datasets", "ade20k", "splits", f"train_{percent}pct_uniform.txt")
-    listed = read_photo_list(path)
+    listed = read_names(path, pattern=r"\S+", what="photograph", form="NAME", example=names[0])
     assert len(listed) == count
     assert listed == draw_nested_lists(names, [float(percent) / 100], 0)[float(percent) / 100]
     assert path.read_text().startswith(f"# ADE20K: {count} of 20210 training photographs, labelled.\n")

@@ -26,7 +26,6 @@ from rangeseg.cli import main
 from rangeseg.data.nuscenes import NuScenes
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.photos.camvid import CamVid
-from rangeseg.photos.pairs import read_photo_list
 from rangeseg.resources import resource
 
 SHIPPED = resource("datasets", "semantic_kitti", "splits")
@@ -213,9 +212,8 @@ def test_by_permutation_the_first_of_numpys_own_order_are_labelled(tmp_path: Pat
     written = write_lists(tmp_path, dataset="camvid", root=root, by="permutation", counts=[2, 5], seed=5)
     assert [path.name for path in written] == ["train_2_seed5.txt", "train_5_seed5.txt"]
     for path, count in zip(written, (2, 5), strict=True):
-        assert set(read_photo_list(path)) == {f"v_{place:04d}" for place in order[:count]}
+        assert set(CamVid(root, subset=path).names) == {f"v_{place:04d}" for place in order[:count]}
         assert path.read_text().startswith(f"# CamVid: {count} of 7 training photographs, labelled.\n")
-        assert len(CamVid(root, subset=path)) == count
 
 
 @pytest.mark.parametrize(("seed", "size"), [(12345, 2975), (56789, 100)])
@@ -254,7 +252,7 @@ def test_a_published_order_is_read_from_a_file(tmp_path: Path, suffix: str) -> N
     ]
     assert main(["split", "--out", str(tmp_path), *arguments]) == 0
     written = tmp_path / "train_2_split_0.txt"
-    assert read_photo_list(written) == ("v_0000", "v_0003")
+    assert CamVid(root, subset=written).names == ("v_0000", "v_0003")
     assert main(shlex.split(written.read_text().splitlines()[1].replace("OUT", str(tmp_path / "again")))[2:]) == 0
     assert (tmp_path / "again" / written.name).read_text() == written.read_text()
 

@@ -16,9 +16,6 @@ from rangeseg.scan_formats.fields import FieldNames
 from rangeseg.vis.path import path_picture
 from rangeseg.vis.png import write_png
 
-BY = ("dataset", "kiss-icp", "odometry")
-"""Sources of poses."""
-
 
 def run_poses(
     drive: Path,
@@ -38,7 +35,7 @@ def run_poses(
     Args:
         drive: folder, see `open_drive`; or a ROS recording.
         out: output folder for poses.txt, calib.txt and, if times are known, times.txt.
-        by: one of `BY`; None: the dataset, or kiss-icp if it has no poses; for a recording, its odometry.
+        by: dataset, kiss-icp or odometry. None: the dataset, or kiss-icp if it has no poses; of a recording, odometry.
         scene: scene of nuScenes.
         fields: columns of the scans, see `open_drive`.
         topic: topic of the odometry; required if the recording has several.

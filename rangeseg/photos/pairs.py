@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rangeseg.data.file_pairs import FilePairs, Pair
-from rangeseg.data.lists import read_names
 from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.photos.io import IMAGE_SUFFIXES
 from rangeseg.types import Photo
 
-__all__ = ["Pair", "PhotoPairs", "list_images", "read_photo_list"]
+__all__ = ["Pair", "PhotoPairs", "list_images"]
 
 
 class PhotoPairs(FilePairs, PhotoDataset):
@@ -38,12 +37,3 @@ def list_images(folder: Path) -> list[Path]:
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else ()):
         raise ValueError(f"{folder}: several files have the name {', '.join(twice[:5])}; keep one of each.")
     return found
-
-
-def read_photo_list(path: str | Path) -> tuple[str, ...]:
-    """Read a list of photographs: one name a line; empty lines, and text from ``#`` on, are ignored.
-
-    Raises:
-        ValueError: the file cannot be read or lists no photograph.
-    """
-    return read_names(path, pattern=r"\S+", what="photograph", form="NAME", example="2007_000032")

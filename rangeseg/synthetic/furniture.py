@@ -11,7 +11,7 @@ import numpy as np
 
 from rangeseg.synthetic.mesh import Mesh, box, cylinder, dress, ellipsoid, join
 
-STRUCTURE, FENCE, POLE, SIGN, OTHER_OBJECT, OUTLIER = 52, 51, 80, 81, 99, 1
+STRUCTURE, FENCE, POLE, SIGN, OTHER_OBJECT = 52, 51, 80, 81, 99
 
 Maker = Callable[[np.random.Generator], Mesh]
 
