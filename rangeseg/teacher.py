@@ -52,11 +52,12 @@ def pseudo_labels(
         predicted = teacher.logits(torch.cat([view.image for view in views])).chunk(len(views))
     else:
         predicted = tuple(teacher.logits(view.image) for view in views)
-    answers = []
-    for view, answer in zip(views, predicted, strict=True):
-        target = with_labels(answer.softmax(1), view, unsure_below) if labels else answer.softmax(1)
-        answers.append(PseudoLabelled(view.image, target, answer if logits else None, view.valid))
-    return answers
+    labelled = []
+    for view, prediction in zip(views, predicted, strict=True):
+        target = prediction.softmax(1)
+        target = with_labels(target, view, unsure_below) if labels else target
+        labelled.append(PseudoLabelled(view.image, target, prediction if logits else None, view.valid))
+    return labelled
 
 
 def with_labels(target: Tensor, view: View, unsure_below: float | None = None) -> Tensor:

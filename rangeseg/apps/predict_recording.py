@@ -99,7 +99,7 @@ class Labelling:
         return autoware_ids(self.label_map) if self.class_ids == "autoware" else np.arange(IGNORE + 1, dtype=np.uint8)
 
 
-def find_recorded(recording: Recording, experiment: Experiment, asked: FieldNames) -> Fields:
+def find_recorded(recording: Recording, experiment: Experiment, requested: FieldNames) -> Fields:
     """Find the meaning of the columns from the first cloud with a return, see `columns_of_run`.
 
     Raises:
@@ -117,7 +117,7 @@ def find_recorded(recording: Recording, experiment: Experiment, asked: FieldName
 
     for message in recording.messages(others=False):
         columns = message.points.columns()
-        fields = columns_of_run(_place(message), columns, experiment, asked, scale, rings)
+        fields = columns_of_run(_place(message), columns, experiment, requested, scale, rings)
         try:
             fields.scan(_place(message), columns)
         except NoReturnsError:
@@ -182,9 +182,9 @@ def predict_recording(
         return _scan(message, found) if recording.holds(message.connection) else None
 
     with writing(out, path, overwrite=overwrite) as writer:
-        messages, asked = tee(recording.messages(others=True))
-        answers = segmenter.stream(messages, scan, workers=workers, confidence=True)
-        for message, labels in progress(zip(asked, answers, strict=True), "labelling", recording.total):
+        messages, same_messages = tee(recording.messages(others=True))
+        labelled = segmenter.stream(messages, scan, workers=workers, confidence=True)
+        for message, labels in progress(zip(same_messages, labelled, strict=True), "labelling", recording.total):
             cloud = recording.holds(message.connection)
             read += cloud
             if not (cloud and drop_input):

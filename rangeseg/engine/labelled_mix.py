@@ -62,8 +62,8 @@ class LabelledMix:
             unlabelled: B views.
             teacher: predicts the unlabelled views.
         """
-        sure, answer = teacher(unlabelled.image).max(1)
-        label = answer.masked_fill((sure < self.threshold) | ~unlabelled.valid, IGNORE)
+        confidence, label = teacher(unlabelled.image).max(1)
+        label = label.masked_fill((confidence < self.threshold) | ~unlabelled.valid, IGNORE)
         b = self._certain(View(unlabelled.image, unlabelled.valid, label))
         return self._mixed(generator, self._certain(labelled), b)
 

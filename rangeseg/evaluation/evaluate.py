@@ -68,9 +68,9 @@ def segment(
             logits = network(images)
         check_not_nan(contains_nan(logits).cpu(), [sample.name for sample in group])
         predictions = argmax_uint8(logits)
-        answers = network_output(logits, back_projection) if back_projection.reads_logits else predictions
-        for sample, pixels, each in zip(group, predictions, answers, strict=True):
-            yield Segmented(sample, pixels, back_projection(sample.raster, each, num_classes))
+        outputs = network_output(logits, back_projection) if back_projection.reads_logits else predictions
+        for sample, pixels, output in zip(group, predictions, outputs, strict=True):
+            yield Segmented(sample, pixels, back_projection(sample.raster, output, num_classes))
 
 
 def contains_nan(logits: Tensor) -> Tensor:

@@ -110,19 +110,20 @@ def predict(
     def read(task: Task) -> AnySample | None:
         return None if records.is_finished(task.target) else files.read(task.file)
 
-    def write(task: Task, thing: AnySample, labels: Any) -> bool:
+    def write(task: Task, sample: AnySample, labels: Any) -> bool:
         found = labels if unsure is None else labels.sure(unsure)
         plain = found.labels if isinstance(found, Segmentation) else found
-        with records.writing(task.target, "" if isinstance(thing, Sample) else thing.where):
-            files.write(out / task.target, found if confidence else plain, thing, task.file)
+        with records.writing(task.target, "" if isinstance(sample, Sample) else sample.where):
+            files.write(out / task.target, found if confidence else plain, sample, task.file)
         count(plain)
         return True
 
-    tasks, asked = tee(tasks)
-    batch = segmenter.run.config.evaluation.batch
-    asks = confidence or unsure is not None
-    written = segmenter.stream(tasks, read, write, batch=batch, workers=workers, confidence=asks)
-    yield from zip(asked, map(bool, written), strict=True)
+    tasks, same_tasks = tee(tasks)
+    written = segmenter.stream(
+        tasks, read, write, batch=segmenter.run.config.evaluation.batch, workers=workers,
+        confidence=confidence or unsure is not None,
+    )  # fmt: skip
+    yield from zip(same_tasks, map(bool, written), strict=True)
 
 
 def check_predictions(tasks: Sequence[Task], out: Path, files: PredictionFiles, *, workers: int = 0) -> list[str]:

@@ -130,9 +130,7 @@ class Segmenter:
 
     def label(self, image: PixelImage, logits: Tensor) -> Labels:
         """(K, H, W) -> (N,) train ids of the elements."""
-        answered = network_output(logits[None], self._back_projection)[0]
-        labels: Labels = self._back_projection(image, answered, self.label_map.num_classes)
-        return labels
+        return self._labels(image, network_output(logits[None], self._back_projection)[0])
 
     def __call__(self, given: InputLike, *, confidence: bool = True) -> Segmentation:
         """Label the points of a scan, or the pixels of a photograph, row by row.
@@ -219,8 +217,8 @@ class Segmenter:
                 yield from ((one, None) for one in group)
                 continue
             names = [_name_of(one.image) for one in group if one.image is not None]
-            answers = self._to_host(self._forward(views), names, whole)
-            yield from ((one, partial(_select, answers, index)) for index, one in enumerate(group))
+            output = self._to_host(self._forward(views), names, whole)
+            yield from ((one, partial(_select, output, index)) for index, one in enumerate(group))
 
     def _to_host(self, logits: Tensor, names: Sequence[str], whole: bool) -> PendingOutput:
         """(B, K, H, W) -> a function that waits, in any thread, for the copy from the GPU and returns it.
@@ -229,8 +227,8 @@ class Segmenter:
         """
         if logits.device.type != "cuda":
             check_not_nan(contains_nan(logits), names)
-            answers = logits.float().cpu().numpy() if whole else network_output(logits, self._back_projection)
-            return lambda: answers
+            output = logits.float().cpu().numpy() if whole else network_output(logits, self._back_projection)
+            return lambda: output
         wanted = logits.float() if whole or self._back_projection.reads_logits else argmax_on_device(logits)
         copied, nan = _copy_to_host(wanted), _copy_to_host(contains_nan(logits))
         arrived = torch.cuda.Event(blocking=True)  # waiting threads sleep
@@ -264,15 +262,14 @@ class Segmenter:
         """(K, H, W) logits -> labels, with confidence and, if requested, entropy at the run's temperature."""
         planes = logits.float().cpu()
         softmax = Softmax(planes, self.run.temperature, entropy=entropy)
-        answer = planes.numpy() if self._back_projection.reads_logits else softmax.labels
-        labels = self._labels(image, answer)
+        labels = self._labels(image, planes.numpy() if self._back_projection.reads_logits else softmax.labels)
         return Segmentation(labels, _of(image), self.label_map, *softmax.of_elements(image, labels))
 
     def _segmentation(self, image: PixelImage, logits: NDArray[Any], *, entropy: bool) -> Segmentation:
         return self.segmentation(image, torch.from_numpy(logits), entropy=entropy)
 
-    def _labels(self, image: PixelImage, answer: NDArray[Any]) -> Labels:
-        labels: Labels = self._back_projection(image, answer, self.label_map.num_classes)
+    def _labels(self, image: PixelImage, output: NDArray[Any]) -> Labels:
+        labels: Labels = self._back_projection(image, output, self.label_map.num_classes)
         return labels
 
 
@@ -291,6 +288,6 @@ def _of(image: PixelImage) -> Scan | Photo:
     return image.given if isinstance(image, RangeImage) else image.photo
 
 
-def _select(answers: PendingOutput, index: int) -> NDArray[Any]:
-    one: NDArray[Any] = answers()[index]
+def _select(output: PendingOutput, index: int) -> NDArray[Any]:
+    one: NDArray[Any] = output()[index]
     return one

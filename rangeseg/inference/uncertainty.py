@@ -39,6 +39,6 @@ def predict_along(
     yield from segmenter.stream(
         numbers,
         lambda number: drive.read(drive.scans[number].file),
-        lambda number, thing, segmentation: take(number, segmentation),
+        lambda number, sample, segmentation: take(number, segmentation),
         confidence=True,
     )
