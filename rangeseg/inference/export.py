@@ -241,21 +241,17 @@ def _program(run: Run) -> tuple[nn.Module, tuple[Tensor, Tensor], dict[str, dict
     """The exported module, example inputs, and their dynamic sizes."""
     data, (rows, columns) = run.config.data, run.network.stride
     model = Normalising(run.network, data.mean, data.std).to(run.device).eval()
-    scans = isinstance(run.experiment.input, ScanInput)
     height, width = (-(-64 // step) * step for step in (rows, columns))  # large enough for every network to shrink
+    batch, wide = _free("batch", 1), _free("width", columns)
+    shapes = {"channels": {0: batch, 3: wide}, "valid": {0: batch, 2: wide}}
     if isinstance(run.experiment.input, ScanInput):
         height = run.experiment.input.size[0]
+    else:
+        shapes["channels"][2] = shapes["valid"][1] = _free("height", rows)
     example = (
         torch.randn(2, len(data.channels), height, width, device=run.device),
         torch.ones(2, height, width, dtype=torch.bool, device=run.device),
     )
-    free = {"batch": _free("batch", 1), "width": _free("width", columns)}
-    if not scans:
-        free["height"] = _free("height", rows)
-    shapes = {
-        "channels": {0: free["batch"], 3: free["width"]} | ({} if scans else {2: free["height"]}),
-        "valid": {0: free["batch"], 2: free["width"]} | ({} if scans else {1: free["height"]}),
-    }
     return model, example, shapes
 
 
