@@ -17,16 +17,15 @@ class ConcatViews:
 
     Args:
         parts: at least one source of views, all for the same network.
-        times: how often the views of each part occur; None: once.
+        times: how often the views of each part occur.
 
     Raises:
         ValueError: there are no parts, or `times` does not have one number >= 1 for each part.
     """
 
-    def __init__(self, parts: Sequence[Views], times: Sequence[int] | None = None) -> None:
+    def __init__(self, parts: Sequence[Views], times: Sequence[int]) -> None:
         if not parts:
             raise ValueError("No views to concatenate; give at least one source of views.")
-        times = [1] * len(parts) if times is None else times
         if len(times) != len(parts) or min(times) < 1:
             raise ValueError(f"{len(parts)} sources of views occur {list(times)} times; give a number >= 1 for each.")
         self.parts = tuple(parts)
