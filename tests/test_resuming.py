@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from rangeseg import ConfigError, train
-from rangeseg.apps.benchmark_ssl import shared_settings
+from rangeseg.apps.benchmark_ssl import collect, shared_settings
 from rangeseg.apps.recipe import Recipe
 from rangeseg.apps.repeat import Job, make_jobs, run_jobs
 from rangeseg.apps.reproduce import Reproduction
+from rangeseg.apps.ssl_results import Results
 from rangeseg.config import Config, config_from, config_from_yaml, write_config
 from rangeseg.config.resuming import changes, check_resumed, read_stored
 from rangeseg.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -267,12 +268,38 @@ COMMANDS: dict[str, Callable[[str], object]] = {
     "reproduce": lambda word: Reproduction([], Path("root"), Path("out"), overrides=[word]),
     "recipe": lambda word: Recipe("kitti", Path("out"), Path("real"), overrides=(word,)),
 }
-KEYS = {"repeat": "runtime.seed runtime.out", "recipe": "runtime.out data.root data.labelled"}
+KEYS = {
+    "repeat": "runtime.seed runtime.out",
+    "recipe": "runtime.out data.root data.labelled runtime.initialise_from data.unlabelled",
+}
 BOTH = "runtime.seed runtime.out data.root data.labelled"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_a_command_sets_for_each_training_is_no_override_of_all(command: str) -> None:
     for key in KEYS.get(command, BOTH).split():
-        with pytest.raises(ValueError, match=f"{key}=7: the command sets this key in each training. Use "):
+        with pytest.raises(ValueError, match=f"{key}=7: the command sets {key} in each training. Use "):
             COMMANDS[command](f"{key}=7")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_whole_section_is_an_override_of_its_keys(command: str) -> None:
+    for key in KEYS.get(command, BOTH).split():
+        section, _, name = key.partition(".")
+        with pytest.raises(ValueError, match=rf"{section}={{{name}: 7}}: the command sets {key} in each training"):
+            COMMANDS[command](f"{section}={{{name}: 7}}")
+    with pytest.raises(ValueError, match=r"runtime\[.*: the command sets runtime\.out"):
+        COMMANDS[command]("runtime[out]=7")
+
+
+@pytest.mark.parametrize("word", ["initialise_from=kitti", "devices=2", "num_nodes=2", "sync_batchnorm=true"])
+def test_cells_of_the_benchmark_start_and_run_alike(word: str, tmp_path: Path, tiny_config: Config) -> None:
+    key, _, value = word.partition("=")
+    with pytest.raises(ValueError, match=rf"The benchmark: runtime\.{key}={value.title() if key[0] == 's' else value}"):
+        shared_settings([f"runtime.{word}"])
+    run = tmp_path / "cutmix_1pct_seed0"
+    run.mkdir()
+    (run / "evaluation.json").write_text('{"mean_iou": 0.5}')
+    (run / "config.yaml").write_text(write_config(config_from_yaml(write_config(tiny_config), [f"runtime.{word}"])))
+    with pytest.raises(ValueError, match=rf"cutmix_1pct_seed0: runtime\.{key}=.* changes the trained weights"):
+        collect(tmp_path, tmp_path / "results.json", Results(1, {}))

@@ -22,7 +22,7 @@ from rangeseg.apps.repeat import Job
 from rangeseg.apps.ssl_results import SHARED, Results, numbers_of, only_one, read_results, settings_of
 from rangeseg.apps.ssl_streets import SHARES, TINY, Streets, list_of, version_of
 from rangeseg.apps.steps import refuse_own_keys
-from rangeseg.config import config_from_yaml, read_config
+from rangeseg.config import Config, config_from_yaml, read_config
 from rangeseg.files import write_atomically
 from rangeseg.registry import did_you_mean
 from rangeseg.vis.plots import Axes, plot
@@ -44,6 +44,9 @@ BASELINE = "supervised"
 
 OWN = {"runtime.seed": "--seed", "runtime.out": "--out", "data.root": "--data", "data.labelled": "--labelled"}
 """Key that each cell has for itself -> the option that sets it."""
+
+ALIKE = {"initialise_from": None, "devices": 1, "num_nodes": 1, "sync_batchnorm": False}
+"""Keys of `runtime` that change the trained weights -> the value that all cells have."""
 
 SEEDS = {"1%": (0, 1, 2), "10%": (0, 1, 2), "20%": (0,), "50%": (0,)}
 
@@ -129,7 +132,7 @@ def shared_settings(overrides: Sequence[str]) -> dict[str, Any]:
         overrides: `key.path=value` for every cell.
 
     Raises:
-        ValueError: an override changes a section in which the methods differ, or a key of `OWN`.
+        ValueError: an override changes a section in which the methods differ, a key of `OWN`, or one of `ALIKE`.
     """
     refuse_own_keys(overrides, OWN)
     for word in overrides:
@@ -138,7 +141,23 @@ def shared_settings(overrides: Sequence[str]) -> dict[str, Any]:
                 f"{word}: the benchmark compares the methods as shipped, so this key may not change. Only keys of "
                 f"{', '.join(SHARED)} and runtime may change."
             )
-    return settings_of(read_config("benchmark_ssl", [*overrides, "data.root=STREETS"]))
+    config = read_config("benchmark_ssl", [*overrides, "data.root=STREETS"])
+    _refuse_unlike(config, "The benchmark")
+    return settings_of(config)
+
+
+def _refuse_unlike(config: Config, source: str | Path) -> None:
+    """Refuse keys of `ALIKE` with other values: the scores could not stand in one table.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for key, wanted in ALIKE.items():
+        if (value := getattr(config.runtime, key)) != wanted:
+            raise ValueError(
+                f"{source}: runtime.{key}={value} changes the trained weights, so the score could not be compared with "
+                f"those of the other cells, which have {wanted}. Leave it out, or train elsewhere with rangeseg train."
+            )
 
 
 def collect(out: Path, path: Path, fresh: Results) -> Results:
@@ -153,7 +172,7 @@ def collect(out: Path, path: Path, fresh: Results) -> Results:
         All results in the file.
 
     Raises:
-        ValueError: the results or a run have another version of the streets or other settings.
+        ValueError: the results or a run have another version of the streets, other settings, or other `ALIKE` values.
     """
     with only_one(path):
         known = read_results(path) if path.is_file() else Results(fresh.version, fresh.settings)
@@ -163,6 +182,7 @@ def collect(out: Path, path: Path, fresh: Results) -> Results:
             key = f"{method}:{share}:{folder.name.rpartition('seed')[2]}"
             if method in METHODS and key not in known.cells and (folder / "evaluation.json").is_file():
                 config = config_from_yaml((folder / "config.yaml").read_text(), source=str(folder / "config.yaml"))
+                _refuse_unlike(config, folder)
                 known.check(version_of(Path(config.data.root), fresh.version), settings_of(config), folder)
                 if str(config.runtime.seed) != folder.name.rpartition("seed")[2]:
                     raise ValueError(f"{folder}: was trained with seed {config.runtime.seed}. Name it after this seed.")

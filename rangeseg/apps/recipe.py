@@ -48,7 +48,15 @@ FEWEST = 20
 RECIPES = {"kitti": ("recipe/kitti", "hdl64e"), "any-lidar": ("recipe/any_lidar", "random")}
 """The config and the sensor of the streets, by the recipe's name."""
 
-OWN = {"runtime.out": "--out", "data.root": "--real or --unlabelled", "data.labelled": "--labelled"}
+OWN = {
+    "runtime.out": "--out",
+    "runtime.initialise_from": "the recipe without it: each stage starts from an earlier one",
+    "data.root": "--real or --unlabelled",
+    "data.labelled": "--labelled",
+    "data.labelled_from": "--labelled",
+    "data.unlabelled": "--unlabelled",
+    "data.unlabelled_from": "--unlabelled",
+}
 """Key that each training has for itself -> what to use in place of an override."""
 
 

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import IO, Any
 
 from rangeseg.config import Config
+from rangeseg.config.overrides import read_options
 from rangeseg.engine.stopping import SIGNALS, Stopped
 from rangeseg.files import write_atomically
 from rangeseg.registry import named_code
@@ -122,15 +123,26 @@ def refuse_own_keys(overrides: Sequence[str], own: Mapping[str, str]) -> None:
     """Refuse overrides of keys that a command sets in each of its trainings.
 
     Args:
-        overrides: `key.path=value` for all trainings.
+        overrides: `key.path=value` for all trainings; the value may be a whole section: ``runtime={seed: 5}``.
         own: key -> what to use in place of the override.
 
     Raises:
-        ValueError: there is one; all trainings would be the same one.
+        ValueError: there is one; all trainings would be the same one. Or an override cannot be read.
     """
     for word in overrides:
-        if cure := own.get(word.partition("=")[0]):
-            raise ValueError(f"{word}: the command sets this key in each training. Use {cure}.")
+        content = read_options([word])
+        for key, cure in own.items():
+            if _sets(content, key):
+                raise ValueError(f"{word}: the command sets {key} in each training. Use {cure}.")
+
+
+def _sets(content: Any, key: str) -> bool:
+    """Whether sections of a config set a key."""
+    for part in key.split("."):
+        if not isinstance(content, Mapping) or part not in content:
+            return False
+        content = content[part]
+    return True
 
 
 def run_chains(
