@@ -330,3 +330,53 @@ def test_a_base_may_be_a_shipped_config_or_a_file_beside(tmp_path: Path) -> None
     (tmp_path / "mine.yaml").write_text("base: mini_kiti\n")
     with pytest.raises(ConfigError, match=r"mini_kiti: no such file, and no shipped config .* 'mini_kitti'"):
         read_config(tmp_path / "mine.yaml")
+
+
+EMPTIED = {
+    "data.augmentation": "{rotate_deg: 30}",
+    "supervised.frequencies": "{car: 0.5}",
+    "supervised.mix": "{range_mix: {}}",
+    "optim.lr_multipliers": "{backbone: 0.3}",
+    "evaluation.window": "{size: [64, 64]}",
+}
+
+
+@pytest.mark.parametrize("key", EMPTIED)
+def test_an_empty_mapping_empties_what_lower_layers_set(minimal: Path, tmp_path: Path, key: str) -> None:
+    section, _, name = key.partition(".")
+    assert getattr(getattr(read_config(minimal, [f"{key}={EMPTIED[key]}"]), section), name) != {}
+    (tmp_path / "above.yaml").write_text(f"base: minimal.yaml\n{section}: {{{name}: {EMPTIED[key]}}}\n")
+    (tmp_path / "empty.yaml").write_text(f"base: above.yaml\n{section}: {{{name}: {{}}}}\n")
+    for config in (
+        read_config(minimal, [f"{key}={EMPTIED[key]}", f"{key}={{}}"]),
+        read_config(tmp_path / "above.yaml", [f"{key}={{}}"]),
+        read_config(tmp_path / "above.yaml", [f"{section}={{{name}: {{}}}}"]),
+        read_config(tmp_path / "empty.yaml"),
+    ):
+        assert getattr(getattr(config, section), name) == {}
+    filled = read_config(tmp_path / "above.yaml", ["data.augmentation={}", "data.augmentation.flip_y=0.5"])
+    assert filled.data.augmentation == {"flip_y": 0.5}
+
+
+@pytest.mark.parametrize("word", ["data.mean.0=1", "data.augmentation=[1]", "runtime.loggers={name: wandb}"])
+def test_a_list_does_not_become_a_mapping(minimal: Path, word: str) -> None:
+    key = word.partition("=")[0].removesuffix(".0")
+    with pytest.raises(ConfigError, match=rf"^{key}: .*Give the whole list or mapping"):
+        read_config(minimal, [word])
+
+
+def test_a_component_may_come_before_the_config() -> None:
+    words = ["data.root=x", "optim.steps=1"]
+    config = read_config("fidnet+mini_kitti", words)
+    assert config.runtime.out.startswith("runs/mini_kitti/")
+    assert read_config("cutmix", words).runtime.out.startswith("runs/cutmix/fidnet_cutmix")
+
+
+def test_joined_bases_are_files_beside(minimal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "second.yaml").write_text("optim: {lr: 0.125}\n")
+    (tmp_path / "mine.yaml").write_text("base: minimal.yaml+second.yaml+fixmatch\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "second.yaml").write_text("optim: {lr: 0.5}\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = read_config(tmp_path / "mine.yaml")
+    assert (config.optim.lr, config.method["name"]) == (0.125, "fixmatch")

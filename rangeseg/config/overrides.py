@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rangeseg.config.checks import schema_keys
@@ -17,6 +17,41 @@ from rangeseg.registry import ConfigError
 
 NULLS = ("", "null", "Null", "NULL")
 """Values that are null without quotes; ``~`` is null only where null is allowed, and else the home folder."""
+
+MAPPINGS = (
+    "data.augmentation",
+    "supervised.frequencies",
+    "supervised.mix",
+    "optim.lr_multipliers",
+    "evaluation.window",
+)
+"""Keys that ``{}`` empties; a merge alone would keep what lower layers set."""
+
+
+def override_layers(pairs: Sequence[str]) -> list[DictConfig]:
+    """Overrides as two layers. The lower one has the keys that a ``{}`` empties, so that others can then fill them.
+
+    Args:
+        pairs: as for `read_overrides`.
+
+    Raises:
+        ConfigError: as `read_overrides`.
+    """
+    emptied = OmegaConf.create()
+    for one in (read_overrides([pair]) for pair in pairs):
+        for path in filter(partial(_is_empty, one), MAPPINGS):
+            OmegaConf.update(emptied, path, {})
+    return [emptied, read_overrides(pairs)]
+
+
+def empty_mappings(below: DictConfig, above: DictConfig) -> None:
+    """Empty the `MAPPINGS` of a layer that are empty in the layer above it."""
+    for path in filter(partial(_is_empty, above), MAPPINGS):
+        OmegaConf.update(below, path, {}, merge=False)
+
+
+def _is_empty(layer: DictConfig, path: str) -> bool:
+    return bool(OmegaConf.select(layer, path, throw_on_resolution_failure=False) == {})
 
 
 def read_overrides(pairs: Sequence[str]) -> DictConfig:
@@ -39,6 +74,9 @@ def read_overrides(pairs: Sequence[str]) -> DictConfig:
                 OmegaConf.update(layer, key, None if null else value)
                 continue
             _refuse_comment(pair, value)
+            one = OmegaConf.create()
+            one.merge_with_dotlist([pair])
+            empty_mappings(layer, one)
             layer.merge_with_dotlist([pair])
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise ConfigError(
@@ -81,6 +119,23 @@ def refuse_numbers(layer: DictConfig) -> None:
         if isinstance(found, bool | int | float | bytes):
             kind = type(found).__name__
             raise ConfigError(f"{path}: is text, but YAML reads its value as {found!r} ({kind}). Put quotes around it.")
+
+
+def other_kind(below: Any, above: Any, path: str = "") -> str:
+    """The path of the first key that is a list in one layer and a mapping in the other; empty if there is none.
+
+    Args:
+        below: a layer, or a part of one.
+        above: the layer or part that is merged into it.
+        path: path of these parts, with a dot before it.
+    """
+    if isinstance(below, DictConfig) and isinstance(above, DictConfig):
+        for key in map(str, above):
+            if found := other_kind(below._get_node(key), above._get_node(key), f"{path}.{key}"):
+                return found
+        return ""
+    kinds = {type(one) for one in (below, above) if isinstance(one, DictConfig | ListConfig)}
+    return path.removeprefix(".") if len(kinds) == 2 else ""
 
 
 def _refuse_comment(pair: str, value: str) -> None:

@@ -16,13 +16,21 @@ from yaml import YAMLError
 
 from rangeseg.config.checks import check
 from rangeseg.config.naming import default_folder
-from rangeseg.config.overrides import read_overrides, refuse_numbers
+from rangeseg.config.overrides import empty_mappings, other_kind, override_layers, refuse_numbers
 from rangeseg.config.schema import Config
 from rangeseg.config.shipped import find_layers, place_of
 from rangeseg.paths import expand_home
 from rangeseg.registry import ConfigError, Trust, did_you_mean, refuse_code
 
 COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")
+MAPPINGS = (
+    "data.augmentation",
+    "supervised.frequencies",
+    "supervised.mix",
+    "optim.lr_multipliers",
+    "evaluation.window",
+)
+"""Keys that ``{}`` empties; a merge alone would keep the values of lower layers."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -73,13 +81,14 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             earlier ones: ``semantic_kitti+cutmix``. `base:` in a file names one base, or a list of them, in the same
             form; a file in the same folder is preferred to a shipped config.
         overrides: e.g. ``optim.lr=1e-3`` or ``perturbation.name=cutout``, see `read_overrides`. If the name of a
-            component changes, its other arguments start from the defaults of the new component.
+            component changes, its other arguments start from the defaults of the new component. ``{}`` empties a
+            mapping: ``data.augmentation={}``.
 
     Raises:
         ConfigError: an unreadable file, unknown key, wrong type, missing field, or value outside its choices or range.
     """
     layers = [layer for found in find_layers(path) for layer in _layers(found)]
-    return config_from([*layers, read_overrides(overrides)], place=place_of(path))
+    return config_from([*layers, *override_layers(overrides)], place=place_of(path))
 
 
 def _layers(path: Path | dict[str, Any], above: tuple[Path, ...] = ()) -> list[DictConfig | Mapping[str, Any]]:
@@ -93,9 +102,9 @@ def _layers(path: Path | dict[str, Any], above: tuple[Path, ...] = ()) -> list[D
     bases = layer.pop("base", None) or []
     names = [bases] if isinstance(bases, str) else bases
     lower: list[DictConfig | Mapping[str, Any]] = []
-    for name in names:
-        beside = path.parent / name
-        for found in [beside] if beside.is_file() else find_layers(name):
+    for word in (word for name in names for word in ([name] if (path.parent / name).is_file() else name.split("+"))):
+        beside = path.parent / word
+        for found in [beside] if beside.is_file() else find_layers(word):
             lower += _layers(found, (*above, path.resolve()))
     return [*lower, layer]
 
@@ -191,7 +200,7 @@ def config_from_yaml(
         raise ConfigError(f"{source}: its config is not a mapping. It must have the keys {_names(Config)}.")
     refuse_code(OmegaConf.to_container(layer), source, trust)
     _translate(layer)
-    return config_from([layer, read_overrides(overrides)])
+    return config_from([layer, *override_layers(overrides)])
 
 
 def write_config(config: Config) -> str:
@@ -214,6 +223,7 @@ def _read_yaml(path: Path) -> DictConfig:
 def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
     for path in COMPONENTS:
         _drop_arguments(below, above, path)
+    empty_mappings(below, above)
     try:
         merged = OmegaConf.unsafe_merge(below, above)  # without a copy of both
     except ConfigKeyError as error:
@@ -224,6 +234,8 @@ def _merge(below: DictConfig, above: DictConfig) -> DictConfig:
                 f"{error.full_key}: null was renamed to all in version 0.2. Write all, or none."
             ) from error
         raise ConfigError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    except TypeError as error:  # a list meets a mapping
+        raise ConfigError(f"{other_kind(below, above)}: {error}. Give the whole list or mapping.") from error
     assert isinstance(merged, DictConfig)
     return merged
 

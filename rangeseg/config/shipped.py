@@ -76,9 +76,15 @@ def experiment_name(words: str | Path) -> str:
 
 
 def place_of(words: str | Path) -> str:
-    """The parent folder of an experiment's run folders: the name of its first config, ``nuscenes/ring``."""
-    first = Path(str(words).split("+")[0]) if not Path(words).is_file() else Path(words)
-    path = first if first.is_file() else find_config(str(first))
+    """The parent folder of an experiment's run folders: the name of its first config, ``nuscenes/ring``.
+
+    Components are no configs; if there is nothing else, it is the name of the first one.
+    """
+    parts = [str(words)] if Path(words).is_file() else str(words).split("+")
+    first = next((part for part in parts if _component(part) is None), None)
+    if first is None:
+        return parts[0]
+    path = find_config(first)
     return next((name for name, shipped in shipped_configs().items() if shipped == path), _name(path))
 
 
