@@ -502,6 +502,15 @@ class TestUnlabelledScansOfAnotherSensor:
         with pytest.raises(ConfigError, match=r"data\.unlabelled: there is no unlabelled data"):
             TrainingData.open(Experiment(tiny_config))
 
+    def test_a_part_of_a_turn_is_no_cylinder(self, tiny_config: Config, other: dict[str, Any]) -> None:
+        front = tiny_config.data.projection | {"fov_left_deg": 30.0, "fov_right_deg": -30.0}
+        tiny_config.data.unlabelled_from = [other | {"projection": front}]
+        with pytest.raises(ConfigError, match=r"unlabelled_from\[0\]\.projection: its range images are no full turn"):
+            TrainingData.open(Experiment(tiny_config))
+        tiny_config.data.augmentation = {"columns": 32}
+        assert not Experiment(tiny_config).input.wrap
+        TrainingData.open(Experiment(tiny_config))
+
 
 class TestLabelledScansOfAnotherSource:
     """`data.labelled_from`."""

@@ -223,4 +223,11 @@ def _open_other(experiment: Experiment, section: dict[str, Any], path: str, clas
                 f"{path}.projection: its range images have {theirs[0]} x {theirs[1]} pixels, but those of "
                 f"data.projection have {ours[0]} x {ours[1]}. Give both the same size."
             )
+        if experiment.input.wrap and not other.input.wrap:
+            raise ConfigError(
+                f"{path}.projection: its range images are no full turn, but those of data.projection are. The network "
+                "and the perturbations would join its first column to its last one, and rotate its points by wrong "
+                "angles. Give it the full turn (fov_left_deg: 180, fov_right_deg: -180), or cut all views with "
+                "data.augmentation.columns."
+            )
     return views
