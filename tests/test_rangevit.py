@@ -212,6 +212,16 @@ def test_positions_of_the_same_grid_are_taken_as_they_are(tmp_path: Path) -> Non
     assert torch.equal(network.encoder.pos_embed, state["pos_embed"] + 1)
 
 
+def test_as_many_positions_may_be_on_another_grid(tmp_path: Path) -> None:
+    state = published()
+    square = write(tmp_path / "vit.pth", state)
+    moved = make(weights=square, positions=(4, 9)).encoder.pos_embed.detach()
+    torch.testing.assert_close(moved[:, 1:], resize_positions(state["pos_embed"][:, 1:], (6, 6), (4, 9)))
+    assert torch.equal(make(weights=square, positions=(6, 6)).encoder.pos_embed, state["pos_embed"])
+    own = write(tmp_path / "own.pth", {"model": {f"encoder.{name}": one for name, one in state.items()}})
+    assert torch.equal(make(weights=own, positions=(4, 9)).encoder.pos_embed, state["pos_embed"])
+
+
 def test_files_that_do_not_fit_say_what_does_not(tmp_path: Path) -> None:
     path = tmp_path / "vit.pth"
 

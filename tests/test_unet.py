@@ -34,7 +34,10 @@ class FakeTimm(types.ModuleType):
         if name == "unknown":
             raise RuntimeError("Unknown model (unknown)")
         self.calls.append({"name": name} | settings)
-        return FakeFeatures(settings["in_chans"], self.channels, self.reduction)
+        made = FakeFeatures(settings["in_chans"], self.channels, self.reduction)
+        if path := settings.get("pretrained_cfg_overlay", {}).get("file"):
+            made.load_state_dict(torch.load(path), strict=False)  # as timm does for networks without a classifier
+        return made
 
 
 class FakeFeatures(nn.Module):
@@ -147,8 +150,12 @@ def test_timm_is_asked_for_features_and_for_ones_own_file(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "timm", timm)
     TimmEncoder("densenet161", 4)
     TimmEncoder("densenet161", weights="imagenet")
+    state = {name: torch.ones_like(one) for name, one in TimmEncoder("densenet161").body.state_dict().items()}
+    torch.save(state, tmp_path / "own.pth")
+    timm.calls[2:] = []
     TimmEncoder("densenet161", weights=str(tmp_path / "own.pth"))
-    plain, imagenet, own = timm.calls
+    plain, imagenet, own, fresh = timm.calls
+    assert fresh == plain | {"in_chans": 3}
     assert plain == {"name": "densenet161", "pretrained": False, "in_chans": 4, "features_only": True}
     assert imagenet == plain | {"pretrained": True, "in_chans": 3}
     assert own == imagenet | {"pretrained_cfg_overlay": {"file": str(tmp_path / "own.pth")}}
@@ -157,6 +164,25 @@ def test_timm_is_asked_for_features_and_for_ones_own_file(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "timm", FakeTimm(reduction=(4, 8, 16, 32, 64)))
     with pytest.raises(ValueError, match=r"choose another network, e\.g\. timm:densenet161"):
         TimmEncoder("vit")
+
+
+def test_a_file_that_does_not_fit_timms_network_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "timm", FakeTimm())
+    state = {name: torch.ones_like(one) for name, one in TimmEncoder("densenet161").body.state_dict().items()}
+    for name, wrong, count in (("other", {f"x.{key}": one for key, one in state.items()}, 5), ("part", {**state}, 1)):
+        if name == "part":
+            del wrong["steps.3.weight"]
+        torch.save(wrong, tmp_path / f"{name}.pth")
+        first = "steps.3.weight" if name == "part" else "steps.0.weight"
+        with pytest.raises(ValueError, match=rf"{name}.pth has no fitting weights for {count} layers.* {first}"):
+            TimmEncoder("densenet161", weights=str(tmp_path / f"{name}.pth"))
+    torch.save(state, tmp_path / "own.pth")
+    drawn = []
+    for weights in ("none", str(tmp_path / "own.pth")):
+        torch.manual_seed(3)
+        TimmEncoder("densenet161", weights=weights)
+        drawn.append(torch.rand(()))
+    assert drawn[0] == drawn[1]  # the comparison draws from a generator of its own
 
 
 def test_trunk_weights_come_from_a_file(tmp_path: Path) -> None:

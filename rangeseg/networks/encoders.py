@@ -5,9 +5,12 @@ Shapes: B images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from rangeseg.networks.pretrained import load_encoder
 from rangeseg.networks.resnet import BLOCKS, Encoder, ResNet
@@ -65,14 +68,19 @@ class TimmEncoder(Encoder):
                 f"encoder: timm:{name} needs timm, which cannot be imported here ({error}). Install it, with the "
                 "torchvision of your torch: pip install 'rangeseg[timm]'; or choose a ResNet: encoder: resnet50."
             ) from error
-        own = {} if weights in ("none", "imagenet") else {"file": str(Path(weights))}
+        settings: dict[str, Any] = {"in_chans": in_channels, "features_only": True}
+        own = {} if weights in ("none", "imagenet") else {"pretrained_cfg_overlay": {"file": str(Path(weights))}}
+        before = torch.get_rng_state()
         try:
-            self.body = timm.create_model(
-                name, pretrained=weights != "none", in_chans=in_channels, features_only=True,
-                **({"pretrained_cfg_overlay": own} if own else {}),
-            )  # fmt: skip
+            self.body = timm.create_model(name, pretrained=weights != "none", **settings, **own)
+            missing = _random(self.body, lambda: timm.create_model(name, pretrained=False, **settings), before, own)
         except Exception as error:  # timm, its hub and foreign files raise many kinds of errors
             raise ValueError(f"encoder: timm:{name} with weights: {weights} cannot be made ({error}).") from error
+        if missing:
+            raise ValueError(
+                f"encoder: timm:{name}: {weights} has no fitting weights for {len(missing)} layers, the first is "
+                f"{missing[0]}. Give a file of this network in timm's layout, or choose imagenet or none."
+            )
         if self.body.feature_info.reduction() != REDUCTIONS:
             raise ValueError(
                 f"encoder: timm:{name} has features at strides {self.body.feature_info.reduction()}, but strides "
@@ -85,3 +93,23 @@ class TimmEncoder(Encoder):
         """(B, C, H, W) -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size."""
         features: list[Tensor] = self.body(image)
         return features
+
+
+def _random(body: nn.Module, make: Callable[[], nn.Module], state: Tensor, own: Mapping[str, Any]) -> list[str]:
+    """The weights that a file did not replace: timm only logs those that it does not find in the file.
+
+    Args:
+        body: network with the weights of the file.
+        make: makes the same network with random weights.
+        state: state of torch's generator before `body` was made.
+        own: empty if there is no file.
+
+    Returns:
+        Names of weights, except of vectors, that have their random initial values.
+    """
+    if not own:
+        return []
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(state)
+        fresh = dict(make().named_parameters())
+    return [name for name, one in body.named_parameters() if one.ndim > 1 and torch.equal(one, fresh[name])]

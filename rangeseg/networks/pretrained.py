@@ -63,28 +63,31 @@ def load_vit(encoder: nn.Module, path: Path, resize: Resize) -> None:
         encoder: module with timm's parameter names and the attribute `grid`: rows and columns of its positions.
         path: a state dict in timm's layout, bare or wrapped as training code saves it. If there are names with the
             prefix ``encoder.``, only these are read, without it. Positions on another grid than the encoder's must
-            be on a square grid.
+            be on a square grid. If there are as many as the encoder has, they are on a square grid if that is possible,
+            except with the prefix.
         resize: (positions (1, n, D), their grid, new grid) -> positions on the new grid.
 
     Raises:
         ValueError: the file does not exist or is no state dict, or names or shapes do not fit.
     """
     state = dict(_read(path))
-    if any(name.startswith("encoder.") for name in state):
+    if whole := any(name.startswith("encoder.") for name in state):
         state = {name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")}
     state = {name: value for name, value in state.items() if not name.startswith(NOT_OF_BLOCKS)}
     own, grid = encoder.state_dict(), tuple(map(int, cast(Any, encoder).grid))
     positions = state.get("pos_embed")
-    if positions is not None and positions.ndim == 3 and positions.shape != own["pos_embed"].shape:
-        side = math.isqrt(positions.shape[1] - 1)
-        if side * side != positions.shape[1] - 1:
+    if positions is not None and positions.ndim == 3:
+        side, count = math.isqrt(positions.shape[1] - 1), positions.shape[1] - 1
+        square = side * side == count
+        same_grid = whole or not square or grid == (side, side)
+        if not square and positions.shape != own["pos_embed"].shape:
             raise ValueError(
-                f"weights: {path} has {positions.shape[1] - 1} positions, which are neither a square grid nor this "
-                "network's "
+                f"weights: {path} has {count} positions, which are neither a square grid nor this network's "
                 f"{grid[0]} x {grid[1]}; set positions to the grid of the file."
             )
-        moved = resize(positions[:, 1:], (side, side), cast(tuple[int, int], grid))
-        state["pos_embed"] = torch.cat([positions[:, :1], moved], dim=1)
+        if not (same_grid and positions.shape == own["pos_embed"].shape):
+            moved = resize(positions[:, 1:], (side, side), cast(tuple[int, int], grid))
+            state["pos_embed"] = torch.cat([positions[:, :1], moved], dim=1)
     problems = _misfits(own, state, set())
     if problems:
         raise ValueError(
