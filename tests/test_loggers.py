@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -144,3 +146,32 @@ def test_trackio_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert step == 3
         logged |= json.loads(metrics)
     assert (logged["supervised"], logged["mean_iou"]) == (1.5, 0.5)
+
+
+class FakeTrackio:
+    """trackio's runs: a new run whose name is in use gets another name; `allow` continues a run by its name."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+        self.used: list[str] = []
+
+    def init(self, *, name: str, resume: str, **_: Any) -> SimpleNamespace:
+        if name not in self.runs or resume == "never":
+            name = name if name not in self.runs else f"{name}-{len(self.runs)}"
+            self.runs.append(name)
+        self.used.append(name)
+        return SimpleNamespace(name=name)
+
+
+def test_trackio_continues_the_run_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeTrackio()
+    monkeypatch.setitem(sys.modules, "trackio", fake)  # type: ignore[misc]
+    folders = [tmp_path / place / "fidnet_cutmix" for place in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        Trackio().start(folder, {}, 0)
+    for folder in folders:
+        Trackio().start(folder, {}, 500)
+    assert fake.used == 2 * ["fidnet_cutmix", "fidnet_cutmix-1"]
+    Trackio().start(folders[0], {}, 0)  # from the beginning again
+    assert fake.used[-1] == "fidnet_cutmix-2"

@@ -146,10 +146,11 @@ class Trackio:
         self._project = project
 
     def start(self, folder: Path, config: Flat, step: int) -> None:
-        """Start a run, named after the folder, or continue it."""
-        self._run: Any = self._trackio.init(
-            project=self._project, name=folder.name, config=dict(config), resume="allow" if step else "never"
-        )
+        """Start a run, named after the folder, or continue it; trackio renames a run whose name is in use."""
+        known = stored_id(folder, "trackio", step)
+        name, resume = known or folder.name, "allow" if known else "never"
+        self._run: Any = self._trackio.init(project=self._project, name=name, config=dict(config), resume=resume)
+        store_id(folder, "trackio", self._run.name)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Log the finite numbers; trackio's database does not accept nan."""
