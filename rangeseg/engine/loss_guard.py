@@ -47,7 +47,7 @@ class LossGuard:
         Raises:
             NotFiniteError: in all processes, if a loss was not finite in one.
         """
-        bad = int(self._first_bad)
+        bad = mine = int(self._first_bad)
         if self._fabric.world_size > 1:
             first = torch.where(self._first_bad < 0, torch.iinfo(torch.int64).max, self._first_bad)
             bad = int(cast(Tensor, self._fabric.all_reduce(first, reduce_op="min")))
@@ -55,8 +55,9 @@ class LossGuard:
         if bad < 0:
             return
         names = next((names for step, names in self._names if step == bad), [])
+        read = ", ".join(names) if mine == bad else "another process read them, and its error names them"
         raise NotFiniteError(
-            f"Step {bad}: a loss is not finite. Scans of the step: {', '.join(names)}. Last good checkpoint: "
+            f"Step {bad}: a loss is not finite. Scans of the step: {read}. Last good checkpoint: "
             f"{last if last.is_file() else 'none yet'}. Lower optim.lr or consistency.weight, or set optim.clip, and "
             "continue with --resume."
         )
