@@ -298,6 +298,11 @@ def test_a_run_mixes_and_can_be_replayed(tiny_config: Config, tmp_path: Path, wi
     assert "mixed" not in results[2]
 
 
+def test_vat_finds_the_teacher(tiny_config: Config) -> None:
+    tiny_config.supervised.mix = {"vat": {}}
+    assert train(tiny_config) is not None
+
+
 def as_layer(config: Config) -> dict[str, Any]:
     from dataclasses import asdict
 

@@ -10,11 +10,11 @@ Shapes: B views, K classes, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from rangeseg.config import SupervisedConfig
 from rangeseg.perturbations import Perturbation, Sequential
@@ -41,6 +41,10 @@ class LabelledMix:
     num_classes: int
     unlabelled: bool = False
     threshold: float = 0.9
+
+    def with_network(self, network: nn.Module) -> LabelledMix:
+        """The same with the teacher's network, which VAT needs."""
+        return replace(self, perturbation=self.perturbation.with_network(network))
 
     def among(self, generator: Generator, labelled: View) -> View:
         """Mix each view with the next one of its batch, and the last one with the first.

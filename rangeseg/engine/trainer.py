@@ -82,7 +82,7 @@ class Trainer:
         labelled_mix: LabelledMix | None = None,
     ) -> None:
         self.fabric, self.config, self.perturbation = fabric, config, perturbation
-        self.method, self.labelled_mix = method or Method(), labelled_mix
+        self.method = method or Method()
         if config.runtime.sync_batchnorm and fabric.world_size > 1:
             network = cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(network))
         if config.runtime.channels_last:
@@ -95,6 +95,7 @@ class Trainer:
             self.network.compile()
             self.teacher.network.compile()
         self.teachers = self.method.teachers(self.network, self.teacher)
+        self.labelled_mix = labelled_mix and labelled_mix.with_network(self.teachers[0].network)
         self.perturbations = [perturbation.with_network(teacher.network) for teacher in self.teachers]
         self.student, self.optimizer = fabric.setup(self.network, make_optimizer(self.network, config.optim))
         self.class_weights = None if class_weights is None else fabric.to_device(class_weights)
