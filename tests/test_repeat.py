@@ -83,3 +83,17 @@ def test_the_command_trains_what_is_missing_and_nothing_else(tiny_config: Config
     assert main([*arguments, "optim.steps=2"]) == 0
     assert (tmp_path / "out" / "tiny_seed3" / "last.pt").stat().st_mtime_ns == made
     assert (tmp_path / "out" / "table.md").read_text() == first
+
+
+def test_configs_scored_on_other_classes_are_told(tmp_path: Path) -> None:
+    jobs = make_jobs(["a.yaml", "b.yaml"], [0, 1], tmp_path)
+    for job in jobs:
+        write_report(job, 0.5)
+    assert "cannot be compared" not in table(jobs)
+    report = json.loads(jobs[1].report.read_text()) | {"classes_present": ["car"]}
+    for job in jobs[1::2]:
+        job.report.write_text(json.dumps(report))
+    said = table(jobs)
+    assert "2 classes present in the scored split of a: car, road" in said
+    assert "1 classes present in the scored split of b: car" in said
+    assert "cannot be compared" in said

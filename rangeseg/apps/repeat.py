@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 from rangeseg.apps.steps import ChildProcesses, Step, refuse_own_keys, run_chains
 from rangeseg.config import read_config
@@ -127,7 +126,8 @@ def table(jobs: Sequence[Job]) -> str:
         single = ", ".join(f"{seed}: {100 * report['mean_iou']:.2f}" for seed, report in mine.items())
         accuracy = mean(100 * report["accuracy"] for report in mine.values())
         lines.append(f"| {experiment_name(config)} | {mean(scores):.2f} | {spread} | {single} | {accuracy:.2f} |")
-    return "\n".join([*lines, "", _classes(list(reports.values()))])
+    scored = {experiment_name(job.config): report["classes_present"] for job, report in reports.items()}
+    return "\n".join([*lines, "", _classes(scored)])
 
 
 def curves(jobs: Sequence[Job], name: str = "mean_iou") -> dict[str, tuple[list[int], list[float]]]:
@@ -153,8 +153,15 @@ def curves(jobs: Sequence[Job], name: str = "mean_iou") -> dict[str, tuple[list[
     return lines
 
 
-def _classes(reports: Sequence[dict[str, Any]]) -> str:
-    if not reports:
+def _classes(scored: Mapping[str, Sequence[str]]) -> str:
+    """A sentence about the classes in the scored split of all configs, or of each if they differ."""
+    if not scored:
         return "Nothing is trained yet."
-    present = reports[0]["classes_present"]
-    return f"Mean over the {len(present)} classes present in the scored split: {', '.join(present)}."
+
+    def sentence(present: Sequence[str], whose: str) -> str:
+        return f"Mean over the {len(present)} classes present in the scored split{whose}: {', '.join(present)}."
+
+    if len(set(map(tuple, scored.values()))) == 1:
+        return sentence(next(iter(scored.values())), "")
+    lines = [sentence(present, f" of {name}") for name, present in scored.items()]
+    return "\n\n".join([*lines, "The scored splits have different classes, so these scores cannot be compared."])
