@@ -17,14 +17,16 @@ from test_trajectory import curve
 from rangeseg.apps import recipe as recipes
 from rangeseg.apps.gathered import gather, sequences
 from rangeseg.apps.recipe import STEPS, TRAINING_SHARE, Recipe, choose, lengths_within
+from rangeseg.apps.steps import Step
 from rangeseg.cli import main
-from rangeseg.config import Config, read_config
+from rangeseg.config import Config, read_config, write_config
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list
 from rangeseg.drive.kitti_poses import write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.run_logger import read_metrics
 from rangeseg.engine.trainer import Trainer
+from rangeseg.engine.training import train
 from rangeseg.scan_io import read_scan
 
 
@@ -112,6 +114,11 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         list(gather([tmp_path] * 11, tmp_path / "gathered"))
     with pytest.raises(ValueError, match=r"--votes is -1. Give 0 or more"):
         Recipe("any-lidar", tmp_path, unlabelled=(tmp_path,), votes=-1)
+    with pytest.raises(ValueError, match=r"--labelled is train_1pct_uniform, but any-lidar uses no real labels"):
+        Recipe("any-lidar", tmp_path, unlabelled=(tmp_path,), labelled="train_1pct_uniform")
+    for name in ("train_1pct", str(tmp_path / "few.txt")):  # before hours of training
+        with pytest.raises(ValueError, match=rf"--labelled: '{name}' is no file and no shipped list"):
+            Recipe("kitti", tmp_path, Path("/real"), name)
 
 
 def test_scans_of_any_format_are_gathered_once(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -155,6 +162,11 @@ def test_a_budget_scales_all_steps_by_the_measured_speed(tmp_path: Path, monkeyp
     assert len(asked) == 6
     assert with_more["pretrain"] < lengths["pretrain"]
     assert lengths_within(recipe, hours) == lengths
+    assert len(asked) == 9
+    lengths_within(replace(recipe, overrides=("data.batch_labelled=8",)), hours)  # a step takes another time
+    assert len(asked) == 12
+    with pytest.raises(ValueError, match=r"optim\.steps=5: the command sets optim\.steps in each training"):
+        lengths_within(replace(recipe, overrides=("optim.steps=5",)), hours)
     with pytest.raises(ValueError, match="hours above 0"):
         lengths_within(recipe, -1.0)
     assert trained(recipe, lengths)["teacher"].optim.steps == lengths["teacher"]
@@ -167,7 +179,24 @@ def test_a_dry_run_lists_the_commands(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said.count("rangeseg train ") == 3
     assert said.count("# not chosen") == len(said.splitlines()) - 1
     assert "optim.steps=1800" in said
+    assert "--budget" not in said
+    assert main([*words, "--dry-run", "--budget", "3"]) == 0
+    assert "--budget scales optim.steps when it has timed some steps" in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_training_on_other_samples_is_no_result(tmp_path: Path, tiny_config: Config) -> None:
+    listed, out = tmp_path / "few.txt", tmp_path / "out"
+    listed.write_text("00/000000\n")
+    (tmp_path / "tiny.yaml").write_text(write_config(tiny_config))
+    words = ("train", str(tmp_path / "tiny.yaml"), f"data.labelled={listed}", f"runtime.out={out}/a")
+    step = Step("a", (*words, "--resume", "auto"), out / "done" / "a.json", out / "logs" / "a.log")
+    train(read_config(words[1], words[2:]))
+    step.mark()
+    assert step.is_done()
+    listed.write_text("00/000000\n00/000001\n")
+    with pytest.raises(ValueError, match=r"other labelled samples: 1 more \(00/000001\).* choose another --out"):
+        step.is_done()
 
 
 def write_drive(home: Path, tiny: Path, poses: bool = True) -> Path:

@@ -52,10 +52,8 @@ OWN = {
     "runtime.out": "--out",
     "runtime.initialise_from": "the recipe without it: each stage starts from an earlier one",
     "data.root": "--real or --unlabelled",
-    "data.labelled": "--labelled",
-    "data.labelled_from": "--labelled",
-    "data.unlabelled": "--unlabelled",
-    "data.unlabelled_from": "--unlabelled",
+    **dict.fromkeys(("data.labelled", "data.labelled_from"), "--labelled"),
+    **dict.fromkeys(("data.unlabelled", "data.unlabelled_from"), "--unlabelled"),
 }
 """Key that each training has for itself -> what to use in place of an override."""
 
@@ -77,8 +75,8 @@ class Recipe:
             pooling. If some scans of a source have no pose, nothing is pooled for this source.
 
     Raises:
-        ValueError: an argument that the recipe needs is missing, a number is negative, or an override is a key of
-            `OWN`.
+        ValueError: an argument that the recipe needs is missing or has no effect, the list does not exist, a number is
+            negative, or an override is a key of `OWN`.
     """
 
     name: str
@@ -99,6 +97,10 @@ class Recipe:
             raise ValueError(
                 "The recipe any-lidar uses no real labels. Give folders of scans with --unlabelled, and no --real."
             )
+        if self.real is None and self.labelled != "all":
+            raise ValueError(f"--labelled is {self.labelled}, but any-lidar uses no real labels. Leave it out.")
+        if self.labelled not in ("all", "with_labels"):
+            _list_file(self.labelled)  # an error before hours of training
         for option, number, least in (("rounds", self.rounds, 0), ("scans", self.scans, 1), ("votes", self.votes, 0)):
             if number < least:
                 raise ValueError(f"--{option} is {number}. Give {least} or more.")
@@ -222,7 +224,7 @@ def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
 
     A few steps of each kind are timed on this machine. A step of a round is assumed to take as long as one of the
     supervised training before it, which reads as much data. OUT/budget.json stores the result, and later calls with the
-    same hours read it.
+    same hours, stages and overrides read it.
 
     Args:
         recipe: its streets must exist.
@@ -241,19 +243,27 @@ def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
     whole = sum(STEPS[step.name.rstrip("0123456789")] * seconds[step.name] for step in steps)
     factor = TRAINING_SHARE * hours * 3600 / whole
     lengths = {kind: max(FEWEST, round(factor * number)) for kind, number in STEPS.items()}
-    kept = {"hours": hours, "stages": [step.name for step in steps], "steps": lengths, "seconds_per_step": seconds}
+    made_for = {"hours": hours, "stages": [step.name for step in steps], "overrides": [*recipe.overrides]}
+    kept = made_for | {"steps": lengths, "seconds_per_step": seconds}
     write_atomically(recipe.out / "budget.json", json.dumps(kept, indent=1).encode())
     return lengths
 
 
 def known_lengths(recipe: Recipe, hours: float | None) -> dict[str, int] | None:
-    """The steps that an earlier call found for these hours and these stages, or None. Without hours: `STEPS`."""
+    """The steps that an earlier call found for these hours, stages and overrides, or None. Without hours: `STEPS`.
+
+    Raises:
+        ValueError: there are hours, and an override sets the number of steps.
+    """
     if hours is None:
         return STEPS
+    refuse_own_keys(recipe.overrides, {"optim.steps": "either it or --budget"})
     path = recipe.out / "budget.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     stages = [step.name for step in recipe.steps() if step.words[0] == "train"]
-    return dict(kept["steps"]) if (kept.get("hours"), kept.get("stages")) == (hours, stages) else None
+    wanted = [*recipe.overrides]
+    found = (kept.get("hours"), kept.get("stages"), kept.get("overrides", wanted))  # not in files of version 0.1
+    return dict(kept["steps"]) if found == (hours, stages, wanted) else None
 
 
 def summary(recipe: Recipe, steps: Sequence[Step]) -> str:
@@ -282,5 +292,10 @@ def _from_nothing(step: Step) -> Config:
 
 
 def _list_file(name: str) -> Path:
-    """The file of `data.labelled`: this file, or a shipped list."""
-    return Path(name) if Path(name).is_file() else resource("datasets", "semantic_kitti", "splits", f"{name}.txt")
+    """The file of `data.labelled`: this file, or a shipped list; a ValueError if there is none."""
+    if Path(name).is_file():
+        return Path(name)
+    try:
+        return resource("datasets", "semantic_kitti", "splits", f"{name}.txt")
+    except ValueError as error:
+        raise ValueError(f"--labelled: {name!r} is no file and no shipped list: {error}") from error

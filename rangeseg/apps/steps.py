@@ -18,8 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from rangeseg.config import Config
+from rangeseg.config import Config, read_config
 from rangeseg.config.overrides import read_options
+from rangeseg.engine.samples import check_finished
 from rangeseg.engine.stopping import SIGNALS, Stopped
 from rangeseg.files import write_atomically
 from rangeseg.registry import named_code
@@ -34,7 +35,7 @@ class Step:
 
     Args:
         name: the name in messages.
-        words: the words after ``rangeseg``.
+        words: the words after ``rangeseg``; those of a training end with ``--resume auto``.
         done: the file that exists when the command is done. The runner writes the words to it.
         log: the file that gets the output of the command at its end.
     """
@@ -53,7 +54,7 @@ class Step:
         """Whether the command is done.
 
         Raises:
-            ValueError: it is done, but with other words.
+            ValueError: it is done, but with other words; or it is a training on other samples, see `check_samples`.
         """
         if not self.done.is_file():
             return False
@@ -64,6 +65,9 @@ class Step:
                 f"{self.done}: {self.name} is done, but with other words ({', '.join(changed[:4])}). Give the same "
                 "words, choose another --out, or remove this file and the results of the step to repeat it."
             )
+        if self.words[0] == "train":  # the words name a list, whose contents may have changed
+            config = read_config(self.words[1], self.words[2:-2])
+            check_finished(Path(config.runtime.out), config, "choose another --out")
         return True
 
     def mark(self) -> None:

@@ -27,12 +27,15 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.recipe, arguments.out, arguments.real, arguments.labelled, tuple(arguments.unlabelled),
         arguments.rounds, arguments.scans, tuple(arguments.overrides), arguments.votes,
     )  # fmt: skip
-    steps = recipe.steps(known_lengths(recipe, arguments.budget) or STEPS)
+    known = known_lengths(recipe, arguments.budget)
+    steps = recipe.steps(known or STEPS)
     chosen = [step.name for step in choose(steps, arguments.stages)]
     if arguments.dry_run:
         for step in steps:
             state = "" if step.name in chosen else "   # not chosen"
             OUT.print(step.command + ("   # done" if step.is_done() else state), soft_wrap=True)
+        if known is None:
+            OUT.print("# --budget scales optim.steps when it has timed some steps, which --dry-run does not do")
         return
     lengths = STEPS
     for _ in progress(gather(recipe.unlabelled, recipe.out / "gathered"), "gathering scans", None):
