@@ -24,6 +24,9 @@ from rangeseg.paths import absolute
 Content = bytes | Callable[[BinaryIO], object]
 """Content of a file: bytes, or a function that writes them to an open binary file."""
 
+Version = tuple[int, int]
+"""Time of the last change, nanoseconds, and size, bytes, of a file or folder; (0, 0) if it does not exist."""
+
 TEMPORARY = f".rangeseg-{re.sub(r'[^A-Za-z0-9.]', '_', platform.node())[:64]}-"
 """Prefix of temporary files, with the name of this machine. The process id, a random number and ``.tmp`` follow."""
 
@@ -99,6 +102,15 @@ def read_whole(path: str | Path) -> bytes:
         return plain_file(path).read_bytes()
     except MemoryError:
         raise OSError(errno.ENOMEM, "does not fit into memory", str(path)) from None
+
+
+def version_of(path: str | Path) -> Version:
+    """The version of a file or folder: it differs after a change, so what was read before must be read again."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def check_stored(path: str | Path) -> None:

@@ -178,6 +178,17 @@ def test_a_scan_that_is_brighter_than_those_beside_it_is_told_of(tmp_path: Path,
         read_scan(late)
 
 
+def test_corrected_columns_have_a_scale_and_rings_of_their_own(tmp_path: Path, rng: np.random.Generator) -> None:
+    """The second call of a session corrects the columns; nothing that the first call found is used."""
+    scan, ring = random_scan(rng), np.arange(2000) % 40
+    path = tmp_path / "a.bin"
+    np.column_stack([scan.xyz, 255 * scan.remission, ring, scan.remission / 2]).astype("<f4").tofile(path)
+    first = read_scan(path, fields={"columns": "x y z line a intensity", "ring": None})
+    np.testing.assert_allclose(first.remission, scan.remission / 2, rtol=1e-6)
+    second = read_scan(path, fields={"columns": "x y z intensity line a"})
+    np.testing.assert_allclose(second.remission, scan.remission, rtol=1e-6)
+
+
 def test_a_recording_is_unpacked_with_one_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first cloud is a dark one, whose values would fit a full scale of 1."""
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from conftest import random_scan
 
 from rangeseg.apps.gathered import gather
 from rangeseg.apps.ssl_streets import TINY, make_streets
+from rangeseg.data.kitti_poses import pose_of
 from rangeseg.data.lists import natural_order
+from rangeseg.data.pandaset import _pose
 from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.drive.kitti_poses import read_kitti_poses, write_kitti_poses
 from rangeseg.drive.layouts import open_drive
@@ -174,6 +177,24 @@ def test_times_belong_to_the_poses_beside_them(tmp_path: Path) -> None:
     write_kitti_poses(tmp_path, timed)
     with pytest.raises(ValueError, match=r"times\.txt: contains the times of earlier poses"):
         write_kitti_poses(tmp_path, plain)
+
+
+def test_poses_that_are_written_again_are_read_again(tmp_path: Path) -> None:
+    """Also the row of a scan that is added, within one process."""
+    scans = write_drive(with_poses(tmp_path, (8, 9)) / "velodyne", ("0", "1"))
+    assert pose_of(scans / "1.bin").matrix[0, 3] == 9  # type: ignore[union-attr] # it has a pose
+    with_poses(tmp_path, (8, 19, 20))
+    assert pose_of(scans / "1.bin").matrix[0, 3] == 19  # type: ignore[union-attr]
+    (scans / "1.bin").rename(scans / "2.bin")
+    assert pose_of(scans / "2.bin").matrix[0, 3] == 20  # type: ignore[union-attr]
+
+
+def test_poses_of_pandaset_that_are_written_again_are_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "poses.json"
+    for x in (1.0, 2.5):
+        turn = {"w": 1.0, "x": 0.0, "y": 0.0, "z": 0.0}
+        path.write_text(json.dumps([{"heading": turn, "position": {"x": x, "y": 0.0, "z": 0.0}}]))
+        assert _pose(tmp_path / "00.pkl.gz")[1][0] == x
 
 
 class TestStreets:

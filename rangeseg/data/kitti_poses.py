@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.data.lists import natural_order
-from rangeseg.files import read_whole
+from rangeseg.files import Version, read_whole, version_of
 from rangeseg.paths import absolute
 from rangeseg.scan_io import READERS, home_of, stem_of
 from rangeseg.types import SensorPose
@@ -37,8 +37,8 @@ def pose_of(scan: Path) -> SensorPose | None:
     folder, place = home_of(scan), absolute(scan).parent
     if not (folder / "poses.txt").is_file():
         return None
-    poses, times = _read(folder)
-    row = _rows(place, len(poses)).get(scan.name, -1)
+    poses, times = _read(folder, tuple(version_of(folder / name) for name in ("poses.txt", "calib.txt", "times.txt")))
+    row = _rows(place, len(poses), version_of(place)).get(scan.name, -1)
     if row < 0 or np.isnan(poses[row]).any():
         return None
     number = numbers_of([stem_of(scan)])
@@ -83,18 +83,28 @@ def is_sparse(numbers: NDArray[np.int64]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _rows(folder: Path, rows: int) -> dict[str, int]:
-    """File name of each scan of a folder -> its row, if `rows_of` knows it."""
+def _rows(folder: Path, rows: int, version: Version) -> dict[str, int]:
+    """File name of each scan of a folder -> its row, if `rows_of` knows it.
+
+    Args:
+        folder: folder of the scans.
+        rows: number of rows of poses.txt.
+        version: result of `version_of`; a folder that has changed is read again.
+    """
     files = sorted((path.name for path in folder.iterdir() if path.name.endswith(READERS)), key=natural_order)
     found = rows_of([stem_of(name) for name in files], rows)
     return {} if found is None else dict(zip(files, found.tolist(), strict=True))
 
 
 @lru_cache(maxsize=8)
-def _read(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _read(folder: Path, versions: tuple[Version, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(S, 4, 4) poses of the LiDAR, and its times in seconds, (S,), or (0,) if times.txt is missing.
 
     poses.txt contains the poses of the camera, and Tr in calib.txt is the transform from the LiDAR to the camera.
+
+    Args:
+        folder: folder of the three files.
+        versions: result of `version_of` for each of them; files that have changed are read again.
     """
     camera = _matrices(folder / "poses.txt", _numbers(folder / "poses.txt", 2))
     to_camera = AXES

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.pickles import RestrictedUnpickler
 from rangeseg.data.scan_pairs import Pair, ScanPairs
-from rangeseg.files import plain_file, read_whole, write_atomically
+from rangeseg.files import Version, plain_file, read_whole, version_of, write_atomically
 from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
@@ -155,7 +155,8 @@ def _read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.floa
 
 
 @lru_cache(maxsize=4)
-def _poses(path: Path) -> list[dict[str, Any]]:
+def _poses(path: Path, version: Version) -> list[dict[str, Any]]:
+    """The poses in a file; `version` is the result of `version_of`, so that a changed file is read again."""
     try:
         poses: list[dict[str, Any]] = json.loads(read_whole(path).decode())
     except (OSError, ValueError) as error:
@@ -170,9 +171,10 @@ def poses_file(scan: Path) -> Path:
 
 def _pose(scan: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3, 3) rotation and (3,) position, metres, of the vehicle in the world when the scan was taken."""
-    number, poses = int(scan.name.split(".")[0]), _poses(poses_file(scan))
+    path = poses_file(scan)
+    number, poses = int(scan.name.split(".")[0]), _poses(path, version_of(path))
     if number >= len(poses):
-        raise ValueError(f"{poses_file(scan)}: has {len(poses)} poses and none for {scan.name}; copy the file again.")
+        raise ValueError(f"{path}: has {len(poses)} poses and none for {scan.name}; copy the file again.")
     heading, place = poses[number]["heading"], poses[number]["position"]
     w, x, y, z = (heading[key] for key in "wxyz")
     rotation = np.array(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.lists import keep_listed, place_of_list, read_names
+from rangeseg.files import Version, version_of
 from rangeseg.labels import LabelMap
 from rangeseg.types import Scan
 
@@ -116,7 +117,8 @@ class Waymo(ScanDataset):
         segment, time = self._names[index].split("/")
         path = self._home / "lidar" / f"{segment}.parquet"
         image = _image(path, IMAGE, int(time))
-        turn, inclination = _calibration(self._home / "lidar_calibration" / f"{segment}.parquet")
+        calibration = self._home / "lidar_calibration" / f"{segment}.parquet"
+        turn, inclination = _calibration(calibration, version_of(calibration))
         if image is None or image.ndim != 3 or image.shape[0] != len(inclination) or image.shape[2] < 2:
             shape = "none" if image is None else image.shape
             raise ValueError(
@@ -170,8 +172,13 @@ def _image(path: Path, component: str, time: int) -> NDArray | None:
 
 
 @lru_cache(maxsize=32)
-def _calibration(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(4, 4) extrinsic of the TOP LiDAR, and (H,) inclinations, radians, the topmost first."""
+def _calibration(path: Path, version: Version) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(4, 4) extrinsic of the TOP LiDAR, and (H,) inclinations, radians, the topmost first.
+
+    Args:
+        path: the file.
+        version: result of `version_of`; a file that has changed is read again.
+    """
     columns = [f"{CALIBRATION}.extrinsic.transform", f"{CALIBRATION}.beam_inclination.values"]
     rows = _read(path, columns, [(LASER, "==", TOP)])
     if not rows[columns[0]] or len(rows[columns[0]][0]) != 16 or not rows[columns[1]][0]:

@@ -121,7 +121,8 @@ def scan_of_columns(path: Path, columns: Columns, requested: FieldNames, read: C
     Raises:
         ValueError: as for `find_fields` and `Fields.scan`.
     """
-    scale, rings = partial(folder_scale, path, read), partial(folder_rings, path, read)
+    form = requested.get("columns"), requested.get("type")
+    scale, rings = partial(folder_scale, path, read, form), partial(folder_rings, path, read, form)
     return find_fields(path, columns, requested, scale, rings).scan(path, columns)
 
 

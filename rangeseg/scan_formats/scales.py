@@ -24,8 +24,11 @@ BEAM_COUNTS = (4, 8, 16, 20, 32, 40, 64, 80, 96, 128, 256)
 """Numbers of beams of common sensors. The smallest that covers a scan's rings is used; upper beams often lack
 returns."""
 
-_known: dict[tuple[Path, str, str], float] = {}
-_rings: dict[tuple[Path, str, str], tuple[int, int]] = {}
+Form = tuple[str | None, str | None]
+"""Names and type of the columns of a file without column names, as the user gave them."""
+
+_known: dict[tuple[Path, str, str, Form], float] = {}
+_rings: dict[tuple[Path, str, str, Form], tuple[int, int]] = {}
 
 
 def declared_scale(name: str, dtype: np.dtype) -> float | None:
@@ -59,29 +62,31 @@ def common_scale(name: str, clouds: Iterable[Columns]) -> float:
     return next((scale for scale in FULL_SCALES if highest <= scale), highest)
 
 
-def folder_scale(path: Path, read: Callable[[Path], Columns], name: str) -> float:
-    """`common_scale` of the files with the same suffix in a folder, computed once per folder.
+def folder_scale(path: Path, read: Callable[[Path], Columns], form: Form, name: str) -> float:
+    """`common_scale` of the files with the same suffix in a folder, computed once per folder and form.
 
     Args:
         path: one of the files.
         read: file -> its columns.
+        form: what `read` takes for the names and the type of the columns; another form gives another scale.
         name: name of the column.
     """
-    key = (path.parent.resolve(), path.suffix, name)
+    key = (path.parent.resolve(), path.suffix, name, form)
     if key not in _known:
         _known[key] = common_scale(name, _readable(_some(path), read))
     return _known[key]
 
 
-def folder_rings(path: Path, read: Callable[[Path], Columns], name: str) -> tuple[int, int]:
-    """The lowest and the highest ring in the files with the same suffix in a folder, computed once per folder.
+def folder_rings(path: Path, read: Callable[[Path], Columns], form: Form, name: str) -> tuple[int, int]:
+    """The lowest and the highest ring in the files with the same suffix in a folder, computed once per folder and form.
 
     Args:
         path: one of the files.
         read: file -> its columns.
+        form: see `folder_scale`.
         name: name of the column.
     """
-    key = (path.parent.resolve(), path.suffix, f"ring {name}")
+    key = (path.parent.resolve(), path.suffix, name, form)
     if key not in _rings:
         values = [columns[name] for columns in _readable(_some(path), read) if name in columns and len(columns[name])]
         _rings[key] = ring_limits(values)
