@@ -9,6 +9,7 @@ import pytest
 
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.synthetic import SyntheticStreets
+from rangeseg.notices import Notice
 from rangeseg.synthetic.beams import HEIGHT_M, read_beams
 from rangeseg.synthetic.random_sensor import BOUNDS, RAYS, RandomSensor, draw_sensor
 from rangeseg.synthetic.raycast import Poses, Returns
@@ -85,6 +86,16 @@ def test_lost_returns_fields_of_view_and_remission() -> None:
 def test_something_always_returns() -> None:
     sensor = RandomSensor(replace(read_beams("vlp16"), firings=100), dropout=1.0)
     assert len(sensor.received(returns(5), np.random.default_rng(0)).raw) == 1
+
+
+def test_firings_of_random_sensors_cannot_be_given() -> None:
+    with pytest.raises(ValueError, match="firings is 512; random sensors have their own, so leave it out"):
+        SyntheticStreets(sensor="random", firings=512)
+
+
+def test_a_sensor_in_a_frame_where_the_streets_are_not_is_told_of() -> None:
+    with pytest.warns(Notice, match="pandaset: its origin_m and tilt_deg are for scans that are not in the sensor's"):
+        SyntheticStreets(sensor="pandaset")
 
 
 def test_every_scan_has_its_own_sensor_and_is_the_same_whoever_asks() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,6 +218,28 @@ def test_every_sensor_has_beams_from_the_top_down(sensor: str) -> None:
     assert (np.diff(beams.azimuth) > 0).all()
     assert 0 <= beams.azimuth.min() < beams.azimuth.max() < 2 * np.pi
     assert beams.gains.shape == beams.inclination.shape
+
+
+FRONT = """sensor: front
+source: a test
+height: 4
+width: 120
+projection: beam
+beam: {inclinations_deg: [1.0, -1.0, -3.0, -5.0], fov_left_deg: LEFT, fov_right_deg: RIGHT}
+"""
+
+
+@pytest.mark.parametrize(("left", "right"), [(60.0, -60.0), (240.0, 120.0)])
+def test_a_sensor_that_sees_a_part_of_the_turn_has_its_columns_there(tmp_path: Path, left: float, right: float) -> None:
+    path = tmp_path / "front.yaml"
+    path.write_text(FRONT.replace("LEFT", str(left)).replace("RIGHT", str(right)))
+    beams = read_beams(str(path))
+    assert beams.firings == 360
+    assert np.count_nonzero(~beams.beyond_view, axis=1).tolist() == [120] * 4
+    hidden = Lidar(beams, ego=False)._hidden.reshape(4, 360)
+    azimuth = np.rad2deg(beams.azimuth)[~hidden]
+    off = (azimuth - (left + right) / 2 + 180) % 360 - 180
+    assert np.abs(off).max() == pytest.approx(59.5, abs=1e-3)
 
 
 def test_beams_that_cannot_be_are_refused() -> None:

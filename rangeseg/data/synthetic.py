@@ -21,6 +21,7 @@ from rangeseg.data.dataset import ScanDataset
 from rangeseg.data.lists import keep_listed, place_of_list
 from rangeseg.data.semantic_kitti import SemanticKitti, read_list, sequence_names
 from rangeseg.labels import LabelMap
+from rangeseg.notices import notify
 from rangeseg.sensors import read_sensor
 from rangeseg.synthetic.beams import read_beams
 from rangeseg.synthetic.random_sensor import RANDOM, RandomSensor, draw_sensor
@@ -51,7 +52,7 @@ class SyntheticStreets(ScanDataset):
         scans: number of scans of each sequence.
         sensor: name of a shipped sensor, a YAML file, or random: each scan has another sensor and mount, drawn by
             `rangeseg.synthetic.random_sensor`.
-        firings: number of firings per turn; default: that of the sensor.
+        firings: number of firings per turn; default: that of the sensor. Random sensors have their own.
         seed: another seed gives other streets.
         kind: kind of street, one of `rangeseg.synthetic.kinds.KINDS`; None: all kinds.
         scans_per_street: number of scans of each street; more are faster, fewer give more streets.
@@ -91,7 +92,7 @@ class SyntheticStreets(ScanDataset):
         self._label_map = self.read_label_map()
         self._seed, self._kind, self._labels = seed, kind, labels
         self._per_street, self._spacing = scans_per_street, spacing_m
-        self._lidar = None if sensor == RANDOM else Lidar(read_beams(sensor, firings), compensated=compensated)
+        self._lidar = _lidar(sensor, firings, compensated=compensated)
         self._sensor, self._compensated = sensor, compensated
         self._names = [f"{s}/{k:06d}" for s in self._chosen(split, sequences) for k in range(scans)]
         if subset is not None:
@@ -222,3 +223,24 @@ class SyntheticStreets(ScanDataset):
                 f"Sequences {', '.join(foreign)} are not in split {split}; use {', '.join(splits[split])}."
             )
         return wanted
+
+
+def _lidar(sensor: str, firings: int | None, *, compensated: bool) -> Lidar | None:
+    """The simulated sensor; None if each scan has another one.
+
+    A notice tells of a sensor whose table of beams is for scans in another frame, where the streets are not.
+
+    Raises:
+        ValueError: the sensor is unknown, or `firings` is given for random sensors.
+    """
+    if sensor == RANDOM:
+        if firings is not None:
+            raise ValueError(f"SyntheticStreets: firings is {firings}; random sensors have their own, so leave it out.")
+        return None
+    beam = read_sensor(sensor).sections.get("beam", {})
+    if any(beam.get("origin_m", ())) or any(beam.get("tilt_deg", ())):
+        notify(
+            f"{sensor}: its origin_m and tilt_deg are for scans that are not in the sensor's frame, but these streets "
+            "are in it. Project them with a copy of the sensor's YAML without origin_m and tilt_deg."
+        )
+    return Lidar(read_beams(sensor, firings), compensated=compensated)

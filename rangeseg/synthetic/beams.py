@@ -46,6 +46,8 @@ class Beams:
         noise_m: standard deviation of the range, metres.
         gain: share of beams whose remission is much too weak. All beams also differ a little, in proportion to `gain`.
         encoder_deg: step of the azimuths, degrees, less than the angle between two firings; 0: azimuths have no steps.
+        view_deg: azimuth of the left and of the right edge of the horizontal field of view, degrees, positive to the
+            left of straight ahead; None: the full turn. Firings beyond it return nothing.
 
     Raises:
         ValueError: no beams or firings, or a nearest return that is negative or not below the farthest.
@@ -61,6 +63,7 @@ class Beams:
     noise_m: float = 0.015
     gain: float = 0.0
     encoder_deg: float = 0.0
+    view_deg: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if len(self.inclination) == 0 or self.firings < 1:
@@ -89,6 +92,12 @@ class Beams:
         began = np.random.default_rng(count).random((count, 1))  # each beam's offset within a firing
         return ((np.floor(self._evenly(began) / step) + 0.5) * step).astype(np.float32)
 
+    @property
+    def beyond_view(self) -> NDArray[np.bool_]:
+        """(H, W) bool, True for firings beyond the horizontal field of view."""
+        left, right = self.view_deg or (180.0, -180.0)
+        return np.asarray((np.rad2deg(self.azimuth.astype(np.float64)) - right) % 360 > left - right)
+
     def _evenly(self, began: NDArray[np.float64]) -> NDArray[np.float32]:
         return ((np.arange(self.firings) + began) * (2 * np.pi / self.firings)).astype(np.float32)
 
@@ -98,13 +107,14 @@ def read_beams(sensor: str, firings: int | None = None) -> Beams:
 
     Args:
         sensor: name or file, as in `read_sensor`.
-        firings: firings per turn; None for the sensor's.
+        firings: firings per full turn; None for the sensor's, whose columns cover its horizontal field of view.
 
     Raises:
         ValueError: the sensor is unknown.
     """
     model = read_sensor(sensor)
-    inclination = _inclinations(model)
+    inclination, view = _inclinations(model), _view(model)
+    columns = model.width if view is None else round(360 * model.width / (view[0] - view[1]))
     lift = np.zeros_like(inclination)
     if model.sensor in LIFTS_M:
         lift = np.concatenate([np.full(count, up) for count, up in LIFTS_M[model.sensor]])
@@ -112,9 +122,16 @@ def read_beams(sensor: str, firings: int | None = None) -> Beams:
         inclination = inclination - np.arctan(lift / typical)
     return Beams(
         model.sensor, inclination.astype(np.float32), lift.astype(np.float32),
-        firings or FIRINGS.get(model.sensor, model.width), REACH_M.get(model.sensor, 120.0),
-        gain=0.15 if model.sensor in LIFTS_M else 0.03, encoder_deg=ENCODER_DEG.get(model.sensor, 0.0),
+        firings or FIRINGS.get(model.sensor, columns), REACH_M.get(model.sensor, 120.0),
+        gain=0.15 if model.sensor in LIFTS_M else 0.03, encoder_deg=ENCODER_DEG.get(model.sensor, 0.0), view_deg=view,
     )  # fmt: skip
+
+
+def _view(model: SensorModel) -> tuple[float, float] | None:
+    """Left and right edge of the sensor's horizontal field of view, degrees; None for a full turn."""
+    sides = next((one for one in model.sections.values() if "fov_left_deg" in one or "fov_right_deg" in one), {})
+    view = float(sides.get("fov_left_deg", 180)), float(sides.get("fov_right_deg", -180))
+    return view if 0 < view[0] - view[1] < 360 else None
 
 
 def _inclinations(model: SensorModel) -> NDArray[np.float64]:

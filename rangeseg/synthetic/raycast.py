@@ -122,6 +122,8 @@ class Lidar:
         self._azimuth = beams.azimuth
         self._gains = np.repeat(beams.gains, beams.firings)
         self._hidden = hidden_by_vehicle(beams) if ego else np.zeros(len(beams.inclination) * beams.firings, np.bool_)
+        if beams.view_deg is not None:
+            self._hidden = self._hidden | beams.beyond_view.ravel()
 
     def scan(self, world: World, poses: Poses, rng: np.random.Generator, movers: World | None = None) -> Returns:
         """Simulate one turn.
