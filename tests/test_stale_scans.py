@@ -222,6 +222,17 @@ class TestStreets:
         assert mine.is_file()
         assert len(SemanticKitti(tmp_path, "train")) == 2
 
+    def test_a_stopped_call_leaves_no_poses_of_other_scans(self, tmp_path: Path) -> None:
+        from rangeseg.data.synthesise import synthesise
+
+        self.write(tmp_path)
+        stopped = synthesise(tmp_path, "00", scans=2, sensor="vlp16", firings=8, scans_per_street=2, seed=1)
+        next(stopped)
+        stopped.close()
+        home = tmp_path / "sequences" / "00"
+        assert files_of(home / "velodyne", "*") == ["000000.bin"]
+        assert not (home / "poses.txt").exists()
+
     def test_kept_scans_have_the_same_settings(self, tmp_path: Path) -> None:
         yaml = tmp_path / "mine.yaml"
         shutil.copy(Path(__file__).parents[1] / "datasets" / "sensors" / "vlp16.yaml", yaml)

@@ -37,7 +37,7 @@ def synthesise(
 ) -> Iterator[Path]:
     """Write scans and labels, and after each sequence its poses.txt and calib.txt.
 
-    The scans of an earlier call in the same sequence are removed.
+    The scans and the poses.txt of an earlier call in the same sequence are removed.
 
     Args:
         out: folder in which `sequences/` is written.
@@ -73,6 +73,7 @@ def synthesise(
                 mine = [index for index in range(len(source)) if source.name(index).startswith(f"{sequence}/")]
                 rows, folder = [], Path(out) / "sequences" / sequence
                 begin_scans(folder / RECORD, source.settings, PATTERNS, scans, keep=keep, cure=CURE)
+                (folder / "poses.txt").unlink(missing_ok=True)  # those of earlier scans, should this call be stopped
                 for index in mine:
                     file = _scan_file(Path(out), source.name(index))
                     yield file if keep and file.is_file() else write_scan(Path(out), source, index)
