@@ -5,23 +5,18 @@ Training and evaluation use train ids only. Shapes: N points, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
 
-from rangeseg.files import read_whole
 from rangeseg.types import IGNORE
-
-try:
-    from yaml import CSafeLoader as SafeLoader  # seven times as fast
-except ImportError:  # PyYAML without libyaml
-    from yaml import SafeLoader  # type: ignore[assignment]
+from rangeseg.yaml_file import read_yaml
 
 _UNKNOWN = IGNORE - 1
 _RAW_IDS = 1 << 16
@@ -103,16 +98,15 @@ class LabelMap:
         """Read `datasets/<name>/labels.yaml`.
 
         Raises:
-            ValueError: the file cannot be read, lacks an entry, or its entries do not fit each other.
+            ValueError: the file cannot be read, lacks an entry, has a key twice, or its entries do not fit each other.
         """
         try:
-            content = yaml.load(read_whole(path).decode(), SafeLoader)
-            return _from_yaml(content)
+            return _from_yaml(read_yaml(path))
         except OSError as error:
             raise ValueError(f"{path}: cannot be read ({error.strerror}); give a dataset's labels.yaml.") from error
         except KeyError as error:
             raise ValueError(f"{path}: lacks {error}; see datasets/semantic_kitti/labels.yaml.") from error
-        except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: {error} (compare datasets/semantic_kitti/labels.yaml)") from error
 
     @property
@@ -235,6 +229,17 @@ def read_splits(splits: Any) -> dict[str, tuple[str, ...]]:
     return {split: tuple(names) for split, names in splits.items()}
 
 
+def _counts(content: Mapping[str, Any], key: str, names: Iterable[str]) -> dict[str, int]:
+    """The official counts under a key. A number is no name here either, and counts of other names would not be used."""
+    counts, known = dict(content.get(key, {})), set(names)
+    if odd := [name for name, count in counts.items() if name not in known or type(count) is not int]:
+        raise ValueError(
+            f"{key} has {odd[0]!r}: {counts[odd[0]]!r}; give whole numbers for names of splits, with quotes around "
+            'names that are numbers: "00": 4541'
+        )
+    return counts
+
+
 def _raw_ids(numbers: Any) -> list[int]:
     if not isinstance(numbers, list) or not all(isinstance(one, int) for one in numbers):
         raise ValueError(f"moving is {numbers!r}; give a list of raw ids")
@@ -244,6 +249,7 @@ def _raw_ids(numbers: Any) -> list[int]:
 def _from_yaml(content: dict[str, Any]) -> LabelMap:
     classes, raw = content["classes"], content["raw"]
     train_of_name = {entry["name"]: train for train, entry in enumerate(classes)}
+    splits = read_splits(content["splits"])
     if len(train_of_name) != len(classes):
         raise ValueError("two classes have the same name; give each a different name")
     if stray := [entry["class"] for entry in raw.values() if entry["class"] not in (*train_of_name, "ignore")]:
@@ -261,9 +267,9 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         frequencies=np.array([entry["frequency"] for entry in classes], np.float64)
         if any("frequency" in entry for entry in classes)
         else None,
-        splits=read_splits(content["splits"]),
-        scan_counts=dict(content.get("scan_counts", {})),
-        split_counts=dict(content.get("split_counts", {})),
+        splits=splits,
+        scan_counts=_counts(content, "scan_counts", chain(*splits.values())),
+        split_counts=_counts(content, "split_counts", splits),
         sensor=_sensor(content["sensor"]) if "sensor" in content else None,
         ignore_raw=int(content.get("ignore", 0)),
         things=tuple(train for train, entry in enumerate(classes) if entry.get("thing")),

@@ -20,8 +20,9 @@ from typing import Any
 
 import yaml
 
-from rangeseg.files import read_whole, write_atomically
+from rangeseg.files import write_atomically
 from rangeseg.resources import resource
+from rangeseg.yaml_file import read_yaml
 
 KINDS = ("organised", "ring", "unfolding", "beam", "spherical")
 """Projections of the sections of a sensor. If two of them hide the same number of points, the first is preferred."""
@@ -91,7 +92,7 @@ def read_sensor(name: str | Path) -> SensorModel:
     if path.suffix != ".yaml":
         path = resource("datasets", "sensors", f"{name}.yaml")
     try:
-        content = yaml.safe_load(read_whole(path).decode())
+        content = read_yaml(path)
         facts = {key: content.pop(key) for key in ("sensor", "source", "height", "width", "projection")}
         return SensorModel(**facts, sections=content)
     except OSError as error:
@@ -100,7 +101,7 @@ def read_sensor(name: str | Path) -> SensorModel:
         ) from error
     except KeyError as error:
         raise ValueError(f"{path}: lacks {error}; see datasets/sensors/hdl64e.yaml.") from error
-    except (TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: {error} (compare datasets/sensors/hdl64e.yaml)") from error
 
 

@@ -33,6 +33,7 @@ LEAVES = {
     "catalog",
     "parallel",
     "optional",
+    "yaml_file",
     "labels",
     "sensors",
     "launch",
@@ -55,8 +56,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optional": set(),
     "launch": set(),
     "catalog": {"registry"},
-    "labels": {"types", "files", "resources"},
-    "sensors": {"files", "resources"},
+    "yaml_file": {"files"},
+    "labels": {"types", "files", "resources", "yaml_file"},
+    "sensors": {"files", "resources", "yaml_file"},
     "weights": {"files", "registry", "resources"},
     "kernels": {"types"},
     "config": {"registry", "catalog", "paths", "files", "resources"},
@@ -87,7 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The rooms of `rangeseg` (a folder or a file at its top), lowest first, and what each may import besides itself."""
 
-YAML_READERS = {"config/reading.py", "config/overrides.py", "labels.py", "sensors.py"}
+YAML_READERS = {"config/reading.py", "config/overrides.py", "yaml_file.py", "sensors.py"}
 CONFIG_READERS = {"config", "engine", "inference", "apps", "benchmark", "commands", "cli"}
 KERNELS_IMPORT = {"__future__", "heapq", "math", "numpy", "numba"}
 

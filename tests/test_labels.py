@@ -160,6 +160,10 @@ GROUND = {"name": "ground", "color": [1, 2, 3], "raw": 5, "frequency": 0.75}
         ({"splits": {"train": "ab"}}, r"splits is \{'train': 'ab'\}; give lists of names"),
         ({"splits": {"train": [7]}}, "give lists of names, .* quotes around names that are numbers"),
         ({"splits": ["train"]}, "give lists of names"),
+        ({"scan_counts": {0: 4541}}, r"scan_counts has 0: 4541; .*quotes around names that are numbers"),
+        ({"scan_counts": {"0": 4541}}, r"scan_counts has '0': 4541; give whole numbers for names of splits"),
+        ({"split_counts": {"trian": 9}}, "split_counts has 'trian': 9"),
+        ({"split_counts": {"train": "many"}}, "split_counts has 'train': 'many'"),
         ({"moving": "12"}, "moving is '12'; give a list of raw ids"),
         ({"moving": ["252"]}, r"moving is \['252'\]; give a list of raw ids"),
     ],
@@ -169,6 +173,17 @@ def test_wrong_files_are_named(tmp_path: Path, changes: dict, said: str) -> None
     with pytest.raises(ValueError, match=said) as caught:
         LabelMap.read(path)
     assert str(caught.value).startswith(str(path))
+
+
+def test_an_id_or_a_key_that_occurs_twice_is_named_with_its_line(tmp_path: Path) -> None:
+    """YAML would use the last one: the labels of the raw id would have another class."""
+    path, text = tmp_path / "wrong.yaml", FILE.read_text()
+    path.write_text(text + "  40: {name: again, class: car}\n")
+    count = len(text.splitlines()) + 1
+    with pytest.raises(ValueError, match=rf"wrong\.yaml: line {count}: 40 occurs twice; keep one of them"):
+        LabelMap.read(path)
+    path.write_text(f"base: &base {{a: 1}}\n{text}more: {{<<: *base, a: 2}}\n")  # a merged key may occur again
+    assert LabelMap.read(path).names == LabelMap.read(FILE).names
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff\xfe\x00", b"just text"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shlex
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ def test_official_names() -> None:
     assert list(NAMES) == sorted(NAMES)
     assert (NAMES[0], NAMES[4540], NAMES[4541], NAMES[-1]) == ("00/000000", "00/004540", "01/000000", "10/001200")
     assert not any(name.startswith("08") for name in NAMES)
+
+
+def test_a_sequence_without_a_count_is_named() -> None:
+    classes = SemanticKitti.read_label_map()
+    counts = {name: count for name, count in classes.scan_counts.items() if name != "03"}
+    with pytest.raises(ValueError, match="SemanticKITTI: scan_counts has no 03, so the names of these scans are unkno"):
+        official_names(replace(classes, scan_counts=counts), "train")
 
 
 @pytest.mark.parametrize("by", ["frame", "block"])

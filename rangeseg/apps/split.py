@@ -240,6 +240,11 @@ def official_names(label_map: LabelMap, split: str) -> tuple[str, ...]:
     """
     if not label_map.scan_counts:
         raise ValueError(f"{label_map.dataset} has no scan_counts, so its names are unknown; give the dataset's root.")
+    if unknown := [sequence for sequence in label_map.splits[split] if sequence not in label_map.scan_counts]:
+        raise ValueError(
+            f"{label_map.dataset}: scan_counts has no {', '.join(unknown)}, so the names of these scans are unknown; "
+            "give the dataset's root."
+        )
     return tuple(
         f"{sequence}/{frame:06d}"
         for sequence in label_map.splits[split]
