@@ -108,6 +108,34 @@ def test_an_intensity_of_255_is_told_of_with_the_cure(ending: str, tmp_path: Pat
     )
 
 
+@pytest.mark.parametrize("ending", [".pcd", ".ply", ".bin", ".npy"])
+def test_a_named_remission_above_its_full_scale_is_told_of(
+    ending: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    scan, path = random_scan(rng), tmp_path / f"a{ending}"
+    columns = {axis: scan.xyz[:, k].copy() for k, axis in enumerate("xyz")} | {"remission": 255 * scan.remission}
+    if ending in (".pcd", ".ply"):
+        path.write_bytes(pcd(columns) if ending == ".pcd" else ply(columns))
+    else:
+        table = np.column_stack([*columns.values()]).astype("<f4")
+        table.tofile(path) if ending == ".bin" else np.save(path, table)
+    fields = {} if ending in (".pcd", ".ply") else {"columns": "x y z remission"}
+    with pytest.warns(Notice, match=rf'a{ending}: its remission goes up to 25\d.*"remission": "remission/N"'):
+        read_scan(path, fields=fields)
+    with pytest.warns(Notice, match=r"its remission/100 goes up to 2\.5"):
+        read_scan(path, fields=fields | {"remission": "remission/100"})
+    again = read_scan(path, fields=fields | {"remission": "remission/255"})
+    np.testing.assert_allclose(again.remission, scan.remission, rtol=1e-6)
+
+
+def test_a_sweep_of_nuscenes_above_255_is_told_of(tmp_path: Path, rng: np.random.Generator) -> None:
+    scan = random_scan(rng)
+    table = np.column_stack([scan.xyz, 65535 * scan.remission, np.zeros(len(scan))]).astype("<f4")
+    table.tofile(tmp_path / "a.pcd.bin")
+    with pytest.warns(Notice, match=r"a.pcd.bin: its intensity/255 goes up to 25\d.*intensity/N"):
+        read_scan(tmp_path / "a.pcd.bin")
+
+
 def test_a_sweep_of_nuscenes_in_zero_to_one_is_told_of(tmp_path: Path, rng: np.random.Generator) -> None:
     scan = random_scan(rng)
     np.column_stack([scan.xyz, scan.remission, np.zeros(len(scan))]).astype("<f4").tofile(tmp_path / "a.pcd.bin")

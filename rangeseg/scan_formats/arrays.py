@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rangeseg.files import plain_file
 from rangeseg.kernels.columns import split_columns
 from rangeseg.notices import notify
-from rangeseg.scan_formats.checks import ENOUGH_POINTS, bytes_of, checked_scan, records_of, unreadable
+from rangeseg.scan_formats.checks import bytes_of, checked_scan, records_of, unreadable
 from rangeseg.scan_formats.fields import NAMES, FieldNames, plain, scan_of_columns
 from rangeseg.scan_formats.layout import USUAL, advice, check_four_columns, read_columns
-from rangeseg.scan_formats.scales import BRIGHT
+from rangeseg.scan_formats.scales import tell_bright
 from rangeseg.types import Scan
 
 KITTI_RECORD = 16
@@ -35,9 +35,6 @@ NUSCENES_RECORD = 20
 
 NUSCENES_RINGS = 32
 FIVE = "x y z intensity ring"
-
-LOOKED_AT = 20_000
-"""Number of points of a scan whose remission is compared with full scale."""
 
 MOST_BYTES = 2**30
 """Maximum size of the arrays of one scan, bytes."""
@@ -88,6 +85,7 @@ def read_nuscenes(path: Path, fields: FieldNames) -> Scan:
             f"{path}: its largest intensity is {255 * np.nanmax(remission):.2g}, but full scale is 255; if it is "
             'already in [0, 1], give fields={"remission": "intensity/1"}.'
         )
+    tell_bright(path, "intensity/255", remission, 'give its full scale, fields={"remission": "intensity/N"}.')
     return checked_scan(path, table[:, :3].copy(), remission, NUSCENES_RINGS - 1 - ring.astype(np.int32))
 
 
@@ -228,12 +226,7 @@ def _scan_of_table(path: Path, table: NDArray[np.float32]) -> Scan:
     """(N, 3) or (N, 4) columns x, y, z, remission -> the scan."""
     xyz, remission = np.empty((len(table), 3), np.float32), np.zeros(len(table), np.float32)
     split_columns(table.reshape(-1), table.shape[1], xyz.reshape(-1), remission)
-    some = remission[:: max(1, len(remission) // LOOKED_AT)]
-    if len(remission) >= ENOUGH_POINTS and np.count_nonzero(some > 1) > BRIGHT * len(some):
-        notify(
-            f"{path}: its remission goes up to {some[np.isfinite(some)].max(initial=0):.4g}, but full scale is 1; if "
-            'full scale is 255, give fields={"remission": "remission/255"}.'
-        )
+    tell_bright(path, "remission", remission, 'if full scale is 255, give fields={"remission": "remission/255"}.')
     return checked_scan(path, xyz, remission)
 
 

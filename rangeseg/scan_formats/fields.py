@@ -4,7 +4,8 @@ The result is a `Fields`. A recording determines it on its first scan and keeps 
 
 Remission is divided by a full scale: 255 for uint8, 65535 for uint16, for any values. For other types, all scans of a
 folder or recording have one full scale, see `rangeseg.scan_formats.scales`; the few values above it are clipped to 1. A
-floating-point column named remission is in [0, 1], as in KITTI, and not scaled.
+floating-point column named remission is in [0, 1], as in KITTI, and not scaled. A notice tells of a scan whose
+remission is above 1 after all, also after the division by a scale that the user gave.
 
 Ring 0 is the topmost beam in a `Scan`. Most drivers count from the lowest beam. If the mean inclination of the rings
 increases with their number (rank correlation above 0.9), the rings are renumbered from the top. The number of beams is
@@ -36,6 +37,7 @@ from rangeseg.scan_formats.scales import (
     folder_rings,
     folder_scale,
     ring_limits,
+    tell_bright,
 )
 from rangeseg.types import Scan
 
@@ -105,6 +107,10 @@ class Fields:
                 remission = columns[self.remission].astype(np.float32) / np.float32(self.divisor)  # see checked_scan
         if self.clipped:
             remission = _clipped(where, remission, self)
+        elif self.remission is not None:
+            name = self.remission if self.divisor == 1 else f"{self.remission}/{self.divisor:g}"
+            cure = f'give its full scale, fields={{"remission": "{self.remission}/N"}}.'
+            tell_bright(where, name, remission, cure)
         ring = None if self.ring is None else _ring(where, columns[self.ring], self)
         return checked_scan(where, xyz, remission, ring)
 

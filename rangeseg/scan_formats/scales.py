@@ -11,12 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rangeseg.notices import notify
+from rangeseg.scan_formats.checks import ENOUGH_POINTS, Where
+
 FULL_SCALES = (1.0, 255.0, 65535.0)
 BRIGHT = 0.005
 """Share of a scan's values that may exceed the full scale: reflectors that the sensor does not clip."""
 
 LOOKED_AT = 8
 """Number of files of a folder that are read, evenly spaced by name."""
+
+MOST_VALUES = 20_000
+"""Number of points of a scan whose remission is compared with full scale."""
 
 Columns = Mapping[str, NDArray]
 
@@ -49,6 +55,21 @@ def brightest(values: NDArray) -> float:
     """The quantile 1 - `BRIGHT` of the finite values of (N,) values; 0 if there are none."""
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     return float(np.quantile(finite, 1 - BRIGHT, method="higher")) if len(finite) else 0.0
+
+
+def tell_bright(where: Where, name: str, remission: NDArray[np.float32], cure: str) -> None:
+    """Notify the user if more than `BRIGHT` of a scan's remissions exceed 1: they have another full scale.
+
+    Args:
+        where: file name for the notice.
+        name: what the remission is, for the notice.
+        remission: (N,), divided by its full scale.
+        cure: what to do.
+    """
+    some = remission[:: max(1, len(remission) // MOST_VALUES)]
+    if len(remission) >= ENOUGH_POINTS and np.count_nonzero(some > 1) > BRIGHT * len(some):
+        most = some[np.isfinite(some)].max(initial=0)
+        notify(f"{where}: its {name} goes up to {most:.4g}, but full scale is 1; {cure}")
 
 
 def common_scale(name: str, clouds: Iterable[Columns]) -> float:
