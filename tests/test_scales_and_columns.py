@@ -71,6 +71,24 @@ def test_a_length_that_four_columns_do_not_fit_is_told_of_too(kitti: np.ndarray,
         read_scan(tmp_path / "a.bin")
 
 
+@pytest.mark.parametrize(("count", "padded"), [(8, True), (8, False), (12, True)])
+def test_records_of_two_or_three_times_the_length_are_refused_and_named(
+    kitti: np.ndarray, tmp_path: Path, count: int, padded: bool
+) -> None:
+    """As PCL has points in memory: x, y, z, 1, intensity and padding, without a negative number but the coordinates."""
+    pad = [np.ones(len(kitti))] if padded else []
+    more = [np.arange(len(kitti)) % 64, np.linspace(0, 0.1, len(kitti)), *[np.zeros(len(kitti))] * 7]
+    table = np.column_stack([kitti[:, :3], *pad, kitti[:, 3], *more])[:, :count].astype("<f4")
+    table.tofile(tmp_path / "a.bin")
+    with pytest.raises(ValueError, match=rf"only every (second|third) record is a point, so it has {count} col") as e:
+        read_scan(tmp_path / "a.bin")
+    said = re.search(r'"columns": "([^"]*)"', str(e.value))
+    assert said
+    scan = read_scan(tmp_path / "a.bin", fields={"columns": said[1]})
+    np.testing.assert_array_equal(scan.xyz, kitti[:, :3])
+    np.testing.assert_array_equal(scan.remission, kitti[:, 3])
+
+
 def test_points_in_another_order_are_no_other_columns(kitti: np.ndarray, tmp_path: Path) -> None:
     np.random.default_rng(0).permutation(kitti).tofile(tmp_path / "a.bin")
     assert len(read_scan(tmp_path / "a.bin")) == len(kitti)

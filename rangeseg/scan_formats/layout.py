@@ -23,7 +23,7 @@ WINDOW = 4096
 TYPES = {"float32": "<f4", "float64": "<f8", "int32": "<i4", "int16": "<i2", "uint8": "u1", "uint16": "<u2"}
 """Types of unnamed numbers in `fields`."""
 
-GUESSES = [("float32", 3), ("float32", 5), ("float32", 6), ("float32", 7), ("float32", 8)]
+GUESSES = [("float32", 3), ("float32", 5), ("float32", 6), ("float32", 7), ("float32", 8), ("float32", 12)]
 GUESSES += [("float64", 4), ("float64", 3), ("float64", 5), ("float64", 6)]
 USUAL = {3: "x y z", 4: "x y z remission", 5: "x y z remission ring"}
 
@@ -38,17 +38,37 @@ def check_four_columns(path: Path, content: bytes) -> None:
     Raises:
         ValueError: the fourth column contains negative values; the error suggests other columns.
     """
-    remission = np.frombuffer(content, "<f4")[3::4]
-    if len(remission) < ENOUGH_POINTS:
+    table = np.frombuffer(content, "<f4").reshape(-1, 4)
+    if len(table) < ENOUGH_POINTS:
         return
     with np.errstate(invalid="ignore"):
-        share = np.count_nonzero(remission < 0) / max(1, len(remission))
-    if share <= NEGATIVE:
-        return
-    raise ValueError(
-        f"{path}: is not x, y, z, remission of float32: {100 * share:.0f} % of the values in the fourth column are "
-        f"negative. {advice(content, rough(_window(content, 'float32', 4)))}"
-    )
+        share = np.count_nonzero(table[:, 3] < 0) / len(table)
+    found = f"{100 * share:.0f} % of the values in the fourth column are negative" if share > NEGATIVE else ""
+    if not found and (count := wider(table)):
+        found = f"only every {'second' if count == 8 else 'third'} record is a point, so it has {count} columns"
+    if found:
+        said = advice(content, rough(_window(content, "float32", 4)))
+        raise ValueError(f"{path}: is not x, y, z, remission of float32: {found}. {said}")
+
+
+def wider(table: NDArray[np.float32]) -> int:
+    """The number of columns, 8 or 12, of a file whose records are two or three times as long as KITTI's; 0 if not.
+
+    PCL pads the points in memory to such records. The coordinates of points have both signs around a sensor, but the
+    other parts of such records, intensity, ring, time and padding, have no negative numbers.
+
+    Args:
+        table: (N, 4), the file read as KITTI's.
+    """
+    for parts in (2, 3):
+        if len(table) % parts == 0:
+            each = table.reshape(-1, parts, 4)
+            each = each[:: 6 * (len(each) // (6 * WINDOW)) + 1]  # not always the same part of a longer record
+            with np.errstate(invalid="ignore"):
+                negative = (each[:, :, :3] < 0).mean(axis=0)
+            if negative[0].max() > 10 * NEGATIVE and not negative[1:].any():
+                return 4 * parts
+    return 0
 
 
 def advice(content: bytes, worse_than: float = np.inf) -> str:
@@ -62,15 +82,22 @@ def advice(content: bytes, worse_than: float = np.inf) -> str:
     for kind, count in GUESSES:
         if len(content) % (count * np.dtype(TYPES[kind]).itemsize) == 0:
             table = _window(content, kind, count)
-            if count == 3 or (table[:, 3] < 0).mean() <= NEGATIVE:
+            if count == 3 or (table[:, _remission(table)] < 0).mean() <= NEGATIVE:
                 tried.append((rough(table), kind, count))
     best = min(tried, default=(np.inf, "", 0))
     if best[0] < 0.5 * min(worse_than, 1.0):
         _, kind, count = best
-        columns = USUAL.get(count, f"x y z remission {' '.join('abcd'[: count - 4])}")
+        names = [*"xyz", *"abcdefgh"[: max(0, count - 4)]]
+        names.insert(_remission(_window(content, kind, count)), "remission")
+        columns = USUAL.get(count, " ".join(names))
         typed = "" if kind == "float32" else f', "type": "{kind}"'
         return f'The values look like {count} columns of {kind}. Give fields={{"columns": "{columns}"{typed}}}.'
     return 'Give the columns, for example fields={"columns": "x y z remission ring"}, or copy the file again.'
+
+
+def _remission(table: NDArray) -> int:
+    """The likely column of the remission: the fourth, or the fifth if the fourth is constant, as PCL's padding is."""
+    return 4 if table.shape[1] > 5 and np.ptp(table[:, 3]) == 0 else 3
 
 
 def rough(table: NDArray) -> float:
