@@ -10,6 +10,7 @@ from conftest import random_scan
 from numpy.typing import NDArray
 from recordings import CLOUD, POSE, Cdr, messages_of_mcap, stamp, write_recording
 from robot import check
+from test_domain_check import street
 
 from rangeseg import LabelMap, Segmenter, read_scan
 from rangeseg.cli import main
@@ -174,6 +175,37 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path, capsys: pytes
     np.save(scan, np.ones((10, 4)))
     assert main(["predict", str(scan), "--filter", "car"]) == 1
     assert "--filter: only for recordings" in capsys.readouterr().err
+
+
+def test_clouds_that_do_not_fit_the_run_end_the_command_as_scans_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = [rows_of(street(number), number) for number in range(3)]
+    for rows in scans[:2]:
+        rows["z"] *= -1
+    drive = write_recording(tmp_path / "drive_mcap", scans)
+    words = ["predict", "first-answer", str(drive), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 1
+    assert "2 of 3 scans do not fit this run" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "out" / "metadata.yaml").is_file()
+    assert "2 of 3 scans do not fit this run" in predicted([*words[2:], "--overwrite", "--anyway"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--confidence"], "--confidence: not for recordings"),
+        (["--partial"], "--partial: not for recordings"),
+        (["--layout", "fields", "--class-ids", "train"], "--class-ids train: only for --layout autoware"),
+    ],
+)
+def test_options_without_effect_on_a_recording_are_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drive = write_recording(tmp_path / "drive_mcap", made_up(1))
+    assert main(["predict", "first-answer", str(drive), "--out", str(tmp_path / "out"), *words]) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_overwrite_replaces_a_recording_but_no_other_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

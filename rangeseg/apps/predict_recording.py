@@ -57,6 +57,8 @@ class Labelling:
         for what, value, known in (("layout", self.layout, LAYOUTS), ("class ids", self.class_ids, CLASS_IDS)):
             if value not in known:
                 raise ValueError(f"Unknown {what} {value!r}; choose from {', '.join(known)}.")
+        if self.layout == "fields" and self.class_ids == "train":
+            raise ValueError("--class-ids train: only for --layout autoware; with --layout fields, labels are raw ids.")
         for name in self.without:
             if name not in self.label_map.names:
                 hint = did_you_mean(name, list(self.label_map.names))
@@ -148,6 +150,7 @@ def predict_recording(
     fields: FieldNames | None = None,
     drop_input: bool = False,
     overwrite: bool = False,
+    anyway: bool = False,
     workers: int | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[str]:
@@ -164,16 +167,18 @@ def predict_recording(
         fields: column names that replace those of the run and the common ones.
         drop_input: do not copy the input clouds.
         overwrite: replace an existing recording.
+        anyway: accept that most clouds do not fit the run.
         workers: number of threads, see `Segmenter.stream`.
         progress: shows the progress.
 
     Yields:
-        A message about what was done.
+        Messages about what was done.
 
     Raises:
         ImportError: rosbags is not installed.
         ValueError: the recording cannot be read, has no such topic or fewer clouds than it declares, or `out` cannot
-            be written. In all these cases, `out` is unchanged.
+            be written. In all these cases, `out` is unchanged. Also, after `out` was written: most clouds do not fit
+            the run.
     """
     recording = Recording.find(path, topic)
     found, read = find_recorded(recording, segmenter.run.experiment, fields or {}), 0
@@ -199,3 +204,4 @@ def predict_recording(
                 f"{path}: declares {recording.count} clouds but holds {read}, so it is incomplete. Copy it again."
             )
     yield f"{read} clouds of {recording.topic} labelled in {out}, on topic {recording.topic}/{SEGMENTATION}"
+    yield from segmenter.domain_check.summary(anyway=anyway)

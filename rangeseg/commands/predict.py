@@ -27,6 +27,9 @@ OF_DRIVES = ("poses", "scene", "dataset", "deskew", "carried", "votes")
 VOTES = 2
 """The value of --votes if it is not given."""
 
+NOT_OF_RECORDINGS = ("partial", "confidence")
+"""Further options that cannot be combined with a recording."""
+
 NOT_OF_DRIVES = ("split", "zip", "partial", "compile")
 """Further options that cannot be combined with --drive."""
 
@@ -79,12 +82,15 @@ def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argpars
         raise ValueError(
             "predict labels one recording at a time. Give one recording, without --split, --zip and --format."
         )
+    if given := _given(arguments, NOT_OF_RECORDINGS):
+        raise ValueError(f"{given}: not for recordings, whose labelled clouds have the confidence; leave it out.")
     segmenter = Segmenter.load(
         run, device=arguments.device, overrides=arguments.overrides, compile=arguments.compile, trust=arguments.trust
     )
     chosen = (arguments.layout or "autoware", arguments.class_ids or "autoware", arguments.filter)
     least = least_sure(arguments.unsure, segmenter.label_map)
-    options = {name: getattr(arguments, name) for name in ("topic", "drop_input", "overwrite", "workers")}
+    names = ("topic", "drop_input", "overwrite", "anyway", "workers")
+    options = {name: getattr(arguments, name) for name in names}
     lines = predict_recording(
         segmenter, inputs[0], arguments.out, Labelling(segmenter.label_map, *chosen, least),
         fields=requested_fields(arguments), progress=progress, **options,
