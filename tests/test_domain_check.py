@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import random_scan
+from numpy.typing import NDArray
 
 from rangeseg import Segmenter, read_scan
 from rangeseg.cli import main
 from rangeseg.inference import domain_check
+from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.run import Run
 from rangeseg.notices import Notice
@@ -87,6 +89,22 @@ def test_evaluate_and_show_look_too(anyway: bool, tmp_path: Path, capsys: pytest
     assert main(["show", str(path), "--run", weights, "--png", str(tmp_path / "a.png")]) == 0
     (again,) = warnings_in(capsys.readouterr().err)
     assert again == line
+    assert main([*words, "--level", "pixel", *(["--anyway"] if anyway else [])]) == (0 if anyway else 1)
+    assert warnings_in(capsys.readouterr().err) == [line]
+
+
+def test_evaluate_counts_the_misfits_of_all_processes(
+    tiny_kitti: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FirstOfTwo(ProcessGroup):
+        """The other process finds two scans, none of which fits."""
+
+        def all_reduce(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+            return values + 2 if values.shape == (2,) else values
+
+    monkeypatch.setattr(ProcessGroup, "init", staticmethod(FirstOfTwo))
+    assert main(["evaluate", "first-answer", f"data.root={tiny_kitti}", "data.dataset.name=semantic_kitti"]) == 1
+    assert "2 of 2 scans do not fit this run" in capsys.readouterr().err
 
 
 def test_a_segmenter_warns_for_each_file_and_once_for_a_stream_without_files(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     from rangeseg.evaluation.evaluate import report
     from rangeseg.evaluation.groups import parse_groups, score_groups
     from rangeseg.inference.calibrate import calibrated, checkpoint_to_write, write_temperature
+    from rangeseg.inference.domain_check import misfit_summary
     from rangeseg.inference.run import Run
     from rangeseg.inference.scoring import open_views, score_run
     from rangeseg.inference.segmenter import Segmenter
@@ -52,6 +53,7 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     scores = score_run(
         run, views, group=group, pixels=arguments.level == "pixel", progress=progress, segmenter=segmenter
     )
+    misfits = group.all_reduce(segmenter.domain_check.counts())  # of all processes
     if group.rank:
         return
     result = {"split": split, f"{kind}s": len(views)} | report(scores, run.label_map.names)
@@ -68,7 +70,7 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
         OUT.print(f"{file}: temperature {run.temperature:.3f}, fitted on the {kind}s scored here", soft_wrap=True)
     if arguments.json:
         write_atomically(arguments.json, json.dumps(result, indent=2).encode())
-    for line in segmenter.domain_check.summary(anyway=arguments.anyway):
+    for line in misfit_summary(*misfits.tolist(), anyway=arguments.anyway):
         OUT.print(line, soft_wrap=True)
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rangeseg.data.scan_statistics import filled_enough, unlike
 from rangeseg.inference.run import Run
 from rangeseg.notices import notify
@@ -75,6 +78,11 @@ class DomainCheck:
             notify(f"{name}: does not fit this run, and its labels are probably wrong: {reasons}")
         self._misfits[name] = reasons
 
+    def counts(self) -> NDArray[np.int64]:
+        """(2,) the number of scans that did not fit, and of all that were checked."""
+        fits = self.fits.values()
+        return np.array([len(fits) - sum(fits), len(fits)], np.int64)
+
     def summary(self, *, anyway: bool = False) -> Iterator[str]:
         """A message with the number of scans that did not fit; no message if all fit.
 
@@ -84,8 +92,7 @@ class DomainCheck:
         Raises:
             ValueError: most scans do not fit and `anyway` is False.
         """
-        fits = self.fits.values()
-        yield from misfit_summary(len(fits) - sum(fits), len(fits), anyway=anyway)
+        yield from misfit_summary(*self.counts().tolist(), anyway=anyway)
 
 
 def misfit_summary(count: int, checked: int, *, anyway: bool = False) -> Iterator[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 
 from rangeseg.data.range_views import RangeViews
-from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, SampleCounts, Scores, count_sample, sum_counts
+from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, SampleCounts, Scores, Segmented, count_sample, sum_counts
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.evaluation.reliability import Reliability
 from rangeseg.inference.distributed import ProcessGroup
@@ -76,13 +76,20 @@ def score_run(
         disable_first_scan_check(views.projection)
     counted: Iterable[SampleCounts]
     if pixels:
-        segmented = run.experiment.segment(run.network, views, indices, run.device)
+        segmented = _checked(run.experiment.segment(run.network, views, indices, run.device), segmenter.domain_check)
         counted = (count_sample(o.sample, o.elements, classes, distances=True, pixels=o.pixels) for o in segmented)
     else:
         batch = run.config.evaluation.batch
         counted = segmenter.stream(indices, views.sample, write, batch=batch, confidence=True, entropy=False)
     scores = sum_counts(counted, classes, by_sample=by_sample)
     return scores if group.world_size == 1 else _sum(scores, group)
+
+
+def _checked(segmented: Iterable[Segmented], domain_check: DomainCheck) -> Iterator[Segmented]:
+    """The same samples, each of them compared with the run."""
+    for one in segmented:
+        domain_check.check(one.sample.raster)
+        yield one
 
 
 def _sum(scores: Scores, group: ProcessGroup) -> Scores:
