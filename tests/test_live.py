@@ -20,8 +20,9 @@ from rangeseg import Segmenter
 from rangeseg.apps import live
 from rangeseg.apps.live import Counts, LatestCloud, run_live
 from rangeseg.apps.predict_recording import Labelling
+from rangeseg.notices import Notice
 from rangeseg.scan_formats.cdr import Message, decode_cloud, encode_cloud
-from rangeseg.scan_formats.fields import FieldNames
+from rangeseg.scan_formats.fields import FieldNames, Fields
 from rangeseg.scan_formats.point_cloud2 import Layout, points_of_cloud, points_of_columns
 from rangeseg.types import Scan
 
@@ -46,6 +47,14 @@ def message(scan: Scan, stamp: int) -> bytes:
 
     store = get_typestore(Stores.ROS2_HUMBLE)
     return bytes(store.serialize_cdr(cloud_message(store, rows_of(scan), stamp), CLOUD))
+
+
+def of_beams(count: int) -> Scan:
+    """The lowest beams of a sensor of 16, which are numbered from the lowest."""
+    ring, azimuth = np.divmod(np.arange(count * 1000), 1000)
+    slope, azimuth = np.deg2rad(2.0 * ring - 15), azimuth * (2 * np.pi / 1000)
+    xyz = 10 * np.stack([np.cos(slope) * np.cos(azimuth), np.cos(slope) * np.sin(azimuth), np.sin(slope)], 1)
+    return Scan(xyz.astype(np.float32), np.full(len(xyz), 0.3, np.float32), ring.astype(np.int32))
 
 
 class Line:
@@ -144,6 +153,33 @@ def test_what_is_no_scan_is_counted_and_the_next_is_labelled(segmenter: Segmente
     assert [len(one["points"]) for one in answers] == [4, 300]
     assert set(answers[0]["points"]["class_id"]) == {255}
     assert {level for level, *_ in line.told} <= {0, 1, 2}
+
+
+@pytest.mark.filterwarnings("ignore:.*does not fit this run")
+def test_beams_that_the_first_clouds_lacked_are_labelled(segmenter: Segmenter) -> None:
+    """In an open field, the beams above the horizon have no returns."""
+
+    def cloud(rings: int, stamp: int) -> bytes:
+        scan = of_beams(rings)
+        columns = dict(zip("xyz", scan.xyz.T, strict=True)) | {"intensity": scan.remission, "ring": scan.ring}
+        points = points_of_columns(Layout((*FIELDS, ("ring", 16, 4, 1)), 18), columns, (1, len(scan)))
+        return encode_cloud(Message(stamp, "lidar", *points.shape, [], False, 18, 0, points.data), points)
+
+    line = Line([(0, 0, [cloud(8, 1)]), (1, 0, [cloud(16, 2)]), (2, 0, [cloud(8, 3)])], answers=3)
+    counts = run_live(segmenter, line, Labelling(segmenter.label_map), keep_running=line.keep_running)
+    assert (counts.labelled, counts.refused, counts.reason) == (3, 0, "")
+    columns = {"x": 1, "y": 1, "z": 1, "intensity": 1, "ring": np.arange(16).repeat(2)}
+    columns = {name: np.broadcast_to(values, 32) for name, values in columns.items()}
+    found = Fields("x", "y", "z", "intensity", "ring", beams=16)
+    assert live._fields_of(columns, segmenter, found, {}) is found
+
+
+def test_clouds_that_do_not_fit_the_run_give_one_notice(segmenter: Segmenter) -> None:
+    scan = of_beams(16)
+    line = Line([(number, 0, [message(scan, number)]) for number in range(3)], answers=3)
+    with pytest.warns(Notice, match="does not fit this run") as told:
+        run_live(segmenter, line, Labelling(segmenter.label_map), keep_running=line.keep_running)
+    assert sum("does not fit" in str(one.message) for one in told) == 1
 
 
 def test_a_topic_is_read_by_the_columns_of_the_run(rng: np.random.Generator) -> None:

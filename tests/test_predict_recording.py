@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recordings import CLOUD, POSE, Cdr, messages_of_mcap, stamp, write_recording
 from robot import check
 from test_domain_check import street
+from test_live import of_beams
 
 from rangeseg import LabelMap, Segmenter, read_scan
 from rangeseg.cli import main
@@ -189,6 +190,22 @@ def test_clouds_that_do_not_fit_the_run_end_the_command_as_scans_do(
     assert "2 of 3 scans do not fit this run" in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "out" / "metadata.yaml").is_file()
     assert "2 of 3 scans do not fit this run" in predicted([*words[2:], "--overwrite", "--anyway"], capsys)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not fit this run")
+def test_beams_that_the_first_clouds_of_a_recording_lack_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(count: int, number: int) -> NDArray:
+        scan = of_beams(count)
+        made = rows_of(scan, number)
+        made["ring"] = scan.ring
+        return made
+
+    drive = write_recording(tmp_path / "drive_mcap", [rows(8, k) for k in range(10)] + [rows(16, 10)], poses=False)
+    assert "11 clouds of /points labelled" in predicted(
+        [str(drive), "--out", str(tmp_path / "out"), "--anyway"], capsys
+    )
 
 
 @pytest.mark.parametrize(

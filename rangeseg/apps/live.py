@@ -11,18 +11,20 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from rangeseg.apps.predict_recording import Labelling
+from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.inputs import columns_of_run
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.scan_formats.cdr import decode_cloud, encode_cloud
 from rangeseg.scan_formats.checks import NoReturnsError
 from rangeseg.scan_formats.fields import FieldNames, Fields
 from rangeseg.scan_formats.point_cloud2 import points_of_cloud
+from rangeseg.scan_formats.scales import Columns, ring_limits
 
 DIAGNOSE_EVERY_S = 1.0
 
@@ -181,12 +183,25 @@ def _answer(
     message = decode_cloud(raw)
     points = points_of_cloud(message)
     columns = points.columns()
-    fitting = found or columns_of_run("the cloud", columns, segmenter.run.experiment, requested)
+    fitting = _fields_of(columns, segmenter, found, requested)
     try:
         scan = fitting.scan("the cloud", columns)
     except NoReturnsError:
         return found, encode_cloud(message, labelling.labelled(points, None))
-    return fitting, encode_cloud(message, labelling.labelled(points, segmenter(scan)))
+    return fitting, encode_cloud(message, labelling.labelled(points, segmenter(replace(scan, where=""))))
+
+
+def _fields_of(columns: Columns, segmenter: Segmenter, found: Fields | None, requested: FieldNames) -> Fields:
+    """The meaning of the columns: that of earlier clouds, with more beams if this cloud has a ring above theirs.
+
+    Upper beams often have no returns, so the first clouds may show half of the beams.
+    """
+    if found is not None and (found.beams is None or found.ring not in columns):
+        return found
+    if found is not None and ring_limits([columns[str(found.ring)]])[1] - found.first < (found.beams or 0):
+        return found
+    now = columns_of_run("the cloud", columns, segmenter.run.experiment, requested)
+    return now if found is None else replace(found, first=now.first, beams=now.beams or found.beams)
 
 
 def _diagnose(transport: Transport, counts: Counts, limit_ms: float, *, failing: bool) -> None:
@@ -208,3 +223,4 @@ def _warm_up(segmenter: Segmenter) -> None:
         warnings.simplefilter("ignore")  # the points fit no sensor
         for _ in range(2):
             segmenter(table)
+    segmenter.domain_check = DomainCheck(segmenter.run)  # without the result of these points

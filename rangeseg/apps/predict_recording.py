@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, tee
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from rangeseg.scan_formats.checks import NoReturnsError
 from rangeseg.scan_formats.fields import FieldNames, Fields
 from rangeseg.scan_formats.point_cloud2 import AUTOWARE, Points, points_of_columns
 from rangeseg.scan_formats.recordings import Message, Recording, writing
-from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
+from rangeseg.scan_formats.scales import common_scale, ring_limits
 from rangeseg.types import IGNORE, Scan
 
 LAYOUTS = ("autoware", "fields")
@@ -108,14 +108,15 @@ def find_recorded(recording: Recording, experiment: Experiment, requested: Field
         ValueError: a cloud is not a valid scan, or no cloud has a return.
     """
 
-    def columns_of(most: int | None) -> Iterator[dict[str, NDArray]]:
-        return (message.points.columns() for message in islice(recording.messages(others=False), most))
+    def every() -> Iterator[dict[str, NDArray]]:
+        return (message.points.columns() for message in recording.messages(others=False))
 
     def scale(name: str) -> float:
-        return common_scale(name, columns_of(None))
+        return common_scale(name, every())
 
     def rings(name: str) -> tuple[int, int]:
-        return ring_limits([columns[name] for columns in columns_of(LOOKED_AT)])
+        limits = [ring_limits([columns[name]]) for columns in every() if len(columns.get(name, ()))]
+        return min(low for low, _ in limits), max(high for _, high in limits)
 
     for message in recording.messages(others=False):
         columns = message.points.columns()
