@@ -13,6 +13,7 @@ from rangeseg.evaluation.evaluate import DISTANCE_EDGES_M, SampleCounts, Scores,
 from rangeseg.evaluation.metrics import ConfusionMatrix
 from rangeseg.evaluation.reliability import Reliability
 from rangeseg.inference.distributed import ProcessGroup
+from rangeseg.inference.domain_check import DomainCheck
 from rangeseg.inference.run import Run
 from rangeseg.inference.segmenter import AnySample, Segmenter
 from rangeseg.parallel import Progress, no_progress
