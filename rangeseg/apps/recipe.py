@@ -94,9 +94,7 @@ class Recipe:
         if self.name == "kitti" and self.real is None:
             raise ValueError("The recipe kitti needs real labelled scans. Give SemanticKITTI's folder with --real.")
         if self.name == "any-lidar" and (self.real is not None or not self.unlabelled):
-            raise ValueError(
-                "The recipe any-lidar uses no real labels. Give folders of scans with --unlabelled, and no --real."
-            )
+            raise ValueError("any-lidar uses no real labels. Give folders of scans with --unlabelled, and no --real.")
         if self.real is None and self.labelled != "all":
             raise ValueError(f"--labelled is {self.labelled}, but any-lidar uses no real labels. Leave it out.")
         if self.labelled not in ("all", "with_labels"):

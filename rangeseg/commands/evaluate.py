@@ -40,15 +40,13 @@ def _evaluate(arguments: argparse.Namespace, group: ProcessGroup) -> None:
     from rangeseg.inference.segmenter import Segmenter
 
     file = checkpoint_to_write(arguments.run) if arguments.calibrate else None
-    half = ["data.dataset.half=true"] if arguments.half_resolution else []
-    overrides = [*half, *arguments.overrides]
+    overrides = [*(["data.dataset.half=true"] if arguments.half_resolution else ()), *arguments.overrides]
     run = Run.load(arguments.run, device=group.device(arguments.device), overrides=overrides, trust=arguments.trust)
     split = arguments.split or run.config.evaluation.split
     kind, element = run.experiment.dataset.kind, run.experiment.dataset.element
     groups = parse_groups(arguments.groups, run.label_map.names)
     views = open_views(run, split)
-    if file is not None:
-        run = calibrated(run, views, progress=progress)
+    run = run if file is None else calibrated(run, views, progress=progress)
     segmenter = Segmenter(run)
     scores = score_run(
         run, views, group=group, pixels=arguments.level == "pixel", progress=progress, segmenter=segmenter
