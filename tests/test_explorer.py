@@ -185,6 +185,15 @@ def test_a_folder_of_scans_is_shown_with_what_predict_wrote(tiny_config: Config,
         assert main(["show", str(scan), "--prediction", str(out), "--png", str(tmp_path / "one.png")]) == 0
 
 
+def test_columns_are_used_for_the_scans_of_a_run_and_of_a_dataset(
+    tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_config)
+    for words in ([tiny_config.runtime.out], [tiny_config.data.root, "--split", "val"]):
+        assert main(["show", *words, "--fields", "remission=i", "--html", str(tmp_path / "page.html")]) == 1
+        assert "has no i for remission; it has x, y, z, remission" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -195,6 +204,8 @@ def test_a_folder_of_scans_is_shown_with_what_predict_wrote(tiny_config: Config,
         (["empty", "--run", "kitti"], "contains nothing to predict"),
         (["flat", "--dataset", "camvid"], "The window shows only scans"),
         (["run", "--run", "kitti"], "is a run itself"),
+        (["flat", "data.channels=[x]"], "data.channels=[x]: changes the config of a run, but no run is given"),
+        (["flat/000000.bin", "--split", "val"], "--split is for a run or a dataset"),
     ],
 )
 def test_folders_that_cannot_be_shown(

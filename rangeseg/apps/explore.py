@@ -48,7 +48,10 @@ def explore_run(
     return explore_source(source, segmenter=segmenter, predictions=predictions)
 
 
-def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions: Path | None = None) -> Explorer:
+def explore_dataset(
+    root: Path, *, dataset: str, split: str = "val", predictions: Path | None = None,
+    fields: Mapping[str, str | None] | None = None,
+) -> Explorer:  # fmt: skip
     """The scans of a dataset, with their labels if they have any.
 
     Args:
@@ -56,13 +59,13 @@ def explore_dataset(root: Path, *, dataset: str, split: str = "val", predictions
         dataset: name of the dataset.
         split: name of the split.
         predictions: folder of label files, of rangeseg or of any other tool.
+        fields: columns by name, see `rangeseg.scan_formats.fields`.
 
     Raises:
-        ValueError: the dataset or the split does not exist.
+        ValueError: the dataset or the split does not exist, or its columns are fixed but `fields` are given.
     """
-    source: Dataset = build(
-        DATASETS, {"name": dataset}, "dataset", root=str(root), split=split, subset=None, labels=True
-    )
+    section = {"name": dataset} | ({"fields": dict(fields)} if fields else {})
+    source: Dataset = build(DATASETS, section, "dataset", root=str(root), split=split, subset=None, labels=True)
     return explore_source(source, predictions=predictions)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, add_trust, progress, whole
-from rangeseg.commands.fields import add_fields, requested_fields
+from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 if TYPE_CHECKING:
     from rangeseg.vis.explorer import Explorer
@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if not Path(first).exists():
         raise ValueError(f"{first}: no such file or folder. Give a scan, a folder of scans, a run or a dataset.")
+    if arguments.overrides and not (arguments.run or is_run(Path(first))):
+        raise ValueError(f"{arguments.overrides[0]}: changes the config of a run, but no run is given. Add --run RUN.")
     if not (arguments.png or arguments.video or arguments.html or arguments.rerun):
         from rangeseg.vis.window import require_display
 
@@ -59,6 +61,11 @@ def run(arguments: argparse.Namespace) -> None:
 def first_is_folder(word: str) -> bool:
     """Whether the path is a folder or a checkpoint, so that several scans are shown."""
     return Path(word).is_dir() or word.endswith(".pt")
+
+
+def is_run(path: Path) -> bool:
+    """Whether the path is a run folder or a checkpoint."""
+    return path.suffix == ".pt" or (path / "config.yaml").is_file()
 
 
 def look(path: Path, arguments: argparse.Namespace) -> None:
@@ -85,12 +92,15 @@ def open_scans(path: Path, arguments: argparse.Namespace) -> Explorer:
     given, own = {"predictions": arguments.prediction}, {"overrides": arguments.overrides, "trust": arguments.trust}
     scans = {"fields": requested_fields(arguments), "run": arguments.run, "dataset": arguments.dataset}
     if not first_is_folder(str(path)):
+        if arguments.split:
+            raise ValueError(f"{path}: --split is for a run or a dataset. Leave it out for a single scan.")
         return explore_file(path, labels=arguments.labels, prediction=arguments.prediction, **scans, **own)
     if arguments.labels:
         raise ValueError(f"{path}: --labels is for a single scan. Name its file, or leave --labels out.")
-    if path.is_file() or (path / "config.yaml").is_file():
+    if is_run(path):
         if arguments.run:
             raise ValueError(f"{path}: is a run itself. Leave --run out.")
+        own["overrides"] = with_fields(arguments)
         return explore_run(path, split=arguments.split, **given, **own)
     if arguments.split is None and (arguments.run or holds_scans(path)):
         return explore_folder(path, **given, **scans, **own)
@@ -99,7 +109,8 @@ def open_scans(path: Path, arguments: argparse.Namespace) -> Explorer:
             f"{path}: --split with --run needs the run in place of the folder: rangeseg show RUN --split "
             f"{arguments.split} data.root={path}. Without --split, all scans of the folder are shown."
         )
-    return explore_dataset(path, dataset=arguments.dataset, split=arguments.split or "val", **given)
+    options = {"dataset": arguments.dataset, "split": arguments.split or "val", "fields": scans["fields"]}
+    return explore_dataset(path, **options, **given)
 
 
 def holds_scans(folder: Path) -> bool:
