@@ -209,6 +209,15 @@ def test_predictions_of_folders_are_mended_and_refused(
     assert "Give files or folders of photographs" in " ".join(capsys.readouterr().err.split())
 
 
+def test_photographs_with_an_ending_in_large_letters_are_found(photo_config: Config, tmp_path: Path) -> None:
+    photos = sorted((Path(photo_config.data.root) / "val").iterdir())
+    (tmp_path / "photos").mkdir()
+    for photo, name in zip(photos, ("a.png", "b.PNG"), strict=False):
+        (tmp_path / "photos" / name).write_bytes(photo.read_bytes())
+    found = find_tasks([tmp_path / "photos"], Experiment(photo_config).prediction_files)
+    assert [task.file.name for task in found] == ["a.png", "b.PNG"]
+
+
 def test_problems_of_predictions_are_named(photo_config: Config, tmp_path: Path) -> None:
     files = Experiment(photo_config).prediction_files
     write_photos(tmp_path, (5, 6), ("photo.png",))

@@ -66,7 +66,7 @@ def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
     if path.is_file():
         yield Task(path, files.target(path, path.parent))
         return
-    found = sorted(file for file in walk(path) if file.name.endswith(files.suffixes))
+    found = sorted(file for file in walk(path) if file.name.lower().endswith(files.suffixes))
     if not found:
         raise ValueError(
             f"{path}: {'contains nothing to predict' if path.is_dir() else 'no such file or folder'}. "
