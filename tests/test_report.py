@@ -91,6 +91,18 @@ def test_the_page_says_what_evaluate_says(tiny_config: Config, tmp_path: Path) -
     assert {row[0] for row in differing[1:]} == {"runtime.seed", "runtime.out"}
 
 
+def test_weights_by_name_do_not_get_the_files_of_the_current_folder(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny_config)
+    monkeypatch.chdir(tiny_config.runtime.out)
+    overrides = [f"data.root={tiny_config.data.root}", "data.dataset.name=semantic_kitti"]
+    text = write_report(["first-answer"], tmp_path / "page.html", scans=1, overrides=overrides).read_text("utf-8")
+    assert "have no metrics.csv" in text
+    assert "This checkpoint has no versions.json" in text
+    assert "<td>not recorded</td>" in text
+
+
 def test_an_experiment_without_seeds_has_a_row_of_its_own(tiny_config: Config, tmp_path: Path) -> None:
     other = replace(tiny_config, runtime=replace(tiny_config.runtime, out=f"{tiny_config.runtime.out}_cutout"))
     other.perturbation = {"name": "cutout"}

@@ -21,7 +21,7 @@ from rangeseg.engine.drawing import draw, draw_answer
 from rangeseg.engine.run_logger import read_metrics
 from rangeseg.evaluation.evaluate import Segmented
 from rangeseg.files import write_atomically
-from rangeseg.inference.run import Run
+from rangeseg.inference.run import Run, checkpoint_of
 from rangeseg.inference.scoring import open_views, score_run
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.projection.range_image import RangeImage
@@ -111,7 +111,8 @@ def _check_comparable(first: tuple[Path, Run, Any], other: tuple[Path, Run, Any]
 
 
 def _report_run(path: Path, run: Run, views: Any, progress: Progress) -> RunReport:
-    folder = path if path.is_dir() else path.parent
+    file = checkpoint_of(path)
+    folder = path if path.is_dir() else file.parent  # that of weights is not the current one
     scores = score_run(run, views, by_sample=True, progress=progress)
     return RunReport(path, folder, run, views, scores, read_metrics(folder / "metrics.csv"))
 
