@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import random_scan
 
 from rangeseg import LabelMap
 from rangeseg.cli import main
@@ -21,9 +23,11 @@ from rangeseg.drive.layouts import open_drive
 from rangeseg.engine.drawing import colored_points
 from rangeseg.evaluation.evaluate import Segmented
 from rangeseg.projection.beam import BeamProjection
+from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.resources import resource
-from rangeseg.types import Sample, Scan
+from rangeseg.types import Sample, Scan, SensorPose
 from rangeseg.vis.explorer import Frame
+from rangeseg.vis.rerun import RerunLog
 from rangeseg.vis.web_page import as_sample
 
 
@@ -93,6 +97,36 @@ def test_rerun_reads_what_is_written(driven: Path, tmp_path: Path) -> None:
     }
     assert expected.items() <= rows.items()
     assert "AnnotationContext" in told
+
+
+def test_what_only_an_earlier_scan_has_is_not_shown_with_a_later_one(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rerun shows the last values of a place until there are others."""
+    pytest.importorskip("rerun", reason="the extra rerun is not installed")
+    label_map = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+    image = SphericalProjection(16, 64, 6.0, -28.0)(random_scan(rng, 500))
+    bare = replace(image, scan=replace(image.scan, label=None), given=None)
+    labels = np.zeros(500, np.uint8)
+    full = Frame("a", image, labels, labels.astype(np.float32), SensorPose(np.eye(4), 0.0))
+    logged: list[tuple[str, str]] = []
+    with RerunLog(str(tmp_path / "a.rrd"), label_map) as log:
+        monkeypatch.setattr(log._stream, "log", lambda place, value: logged.append((place, type(value).__name__)))
+        for frame in (full, Frame("b", bare), full):
+            logged.clear()
+            log.log(frame)
+            cleared = {place for place, kind in logged if kind == "Clear"}
+            given = {place for place, kind in logged if kind != "Clear"}
+            both = {f"{root}/{name}" for root in ("/world/sensor", "/image") for name in ("label", "prediction")}
+            only = {*both, "/world/sensor/confidence", "/image/confidence", "/world/sensor"}
+            without = {"/world/sensor/points", "/image/points"}
+            if frame is full:
+                assert only <= given
+                assert cleared in (set(), without)
+            else:
+                assert cleared == only
+                assert without <= given
+    assert cleared == without
 
 
 def test_without_a_display_show_says_so_in_one_line(

@@ -18,6 +18,9 @@ from rangeseg.vis.explorer import Frame
 CONNECT = "connect"
 """Target instead of a file: a running viewer (`rerun`) on this machine."""
 
+WAY = "/world/trajectory"
+"""Place of the way so far, which stays if the pose of a scan is not known."""
+
 
 class RerunMissingError(ImportError):
     """rerun-sdk is missing; the message contains the command that installs it."""
@@ -57,6 +60,7 @@ class RerunLog:
         self._stream.log("/", rerun.AnnotationContext([*classes, (IGNORE, "unlabelled", (70, 72, 76))]), static=True)
         self._stream.log("/world", rerun.ViewCoordinates.FLU, static=True)
         self._way: list[np.ndarray] = []
+        self._shown: set[str] = set()
         self._count = 0
 
     def __enter__(self) -> RerunLog:
@@ -69,30 +73,44 @@ class RerunLog:
         self._stream.disconnect()
 
     def log(self, frame: Frame) -> None:
-        """Log a scan at the next step of the time line."""
-        rr, stream, image = self._rerun, self._stream, frame.image
+        """Log a scan at the next step of the time line; what only the scan before has, is cleared."""
+        stream = self._stream
         stream.set_time("scan", sequence=self._count)
         self._count += 1
-        if frame.pose is not None:
-            if frame.pose.time_s is not None:
-                stream.set_time("time", duration=frame.pose.time_s)
-            pose = frame.pose.matrix
-            self._way.append(pose[:3, 3])
-            stream.log("/world/sensor", rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
-            if len(self._way) > 1:
-                stream.log("/world/trajectory", rr.LineStrips3D([np.stack(self._way)], colors=[255, 255, 255]))
-        returns = ~image.no_return
-        xyz = image.given.xyz[returns]
+        if frame.pose is not None and frame.pose.time_s is not None:
+            stream.set_time("time", duration=frame.pose.time_s)
+        found = self._pose(frame) | self._values(frame)
+        for place in sorted(self._shown.difference(found)):  # Rerun shows the last values until there are others
+            stream.log(place, self._rerun.Clear(recursive=False))
+        for place, value in found.items():
+            stream.log(place, value)
+        self._shown = found.keys() - {WAY}
+        stream.log("/name", self._rerun.TextLog(frame.name))
+
+    def _pose(self, frame: Frame) -> dict[str, Any]:
+        """Place -> value: the pose of the sensor and its way so far; empty if the pose is not known."""
+        if frame.pose is None:
+            return {}
+        rr, pose = self._rerun, frame.pose.matrix
+        self._way.append(pose[:3, 3])
+        found = {"/world/sensor": rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3])}
+        if len(self._way) > 1:
+            found[WAY] = rr.LineStrips3D([np.stack(self._way)], colors=[255, 255, 255])
+        return found
+
+    def _values(self, frame: Frame) -> dict[str, Any]:
+        """Place -> value: points and images of the labels, the confidence and the range."""
+        rr, image, returns = self._rerun, frame.image, ~frame.image.no_return
+        xyz, found = image.given.xyz[returns], {}
         for name, ids in frame_labels(frame).items():
-            stream.log(f"/world/sensor/{name}", rr.Points3D(xyz, class_ids=ids[returns].astype(np.uint16)))
-            stream.log(f"/image/{name}", rr.SegmentationImage(image.gather(ids, IGNORE).astype(np.uint8)))
+            found[f"/world/sensor/{name}"] = rr.Points3D(xyz, class_ids=ids[returns].astype(np.uint16))
+            found[f"/image/{name}"] = rr.SegmentationImage(image.gather(ids, IGNORE).astype(np.uint8))
         if frame.confidence is not None:
             sure = frame.confidence.astype(np.float32)
             shade = np.repeat(np.rint(255 * sure[returns, None]).astype(np.uint8), 3, 1)
-            stream.log("/world/sensor/confidence", rr.Points3D(xyz, colors=shade))
-            stream.log("/image/confidence", rr.Image(np.rint(255 * image.gather(sure)).astype(np.uint8)))
-        stream.log("/image/range", rr.DepthImage(image.gather(image.range).astype(np.float32), meter=1.0))
-        stream.log("/name", rr.TextLog(frame.name))
+            found["/world/sensor/confidence"] = rr.Points3D(xyz, colors=shade)
+            found["/image/confidence"] = rr.Image(np.rint(255 * image.gather(sure)).astype(np.uint8))
+        return found | {"/image/range": rr.DepthImage(image.gather(image.range).astype(np.float32), meter=1.0)}
 
 
 def frame_labels(frame: Frame) -> dict[str, np.ndarray]:
