@@ -194,8 +194,12 @@ def pack(name: str, state: dict[str, Tensor], folder: Path, facts: dict[str, Any
         half: store floating-point numbers in half precision, except weights with numbers beyond its range.
 
     Raises:
-        ValueError: a fact is missing, or is not a key of a card.
+        ValueError: a fact is missing, or is not a key of a card, or the name is not the name of a file.
     """
+    if Path(name).name != name:
+        raise ValueError(
+            f"The weights cannot be called {name!r}. Give a name without folders, and the folder with --out."
+        )
     kept = {key: (_halved(value) if half else value).contiguous().cpu() for key, value in state.items()}
     content = save(kept)
     try:

@@ -192,6 +192,38 @@ def test_the_command_lists_and_shows(capsys: pytest.CaptureFixture[str]) -> None
     assert "0.191" in said
 
 
+def test_places_of_this_machine_are_not_in_a_card_or_told_of(
+    packed: Path, tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "weights",
+        "--pack",
+        tiny_config.runtime.out,
+        "--facts",
+        str(tmp_path / "facts.json"),
+        "--out",
+        str(packed),
+    ]
+    head = tmp_path / "head.pt"
+    changes = [f"data.carried={tmp_path}", f"evaluation.back_projection={{name: head, file: {head}}}"]
+    assert main([*words, "--name", "other", *changes]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"other{SUFFIX}: its config names evaluation.back_projection.file={head}, which others do not have" in line
+    assert f"carried: {tmp_path}" not in json.loads((packed / f"other{SUFFIX}").read_text())["config"]
+    assert main([*words, "--name", "a/b"]) == 1
+    assert "cannot be called 'a/b'" in capsys.readouterr().err
+    (tmp_path / "facts.json").write_text("[1]")
+    assert main([*words, "--name", "c"]) == 1
+    assert "is not a JSON object of facts" in capsys.readouterr().err
+    assert not list(packed.glob("[abc]*"))
+
+
+def test_a_folder_of_weights_labels_scans(packed: Path, tiny_kitti: Path, tmp_path: Path) -> None:
+    scan = tiny_kitti / "sequences/08/velodyne/000000.bin"
+    assert main(["predict", str(packed), str(scan), "--out", str(tmp_path / "labels"), "--anyway"]) == 0
+    assert len(list((tmp_path / "labels").rglob("*.label"))) == 1
+
+
 def test_facts_that_a_card_lacks_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="summary"):
         pack("x", {"w": torch.zeros(1)}, tmp_path, {})

@@ -139,12 +139,13 @@ def _is_scans(path: Path) -> bool:
     from rangeseg.photos.io import IMAGE_SUFFIXES
     from rangeseg.scan_formats.recordings import is_recording
     from rangeseg.scan_io import READERS
+    from rangeseg.weights import SUFFIX
 
     if is_recording(path):
         return True
     if path.suffix in CAPTURES:
         raise ValueError(f"{path}: is a capture. Convert it to scans first: rangeseg unpack {path} --out scans")
-    if path.is_dir() and (path / "last.pt").is_file():
+    if path.is_dir() and ((path / "last.pt").is_file() or any(path.glob(f"*{SUFFIX}"))):
         return False
     names = [file.name for file in walk(path)] if path.is_dir() else [path.name]
     if any(name.endswith(READERS) for name in names):

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rangeseg.commands.console import OUT, add_trust, table
+
+if TYPE_CHECKING:
+    from rangeseg.config import Config
+
+NO_LABELS = "none"
+"""Value of `data.carried` without carried labels."""
+
+REPLACED = ("data.root", "runtime.out")
+"""Keys whose values were replaced in the config of a card."""
 
 EXAMPLES = (
     "rangeseg weights",
@@ -44,7 +54,7 @@ def _pack(arguments: argparse.Namespace) -> None:
     from rangeseg.engine.checkpoint import stored_classes
     from rangeseg.files import read_whole
     from rangeseg.inference.run import Run
-    from rangeseg.weights import pack
+    from rangeseg.weights import SUFFIX, pack
 
     if not (arguments.name and arguments.facts and arguments.out):
         raise ValueError("--pack also needs --name, --facts and --out.")
@@ -52,14 +62,29 @@ def _pack(arguments: argparse.Namespace) -> None:
         facts = json.loads(read_whole(arguments.facts).decode())
     except ValueError as error:
         raise ValueError(f"{arguments.facts}: cannot be read as JSON ({error}). Repair the file.") from error
+    if not isinstance(facts, dict):
+        raise ValueError(f"{arguments.facts}: is not a JSON object of facts. Give a summary, data and so on by name.")
     # the stored config must not contain folders of this machine
     overrides = ["data.root=data", "data.labelled_from=[]", "data.unlabelled_from=[]", "data.labelled=all"]
     overrides += ["data.unlabelled=all", "runtime.initialise_from=null", f"runtime.out=runs/{arguments.name}"]
     run = Run.load(arguments.pack, device="cpu", overrides=[*overrides, *arguments.overrides], trust=arguments.trust)
-    known: dict[str, Any] = {"config": write_config(run.config), **stored_classes(run.label_map)}
+    config, data = run.config, run.config.data
+    config = replace(config, data=replace(data, carried=data.carried if data.carried == NO_LABELS else "carried"))
+    known: dict[str, Any] = {"config": write_config(config), **stored_classes(run.label_map)}
     known |= {"statistics": run.statistics, "temperature": run.temperature}
     made = pack(arguments.name, run.network.state_dict(), arguments.out, known | facts, half=not arguments.single)
     OUT.print(f"{made.card.name}: {made.folder / made.card.weights} and its card", soft_wrap=True)
+    _tell_of_places(made.folder / f"{made.card.name}{SUFFIX}", config)
+
+
+def _tell_of_places(card: Path, config: Config) -> None:
+    """Give a notice of each file or folder of this machine that the stored config names."""
+    from rangeseg.engine.run_logger import flatten
+    from rangeseg.notices import notify
+
+    for key, value in flatten(asdict(config)).items():
+        if key not in REPLACED and isinstance(value, str) and (Path(value).is_absolute() or Path(value).is_file()):
+            notify(f"{card}: its config names {key}={value}, which others do not have. Pack again with {key}=VALUE.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
