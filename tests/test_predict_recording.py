@@ -206,6 +206,10 @@ def test_beams_that_the_first_clouds_of_a_recording_lack_are_counted(
     assert "11 clouds of /points labelled" in predicted(
         [str(drive), "--out", str(tmp_path / "out"), "--anyway"], capsys
     )
+    assert main(["unpack", str(drive), "--out", str(tmp_path / "scans")]) == 0
+    last = read_scan(tmp_path / "scans" / "000010.npz")
+    assert set(last.ring) == set(range(16))
+    assert last.xyz[last.ring == 0, 2].mean() > last.xyz[last.ring == 15, 2].mean()
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,7 @@ def find_recorded(recording: Recording, experiment: Experiment, requested: Field
         return common_scale(name, every())
 
     def rings(name: str) -> tuple[int, int]:
-        limits = [ring_limits([columns[name]]) for columns in every() if len(columns.get(name, ()))]
-        return min(low for low, _ in limits), max(high for _, high in limits)
+        return ring_limits(columns[name] for columns in every() if name in columns)
 
     for message in recording.messages(others=False):
         columns = message.points.columns()

@@ -5,7 +5,7 @@ A single scan is not sufficient: one bright reflector would make the scan darker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +114,13 @@ def folder_rings(path: Path, read: Callable[[Path], Columns], form: Form, name: 
     return _rings[key]
 
 
-def ring_limits(values: Sequence[NDArray]) -> tuple[int, int]:
-    """The lowest and the highest finite ring of some scans.
+def ring_limits(values: Iterable[NDArray]) -> tuple[int, int]:
+    """The lowest and the highest finite ring of some scans, of which one at a time is in memory; 0 and 0 without any.
 
     Args:
-        values: (N,) each, at least one.
+        values: (N,) each.
     """
-    finite = [one[np.isfinite(one)] if one.dtype.kind == "f" else one for one in values]
+    finite = (one[np.isfinite(one)] if one.dtype.kind == "f" else one for one in values)
     limits = [(int(one.min()), int(one.max())) for one in finite if len(one)]
     return min((low for low, _ in limits), default=0), max((high for _, high in limits), default=0)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.captures import clouds_of_capture
 from rangeseg.scan_formats.checks import NoReturnsError
 from rangeseg.scan_formats.fields import NAMES, FieldNames, Fields, find_fields, plain
-from rangeseg.scan_formats.scales import LOOKED_AT, common_scale, ring_limits
+from rangeseg.scan_formats.scales import common_scale, ring_limits
 from rangeseg.scan_formats.written import begin_scans, write_record
 from rangeseg.types import Scan
 
@@ -31,10 +30,11 @@ def unpack(
     """Write each point cloud of a recording as ``OUT/000000.npz`` and so on, in the order of their time.
 
     The columns are matched on the first cloud and then kept, so that all scans agree. If the type of the intensity does
-    not define its full scale, the recording is read once before, so that all scans have one scale. A cloud without a
-    return is left out with a message. The other columns keep their names; the time stamp and the frame of a ROS header
-    are stored as `stamp_ns` and `frame_id`. ``OUT/unpacked.json`` records the recording and the number of files. The
-    files that it lists from an earlier call are removed.
+    not define its full scale, the recording is read once before, so that all scans have one scale; likewise for a ring
+    column, whose upper beams the first clouds may lack. A cloud without a return is left out with a message. The other
+    columns keep their names; the time stamp and the frame of a ROS header are stored as `stamp_ns` and `frame_id`.
+    ``OUT/unpacked.json`` records the recording and the number of files. The files that it lists from an earlier call
+    are removed.
 
     Args:
         path: a ROS 1 bag, or a ROS 2 bag: its folder, ``.mcap`` or ``.db3``; or a sensor's ``.pcap`` or ``.osf``.
@@ -61,7 +61,7 @@ def unpack(
         return common_scale(name, (cloud.columns for cloud in clouds_of()[1]))
 
     def rings(name: str) -> tuple[int, int]:
-        return _rings(name, islice(clouds_of()[1], LOOKED_AT))
+        return ring_limits(cloud.columns[name] for cloud in clouds_of()[1] if name in cloud.columns)
 
     count, clouds = clouds_of()
     record, made_of = out / RECORD, _made_of(path, topic, fields)
@@ -93,11 +93,6 @@ def _made_of(path: Path, topic: str | None, fields: FieldNames | None) -> dict[s
     """The record's description of a recording: a file, or a folder of files."""
     size = sum(file.stat().st_size for file in ([path] if path.is_file() else walk(path)))
     return {"recording": path.name, "bytes": size, "topic": topic, "fields": dict(fields or {})}
-
-
-def _rings(name: str, clouds: Iterable[Cloud]) -> tuple[int, int]:
-    """`ring_limits` of a column of some clouds."""
-    return ring_limits([cloud.columns[name] for cloud in clouds if len(cloud.columns.get(name, ()))])
 
 
 def _others(cloud: Cloud, fields: Fields) -> dict[str, NDArray]:
