@@ -45,8 +45,11 @@ TRAINING_SHARE = 0.85
 FEWEST = 20
 """The smallest number of steps of a stage, for any budget."""
 
-RECIPES = {"kitti": ("recipe/kitti", "hdl64e"), "any-lidar": ("recipe/any_lidar", "random")}
-"""The config and the sensor of the streets, by the recipe's name."""
+RECIPES = {
+    "kitti": ("recipe/kitti", "hdl64e", "warm_teacher+cutmix"),
+    "any-lidar": ("recipe/any_lidar", "random", "warm_teacher+labelled_pairs+lasermix"),
+}
+"""The config, the sensor of the streets and the method of the stage `teacher`, by the recipe's name."""
 
 OWN = {
     "runtime.out": "--out",
@@ -129,7 +132,7 @@ class Recipe:
         if self.real is not None:
             found.append(self._train("labelled", "supervised+rangeformer", self._labelled(), last, lengths))
             last = "labelled"
-        found.append(self._train("teacher", "warm_teacher+cutmix", self._unlabelled(), last, lengths))
+        found.append(self._train("teacher", RECIPES[self.name][2], self._unlabelled(), last, lengths))
         last = "teacher"
         for number in range(1, self.rounds + 1) if self.sources else ():
             found += [self._pseudo(f"pseudo{number}", last, source) for source in self.sources]
