@@ -63,9 +63,10 @@ def test_the_tables_of_the_benchmark_follow_from_its_cells() -> None:
         assert scores[row] == [*told[0], *told[1]], row
         if method != "supervised":
             assert differences[row] == [gains(method, share, key) for share in (1, 10) for key in keys], row
+    none = "\N{EN DASH}"
     for row, method in METHODS.items():
-        told = [spread(method, share, key) if seeds(method, share) else "\N{EN DASH}" for share in (20, 50) for key in keys]
-        assert single.get(row, ["\N{EN DASH}"] * 4) == told, row
+        told = [spread(method, share, key) if seeds(method, share) else none for share in (20, 50) for key in keys]
+        assert single.get(row, [none] * 4) == told, row
     (command,) = re.findall(r"--cells (\S+)", page)
     assert set(command.split(",")) == set(CELLS)
 
