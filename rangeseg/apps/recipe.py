@@ -2,9 +2,8 @@
 
     streets       write synthetic scans with labels
     pretrain      train on them, supervised
-    labelled      train on the real labelled scans and the streets, half of the
-                  views each, rangeformer.yaml (kitti)                             starts from pretrain
-    teacher       mean teacher with CutMix on unlabelled scans, warm_teacher.yaml  starts from labelled or pretrain
+    labelled      kitti: train on real labelled scans and streets, half each, rangeformer.yaml      starts from pretrain
+    teacher       mean teacher (see RECIPES) on unlabelled scans, warm_teacher.yaml      starts from labelled, pretrain
     pseudo1       write pseudo-labels of the unlabelled scans, predicted by teacher, balanced over classes and ranges
     round1        train on true labels and pseudo-labels, supervised               starts from pretrain
     pseudo2, ...  the same again; the previous round predicts the pseudo-labels
@@ -123,9 +122,8 @@ class Recipe:
         """
         streets = ("--out", str(self.out / "streets"), "--sensor", RECIPES[self.name][1], "--keep")
         drive = ("--scans-per-street", "4", "--spacing-m", "10", "--scans", str(self.scans))
-        named = ("--sequences", *sequences(), "08")
         found = [
-            self._step("streets", ("synthesise", *streets, *drive, *named)),
+            self._step("streets", ("synthesise", *streets, *drive, "--sequences", *sequences(), "08")),
             self._train("pretrain", "supervised", self._streets(), "", lengths),
         ]
         last = "pretrain"
@@ -244,8 +242,8 @@ def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
     whole = sum(STEPS[step.name.rstrip("0123456789")] * seconds[step.name] for step in steps)
     factor = TRAINING_SHARE * hours * 3600 / whole
     lengths = {kind: max(FEWEST, round(factor * number)) for kind, number in STEPS.items()}
-    made_for = {"hours": hours, "stages": [step.name for step in steps], "overrides": [*recipe.overrides]}
-    kept = made_for | {"steps": lengths, "seconds_per_step": seconds}
+    kept: dict[str, Any] = {"hours": hours, "stages": [step.name for step in steps], "overrides": [*recipe.overrides]}
+    kept |= {"steps": lengths, "seconds_per_step": seconds}
     write_atomically(recipe.out / "budget.json", json.dumps(kept, indent=1).encode())
     return lengths
 
