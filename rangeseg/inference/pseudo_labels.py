@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rangeseg.data.dataset import ScanDataset
+from rangeseg.data.lists import keep_listed
 from rangeseg.data.semantic_kitti import read_list
 from rangeseg.drive.layouts import Drive, open_drive
 from rangeseg.drive.request import poses_folder, poses_for
@@ -124,8 +125,7 @@ def true_labels(experiment: Experiment, split: str, leave_out: str | None) -> tu
     Args:
         experiment: the experiment of the run.
         split: the split that gets pseudo-labels.
-        leave_out: a list file, the name of a shipped list, or ``none``; None: the scans of `data.labelled`, if it is a
-            list or `with_labels`.
+        leave_out: a list file, or ``none``; None: the scans of `data.labelled`, if it is a list or `with_labels`.
 
     Returns:
         Names of scans.
@@ -134,9 +134,10 @@ def true_labels(experiment: Experiment, split: str, leave_out: str | None) -> tu
         ValueError: the list cannot be read, or its scans, or those of `data.labelled`, do not exist.
     """
     listed = experiment.config.data.labelled
-    if leave_out is not None:
-        return () if leave_out == NOTHING else experiment.open(split, leave_out, labels=False).names
-    if split != "train" or listed in (ALL, NOTHING):
+    if leave_out is not None and leave_out != NOTHING:
+        names, cure = experiment.open(split, labels=False).names, f"Names look like those of the split {split}."
+        return tuple(keep_listed(names, read_list(leave_out), leave_out, what="scan", cure=cure))
+    if leave_out is not None or split != "train" or listed in (ALL, NOTHING):
         return ()
     try:
         return experiment.open(split, listed, labels=False).names
