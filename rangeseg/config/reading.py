@@ -23,14 +23,6 @@ from rangeseg.paths import expand_home
 from rangeseg.registry import ConfigError, Trust, did_you_mean, refuse_code
 
 COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")
-MAPPINGS = (
-    "data.augmentation",
-    "supervised.frequencies",
-    "supervised.mix",
-    "optim.lr_multipliers",
-    "evaluation.window",
-)
-"""Keys that ``{}`` empties; a merge alone would keep the values of lower layers."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
