@@ -22,6 +22,7 @@ from rangeseg.inference.calibrate import calibrated
 from rangeseg.inference.export import describe, write_weights
 from rangeseg.inference.run import Run
 from rangeseg.inference.scoring import open_views
+from rangeseg.notices import Notice
 from rangeseg.weights import Weights, find_weights
 
 K = 4
@@ -133,7 +134,9 @@ def test_evaluate_calibrates_and_every_form_of_the_run_carries_it(
     plain = json.loads(told.read_text())["reliability"]
     assert plain["temperature"] == 1
     assert main(["evaluate", str(folder), "--calibrate", "--json", str(told)]) == 0
-    assert "fitted on the scans scored here" in " ".join(capsys.readouterr().out.split())
+    said = capsys.readouterr()
+    assert "fitted on the scans scored here" in " ".join(said.out.split())
+    assert "the highest allowed, because the run is no better than chance" in said.err  # random scans, random labels
     warm = json.loads(told.read_text())["reliability"]
     assert warm["temperature"] != 1
     assert warm["accuracy"] == plain["accuracy"]
@@ -146,7 +149,8 @@ def test_evaluate_calibrates_and_every_form_of_the_run_carries_it(
     run = Run.load(folder, device="cpu")
     assert run.temperature == describe(run)["temperature"] == heat
     views = open_views(run)
-    assert calibrated(run, views).temperature == pytest.approx(heat)  # it is fitted on what is not divided yet
+    with pytest.warns(Notice, match="the highest allowed"):
+        assert calibrated(run, views).temperature == pytest.approx(heat)  # it is fitted on what is not divided yet
     write_weights(run, tmp_path / "small.pt")
     assert Run.load(tmp_path / "small.pt", device="cpu").temperature == heat
 

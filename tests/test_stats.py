@@ -13,7 +13,7 @@ import torch
 from conftest import random_scan
 
 from rangeseg.analysis.running_stats import RunningStats, tally
-from rangeseg.apps.stats import plain_views, tallies
+from rangeseg.apps.stats import measured, tallies
 from rangeseg.cli import main
 from rangeseg.config import Config, read_config, write_config
 from rangeseg.data.semantic_kitti import SemanticKitti
@@ -27,7 +27,7 @@ from rangeseg.types import IGNORE, Sample, View
 
 
 def total(config: Config, split: str = "train", **how: int) -> RunningStats:
-    return reduce(add, tallies(plain_views(config, split), **how))
+    return reduce(add, tallies(measured(config, split), **how))
 
 
 def test_of_scans_it_is_what_numpy_counts_over_all_pixels_at_once(tiny_config: Config, tiny_kitti: Path) -> None:
@@ -138,6 +138,28 @@ def test_a_config_takes_what_is_written(kind: str, request: pytest.FixtureReques
     assert not np.allclose(weights.numpy(), label_map.class_weights(), rtol=0.1)  # not those of labels.yaml
 
 
+def test_classes_are_counted_on_the_labels_that_a_training_reads(tiny_config: Config, tmp_path: Path) -> None:
+    """Class weights from other labels would use labels that the experiment says it does not have."""
+    whole, source = total(tiny_config), SemanticKitti(tiny_config.data.root, "train")
+    (tmp_path / "one.txt").write_text(f"{source.name(1)}\n")
+    config = replace(tiny_config, data=replace(tiny_config.data, labelled=str(tmp_path / "one.txt")))
+    counted = total(config)
+    np.testing.assert_array_equal(counted.mean, whole.mean)
+    assert counted.views == whole.views == 3
+    label = source.scan(1).label
+    assert label is not None
+    np.testing.assert_array_equal(counted.of_elements, np.bincount(label, minlength=IGNORE + 1))
+    (tmp_path / "config.yaml").write_text(write_config(config))
+    assert main(["stats", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "stats.yaml")]) == 0
+    assert "; labels of 1 are counted" in (tmp_path / "stats.yaml").read_text()
+
+    clicks = replace(config, data=replace(config.data, label_fraction=0.02))
+    assert 0 < total(clicks).of_pixels[:IGNORE].sum() < 0.05 * counted.of_pixels[:IGNORE].sum()
+    nothing = replace(config, data=replace(config.data, labelled="none"))
+    assert not total(nothing).labelled
+    np.testing.assert_array_equal(reduce(add, tallies(measured(config, "train", "all"))).of_elements, whole.of_elements)
+
+
 def test_pixels_weigh_classes_where_asked(tiny_config: Config, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(write_config(tiny_config))
     arguments = ["stats", str(tmp_path / "config.yaml"), "--of", "pixels", "--out", str(tmp_path / "stats.yaml")]
@@ -236,7 +258,7 @@ def test_real_scans_agree_with_numpy(data_root: Path, scans_root: Path) -> None:
     raw = np.concatenate([np.fromfile(path, "<u4") & 0xFFFF for path in files])
     shares = [(label_map.to_train(raw) == train_id).mean() for train_id in range(19)]
     np.testing.assert_allclose(counted.frequencies(19), shares, rtol=1e-12)
-    views = plain_views(config, "train")
+    views = measured(config, "train").views
     values = np.concatenate(
         [
             view.image.numpy()[:, view.valid.numpy()]

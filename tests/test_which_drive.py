@@ -17,6 +17,7 @@ from test_trajectory import turned
 from rangeseg.apps.corrected import run_corrected
 from rangeseg.apps.propagate_config import requests_of
 from rangeseg.apps.suggest import prelabel, suggest
+from rangeseg.cli import main
 from rangeseg.config import Config, read_config
 from rangeseg.data.lists import natural_order
 from rangeseg.drive.carry import CLICK_RULES, WHOLE_RULES
@@ -57,6 +58,25 @@ class TestRecord:
         assert "carried with other poses." in self.refused(request)
         list(propagate(make_task(request), overwrite=True))
         assert (labels_at(tmp_path / "out", 2) != before).any()
+
+    def test_poses_of_another_drive_with_the_same_names_are_refused(self, street: Path, tmp_path: Path) -> None:
+        """`rangeseg poses` writes to the folder `poses` by default, so a second drive replaces the first."""
+        other = tmp_path / "other" / "sequences" / "04"
+        shutil.copytree(street, other)
+        for file in (other / "velodyne").glob("*.bin"):
+            (np.fromfile(file, "<f4") * np.float32(0.999)).tofile(file)
+        poses = tmp_path / "poses"
+        assert main(["poses", str(other), "--out", str(poses)]) == 0
+        request = Request(street, tmp_path / "out", poses=poses)
+        with pytest.raises(ValueError, match=r"poses of other scans \(drive 04, 3 scans\), not of 05 in"):
+            make_task(request)
+        make_task(replace(request, drive=other))
+        assert main(["poses", str(street), "--out", str(poses)]) == 0
+        (street / "velodyne" / "000000.bin").unlink()
+        make_task(request)  # the other scans are the same
+        (poses / "poses_of.json").write_text("{")
+        with pytest.raises(ValueError, match=r"poses_of.json: cannot be read"):
+            make_task(request)
 
     def test_other_classes_and_names_are_refused(self, street: Path, tmp_path: Path) -> None:
         poses = np.array([turned(0, x=float(x)) for x in (0, 1, 2, 2)])

@@ -31,6 +31,7 @@ class RunningStats:
         squares: (C,) float64, M: sum of squared deviations from the mean.
         of_pixels: (256,) int64, valid pixels by label, including IGNORE; views without labels are not counted.
         of_elements: (256,) int64, elements by label in the same way, hidden ones included.
+        with_labels: number of views with labels.
 
     Source:
         Chan, Golub, LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample Variances*, 1979.
@@ -42,6 +43,7 @@ class RunningStats:
     squares: NDArray[np.float64]
     of_pixels: NDArray[np.int64]
     of_elements: NDArray[np.int64]
+    with_labels: int
 
     def __add__(self, other: RunningStats) -> RunningStats:
         pixels = self.pixels + other.pixels
@@ -54,6 +56,7 @@ class RunningStats:
             self.squares + other.squares + step**2 * (self.pixels * share),
             self.of_pixels + other.of_pixels,
             self.of_elements + other.of_elements,
+            self.with_labels + other.with_labels,
         )
 
     @property
@@ -103,6 +106,7 @@ def tally(sample: Sample) -> RunningStats:
         np.einsum("cp,cp->c", values, values),
         nothing if sample.label is None else _count(sample.view.label.numpy()[valid]),
         nothing if sample.label is None else _count(sample.label),
+        int(sample.label is not None),
     )
 
 

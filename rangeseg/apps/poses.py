@@ -9,6 +9,7 @@ from typing import Any
 from rangeseg.drive.kitti_poses import read_tr, write_kitti_poses
 from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.other_poses import read_odometry
+from rangeseg.drive.poses_of import write_poses_of
 from rangeseg.drive.request import find_poses
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.parallel import Progress, no_progress
@@ -34,7 +35,8 @@ def run_poses(
 
     Args:
         drive: folder, see `open_drive`; or a ROS recording.
-        out: output folder for poses.txt, calib.txt and, if times are known, times.txt.
+        out: output folder for poses.txt, calib.txt and, if times are known, times.txt. poses_of.json in it tells the
+            scans to which they belong, except for a recording, whose scans are not files.
         by: dataset, kiss-icp or odometry. None: the dataset, or kiss-icp if it has no poses; of a recording, odometry.
         scene: scene of nuScenes.
         fields: columns of the scans, see `open_drive`.
@@ -70,14 +72,16 @@ def run_poses(
     if recording:
         mounting = None if extrinsics is None else read_tr(extrinsics)
         found, lacking = read_odometry(drive, topic, cloud_topic, mounting)
-        name, origin = drive.stem, "its odometry"
+        opened, name, origin = None, drive.stem, "its odometry"
     else:
         opened = open_drive(drive, scene=scene, fields=fields)
         _keep_calibration(out, drive, opened.root)
         name, lacking, (found, origin) = opened.name, (), find_poses(opened, by, progress)
     yield from _words(f"{name}: {len(found)} poses by {origin}", found, lacking)
+    write_poses_of(out, None)  # a kill below must not leave these poses under the name of an earlier drive
     for path in write_kitti_poses(out, found):
         yield f"poses: {path}"
+    write_poses_of(out, opened)
     if png:
         write_png(png, path_picture({name: found.positions}))
         yield f"picture: {png}"

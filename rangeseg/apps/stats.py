@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,41 +16,73 @@ from rangeseg.config import Config
 from rangeseg.engine.class_weights import loss_weights
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.inputs import WholeViews
+from rangeseg.engine.training_data import NOTHING, keep_fraction
 from rangeseg.labels import LabelMap
 from rangeseg.parallel import in_order
+from rangeseg.types import Sample
 
 DIGITS = 10
 """Significant digits of the written numbers."""
 
 
-def plain_views(config: Config, split: str, subset: str | None = None) -> WholeViews:
-    """Whole views of a split without normalisation.
+@dataclass(frozen=True)
+class Measured:
+    """What is measured: channels of every view, and classes of those whose labels the training may read.
+
+    Args:
+        views: whole views of a split without labels and normalisation.
+        labelled: name -> whole view with the labels that a training reads.
+    """
+
+    views: WholeViews
+    labelled: Mapping[str, Callable[[], Sample]]
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> RunningStats:
+        read = self.labelled.get(self.views.source.name(index))
+        return tally(read() if read else self.views.sample(index))
+
+
+def measured(config: Config, split: str, subset: str | None = None) -> Measured:
+    """The views of a split whose statistics are wanted.
+
+    On the training split, classes are counted on the labels that `data.labelled` and `data.label_fraction` leave to a
+    training, because class weights from other labels would use them.
 
     Args:
         config: `data` is read.
         split: train, val or test.
-        subset: a list of the split, as in `data.labelled`; None: the whole split.
+        subset: a list of the split, as in `data.labelled`: only its scans or photographs are measured, with all their
+            labels; None: the whole split.
 
     Raises:
-        ConfigError: the config, the split or the list does not fit.
+        ConfigError: the config, the split or a list does not fit.
     """
     channels = len(config.data.channels)
     data = replace(config.data, mean=[0.0] * channels, std=[1.0] * channels)
     experiment = Experiment(replace(config, data=data))
-    return experiment.views(experiment.open(split, subset))
+    views = experiment.views(experiment.open(split, subset, labels=False))
+    listed = data.labelled if split == "train" and subset is None else subset
+    if listed == NOTHING:
+        return Measured(views, {})
+    source = experiment.open(split, listed)
+    labelled = experiment.views(source if subset or split != "train" else keep_fraction(experiment, source))
+    return Measured(views, {name: partial(labelled.sample, index) for index, name in enumerate(source.names)})
 
 
-def tallies(views: WholeViews, *, workers: int = 2) -> Iterator[RunningStats]:
+def tallies(of: Measured, *, workers: int = 2) -> Iterator[RunningStats]:
     """The tally of each view. Their sum in this order has the same bits for any number of threads.
 
     Args:
-        views: result of `plain_views`.
+        of: result of `measured`.
         workers: number of threads; 0: no threads.
 
     Raises:
         ValueError: a scan or photograph cannot be read; the message names the file.
     """
-    return in_order(lambda index: tally(views.sample(index)), range(len(views)), workers=workers)
+    return in_order(of.__getitem__, range(len(of)), workers=workers)
 
 
 def statistics_yaml(experiment: Experiment, total: RunningStats, *, of: str, words: Sequence[str]) -> str:
@@ -64,7 +97,8 @@ def statistics_yaml(experiment: Experiment, total: RunningStats, *, of: str, wor
     kind, channels = experiment.dataset, list(experiment.config.data.channels)
     lines = [
         f"# {shlex.join(['rangeseg', 'stats', *words])}",
-        f"# {total.views} {kind.kind}s, {total.pixels} valid pixels. A config takes this file as one of its bases:",
+        f"# {total.views} {kind.kind}s, {total.pixels} valid pixels; labels of {total.with_labels} are counted. A "
+        "config takes this file as one of its bases:",
         "#   base: [base.yaml, stats.yaml]",
         "data:",
         f"  channels: {json.dumps(channels)}",

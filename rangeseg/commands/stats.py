@@ -19,13 +19,13 @@ EXAMPLES = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure means and standard deviations of channels, and frequencies and loss weights of classes."""
-    from rangeseg.apps.stats import plain_views, statistics_yaml, tallies
+    from rangeseg.apps.stats import measured, statistics_yaml, tallies
     from rangeseg.config import read_config
     from rangeseg.engine.experiment import Experiment
 
     config = read_config(arguments.config, [*with_fields(arguments), "runtime.out=.", "optim.steps=1"])
-    views = plain_views(config, arguments.split, arguments.subset)
-    parts = progress(tallies(views, workers=arguments.workers), "measuring", len(views))
+    of = measured(config, arguments.split, arguments.subset)
+    parts = progress(tallies(of, workers=arguments.workers), "measuring", len(of))
     words = [str(arguments.config), *with_fields(arguments), "--split", arguments.split]
     words += ["--subset", arguments.subset] if arguments.subset else []
     words += ["--of", arguments.of] if arguments.of != "elements" else []
@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fields(parser)
     parser.add_argument("--split", default="train", help="train, val or test")
     parser.add_argument(
-        "--subset", help="use only this list of the split: a file, the name of a shipped list, or with_labels"
+        "--subset",
+        help="measure only this list of the split and count all its labels: a file, the name of a shipped list, or "
+        "with_labels (default: measure the whole split; of train, count the labels that data.labelled names)",
     )
     parser.add_argument(
         "--of",

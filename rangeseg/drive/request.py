@@ -15,6 +15,7 @@ from rangeseg.drive.carry import rules_for
 from rangeseg.drive.kitti_poses import read_kitti_poses
 from rangeseg.drive.labelled_points import WHOLE, classes_of, is_return, share_labelled
 from rangeseg.drive.layouts import Drive, open_drive
+from rangeseg.drive.poses_of import check_poses_of
 from rangeseg.drive.propagate import Task
 from rangeseg.drive.registration import register
 from rangeseg.drive.sweep import straightened
@@ -148,9 +149,12 @@ def poses_for(drive: Drive, folder: Path | None) -> Trajectory:
     """The poses of a drive, from a folder that `rangeseg poses` wrote or, by default, from the dataset.
 
     Raises:
-        ValueError: there are no poses, or some scans have none.
+        ValueError: there are no poses, some scans have none, or the poses belong to another drive.
     """
-    return drive.own_poses() if folder is None else read_kitti_poses(folder, drive.names)
+    if folder is None:
+        return drive.own_poses()
+    check_poses_of(folder, drive)
+    return read_kitti_poses(folder, drive.names)
 
 
 def poses_folder(folder: Path | None, drive: Drive, drives: int) -> Path | None:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.engine.checkpoint import amend_checkpoint
-from rangeseg.evaluation.reliability import fit_temperature
+from rangeseg.evaluation.reliability import COLDEST, HOTTEST, fit_temperature
 from rangeseg.inference.run import Run, checkpoint_of
 from rangeseg.inference.segmenter import PixelImage, Segmenter
 from rangeseg.networks.exported import EXPORTED
+from rangeseg.notices import notify
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import IGNORE
@@ -76,7 +77,18 @@ def calibrated(run: Run, views: Any, *, progress: Progress = no_progress) -> Run
     if not drawn:
         raise ValueError("Nothing to fit a temperature on: the split has no samples.")
     logits, label = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    return replace(run, temperature=fit_temperature(logits, label))
+    temperature = fit_temperature(logits, label)
+    if temperature < 1.01 * COLDEST:
+        notify(
+            f"temperature {temperature:.3f}: the lowest allowed, because the run labels all {len(label)} sampled "
+            f"elements right. Calibrate it on other scans or photographs than those of its training."
+        )
+    if temperature > 0.99 * HOTTEST:
+        notify(
+            f"temperature {temperature:.3f}: the highest allowed, because the run is no better than chance on these "
+            "labels. Check that the labels, classes and sensor are those of its training."
+        )
+    return replace(run, temperature=temperature)
 
 
 def checkpoint_to_write(path: Path) -> Path:
