@@ -358,6 +358,12 @@ def test_an_empty_mapping_empties_what_lower_layers_set(minimal: Path, tmp_path:
     assert filled.data.augmentation == {"flip_y": 0.5}
 
 
+@pytest.mark.parametrize("key", ["perturbation", "network", "data", "data.dataset", "data.projection"])
+def test_an_empty_mapping_that_would_change_nothing_is_refused(minimal: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key}={{}}: changes nothing"):
+        read_config(minimal, [f"{key}={{}}"])
+
+
 @pytest.mark.parametrize("word", ["data.mean.0=1", "data.augmentation=[1]", "runtime.loggers={name: wandb}"])
 def test_a_list_does_not_become_a_mapping(minimal: Path, word: str) -> None:
     key = word.partition("=")[0].removesuffix(".0")

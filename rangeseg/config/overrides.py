@@ -61,7 +61,8 @@ def read_overrides(pairs: Sequence[str]) -> DictConfig:
         pairs: ``key.path=value``. Later ones override earlier ones.
 
     Raises:
-        ConfigError: no equals sign, or a value that is not readable as YAML or contains a YAML comment.
+        ConfigError: no equals sign, a value that is not readable as YAML or contains a YAML comment, or ``{}`` for a
+            key that it does not empty.
     """
     layer = OmegaConf.create()
     for pair in pairs:
@@ -76,6 +77,8 @@ def read_overrides(pairs: Sequence[str]) -> DictConfig:
             _refuse_comment(pair, value)
             one = OmegaConf.create()
             one.merge_with_dotlist([pair])
+            if not f"{key}.".startswith(tuple(f"{path}." for path in MAPPINGS)) and _is_empty(one, key):
+                raise ConfigError(f"{pair}: changes nothing, because a mapping is merged. Write the keys to change.")
             empty_mappings(layer, one)
             layer.merge_with_dotlist([pair])
         except (yaml.YAMLError, OmegaConfBaseException) as error:
