@@ -89,7 +89,7 @@ def read_sensor(name: str | Path) -> SensorModel:
         ValueError: there is no such sensor or file, or its form is not that in the module's docstring.
     """
     path = Path(name)
-    if path.suffix != ".yaml":
+    if path.suffix not in (".yaml", ".yml"):
         path = resource("datasets", "sensors", f"{name}.yaml")
     try:
         content = read_yaml(path)

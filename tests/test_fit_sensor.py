@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from rangeseg.projection.fit_beams import find_peaks
 from rangeseg.projection.fit_frame import find_frame
 from rangeseg.projection.sensor import sensor_projection
 from rangeseg.projection.spherical import SphericalProjection
+from rangeseg.resources import resource
 from rangeseg.sensors import SensorModel, read_sensor, write_sensor
 from rangeseg.types import Scan
 
@@ -264,6 +266,21 @@ def test_the_ceiling_is_what_perfect_pixels_give(scans_root: Path) -> None:
     assert line.hidden == pytest.approx(image.hidden.mean())
     assert compare({"x": SphericalProjection(64, 512, 3.0, -25.0)}, [scan])[0].ceiling is None
     assert find_labels(path, 3) is None
+
+
+def test_labels_beside_a_scan_whose_suffix_has_two_parts_are_found(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    np.arange(3, dtype="<u4").tofile(tmp_path / "labels" / "a.label")
+    for name in ("a.bin", "a.pcd.bin"):
+        raw = find_labels(tmp_path / "scans" / name, 3)
+        assert raw is not None
+        assert raw.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "mine.yml"])
+def test_a_sensor_is_read_from_both_endings_of_yaml(name: str, tmp_path: Path) -> None:
+    shutil.copy(resource("datasets", "sensors", "hdl64e.yaml"), tmp_path / name)
+    assert read_sensor(tmp_path / name) == read_sensor("hdl64e")
 
 
 def test_candidates_are_those_of_the_sensor_and_of_those_beside_it(rng: np.random.Generator) -> None:

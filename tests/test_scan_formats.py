@@ -761,6 +761,25 @@ class TestCaptures:
         np.testing.assert_allclose(scan.xyz.reshape(64, 512, 3), expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(scan.remission, np.repeat(np.arange(64), 512) / 255, rtol=1e-5)
 
+    def test_an_ouster_recording_of_two_sensors_is_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        core = pytest.importorskip("ouster.sdk.core", reason="the extra ouster is not installed")
+        from ouster.sdk import osf
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            infos = [core.SensorInfo.from_default(core.LidarMode._512x10) for _ in range(2)]
+            infos[1].sn = infos[0].sn + 1
+            writer = osf.Writer(str(tmp_path / "a.osf"), infos)
+            for number, info in enumerate(infos):
+                frame = core.LidarScan(info)
+                frame.status[:], frame.frame_id, frame.timestamp[:] = 1, 7, np.arange(512) + 1
+                writer.save(number, frame)
+            writer.close()
+        assert main(["unpack", str(tmp_path / "a.osf"), "--out", str(tmp_path / "o")]) == 1
+        assert "contains 2 sensors, but rangeseg reads one" in " ".join(capsys.readouterr().err.split())
+
     def test_what_is_wrong_is_said(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         pytest.importorskip("velodyne_decoder", reason="the extra velodyne is not installed")
 

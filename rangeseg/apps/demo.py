@@ -39,6 +39,7 @@ from rangeseg.inference.segmenter import Segmenter
 from rangeseg.notices import collected_notices
 from rangeseg.parallel import Progress, no_progress
 from rangeseg.registry import Trust, named_code
+from rangeseg.scan_io import stem_of
 from rangeseg.types import IGNORE, Scan
 from rangeseg.vis.png import write_png
 from rangeseg.vis.show import show_scan
@@ -96,7 +97,7 @@ def answer(out: Path, scan: Path | None = None, *, seed: int = 0) -> Iterator[st
         segmenter = Segmenter.load(KITTI)
         points = _read(scan, segmenter)
         weights = KITTI if resembles_training(points, segmenter) else ANY_LIDAR
-        yield _label(scan, points, weights, out / f"answer_{scan.stem}.png")
+        yield _label(scan, points, weights, out / f"answer_{stem_of(scan)}.png")
     street = SyntheticStreets(split="val", sequences=["08"], scans=1, scans_per_street=1, seed=seed)
     made = write_scan(out / "answer", street, 0)
     yield _label(made, _read(made, Segmenter.load(FIRST)), FIRST, out / "answer.png")

@@ -16,7 +16,7 @@ from rangeseg.data.semantic_kitti import SemanticKitti
 from rangeseg.inference.predict import find_tasks
 from rangeseg.projection.fit import SensorFit, fit_sensor, projection_stats
 from rangeseg.projection.sensor import projection_of
-from rangeseg.scan_io import home_of, read_labels, read_scan
+from rangeseg.scan_io import home_of, read_labels, read_scan, stem_of
 from rangeseg.sensors import read_sensor, write_sensor
 from rangeseg.types import Scan
 from rangeseg.vis.png import write_png
@@ -89,7 +89,7 @@ def find_labels(scan: Path, points: int) -> NDArray | None:
         scan: the file of the scan.
         points: number of points of the scan, N.
     """
-    path = home_of(scan) / "labels" / f"{scan.stem}.label"
+    path = home_of(scan) / "labels" / f"{stem_of(scan)}.label"
     labels = read_labels(path)[0] if path.is_file() else None
     return labels if labels is not None and len(labels) == points else None
 

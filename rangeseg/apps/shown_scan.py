@@ -21,7 +21,7 @@ from rangeseg.projection.range_image import RangeImage
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.registry import accepted_kwargs
 from rangeseg.scan_formats.labelled import LABELLED, read_labelled
-from rangeseg.scan_io import home_of, read_labels
+from rangeseg.scan_io import home_of, read_labels, stem_of
 from rangeseg.types import Scan
 from rangeseg.vis.explorer import Frame
 
@@ -39,7 +39,7 @@ def read_shown(
         ValueError: the scan or the given labels cannot be read, or do not fit each other.
     """
     read: Any = with_fields(segmenter.run.experiment.read if segmenter else dataset_class(dataset).read, fields)
-    beside = home_of(scan) / "labels" / f"{scan.stem}.label"
+    beside = home_of(scan) / "labels" / f"{stem_of(scan)}.label"
     points: Scan
     if labels is None and beside.is_file():
         try:

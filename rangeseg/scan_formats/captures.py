@@ -20,6 +20,10 @@ from rangeseg.scan_formats.pcap import check_packets
 Columns = dict[str, NDArray]
 
 
+class SeveralSensorsError(ValueError):
+    """A capture of several sensors, of which each turn is a scan of its own."""
+
+
 def clouds_of_capture(path: Path) -> tuple[int | None, Iterator[Cloud]]:
     """The turns of a capture, in the order of their time.
 
@@ -46,7 +50,7 @@ def _named(path: Path, clouds: Iterator[Columns]) -> Iterator[Cloud]:
     try:
         for count, columns in enumerate(clouds, 1):  # noqa: B007 - the count is read after the loop
             yield Cloud(columns)
-    except (ImportError, GeneratorExit):
+    except (ImportError, GeneratorExit, SeveralSensorsError):
         raise
     except Exception as error:
         raise ValueError(
@@ -81,6 +85,11 @@ def _ouster(path: Path) -> Iterator[Columns]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # deprecated names
         source = open_source(str(path))
+        if (sensors := len(source.sensor_info)) > 1:
+            raise SeveralSensorsError(
+                f"{path}: contains {sensors} sensors, but rangeseg reads one. Write a capture of each sensor, for "
+                "example with ouster-cli."
+            )
         info = source.sensor_info[0]
         table = core.XYZLut(info)
         for frames in source:
