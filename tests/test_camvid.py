@@ -115,8 +115,22 @@ def test_photographs_are_chosen_by_name(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the list names no photograph"):
         CamVid(root, subset=[])
     (tmp_path / "list.txt").write_text("two words\n")
-    with pytest.raises(ValueError, match=r"list\.txt, line 1: 'two words' is not a photograph"):
+    with pytest.raises(ValueError, match=r"list\.txt: in \S+: 1 of 1 listed photographs do not exist: two words"):
         CamVid(root, subset=tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("name", ["two words", "a#1", "#a b"])
+def test_any_name_of_a_file_can_be_listed(name: str, root: Path, tmp_path: Path) -> None:
+    """Before, `a#1` in a list was the photograph `a`."""
+    for folder in ("train", "trainannot"):
+        for path in (root / folder).glob("v_0001.*"):
+            path.rename(path.with_stem(name))
+    (tmp_path / "list.txt").write_text(f"# one\n{name}  # a comment\n")
+    if name.startswith("#"):
+        with pytest.raises(ValueError, match="lists no photograph"):
+            CamVid(root, subset=tmp_path / "list.txt")
+    else:
+        assert CamVid(root, subset=tmp_path / "list.txt").names == (name,)
 
 
 def test_what_is_not_there_is_named(root: Path, tmp_path: Path) -> None:

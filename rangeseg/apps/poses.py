@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rangeseg.drive.kitti_poses import read_tr, write_kitti_poses
-from rangeseg.drive.layouts import open_drive
+from rangeseg.drive.layouts import Drive, open_drive
 from rangeseg.drive.other_poses import read_odometry
 from rangeseg.drive.poses_of import write_poses_of
 from rangeseg.drive.request import find_poses
@@ -78,13 +78,18 @@ def run_poses(
         _keep_calibration(out, drive, opened.root)
         name, lacking, (found, origin) = opened.name, (), find_poses(opened, by, progress)
     yield from _words(f"{name}: {len(found)} poses by {origin}", found, lacking)
-    write_poses_of(out, None)  # a kill below must not leave these poses under the name of an earlier drive
-    for path in write_kitti_poses(out, found):
-        yield f"poses: {path}"
-    write_poses_of(out, opened)
+    yield from _write(out, found, opened)
     if png:
         write_png(png, path_picture({name: found.positions}))
         yield f"picture: {png}"
+
+
+def _write(out: Path, found: Trajectory, drive: Drive | None) -> Iterator[str]:
+    """Write the poses and the record of their drive; the record last, so that a kill leaves none that is wrong."""
+    write_poses_of(out, None)
+    for path in write_kitti_poses(out, found):
+        yield f"poses: {path}"
+    write_poses_of(out, drive)
 
 
 def _refuse(drive: Path, options: Mapping[str, Any], why: str) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rangeseg.catalog import DATASETS
 from rangeseg.config.checks import SET_ELSEWHERE
 from rangeseg.config.overrides import read_options
+from rangeseg.data.lists import without_comment
 from rangeseg.data.pickles import read_pickled_array
 from rangeseg.files import read_whole, write_atomically
 from rangeseg.labels import LabelMap
@@ -190,7 +191,7 @@ def _refuse_other_lists(lists: Mapping[Path, str]) -> None:
 
 
 def _listed(text: str) -> list[str]:
-    return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
+    return [name for line in text.splitlines() if (name := without_comment(line))]
 
 
 def _drawing_order(names: Sequence[str], seed: int, by: str, order: str | Path | None) -> list[str]:

@@ -94,7 +94,7 @@ class FilePairs(Dataset):
         Raises:
             ValueError: the file cannot be read or contains no names.
         """
-        return read_names(path, pattern=r"\S+", what=self.kind, form="NAME", example=self._pairs[0].name)
+        return read_names(path, pattern=".+", what=self.kind, form="NAME", example=self._pairs[0].name)
 
     @property
     def label_map(self) -> LabelMap:

@@ -11,7 +11,7 @@ from rangeseg.files import read_whole
 
 
 def read_names(path: str | Path, *, pattern: str, what: str, form: str, example: str) -> tuple[str, ...]:
-    """Read a list of names, one per line; empty lines and text after ``#`` are ignored.
+    """Read a list of names, one per line; empty lines and comments are ignored, see `without_comment`.
 
     Args:
         path: the file.
@@ -29,13 +29,18 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
         raise ValueError(f"{path}: cannot be read ({error}); give a text file of {form} lines.") from error
     names = []
     for number, line in enumerate(lines, start=1):
-        name = line.partition("#")[0].strip()
+        name = without_comment(line)
         if name and not re.fullmatch(pattern, name):
             raise ValueError(f"{path}, line {number}: {name!r} is not a {what}; write {form}, for example {example}.")
         names += [name] if name else []
     if not names:
         raise ValueError(f"{path}: lists no {what}; write one {form} per line.")
     return tuple(names)
+
+
+def without_comment(line: str) -> str:
+    """The name on a line of a list, or an empty text; a ``#`` within a word is a part of the name."""
+    return re.sub(r"(^|\s)#.*", "", line).strip()
 
 
 def natural_order(name: str) -> tuple[list[Any], str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.data.lists import read_names
+from rangeseg.data.lists import read_names, without_comment
 from rangeseg.drive.labelled_points import has_label
 from rangeseg.drive.layouts import Drive, DriveScan, Raw
 from rangeseg.drive.prelabels import DONE, Start, read_record, start_file
@@ -52,7 +52,7 @@ def read_done(folder: Path, named: Collection[str] = ()) -> tuple[str, ...]:
     """
     scans = read_record(folder)["scans"]
     lines = (folder / DONE).read_text(encoding="utf-8").splitlines() if (folder / DONE).is_file() else []
-    if any(line.strip() and not line.strip().startswith("#") for line in lines):
+    if any(map(without_comment, lines)):
         found = read_names(folder / DONE, pattern=".+", what="scan", form="NAME", example=scans[0])
         named = (*named, *found)
     if "all" in named:
