@@ -255,6 +255,16 @@ def test_labels_never_replace_the_scans(
     assert before.items() <= contents(tmp_path / "points").items()
 
 
+def test_labelled_points_in_a_folder_of_scans_are_no_scans(
+    predict: Call, scans: dict[str, str], tmp_path: Path
+) -> None:
+    """`predict RUN . --format ply` writes below the folder that it reads, and may be called again."""
+    assert predict("one", scans["a"], "--format", "ply", out="a/labelled") == 2
+    assert predict("one", scans["a"], "--format", "ply", out="a/labelled") == 0
+    assert predict("one", scans["a"], out="fresh") == 2
+    assert predict("one", str(tmp_path / "a" / "labelled"), out="again") == 2  # a folder that is asked for
+
+
 def origin(run: Any, path: Path) -> dict[str, Any]:
     return origin_of(path, run)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.prediction_files import PredictionFiles
 from rangeseg.files import write_atomically
+from rangeseg.inference.origin import FILE as PREDICTED_BY
 from rangeseg.inference.records import Records
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
@@ -38,6 +39,8 @@ class Task:
 
 def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles, source: Any = None) -> list[Task]:
     """The scans or photographs among files and folders, in sorted order, and those of a split.
+
+    Folders within a given folder that `predict` has written are left out: their PLY files or PNG files are no input.
 
     Args:
         inputs: files and folders.
@@ -66,7 +69,11 @@ def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
     if path.is_file():
         yield Task(path, files.target(path, path.parent))
         return
-    found = sorted(file for file in walk(path) if file.name.lower().endswith(files.suffixes))
+    every = list(walk(path))
+    written = {file.parent for file in every if file.name == PREDICTED_BY} - {path}
+    found = sorted(
+        file for file in every if file.name.lower().endswith(files.suffixes) and written.isdisjoint(file.parents)
+    )
     if not found:
         raise ValueError(
             f"{path}: {'contains nothing to predict' if path.is_dir() else 'no such file or folder'}. "
