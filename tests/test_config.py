@@ -371,6 +371,25 @@ def test_a_list_does_not_become_a_mapping(minimal: Path, word: str) -> None:
         read_config(minimal, [word])
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("network=fidnet", "network: is a mapping, but has the value 'fidnet'. Write {name: fidnet}."),
+        ("data.dataset=camvid", "data.dataset: is a mapping, but has the value 'camvid'. Write {name: camvid}."),
+        ("optim=3", "optim: is a mapping, but has the value 3. Write {KEY: VALUE}."),
+        ("data.labelled_from=streets", "data.labelled_from: is a list, but has the value 'streets'. Write [streets]."),
+        (
+            "runtime.loggers=[{name: mlflow}, wandb]",
+            "runtime.loggers[1]: is a mapping, but has the value 'wandb'. Write {KEY: VALUE}.",
+        ),
+    ],
+)
+def test_a_word_in_place_of_a_section_is_refused_with_its_key(minimal: Path, word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(minimal, [word])
+    assert str(caught.value) == message
+
+
 def test_a_component_may_come_before_the_config() -> None:
     words = ["data.root=x", "optim.steps=1"]
     config = read_config("fidnet+mini_kitti", words)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -26,6 +27,9 @@ MAPPINGS = (
     "evaluation.window",
 )
 """Keys that ``{}`` empties; a merge alone would keep what lower layers set."""
+
+NAMED = ("network", "perturbation", "method", "dataset", "projection", "back_projection")
+"""Last parts of the keys of components."""
 
 
 def override_layers(pairs: Sequence[str]) -> list[DictConfig]:
@@ -122,6 +126,42 @@ def refuse_numbers(layer: DictConfig) -> None:
         if isinstance(found, bool | int | float | bytes):
             kind = type(found).__name__
             raise ConfigError(f"{path}: is text, but YAML reads its value as {found!r} ({kind}). Put quotes around it.")
+
+
+def refuse_scalars(layer: DictConfig) -> None:
+    """Refuse a word or a number in place of a section, of a component, or of an entry of a list of these.
+
+    Args:
+        layer: sections of a config.
+
+    Raises:
+        ConfigError: a value is not the mapping, or the list of mappings, that its key needs.
+    """
+    _refuse_scalars(OmegaConf.to_container(layer), Config, "")
+
+
+def _refuse_scalars(content: Any, kind: Any, path: str) -> None:
+    """Compare a value with the type of its key in the schema; `path` is the key's."""
+    wanted = dict if is_dataclass(kind) else get_origin(kind)
+    if wanted not in (dict, list):
+        return
+    if not isinstance(content, dict | list):
+        what = "a mapping" if wanted is dict else "a list"
+        form = f"[{content}]" if wanted is list else "{KEY: VALUE}"
+        form = f"{{name: {content}}}" if path.rpartition(".")[2] in NAMED else form
+        raise ConfigError(f"{path}: is {what}, but has the value {content!r}. Write {form}.")
+    if is_dataclass(kind) and isinstance(content, dict):
+        hints = _hints(cast(type, kind))
+        for key in content.keys() & hints.keys():
+            _refuse_scalars(content[key], hints[key], f"{path}.{key}".removeprefix("."))
+    elif wanted is list and isinstance(content, list):
+        for number, entry in enumerate(content):
+            _refuse_scalars(entry, get_args(kind)[0], f"{path}[{number}]")
+
+
+@cache
+def _hints(owner: type) -> dict[str, Any]:
+    return get_type_hints(owner)
 
 
 def other_kind(below: Any, above: Any, path: str = "") -> str:

@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from rangeseg.config.checks import check
 from rangeseg.config.naming import default_folder
-from rangeseg.config.overrides import empty_mappings, other_kind, override_layers, refuse_numbers
+from rangeseg.config.overrides import empty_mappings, other_kind, override_layers, refuse_numbers, refuse_scalars
 from rangeseg.config.schema import Config
 from rangeseg.config.shipped import find_layers, place_of
 from rangeseg.paths import expand_home
@@ -116,6 +116,7 @@ def config_from(layers: Sequence[DictConfig | Mapping[str, Any]], *, place: str 
     presets = [preset for layer in made if (preset := layer.get("preset")) is not None]
     for layer in made:
         refuse_numbers(layer)
+        refuse_scalars(layer)
         if presets[-1:] != ["none"] and (preset := PRESETS.get(layer.get("preset"))):
             merged = _merge(merged, OmegaConf.create(preset))
         merged = _merge(merged, copy.deepcopy(layer))
