@@ -22,6 +22,7 @@ from rangeseg.scan_formats import arrays
 from rangeseg.scan_formats.bags import Cloud, clouds_of_bag
 from rangeseg.scan_formats.lzf import expand
 from rangeseg.scan_formats.pcap import check_packets
+from rangeseg.scan_formats.times import point_times
 from rangeseg.scan_io import READERS, read_labels, read_scan, write_labels
 from rangeseg.types import Scan
 
@@ -610,7 +611,10 @@ class TestRecordings:
 
         def message(header: Any, types: dict[str, Any]) -> Any:
             rows = zip(scan.xyz, np.rint(255 * scan.remission), scan.ring, strict=True)  # type: ignore[arg-type]
-            points = [types["CustomPoint"](9, *map(float, xyz), int(light), 16, int(line)) for xyz, light, line in rows]
+            points = [
+                types["CustomPoint"](10**7 * number, *map(float, xyz), int(light), 16, int(line))
+                for number, (xyz, light, line) in enumerate(rows)
+            ]
             return types["CustomMsg"](header, 5, len(points), 1, np.zeros(3, np.uint8), points)
 
         kind = f"{package}/msg/CustomMsg"
@@ -618,6 +622,8 @@ class TestRecordings:
         np.testing.assert_array_equal(read.xyz, scan.xyz)
         np.testing.assert_array_equal(read.remission, scan.remission)
         np.testing.assert_array_equal(read.ring, scan.ring)
+        times = point_times(tmp_path / "o" / "000000.npz", np.ones(len(scan), bool))
+        np.testing.assert_allclose(times, 0.01 * np.arange(len(scan)))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("name", ["a.bag", "b"])
     def test_a_cloud_whose_row_step_is_0_is_read(self, tmp_path: Path, name: str) -> None:

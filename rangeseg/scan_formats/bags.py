@@ -37,8 +37,10 @@ float32 z
 uint8 reflectivity
 uint8 tag
 uint8 line"""
-LIVOX_COLUMNS = {"x": "f4", "y": "f4", "z": "f4", "reflectivity": "u1", "tag": "u1", "line": "u1"}
-"""Fields of a point that are read; line is the laser of the sensor, reflectivity is 0 to 255."""
+LIVOX_COLUMNS = {
+    "x": "f4", "y": "f4", "z": "f4", "reflectivity": "u1", "tag": "u1", "line": "u1", "offset_time": "u4"
+}  # fmt: skip
+"""Fields of a point: line is the laser of the sensor, reflectivity is 0 to 255, offset_time is in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def damaged(path: Path, error: Exception) -> ValueError:
 
 
 def columns_of_livox(cloud: LivoxCloud) -> dict[str, NDArray]:
-    """Decode a CustomMsg of Livox's drivers: x, y, z in metres, reflectivity of 0 to 255, tag and line, (N,) each."""
+    """Decode a CustomMsg of Livox's drivers: x, y, z in metres, reflectivity of 0 to 255, tag, line and time, (N,)."""
     return {
         name: np.array([getattr(point, name) for point in cloud.points], kind) for name, kind in LIVOX_COLUMNS.items()
     }
