@@ -754,11 +754,12 @@ class TestCaptures:
             distance[:] = np.arange(distance.size).reshape(distance.shape) + 2000
             reflectivity[:] = np.arange(64, dtype=np.uint8)[:, None]
             frame.status[:], frame.frame_id = 1, 7
-            frame.timestamp[:], frame.measurement_id[:] = np.arange(512) + 1, np.arange(512)
+            frame.timestamp[:], frame.measurement_id[:] = 10**9 + 200_000 * np.arange(512), np.arange(512)
             writer = osf.Writer(str(tmp_path / "a.osf"), info)
             writer.save(0, frame)
             writer.close()
             expected = core.destagger(info, core.XYZLut(info)(frame))
+            seconds = core.destagger(info, np.tile(2e-4 * np.arange(512), (64, 1)))
         assert main(["unpack", str(tmp_path / "a.osf"), "--out", str(tmp_path / "o")]) == 0
         scan = read_scan(tmp_path / "o" / "000000.npz")
         assert len(scan) == 64 * 512
@@ -766,6 +767,8 @@ class TestCaptures:
         np.testing.assert_array_equal(scan.ring, np.repeat(np.arange(64), 512))
         np.testing.assert_allclose(scan.xyz.reshape(64, 512, 3), expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(scan.remission, np.repeat(np.arange(64), 512) / 255, rtol=1e-5)
+        times = point_times(tmp_path / "o" / "000000.npz", np.ones(len(scan), bool))
+        np.testing.assert_allclose(times, seconds.reshape(-1), atol=1e-9)  # type: ignore[arg-type]
 
     def test_an_ouster_recording_of_two_sensors_is_refused(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

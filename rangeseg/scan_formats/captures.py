@@ -99,4 +99,12 @@ def _ouster(path: Path) -> Iterator[Columns]:
             rows, columns = reflectivity.shape
             ring = np.repeat(np.arange(rows, dtype=np.uint16), columns)
             flat = {axis: xyz[..., k].reshape(-1) for k, axis in enumerate("xyz")}
-            yield flat | {"reflectivity": reflectivity.reshape(-1), "ring": ring}
+            times = core.destagger(info, np.tile(_after_first(frame.timestamp), (rows, 1)))
+            yield flat | {"reflectivity": reflectivity.reshape(-1), "ring": ring, "t": times.reshape(-1)}
+
+
+def _after_first(times: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """(W,) nanoseconds after the first column; 0 for columns that were lost, whose time is 0."""
+    known = times > 0
+    first = times[known].min() if known.any() else times.dtype.type(0)
+    return np.where(known, times - first, 0).astype(np.uint32)
