@@ -111,6 +111,14 @@ def test_views_without_pixels_or_labels_change_no_share(rng: np.random.Generator
         seen.frequencies(3, "points")
 
 
+@pytest.mark.parametrize(("unlabelled", "shares"), [(1, [1 / 4, 2 / 4]), (3, [1 / 6, 2 / 6]), (7, [1 / 3, 2 / 3])])
+def test_shares_of_sparse_labels_are_those_of_the_labelled_points(unlabelled: int, shares: list[float]) -> None:
+    label = np.array([0, 1, 1, *[IGNORE] * unlabelled])
+    counted = tally(sample_of(np.zeros((1, len(label))), label))
+    np.testing.assert_allclose(counted.frequencies(2), shares)
+    assert counted.sparse == (unlabelled > 3)
+
+
 @pytest.mark.parametrize("kind", ["tiny_config", "photo_config"])
 def test_a_config_takes_what_is_written(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """As one of its bases: channels then have mean 0 and deviation 1, and classes weigh by what was counted."""
@@ -155,6 +163,7 @@ def test_classes_are_counted_on_the_labels_that_a_training_reads(tiny_config: Co
 
     clicks = replace(config, data=replace(config.data, label_fraction=0.02))
     assert 0 < total(clicks).of_pixels[:IGNORE].sum() < 0.05 * counted.of_pixels[:IGNORE].sum()
+    assert total(clicks).frequencies(19).sum() == pytest.approx(1)  # of the clicked points
     nothing = replace(config, data=replace(config.data, labelled="none"))
     assert not total(nothing).labelled
     np.testing.assert_array_equal(reduce(add, tallies(measured(config, "train", "all"))).of_elements, whole.of_elements)

@@ -69,8 +69,16 @@ class RunningStats:
         """True if any element has a class."""
         return bool(self.of_elements[:IGNORE].any())
 
+    @property
+    def sparse(self) -> bool:
+        """True if most elements of the views with labels have no class, as with clicks or scribbles."""
+        return bool(self.of_elements[IGNORE] > self.of_elements[:IGNORE].sum())
+
     def frequencies(self, num_classes: int, of: str = "elements") -> NDArray[np.float64]:
-        """(K,) each class's share of all elements or pixels, including those without a class.
+        """(K,) each class's share of all elements or pixels of the views with labels.
+
+        Those without a class are included, as in the published shares of SemanticKITTI, unless labels are `sparse`:
+        then all shares would be near 0, and weights of classes near equal.
 
         Args:
             num_classes: K.
@@ -84,7 +92,7 @@ class RunningStats:
             raise ValueError(f"of={of!r} is not supported; choose elements or pixels.")
         if not self.labelled:
             raise ValueError("The split has no labels to count. Choose a labelled split.")
-        return np.asarray(counts[of][:num_classes] / counts[of].sum())
+        return np.asarray(counts[of][:num_classes] / counts[of][: IGNORE if self.sparse else None].sum())
 
 
 def tally(sample: Sample) -> RunningStats:

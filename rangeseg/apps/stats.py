@@ -120,9 +120,10 @@ def _frequency_lines(total: RunningStats, label_map: LabelMap, of: str, elements
     chosen = replace(label_map, frequencies=both[of])
     inverse, root = (loss_weights(chosen, kind) for kind in ("inverse", "root"))
     what = elements if of == "elements" else "valid pixels"
+    those = " with a class, because most have none" if total.sparse else ", including those without a class"
     lines = [
         "supervised:",
-        f"  # Share of all {what}, including those without a class. class_weights: inverse or root uses it.",
+        f"  # Share of all {what}{those}. class_weights: inverse or root uses it.",
         "  frequencies:",
     ]
     for train_id, name in enumerate(label_map.names):
