@@ -28,8 +28,8 @@ MAPPINGS = (
 )
 """Keys that ``{}`` empties; a merge alone would keep what lower layers set."""
 
-NAMED = ("network", "perturbation", "method", "dataset", "projection", "back_projection")
-"""Last parts of the keys of components."""
+COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")
+"""Keys of sections that name a component."""
 
 
 def override_layers(pairs: Sequence[str]) -> list[DictConfig]:
@@ -148,7 +148,7 @@ def _refuse_scalars(content: Any, kind: Any, path: str) -> None:
     if not isinstance(content, dict | list):
         what = "a mapping" if wanted is dict else "a list"
         form = f"[{content}]" if wanted is list else "{KEY: VALUE}"
-        form = f"{{name: {content}}}" if path.rpartition(".")[2] in NAMED else form
+        form = f"{{name: {content}}}" if path in COMPONENTS else form
         raise ConfigError(f"{path}: is {what}, but has the value {content!r}. Write {form}.")
     if is_dataclass(kind) and isinstance(content, dict):
         hints = _hints(cast(type, kind))

@@ -16,13 +16,18 @@ from yaml import YAMLError
 
 from rangeseg.config.checks import check
 from rangeseg.config.naming import default_folder
-from rangeseg.config.overrides import empty_mappings, other_kind, override_layers, refuse_numbers, refuse_scalars
+from rangeseg.config.overrides import (
+    COMPONENTS,
+    empty_mappings,
+    other_kind,
+    override_layers,
+    refuse_numbers,
+    refuse_scalars,
+)
 from rangeseg.config.schema import Config
 from rangeseg.config.shipped import find_layers, place_of
 from rangeseg.paths import expand_home
 from rangeseg.registry import ConfigError, Trust, did_you_mean, refuse_code
-
-COMPONENTS = ("data.dataset", "data.projection", "network", "perturbation", "method", "evaluation.back_projection")
 
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
