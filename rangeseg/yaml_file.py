@@ -1,7 +1,12 @@
-"""Reads YAML files of classes and sensors. A key that occurs twice is an error, because YAML would use the last one."""
+"""Reads YAML files of classes and sensors, and refuses what YAML 1.1 reads otherwise than people do.
+
+A key that occurs twice is an error, because YAML would use the last one. Numbers like 010 and 1:30 are errors, because
+YAML reads them as 8 and 90.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +23,12 @@ MERGE = "tag:yaml.org,2002:merge"
 """Tag of the key ``<<``. The keys that it merges may occur again."""
 
 
+_OTHER_NUMBER = re.compile(r"[-+]?0[0-7_]*[1-7][0-7_]*|.*:.*")
+"""Numbers in base 8 and in base 60; 00 is 0 in base 8, too."""
+
+
 class _Loader(SafeLoader):
-    """A safe loader that refuses a key which a mapping has twice."""
+    """A safe loader that refuses a key which a mapping has twice, and numbers in base 8 or 60."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node."""
@@ -31,16 +40,44 @@ class _Loader(SafeLoader):
             seen.append(name)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """The integer of a node."""
+        return self._decimal(node, super().construct_yaml_int(node))
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """The number of a node."""
+        return self._decimal(node, super().construct_yaml_float(node))
+
+    def _decimal(self, node: yaml.ScalarNode, number: Any) -> Any:
+        """The number, if people read the same one."""
+        if _OTHER_NUMBER.fullmatch(node.value):
+            where = f"line {node.start_mark.line + 1}: YAML reads {node.value} as {number}"
+            raise ValueError(f"{where}; write a decimal number without a leading 0, or put quotes around text")
+        return number
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_Loader, f"construct_yaml_{_kind}"))
+
 
 def read_yaml(path: str | Path) -> Any:
     """The content of a YAML file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not YAML in UTF-8, or a mapping has a key twice.
+        ValueError: it is not YAML in UTF-8, or as for `parse_yaml`.
     """
-    text = read_whole(path).decode()
     try:
-        return yaml.load(text, _Loader)
+        return parse_yaml(read_whole(path).decode())
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def parse_yaml(text: str) -> Any:
+    """The content of YAML text.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+        ValueError: a mapping has a key twice, or a number is not decimal.
+    """
+    return yaml.load(text, _Loader)

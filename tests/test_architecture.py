@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sensors": {"files", "resources", "yaml_file"},
     "weights": {"files", "registry", "resources"},
     "kernels": {"types"},
-    "config": {"registry", "catalog", "paths", "files", "resources"},
+    "config": {"registry", "catalog", "paths", "files", "resources", "yaml_file"},
     "scan_formats": {"notices", "types", "paths", "files", "optional", "kernels"},
     "scan_io": {"notices", "types", "paths", "files", "registry", "labels", "scan_formats"},
     "projection": LEAVES | {"kernels"},

@@ -15,6 +15,7 @@ from rangeseg.config import Config, config_from_yaml, keys, read_config, write_c
 from rangeseg.config.overrides import quoted, read_options, read_overrides
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training_data import TrainingData
+from rangeseg.labels import LabelMap
 from rangeseg.registry import ConfigError, build
 
 MINIMAL = "data: {root: somewhere}\noptim: {steps: 10}\nruntime: {out: runs/x}\n"
@@ -56,7 +57,7 @@ def test_surrounding_quotes_are_removed_and_null_is_null_where_it_is_allowed() -
 
 
 @pytest.mark.parametrize("path", TEXTS)
-@pytest.mark.parametrize("word", ["2024_05_01", "010", "1e3", "12:30", "yes"])
+@pytest.mark.parametrize("word", ["2024_05_01", "00", "1e3", "0x10", "yes"])
 def test_a_number_for_a_text_key_is_refused_in_a_file(path: str, word: str, tmp_path: Path) -> None:
     section, key = path.split(".")
     (tmp_path / "below.yaml").write_text(MINIMAL)
@@ -70,12 +71,28 @@ def test_a_number_for_a_text_key_is_refused_in_a_file(path: str, word: str, tmp_
 
 
 def test_other_values_are_yaml_and_no_part_of_them_is_dropped() -> None:
-    assert read_options(["a=010", "b=[1, x]", "c='v #1'", "d={e: 1}", "f=09", "g=a#1", "h=null"]) == {
-        "a": 8, "b": [1, "x"], "c": "v #1", "d": {"e": 1}, "f": "09", "g": "a#1", "h": None
+    assert read_options(["a=10", "b=[1, x]", "c='v #1'", "d={e: 1}", "f=09", "g=a#1", "h=null"]) == {
+        "a": 10, "b": [1, "x"], "c": "v #1", "d": {"e": 1}, "f": "09", "g": "a#1", "h": None
     }  # fmt: skip
     for word in ("/data/v #1", "#1", "[a] # b", "'a' #"):
         with pytest.raises(ConfigError, match=r"classes=.*: YAML ignores '#.*' as a comment\. Put quotes"):
             read_overrides([f"data.dataset.classes={word}"])
+
+
+@pytest.mark.parametrize(("word", "number"), [("010", "8"), ("-0_7", "-7"), ("1:30", "90"), ("1:30.5", "90.5")])
+def test_a_number_that_is_not_decimal_is_refused(word: str, number: str, tmp_path: Path) -> None:
+    message = rf"line \d: YAML reads {word} as {number}; write a decimal number"
+    for value in (word, f"[1, {word}]", f"{{a: {word}}}"):
+        with pytest.raises(ConfigError, match=f"optim.steps=.*: {message}"):
+            read_overrides([f"optim.steps={value}"])
+    (tmp_path / "c.yaml").write_text(MINIMAL.replace("10", word))
+    with pytest.raises(ConfigError, match=f"c.yaml: not readable as YAML: {message}"):
+        read_config(tmp_path / "c.yaml")
+    (tmp_path / "labels.yaml").write_text(f"learning_map: {{{word}: 1}}\n")
+    with pytest.raises(ValueError, match=f"labels.yaml: {message}"):
+        LabelMap.read(tmp_path / "labels.yaml")
+    for value in ("0", "00", "-10", "0.5", "1_000", "0x1f", "1e-3", f"'{word}'", f"a{word}", "2026-11-29"):
+        read_overrides([f"optim.steps={value}"])
 
 
 def test_an_option_that_is_text_is_no_number() -> None:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rangeseg.config.checks import schema_keys
 from rangeseg.config.schema import Config
 from rangeseg.registry import ConfigError
+from rangeseg.yaml_file import parse_yaml
 
 NULLS = ("", "null", "Null", "NULL")
 """Values that are null without quotes; ``~`` is null only where null is allowed, and else the home folder."""
@@ -65,8 +66,8 @@ def read_overrides(pairs: Sequence[str]) -> DictConfig:
         pairs: ``key.path=value``. Later ones override earlier ones.
 
     Raises:
-        ConfigError: no equals sign, a value that is not readable as YAML or contains a YAML comment, or ``{}`` for a
-            key that it does not empty.
+        ConfigError: no equals sign; a value that is not readable as YAML, contains a YAML comment or a number that is
+            not decimal; or ``{}`` for a key that it does not empty.
     """
     layer = OmegaConf.create()
     for pair in pairs:
@@ -79,6 +80,7 @@ def read_overrides(pairs: Sequence[str]) -> DictConfig:
                 OmegaConf.update(layer, key, None if null else value)
                 continue
             _refuse_comment(pair, value)
+            _refuse_other_numbers(pair, value)
             one = OmegaConf.create()
             one.merge_with_dotlist([pair])
             if not f"{key}.".startswith(tuple(f"{path}." for path in MAPPINGS)) and _is_empty(one, key):
@@ -186,6 +188,14 @@ def _refuse_comment(pair: str, value: str) -> None:
     ends = [token.end_mark.index for token in yaml.scan(value) if token.end_mark.index > token.start_mark.index]
     if ignored := value[max(ends, default=0) :].strip():
         raise ConfigError(f"{pair}: YAML ignores {ignored!r} as a comment. Put quotes around the text: KEY=\"'a #1'\".")
+
+
+def _refuse_other_numbers(pair: str, value: str) -> None:
+    """Refuse a number that YAML reads in base 8 or 60."""
+    try:
+        parse_yaml(value)
+    except ValueError as error:
+        raise ConfigError(f"{pair}: {error}.") from error
 
 
 @cache

@@ -28,6 +28,7 @@ from rangeseg.config.schema import Config
 from rangeseg.config.shipped import find_layers, place_of
 from rangeseg.paths import expand_home
 from rangeseg.registry import ConfigError, Trust, did_you_mean, refuse_code
+from rangeseg.yaml_file import parse_yaml
 
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -210,8 +211,9 @@ def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file.")
     try:
+        parse_yaml(path.read_text(encoding="utf-8"))  # refuses numbers that are not decimal
         loaded = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: is a list; a config is a mapping with the keys {_names(Config)}.")
