@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,8 +16,10 @@ from rangeseg.config import Config
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.methods import CBST, CPS, FixMatch, Pair, class_balanced, class_thresholds
+from rangeseg.engine.optimizer import parameter_groups
 from rangeseg.engine.training import train
 from rangeseg.inference.run import Run
+from rangeseg.networks import create_network
 from rangeseg.networks.base import Network
 from rangeseg.notices import Notice
 from rangeseg.registry import ConfigError
@@ -78,6 +80,35 @@ def test_cps_crosses_the_predictions() -> None:
     assert torch.equal(logits, torch.cat([made.first(image()), made.second(image())]))
     assert label.shape == (2 * B, H, W)
     assert torch.equal(made(image()), made.first(image()))
+
+
+def test_a_pair_declares_all_that_its_networks_declare() -> None:
+    """What a pair does not pass on has the default of `Network`, whatever its networks declare."""
+    declared = {name for name in vars(Network) if not name.startswith("_")} - {"stride", "weak_heads"}
+    assert declared <= vars(Pair).keys()
+    made = CPS().make_network(encoded)
+    assert (made.stride, made.least_views) == (made.first.stride, 2)
+    names = {id(weight): name for name, weight in made.named_parameters()}
+    groups = {part: {names[id(weight)] for weight in weights} for part, weights in made.parameter_groups().items()}
+    assert groups["backbone"] == {name for name in names.values() if ".backbone." in name}
+    assert groups["head"] == set(names.values()) - groups["backbone"]
+    groups = parameter_groups(made, 0.1, {"backbone": 0.5})  # raises if a weight is missing or listed twice
+    assert [group["multiplier"] for group in groups] == [0.5, 0.5, 1, 1]
+
+
+def test_the_classifier_of_a_pair_is_that_of_both_networks() -> None:
+    settings: dict[str, Any] = {"in_channels": 5, "num_classes": K, "width": 8}
+    made = CPS().make_network(lambda number: cast(Network, create_network("fidnet", **settings)))
+    both = [*made.first.classifier().parameters(), *made.second.classifier().parameters()]
+    assert both
+    assert [id(weight) for weight in made.classifier().parameters()] == [id(weight) for weight in both]
+    assert CPS().make_network(network).classifier() is None
+
+
+def encoded(number: int) -> Network:
+    """A network whose backbone may have a learning rate of its own, and that needs two views."""
+    torch.manual_seed(number)
+    return cast(Network, create_network("pspnet", in_channels=3, num_classes=K, width=8, encoder="resnet18"))
 
 
 def test_cps_of_a_single_network_says_what_it_needs() -> None:

@@ -94,6 +94,21 @@ class Pair(Network):
         self.first, self.second = first, second
         self.stride = first.stride
 
+    @property
+    def least_views(self) -> int:
+        """That of the first network; both are of one architecture and get as many views."""
+        return self.first.least_views
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The parts of the architecture, each with the weights of both networks."""
+        second = self.second.parameter_groups()
+        return {name: [*part, *second[name]] for name, part in self.first.parameter_groups().items()}
+
+    def classifier(self) -> nn.Module | None:
+        """The classifiers of both networks; None if the architecture does not name its own."""
+        first, second = self.first.classifier(), self.second.classifier()
+        return None if first is None or second is None else nn.ModuleList([first, second])
+
     def auxiliary_heads(self) -> list[nn.Module]:
         """The auxiliary heads of both networks."""
         return [*self.first.auxiliary_heads(), *self.second.auxiliary_heads()]
