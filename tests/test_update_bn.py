@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import Layers
 from torch import nn
 
 from rangeseg.config import Config
 from rangeseg.engine.checkpoint import read_checkpoint
+from rangeseg.engine.methods import CPS
 from rangeseg.engine.training import train
 from rangeseg.engine.update_bn import update_bn
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
 
@@ -50,6 +52,16 @@ def test_no_batches_leave_the_statistics() -> None:
     counted[1].running_mean.fill_(7)
     update_bn(counted, [])
     assert (counted[1].running_mean == 7).all()
+
+
+def test_a_norm_that_no_batch_reaches_keeps_its_statistics(generator: torch.Generator) -> None:
+    """For example that of a pair's second network, which predicts targets in eval mode if a training starts from it."""
+    pair = CPS().make_network(lambda number: Layers(*network()))
+    pair.train()(*torch.randn(2, 2, 3, 4, 5, generator=generator))
+    before = {name: value.clone() for name, value in pair.state_dict().items()}
+    update_bn(pair, [torch.randn(2, 3, 4, 5, generator=generator)])
+    changed = {name for name, value in pair.state_dict().items() if not torch.equal(before[name], value)}
+    assert changed == {f"first.{layer}.running_{what}" for layer in (1, 4) for what in ("mean", "var")}
 
 
 def test_what_cannot_be_counted_leaves_modes_and_momenta() -> None:

@@ -16,7 +16,8 @@ def update_bn(network: nn.Module, images: Iterable[Tensor]) -> None:
     """Replace the running mean and variance of every BatchNorm by their mean over some batches.
 
     Meanwhile all other modules (such as dropout) are in eval mode, in which the statistics will be used. A frozen
-    BatchNorm is changed, too, because it looks like any other BatchNorm in eval mode.
+    BatchNorm is changed, too, because it looks like any other BatchNorm in eval mode. A BatchNorm that the forward pass
+    does not reach (auxiliary heads, the second network of a pair) keeps its statistics.
 
     Args:
         network: its statistics are changed; each module is put back into its mode.
@@ -28,6 +29,7 @@ def update_bn(network: nn.Module, images: Iterable[Tensor]) -> None:
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     before = [(module, module.training) for module in network.modules()]
     momenta = [norm.momentum for norm in norms]
+    statistics = [[buffer.clone() for buffer in norm.buffers()] for norm in norms]
     network.eval()
     started = False
     try:
@@ -41,7 +43,10 @@ def update_bn(network: nn.Module, images: Iterable[Tensor]) -> None:
                     started = True
                 network(image)
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, earlier in zip(norms, momenta, statistics, strict=True):
             norm.momentum = momentum
+            if norm.num_batches_tracked == 0:
+                for buffer, value in zip(norm.buffers(), earlier, strict=True):
+                    buffer.copy_(value)
         for module, training in before:
             module.training = training
