@@ -275,6 +275,8 @@ def test_rangeformers_rare_classes_are_among_those_of_kitti() -> None:
         (["supervised.mix_with=unlabelled", "consistency.weight=0"], "consistency.weight is 0"),
         (["supervised.mix_with=unlabelled", "data.batch_labelled=3"], "one to one"),
         (["supervised.mix.range_mix=3"], "not a mapping of arguments"),
+        (["supervised.mix.range_shift={}", "data.augmentation.columns=32"], r"shift: has no effect, .* no full turn"),
+        (["supervised.mix.geometric={mirror: 0}", "data.projection.fov_left_deg=45"], "geometric: has no effect"),
         (["supervised.mix.range_mix={band: 3}"], "supervised.mix.range_mix.band: unknown key"),
         (["supervised.mix.rangemix={}"], "supervised.mix.rangemix.name: 'rangemix' is unknown"),
     ],

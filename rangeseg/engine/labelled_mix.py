@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from rangeseg.config import SupervisedConfig
 from rangeseg.perturbations import Perturbation, Sequential
+from rangeseg.registry import ConfigError
 from rangeseg.teacher import Teacher
 from rangeseg.types import IGNORE, PseudoLabelled, View
 
@@ -97,13 +98,17 @@ def make_labelled_mix(
         build: (section, its path in the config) -> the perturbation.
 
     Raises:
-        ConfigError: a section does not fit its perturbation.
+        ConfigError: a section does not fit its perturbation, or the perturbation could not change the views.
     """
-    parts = tuple(
-        build({"name": name} | arguments, f"supervised.mix.{name}")
-        for name, arguments in settings.mix.items()
-        if arguments is not None
-    )
+    chosen = {name: arguments for name, arguments in settings.mix.items() if arguments is not None}
+    parts = tuple(build({"name": name} | arguments, f"supervised.mix.{name}") for name, arguments in chosen.items())
+    for name, part in zip(chosen, parts, strict=True):
+        if not part.has_effect:
+            raise ConfigError(
+                f"supervised.mix.{name}: has no effect, because it rotates scans by whole columns, and these views are "
+                "photographs or no full turn (see data.augmentation.columns and data.projection). Remove it, or set it "
+                "to null if a lower file has it."
+            )
     if not parts:
         return None
     return LabelledMix(Sequential(parts), num_classes, settings.mix_with == "unlabelled", settings.mix_threshold)

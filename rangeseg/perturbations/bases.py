@@ -46,6 +46,11 @@ class Perturbation(ABC):
         """Whether it returns more views than it is given."""
         return False
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether it can change these views; False for a rotation of views that are no full turn."""
+        return True
+
     def with_network(self, network: nn.Module) -> Self:
         """The perturbation with the teacher's network, if it needs one (VAT); other perturbations return themselves.
 

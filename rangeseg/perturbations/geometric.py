@@ -53,6 +53,11 @@ class Geometric(SingleViewPerturbation):
                 f"{type(self).__name__} got mirror={self.mirror}; give the probability of reflection, in [0, 1]."
             )
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether it rotates or reflects."""
+        return self.mirror > 0 or (self.roll and self.wrap)
+
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Rotate and reflect image, target, logits and validity."""
         batch, _, width = views.valid.shape
