@@ -367,7 +367,10 @@ def test_what_a_run_cannot_start_from_is_refused(deep_config: Config, tmp_path: 
     refused("not a complete checkpoint", runtime__initialise_from=str(tmp_path / "half.pt"))
     refused(r"has channels .*remission.* but data\.channels are", data__channels=["x", "range", "y", "z", "remission"])
     deep_config.network["width"] = 16
-    refused("the network of .* is not that of this config")
+    refused("the network of .* is not that of this config: .*'width': 8.* there, .*'width': 16.* here. Use the same")
+    deep_config.network["width"] = 8
+    deep_config.method = {"name": "cps"}
+    refused("is not that of this config: .*=mean_teacher there, .*=cps here. Use the same network. The method cps")
 
 
 @pytest.mark.parametrize("name", ["semantic_poss", "nuscenes"])

@@ -58,7 +58,11 @@ def initialise(network: nn.Module, experiment: Experiment) -> None:
         network.load_state_dict(weights)
         check_finite(network, path)
     except RuntimeError as error:
-        raise ConfigError(f"{KEY}: the network of {path} is not that of this config: {error}") from error
+        there, here = (f"{one.network} with method.name={one.method['name']}" for one in (other.config, config))
+        raise ConfigError(
+            f"{KEY}: the network of {path} is not that of this config: {there} there, {here} here. Use the same "
+            "network. The method cps trains a pair of networks, which only starts from such a pair."
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{KEY}: {error}") from error
 
