@@ -235,6 +235,16 @@ def test_overwrite_replaces_a_recording_but_no_other_folder(tmp_path: Path, caps
         predicted([str(drive), "--out", str(out), "--overwrite"], capsys)
     (out / "metadata.yaml").unlink()
     assert main(["predict", str(drive), "--out", str(out), "--overwrite"]) == 1
+    out = out.rename(tmp_path / "out.mcap")
+    assert main(["predict", str(drive), "--out", str(out), "--overwrite"]) == 1
+    assert list(out.iterdir())
+
+
+def test_a_folder_of_scans_may_be_named_as_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drive, scans = write_recording(tmp_path / "drive.bag", made_up(1)), tmp_path / "scans.bag"
+    assert main(["unpack", str(drive), "--out", str(scans)]) == 0
+    predicted([str(scans), "--out", str(tmp_path / "out"), "--anyway"], capsys)
+    assert (tmp_path / "out" / "000000.label").is_file()
 
 
 @pytest.mark.parametrize("ending", sorted(RECORDINGS))

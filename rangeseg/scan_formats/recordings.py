@@ -22,8 +22,8 @@ FILES = (".bag", ".mcap", ".db3")
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a path is a recording, by its name or by the content of the folder."""
-    return path.suffix in FILES or (path / "metadata.yaml").is_file()
+    """Whether a path is a recording: a file by its name, a folder by its content."""
+    return (path / "metadata.yaml").is_file() if path.is_dir() else path.suffix in FILES
 
 
 @dataclass(frozen=True)
