@@ -240,6 +240,27 @@ def test_overwrite_replaces_a_recording_but_no_other_folder(tmp_path: Path, caps
     assert list(out.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("drive.bag", "drive.bag"),
+        ("drive_mcap", "drive_mcap"),
+        ("drive_mcap", "link"),
+        ("drive_mcap/*.mcap", "drive_mcap"),
+    ],
+)
+def test_the_input_is_not_replaced_by_its_copy(
+    source: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drive = write_recording(tmp_path / source.split("/")[0], made_up(1))
+    (tmp_path / "link").symlink_to(drive)
+    before = {file: file.read_bytes() for file in (drive.iterdir() if drive.is_dir() else [drive])}
+    words = ["predict", "first-answer", str(next(tmp_path.glob(source))), "--out", str(tmp_path / out)]
+    assert main([*words, "--overwrite", "--drop-input"]) == 1
+    assert "is the input, and would be replaced by its copy" in " ".join(capsys.readouterr().err.split())
+    assert all(file.read_bytes() == content for file, content in before.items())
+
+
 def test_a_folder_of_scans_may_be_named_as_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drive, scans = write_recording(tmp_path / "drive.bag", made_up(1)), tmp_path / "scans.bag"
     assert main(["unpack", str(drive), "--out", str(scans)]) == 0
