@@ -203,6 +203,8 @@ def test_predictions_of_folders_are_mended_and_refused(
     single = [str(tmp_path / "in" / "a.png"), str(tmp_path / "in" / "deep" / "a.png")]
     assert main(["predict", run, *single, "--out", str(out)]) == 1
     assert "would both be written to a.png" in " ".join(capsys.readouterr().err.split())
+    assert main(["predict", run, *single[:1], str(tmp_path / "in" / "deep" / ".." / "a.png"), "--out", str(out)]) == 0
+    assert "1 photographs labelled in" in capsys.readouterr().out
     assert main(["predict", run, str(tmp_path / "in" / "c.png"), "--out", str(out)]) == 1
     assert "no such file or folder. Give .jpg, .jpeg, .png files" in " ".join(capsys.readouterr().err.split())
     assert main(["predict", run, "--out", str(out)]) == 1

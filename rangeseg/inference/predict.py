@@ -25,7 +25,7 @@ from rangeseg.inference.records import Records
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
 from rangeseg.parallel import in_order
-from rangeseg.paths import inside, walk
+from rangeseg.paths import absolute, inside, walk
 from rangeseg.types import Sample
 
 
@@ -40,7 +40,8 @@ class Task:
 def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles, source: Any = None) -> list[Task]:
     """The scans or photographs among files and folders, in sorted order, and those of a split.
 
-    Folders within a given folder that `predict` has written are left out: their PLY files or PNG files are no input.
+    Folders within a given folder that `predict` has written are left out: their PLY files or PNG files are no input. A
+    file that is given twice is one task.
 
     Args:
         inputs: files and folders.
@@ -54,15 +55,14 @@ def find_tasks(inputs: Sequence[str | Path], files: PredictionFiles, source: Any
     tasks = [task for path in inputs for task in _find(Path(path), files)]
     split = [] if source is None else files.of_split(source)
     tasks += [Task(file, inside("", target)) for file, target in split]
-    targets: dict[Path, Path] = {}
+    targets: dict[Path, Task] = {}
     for task in tasks:
-        if task.target in targets:
+        other = targets.setdefault(task.target, task).file
+        if absolute(other) != absolute(task.file):
             raise ValueError(
-                f"{task.file} and {targets[task.target]} would both be written to {task.target}. "
-                "Predict them into two folders."
+                f"{task.file} and {other} would both be written to {task.target}. Predict them into two folders."
             )
-        targets[task.target] = task.file
-    return tasks
+    return list(targets.values())
 
 
 def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
