@@ -176,7 +176,9 @@ def test_an_animation_of_a_scan_has_the_labels_and_the_prediction_that_are_given
     tiny_kitti: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clouds: list[np.ndarray] = []
-    monkeypatch.setattr("rangeseg.vis.viewer.write_gif", lambda path, drawn, turns: clouds.extend(c for _, c in drawn))
+    monkeypatch.setattr(
+        "rangeseg.vis.animation.write_gif", lambda path, drawn, turns: clouds.extend(c for _, c in drawn)
+    )
     scan = tiny_kitti / "sequences" / "11" / "velodyne" / "000000.bin"
     points = len(read_scan(scan))
     for name, raw in (("labels", 40), ("prediction", 10)):

@@ -17,6 +17,7 @@ from rangeseg.optional import ViewerMissingError
 from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
+from rangeseg.vis.animation import write_gif
 from rangeseg.vis.birds_eye import birds_eye, from_above, range_rings
 from rangeseg.vis.panels import (
     BACKGROUND,
@@ -31,7 +32,6 @@ from rangeseg.vis.panels import (
     range_picture,
 )
 from rangeseg.vis.show import show_scan
-from rangeseg.vis.viewer import show_points
 
 PROJECTION = SphericalProjection(16, 128, 3.0, -25.0)
 
@@ -172,25 +172,21 @@ def test_a_prediction_of_another_scan_is_refused(label_map: LabelMap, rng: np.ra
         show_scan(PROJECTION(random_scan(rng)), np.zeros(7, np.uint8), label_map)
 
 
-def test_the_viewer_says_how_to_get_open3d(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_animation_says_how_to_get_open3d(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open3d", None)
     with pytest.raises(ViewerMissingError, match=r'pip install "rangeseg\[view\]".*libegl1 libgl1 libusb-1.0-0'):
-        show_points(np.zeros((1, 3)), np.zeros((1, 3), np.uint8))
-
-
-def test_the_viewer_refuses_colours_of_other_points() -> None:
-    with pytest.raises(ValueError, match=r"xyz \(2, 3\) and colors \(3, 3\); give \(N, 3\) each"):
-        show_points(np.zeros((2, 3)), np.zeros((3, 3), np.uint8))
+        write_gif("points.gif", [(np.zeros((1, 3)), np.zeros((1, 3), np.uint8))], turns=1)
 
 
 @pytest.mark.slow
-def test_the_viewer_draws_without_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_animation_is_drawn_without_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("open3d", reason="open3d is not installed", exc_type=ImportError)
     monkeypatch.delenv("DISPLAY", raising=False)
     assert "DISPLAY" not in os.environ
     xyz = np.stack([np.linspace(-20, 20, 500), np.linspace(-10, 10, 500), np.zeros(500)], axis=1)
     xyz[0] = np.nan
-    show_points(xyz, np.full((500, 3), (250, 0, 0), np.uint8), png=tmp_path / "points.png", pixels=(320, 200))
-    drawn = np.asarray(Image.open(tmp_path / "points.png"))
-    assert drawn.shape == (200, 320, 3)
+    write_gif(tmp_path / "points.gif", [(xyz, np.full((500, 3), (250, 0, 0), np.uint8))], turns=1)
+    with Image.open(tmp_path / "points.gif") as picture:
+        drawn = np.asarray(picture.convert("RGB"))
+    assert drawn.shape == (540, 960, 3)
     assert (drawn == (250, 0, 0)).all(axis=-1).sum() > 100

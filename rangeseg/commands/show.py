@@ -139,7 +139,7 @@ def from_afar(explorer: Explorer, arguments: argparse.Namespace, title: str) -> 
 
 def write_video(explorer: Explorer, path: Path, most: int) -> None:
     """Write a sequence of scans, or a single rotating scan, in the colours of the predictions or labels."""
-    from rangeseg.vis.viewer import write_gif
+    from rangeseg.vis.animation import write_gif
 
     count = min(explorer.count, most)
     clouds = []

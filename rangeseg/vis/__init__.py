@@ -1,1 +1,1 @@
-"""Pictures of scans: panels, points from above, an interactive viewer."""
+"""Pictures of scans: panels, points from above, animations, an interactive viewer."""
