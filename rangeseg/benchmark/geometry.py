@@ -18,43 +18,38 @@ from rangeseg.types import IGNORE, Scan
 
 HDL64 = SphericalProjection(64, 2048, 3.0, -25.0)
 """SemanticKITTI's sensor at full width."""
+CLASSES = 20
 
 
-def benchmark_projection(scan: Scan, *, projection: SphericalProjection = HDL64, repeats: int = 30) -> list[Row]:
+def benchmark_projection(scan: Scan, *, repeats: int = 30) -> list[Row]:
     """Time the projection of points to images of range, x, y, z, remission, index and mask, all newly allocated.
 
     The timing with the view also includes normalised channels and labels (`RangeImage.view`); the baseline does not.
 
     Args:
         scan: N points, all returns.
-        projection: the geometry; the baseline needs fov_down_deg <= 0 <= fov_up_deg.
         repeats: rounds.
 
     Returns:
         The table's lines.
     """
-    size = (projection.height, projection.width, projection.fov_up_deg, projection.fov_down_deg)
+    size = (HDL64.height, HDL64.width, HDL64.fov_up_deg, HDL64.fov_down_deg)
     mean, std = np.zeros(len(CHANNELS)), np.ones(len(CHANNELS))
     candidates = {
         "NumPy argsort": lambda: argsort_projection(scan.xyz, scan.remission, *size),
-        "rangeseg, points and pixels": lambda: projection(scan),
-        "rangeseg, with the view": lambda: projection(scan).view(CHANNELS, mean, std),
+        "rangeseg, points and pixels": lambda: HDL64(scan),
+        "rangeseg, with the view": lambda: HDL64(scan).view(CHANNELS, mean, std),
     }
     inner = {name: 5 for name in candidates if name.startswith("rangeseg")}
-    return compare(candidates, repeats, inner=inner).rows(f"projection {projection.height}x{projection.width}")
+    return compare(candidates, repeats, inner=inner).rows(f"projection {HDL64.height}x{HDL64.width}")
 
 
-def benchmark_back_projection(
-    scan: Scan, *, num_classes: int = 20, projection: SphericalProjection = HDL64, repeats: int = 10, seed: int = 0
-) -> list[Row]:
+def benchmark_back_projection(scan: Scan, *, repeats: int = 10) -> list[Row]:
     """Time the KNN vote on clean labels, with wrong blobs (10 %) and wrong pixels (2 %); also NLA and plain look-up.
 
     Args:
-        scan: N labelled points, all returns.
-        num_classes: K; labels that are IGNORE become K-1.
-        projection: the geometry.
+        scan: N labelled points, all returns; labels that are IGNORE become the last class.
         repeats: rounds.
-        seed: seed of the noise.
 
     Returns:
         The table's lines.
@@ -64,16 +59,16 @@ def benchmark_back_projection(
     """
     if scan.label is None:
         raise ValueError("benchmark_back_projection got a scan without labels; give a labelled one.")
-    image = projection(scan)
-    label = np.where(scan.label == IGNORE, num_classes - 1, scan.label)
+    image = HDL64(scan)
+    label = np.where(scan.label == IGNORE, CLASSES - 1, scan.label)
     clean = image.gather(label.astype(np.int64))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     noisy = {
         "clean": clean,
-        "10 % blobs": blob_noise(rng, clean, num_classes, 0.1),
-        "2 % salt": salt_noise(rng, clean, num_classes, 0.02),
+        "10 % blobs": blob_noise(rng, clean, CLASSES, 0.1),
+        "2 % salt": salt_noise(rng, clean, CLASSES, 0.02),
     }
-    rows = [row for name, labels in noisy.items() for row in _knn_rows(image, labels, name, num_classes, repeats)]
+    rows = [row for name, labels in noisy.items() for row in _knn_rows(image, labels, name, repeats)]
     return rows + _nearest_label_rows(image, clean, max(repeats // 3, 1))
 
 
@@ -99,15 +94,15 @@ def _tensors(image: RangeImage) -> tuple[torch.Tensor, torch.Tensor, tuple[torch
     return torch.from_numpy(image.gather(image.range, fill=-1)), torch.from_numpy(image.range), pixel
 
 
-def _knn_rows(image: RangeImage, label: NDArray, noise: str, num_classes: int, repeats: int) -> list[Row]:
+def _knn_rows(image: RangeImage, label: NDArray, noise: str, repeats: int) -> list[Row]:
     """KNN against its baseline on one prediction."""
     image_range, point_range, pixel = _tensors(image)
     prediction = torch.from_numpy(label)
     candidates = {
-        "torch unfold": lambda: unfold_knn(image_range, point_range, prediction, pixel, num_classes),
-        "rangeseg": lambda: knn_vote(image, label, num_classes=num_classes),
+        "torch unfold": lambda: unfold_knn(image_range, point_range, prediction, pixel, CLASSES),
+        "rangeseg": lambda: knn_vote(image, label, num_classes=CLASSES),
         "rangeseg, original's quirks": lambda: knn_vote(
-            image, label, num_classes=num_classes, never_class_0=True, border_is_range_0=True
+            image, label, num_classes=CLASSES, never_class_0=True, border_is_range_0=True
         ),
     }
     return compare(candidates, repeats, inner={"rangeseg": 5}).rows(f"knn k5 5x5, {noise}")

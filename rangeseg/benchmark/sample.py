@@ -14,7 +14,6 @@ from rangeseg.benchmark.timing import Row, compare
 from rangeseg.data.augment import Augmentation
 from rangeseg.data.range_views import RangeViews
 from rangeseg.labels import LabelMap
-from rangeseg.projection.spherical import SphericalProjection
 from rangeseg.scan_io import read_scan
 from rangeseg.types import Scan
 
@@ -48,12 +47,11 @@ class OneScan:
         return read_scan(self.scan_path, labels=self.labels_path, label_map=self.label_map)
 
 
-def benchmark_sample(source: OneScan, *, projection: SphericalProjection = HDL64, repeats: int = 20) -> list[Row]:
+def benchmark_sample(source: OneScan, *, repeats: int = 20) -> list[Row]:
     """Time the way from a KITTI scan file and its label file to a `View`, without and with augmentation.
 
     Args:
         source: the files.
-        projection: the geometry; the baseline needs fov_down_deg <= 0 <= fov_up_deg.
         repeats: rounds.
 
     Returns:
@@ -63,11 +61,11 @@ def benchmark_sample(source: OneScan, *, projection: SphericalProjection = HDL64
     table = np.zeros(1 << 16, np.int32)
     table[list(source.label_map.learning_map)] = list(source.label_map.learning_map.values())
     plain, augmented, dropping = (
-        RangeViews(source, projection, mean=MEAN, std=STD, augmentation=augmentation)
+        RangeViews(source, HDL64, mean=MEAN, std=STD, augmentation=augmentation)
         for augmentation in (None, Augmentation(), Augmentation(drop=0.5))
     )
     candidates = {
-        "NumPy, rotated and flipped": lambda: numpy_sample(source, projection, table, rng),
+        "NumPy, rotated and flipped": lambda: numpy_sample(source, table, rng),
         "np.fromfile of the two files alone": lambda: (
             np.fromfile(source.scan_path, np.float32),
             np.fromfile(source.labels_path, np.uint32),
@@ -77,17 +75,16 @@ def benchmark_sample(source: OneScan, *, projection: SphericalProjection = HDL64
         "rangeseg, augmented, points dropped": lambda: dropping.view(0, rng),
     }
     inner = {name: 5 for name in candidates if not name.startswith("NumPy")}
-    return compare(candidates, repeats, inner=inner).rows(f"sample {projection.height}x{projection.width}")
+    return compare(candidates, repeats, inner=inner).rows(f"sample {HDL64.height}x{HDL64.width}")
 
 
 def numpy_sample(
-    source: OneScan, projection: SphericalProjection, table: NDArray[np.int32], rng: np.random.Generator
+    source: OneScan, table: NDArray[np.int32], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32]]:
     """An augmented view in plain NumPy, as public range-view loaders make it.
 
     Args:
         source: the files.
-        projection: the geometry.
         table: (65536,) raw id -> train id.
         rng: source of the random rotation and flip.
 
@@ -101,7 +98,7 @@ def numpy_sample(
     xyz = points[:, :3] @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
     if rng.random() < 0.5:
         xyz[:, 1] = -xyz[:, 1]
-    size = (projection.height, projection.width, projection.fov_up_deg, projection.fov_down_deg)
+    size = (HDL64.height, HDL64.width, HDL64.fov_up_deg, HDL64.fov_down_deg)
     drawn = argsort_projection(xyz, points[:, 3], *size)
     valid = drawn.point_index >= 0
     channels = np.concatenate([drawn.range[None], drawn.xyz.transpose(2, 0, 1), drawn.remission[None]])
