@@ -68,18 +68,17 @@ def from_above(
     return picture
 
 
-def range_rings(picture: Picture, *, extent_m: float = 50.0, every_m: float = 10.0) -> Picture:
-    """The picture with a circle every `every_m` metres behind its points and an arrow in the forward direction.
+def range_rings(picture: Picture, *, extent_m: float = 50.0) -> Picture:
+    """The picture with a circle every 10 metres behind its points and an arrow in the forward direction.
 
     Args:
         picture: from `from_above` or `birds_eye`.
         extent_m: the `extent_m` of the picture, metres.
-        every_m: distance of the circles, metres.
     """
     pixels = len(picture)
     middle, scale, size = pixels / 2, pixels / (2 * extent_m), pixels / 80
     rings = Image.new("RGB", (pixels, pixels), BACKGROUND)
-    radii = np.arange(every_m, extent_m, every_m)
+    radii = np.arange(10.0, extent_m, 10.0)
     for reach in radii * scale:
         circle = (middle - reach, middle - reach, middle + reach, middle + reach)
         ImageDraw.Draw(rings).ellipse(circle, outline=_RING, width=2)

@@ -92,15 +92,15 @@ def caption(picture: Picture, text: str, *, size: int = 22) -> Picture:
     return np.concatenate([np.asarray(line), picture])
 
 
-def range_panel(range_m: NDArray[np.floating], rows: int, columns: int, *, size: int = 22) -> Picture:
+def range_panel(range_m: NDArray[np.floating], rows: int, columns: int) -> Picture:
     """The enlarged range picture with a caption and the scale of its colours above it.
 
     Args:
         range_m: (H, W) metres, not above 0 in empty pixels.
         rows: as in `enlarge`.
         columns: as in `enlarge`.
-        size: font size, pixels.
     """
+    size = 22  # of the letters, pixels
     panel = caption(enlarge(range_picture(range_m), rows, columns), "range", size=size)
     bar = range_picture(np.geomspace(NEAR_M, FAR_M, 8 * size))[None].repeat(size // 2, axis=0)
     sheet = Image.fromarray(panel)

@@ -15,21 +15,20 @@ from rangeseg.vis.panels import BACKGROUND, TEXT, Picture
 from rangeseg.vis.plots import COLORS, ticks
 
 _GRID, _FIRST, _LAST = (52, 56, 64), (110, 206, 88), (226, 39, 44)
-_MARGIN, _LARGER = 50, 2
+_PIXELS, _MARGIN, _LARGER = 700, 50, 2
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 Place = Callable[[NDArray], list[tuple[float, float]]]
 
 
-def path_picture(paths: dict[str, NDArray[np.floating]], *, pixels: int = 700) -> Picture:
+def path_picture(paths: dict[str, NDArray[np.floating]]) -> Picture:
     """Paths over a grid of metres, each with its first place in green and its last in red.
 
     Args:
         paths: name -> (N, 3) positions in one world frame, metres; x is to the right, y is up.
-        pixels: rows and columns of the picture.
 
     Returns:
-        (pixels, pixels, 3).
+        (700, 700, 3).
 
     Raises:
         ValueError: there is no position.
@@ -37,7 +36,7 @@ def path_picture(paths: dict[str, NDArray[np.floating]], *, pixels: int = 700) -
     every = np.concatenate([path[:, :2] for path in paths.values()]) if paths else np.empty((0, 2))
     if not len(every):
         raise ValueError("There is no path to draw; give at least one position.")
-    size, margin = pixels * _LARGER, _MARGIN * _LARGER
+    size, margin = _PIXELS * _LARGER, _MARGIN * _LARGER
     middle = (every.min(0) + every.max(0)) / 2
     reach = max(1.0, float((every.max(0) - every.min(0)).max()) / 2) * 1.08
     scale = (size / 2 - margin) / reach
@@ -58,7 +57,7 @@ def path_picture(paths: dict[str, NDArray[np.floating]], *, pixels: int = 700) -
         length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
         words = f"{name}: {len(path)} scans, {length:.1f} m"
         draw.text((margin, (8 + 16 * number) * _LARGER), words, color, font)
-    return np.asarray(sheet.resize((pixels, pixels), Image.Resampling.LANCZOS))
+    return np.asarray(sheet.resize((_PIXELS, _PIXELS), Image.Resampling.LANCZOS))
 
 
 def _grid(draw: ImageDraw.ImageDraw, font: Font, place: Place, ends: tuple[NDArray, NDArray]) -> None:

@@ -78,7 +78,7 @@ def target_picture(target: Tensor, valid: Tensor, label_map: LabelMap) -> Pictur
 
 
 def perturbation_panels(
-    a: View, b: View, made: PseudoLabelled, *, channels: Channels, label_map: LabelMap, title: str, rows: int = 128
+    a: View, b: View, made: PseudoLabelled, *, channels: Channels, label_map: LabelMap, title: str
 ) -> Picture:
     """Both inputs, and for each view that the student gets: sources, view and target.
 
@@ -89,13 +89,13 @@ def perturbation_panels(
         channels: description of the channels.
         label_map: the classes.
         title: title of the picture.
-        rows: largest height of each panel, pixels, unless H is larger; twice as much for photographs.
 
     Returns:
         One picture.
     """
     height, width = a.valid.shape[-2:]
     photograph = width <= 4 * height
+    rows = 128  # largest height of a panel, pixels, unless H is larger; twice as much for photographs
     step = -(-height // (2 * rows))  # of large photographs, only every second (third, ...) pixel is shown
     size = (height // step, width // step, 11) if photograph else (rows, max(width, 512), 15)
     shown = [

@@ -27,6 +27,7 @@ COLORS = (
     (200, 70, 110),
 )
 _LARGER = 2  # drawn larger and shrunk: smooth lines
+_SIZE = (380, 560)  # rows and columns without a legend beside the plot
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BESIDE = 84, 18, 44, 72, 180
 
 
@@ -57,14 +58,13 @@ class Axes:
 Line = tuple[Sequence[float], Sequence[float]]
 
 
-def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380, 560)) -> Picture:
+def plot(lines: Mapping[str, Line], axes: Axes) -> Picture:
     """Draw lines with axes, a grid and a legend.
 
     Args:
         lines: name -> (horizontal values, vertical values); non-finite values are left out. Colours are given in this
             order, also to lines without values, so that the same names have the same colours in several plots.
         axes: titles and legend.
-        size: rows and columns, pixels, without a legend beside the plot.
 
     Returns:
         The picture.
@@ -79,8 +79,8 @@ def plot(lines: Mapping[str, Line], axes: Axes, *, size: tuple[int, int] = (380,
     clean = {name: line for name, line in clean.items() if len(line)}
     if not clean:
         raise ValueError(f"The plot {axes.title!r} has no finite values; give at least one line with finite values.")
-    rows, columns = (length * _LARGER for length in size)
-    whole = (size[1] + _BESIDE if axes.legend == "beside" else size[1], size[0])
+    rows, columns = (length * _LARGER for length in _SIZE)
+    whole = (_SIZE[1] + _BESIDE if axes.legend == "beside" else _SIZE[1], _SIZE[0])
     sheet = Image.new("RGB", (whole[0] * _LARGER, rows), PAPER)
     canvas = _Canvas(ImageDraw.Draw(sheet), (rows, columns), np.concatenate(list(clean.values())), axes)
     canvas.axes(axes)

@@ -40,15 +40,14 @@ def sensor_picture(images: Mapping[str, RangeImage], inclinations_deg: NDArray[n
     return np.concatenate(strips)
 
 
-def beam_picture(inclinations_deg: NDArray[np.float64], columns: int, *, rows: int = 360, size: int = 22) -> Picture:
+def beam_picture(inclinations_deg: NDArray[np.float64], columns: int) -> Picture:
     """The beams seen from the side, as rays from the sensor, with a mark at every 10 degrees of inclination.
 
     Args:
         inclinations_deg: (H,) inclinations of the beams, degrees.
         columns: width of the picture, pixels.
-        rows: height of the picture, pixels.
-        size: font size, pixels.
     """
+    rows, size = 360, 22  # pixels: height of the picture, size of its letters
     sheet = Image.new("RGB", (columns, rows), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
     low, high = float(inclinations_deg.min()), float(inclinations_deg.max())

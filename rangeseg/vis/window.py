@@ -52,13 +52,12 @@ def require_display() -> None:
     library.XCloseDisplay(display)
 
 
-def show_window(explorer: Explorer, *, title: str = "rangeseg", pixels: tuple[int, int] = (1500, 900)) -> None:
+def show_window(explorer: Explorer, *, title: str = "rangeseg") -> None:
     """Open the window, and return when it is closed.
 
     Args:
         explorer: the scans and the state of the view.
         title: title of the window.
-        pixels: columns, rows.
 
     Raises:
         ViewerMissingError: Open3D, a system library, or a display is missing; the message says which.
@@ -70,7 +69,7 @@ def show_window(explorer: Explorer, *, title: str = "rangeseg", pixels: tuple[in
     application = gui.Application.instance
     try:
         application.initialize()
-        window = Window(open3d, explorer, title, pixels)
+        window = Window(open3d, explorer, title)
     except RuntimeError as error:
         raise ViewerMissingError(
             f"No window could be opened ({error}). It needs a display, and on Debian or Ubuntu: apt-get install "
@@ -88,13 +87,12 @@ class Window:
         open3d: the module.
         explorer: the scans and the state of the view.
         title: title of the window.
-        pixels: columns, rows.
     """
 
-    def __init__(self, open3d: Any, explorer: Explorer, title: str, pixels: tuple[int, int]) -> None:
+    def __init__(self, open3d: Any, explorer: Explorer, title: str) -> None:
         self.open3d, self.explorer = open3d, explorer
         self.gui, self.rendering = open3d.visualization.gui, open3d.visualization.rendering
-        self.window = self.gui.Application.instance.create_window(title, *pixels)
+        self.window = self.gui.Application.instance.create_window(title, 1500, 900)
         self.scenes = [self._make_scene(), self._make_scene()]
         self.active, self.last = 0, time.monotonic()
         self.caption, self.info = self.gui.Label(""), self.gui.Label("")
