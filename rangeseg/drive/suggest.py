@@ -196,9 +196,9 @@ def coverage(reached: Reached, looked: Sequence[Looked]) -> float:
     return float(points / max(1.0, sum(one.stands_for * len(one.index) for one in looked)))
 
 
-def together(reach: Sequence[Reached], numbers: Sequence[int], covered: Reached | None = None) -> Reached:
+def together(reach: Sequence[Reached], numbers: Sequence[int]) -> Reached:
     """The points that some scans reach together."""
-    held = dict(covered or {})
+    held: dict[int, NDArray[np.bool_]] = {}
     for number in numbers:
         for at, mask in reach[number].items():
             held[at] = held[at] | mask if at in held else mask
