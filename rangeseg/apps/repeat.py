@@ -42,7 +42,7 @@ class Training(Step):
         stored, config = read_stored(path.read_text(), path), read_config(self.words[1], self.words[2:-2])
         for notice in check_resumed(stored, config, complete=True, cure="Choose another --out"):
             notify(notice)
-        check_finished(path.parent, config, "choose another --out")
+        check_finished(path.parent, config)
         return not any(key.startswith("evaluation.") and key not in UNSCORED for key in changes(stored, config))
 
     def mark(self) -> None:

@@ -18,17 +18,16 @@ CHECKPOINTS = 2
 """A run folder holds last.pt and best.pt."""
 
 
-def seconds_per_step(config: Config, *, steps: int = 4, warm_up: int = 2) -> float:
+def seconds_per_step(config: Config) -> float:
     """The mean time of some steps, seconds. Nothing is written, and the network starts from random weights.
 
     Args:
         config: config of a training; its data must exist.
-        steps: number of timed steps.
-        warm_up: number of steps before them.
 
     Raises:
         ConfigError: the config does not fit the data.
     """
+    warm_up, timed = 2, 4  # steps
     experiment, fabric = Experiment(config), make_fabric(config.runtime)
     trainer = Trainer(
         fabric, experiment.make_network(weights=False), experiment.perturbation, config, experiment.class_weights,
@@ -37,7 +36,7 @@ def seconds_per_step(config: Config, *, steps: int = 4, warm_up: int = 2) -> flo
     with ExitStack() as stack:
         batches = read_batches(stack, config, fabric, TrainingData.open(experiment), 0)
         started = 0.0
-        for number in range(warm_up + steps):
+        for number in range(warm_up + timed):
             if number == warm_up:
                 _wait(fabric.device)
                 started = time.perf_counter()
@@ -46,7 +45,7 @@ def seconds_per_step(config: Config, *, steps: int = 4, warm_up: int = 2) -> flo
             a, b = pair
             trainer.train_step(labelled, (a, b) if a is not None and b is not None else None)
         _wait(fabric.device)
-    return (time.perf_counter() - started) / steps
+    return (time.perf_counter() - started) / timed
 
 
 def run_folder_bytes(config: Config) -> int:

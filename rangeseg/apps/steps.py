@@ -67,7 +67,7 @@ class Step:
             )
         if self.words[0] == "train":  # the words name a list, whose contents may have changed
             config = read_config(self.words[1], self.words[2:-2])
-            check_finished(Path(config.runtime.out), config, "choose another --out")
+            check_finished(Path(config.runtime.out), config)
         return True
 
     def mark(self) -> None:

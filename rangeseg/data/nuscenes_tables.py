@@ -94,7 +94,7 @@ def _read_records(folder: Path, changed: tuple[int, ...], sweeps: bool) -> tuple
         key, sample = bool(row["is_key_frame"]), row["sample_token"]
         return Record(scene, int(row["timestamp"]), row["token"], file, key, sample)
 
-    records = (_of_row(path, row, record) for row in read_rows(path, LIDAR))
+    records = (_of_row(path, row, record) for row in read_rows(path))
     return tuple(sorted((one for one in records if sweeps or one.keyframe), key=lambda one: (one.scene, one.timestamp)))
 
 
@@ -121,8 +121,8 @@ def _read_whole(path: Path, take: Callable[[dict[str, Any]], Any]) -> list[Any]:
     return [_of_row(path, row, take) for row in rows]
 
 
-def read_rows(path: Path, word: str) -> Iterator[Any]:
-    """The rows of a table that contain a word, parsed one by one. Rows must be flat: no object within an object.
+def read_rows(path: Path) -> Iterator[Any]:
+    """The rows of a table that contain `LIDAR`, parsed one by one. Rows must be flat: no object within an object.
 
     Raises:
         ValueError: the table is missing, truncated or not JSON.
@@ -132,7 +132,7 @@ def read_rows(path: Path, word: str) -> Iterator[Any]:
             size = len(content)
             if content[max(0, size - 100) :].rstrip()[-1:] != b"]":
                 raise _broken(path, 'it does not end with "]", so it is incomplete')
-            end, pattern = 0, re.compile(re.escape(word.encode()))
+            end, pattern = 0, re.compile(re.escape(LIDAR.encode()))
             while (found := pattern.search(content, end)) is not None:
                 start, end = content.rfind(b"{", end, found.start()), content.find(b"}", found.end()) + 1
                 if start < 0 or end <= 0:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.data.nuscenes_tables import LIDAR, read_rows
+from rangeseg.data.nuscenes_tables import read_rows
 from rangeseg.data.pandaset import SENSOR
 from rangeseg.drive.trajectory import Trajectory, rigid
 from rangeseg.files import plain_file, read_whole
@@ -76,7 +76,7 @@ def read_nuscenes_poses(tables: Path, scene: str, names: Sequence[str]) -> Traje
     """
     wanted = {int(name.rpartition("/")[2]) for name in names}
     path = tables / "sample_data.json"
-    rows = {int(row["timestamp"]): row for row in read_rows(path, LIDAR) if int(row["timestamp"]) in wanted}
+    rows = {int(row["timestamp"]): row for row in read_rows(path) if int(row["timestamp"]) in wanted}
     if missing := sorted(wanted - rows.keys()):
         raise ValueError(
             f"{path}: has no LiDAR scan of {scene} at {missing[0]}. Use names of scans that are in the tables."

@@ -13,7 +13,7 @@ from rangeseg.drive.trajectory import Trajectory
 from rangeseg.types import Scan
 
 
-def register(scans: Iterable[Scan], names: Sequence[str], *, max_range_m: float = 100.0) -> Trajectory:
+def register(scans: Iterable[Scan], names: Sequence[str]) -> Trajectory:
     """Poses of the scans of a drive, in the frame of the first.
 
     The motion within a sweep is not corrected here, because KITTI's scans are already corrected.
@@ -21,7 +21,6 @@ def register(scans: Iterable[Scan], names: Sequence[str], *, max_range_m: float 
     Args:
         scans: in the order of time; the sensor moves only some metres between two scans.
         names: names of the scans.
-        max_range_m: points beyond this range are ignored; the voxels of the map are a hundredth of it.
 
     Raises:
         ImportError: kiss-icp is not installed.
@@ -33,9 +32,9 @@ def register(scans: Iterable[Scan], names: Sequence[str], *, max_range_m: float 
     except ImportError as error:
         raise ImportError(f"Poses from scans need kiss-icp ({error}): pip install 'rangeseg[poses]'.") from error
     config = KISSConfig()
-    config.data.max_range = max_range_m
+    config.data.max_range = 100.0
     config.data.deskew = False
-    config.mapping.voxel_size = max_range_m / 100
+    config.mapping.voxel_size = 1.0
     odometry, poses = KissICP(config), []
     for scan in scans:
         xyz = scan.xyz.astype(np.float64)

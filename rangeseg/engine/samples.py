@@ -60,13 +60,12 @@ def check_samples(folder: Path, names: Names, cure: str = "choose another runtim
             )
 
 
-def check_finished(folder: Path, config: Config, cure: str) -> None:
+def check_finished(folder: Path, config: Config) -> None:
     """`check_samples` for a run that is not opened for training; data that cannot be opened here are not compared.
 
     Args:
         folder: the run folder.
         config: config of the run, complete.
-        cure: advice in the error.
 
     Raises:
         ConfigError: see `check_samples`.
@@ -79,7 +78,7 @@ def check_finished(folder: Path, config: Config, cure: str) -> None:
         names = _names(config, labelled=labelled, unlabelled=open_views(experiment, "unlabelled", labelled))
     except (OSError, ValueError):
         return
-    check_samples(folder, names, cure)
+    check_samples(folder, names, "choose another --out")
 
 
 def _names(config: Config, **views: Any) -> dict[str, list[str]]:
