@@ -20,7 +20,8 @@ from rangeseg.photos.pascal_context import PascalContext
 from rangeseg.resources import resource
 from rangeseg.types import IGNORE
 
-NAMED = ["camvid", "pascal_voc", "cityscapes", "isic2017", "ade20k", "pascal_context"]
+PHOTOGRAPHS = ["camvid", "pascal_voc", "cityscapes", "isic2017", "ade20k", "pascal_context"]
+SCANS = ["pandaset", "rellis3d", "semantic_poss", "waymo"]
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -29,12 +30,12 @@ def save(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [*PHOTOGRAPHS, *SCANS])
 def test_every_dataset_has_classes_and_says_where_it_is_from(name: str) -> None:
     label_map = LabelMap.read(resource("datasets", name, "labels.yaml"))
     readme = " ".join(resource("datasets", name, "README.md").read_text().split())
     assert all(heading in readme for heading in ("## Download", "## Contents of this folder", "## Licence"))
-    assert label_map.sensor is None
+    assert (label_map.sensor is None) == (name in PHOTOGRAPHS)
     train = np.arange(label_map.num_classes)
     np.testing.assert_array_equal(label_map.to_train(label_map.to_raw(train)), train)
     assert label_map.ignore_raw not in label_map.raw_ids
