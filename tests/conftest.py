@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rangeseg import LabelMap, Segmenter
 from rangeseg.apps.steps import ChildProcesses
 from rangeseg.cli import main
 from rangeseg.config import Config, config_from
 from rangeseg.networks.base import Network
+from rangeseg.resources import resource
 from rangeseg.types import Scan
 
 DATA = Path(os.environ.get("RANGESEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -63,6 +65,18 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    """The shipped network for a first answer."""
+    return Segmenter.load("first-answer", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def label_map() -> LabelMap:
+    """The classes of SemanticKITTI."""
+    return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 
 
 @pytest.fixture

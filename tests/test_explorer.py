@@ -21,18 +21,12 @@ from rangeseg.config import Config
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
 from rangeseg.projection.spherical import SphericalProjection
-from rangeseg.resources import resource
 from rangeseg.scan_io import write_labels
 from rangeseg.types import IGNORE, Scan
 from rangeseg.vis.explorer import COLORINGS, Explorer, Frame
 from rangeseg.vis.panels import colorise, error_picture
 
 PROJECT = SphericalProjection(height=16, width=64, fov_up_deg=25.0, fov_down_deg=-25.0)
-
-
-@pytest.fixture(scope="module")
-def label_map() -> LabelMap:
-    return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 
 
 def frame(rng: np.random.Generator, name: str = "08/000000", *, labels: bool = True, predicted: bool = True) -> Frame:

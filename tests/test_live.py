@@ -29,11 +29,6 @@ from rangeseg.types import Scan
 FIELDS = (("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("intensity", 12, 7, 1))
 
 
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return Segmenter.load("first-answer", device="cpu")
-
-
 def rows_of(scan: Scan) -> np.ndarray:
     rows = np.zeros(len(scan), [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4")])
     for k, axis in enumerate("xyz"):

@@ -28,11 +28,6 @@ POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4")
 AUTOWARE = [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("class_id", 12, 2), ("probability", 16, 7), ("entropy", 20, 7)]
 
 
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return Segmenter.load("first-answer", device="cpu")
-
-
 def rows_of(scan: Scan, number: int) -> NDArray:
     rows = np.zeros(len(scan), POINT)
     for axis, name in enumerate("xyz"):

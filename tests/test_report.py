@@ -20,7 +20,6 @@ from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
 from rangeseg.labels import LabelMap
-from rangeseg.resources import resource
 from rangeseg.types import IGNORE
 from rangeseg.vis.report import MOST_POINTS, ReportSample, confusion, page, paragraph, scans, table
 
@@ -242,11 +241,6 @@ def test_no_run_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such checkpoint"):
         write_report([tmp_path / "nothing"], tmp_path / "page.html")
     assert not [*tmp_path.iterdir()]
-
-
-@pytest.fixture(scope="module")
-def label_map() -> LabelMap:
-    return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 
 
 def shown(rng: np.random.Generator, count: int = 1000) -> ReportSample:

@@ -22,11 +22,6 @@ from rangeseg.scan_io import read_labels
 from rangeseg.types import Scan
 
 
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return Segmenter.load("first-answer", device="cpu")
-
-
 @pytest.fixture
 def scan(rng: np.random.Generator) -> Scan:
     scan = random_scan(rng)

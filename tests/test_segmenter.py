@@ -22,11 +22,6 @@ ROUNDING = 1e-5
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return Segmenter.load("first-answer", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def scans() -> list[Scan]:
     rng = np.random.default_rng(5)
     return [random_scan(rng) for _ in range(7)]

@@ -26,11 +26,6 @@ from rangeseg.scan_io import read_labels
 KITTI = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 
 
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return Segmenter.load("first-answer", device="cpu")
-
-
 def expected(found: Segmentation, least: float, road: float) -> np.ndarray:
     """Element by element."""
     assert found.confidence is not None

@@ -15,7 +15,6 @@ from PIL import Image
 from rangeseg.labels import LabelMap
 from rangeseg.optional import ViewerMissingError
 from rangeseg.projection.spherical import SphericalProjection
-from rangeseg.resources import resource
 from rangeseg.types import IGNORE
 from rangeseg.vis.animation import write_gif
 from rangeseg.vis.birds_eye import birds_eye, from_above, range_rings
@@ -34,11 +33,6 @@ from rangeseg.vis.panels import (
 from rangeseg.vis.show import show_scan
 
 PROJECTION = SphericalProjection(16, 128, 3.0, -25.0)
-
-
-@pytest.fixture(scope="module")
-def label_map() -> LabelMap:
-    return LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
 
 
 def test_every_class_has_its_colour_and_ignore_is_black(label_map: LabelMap) -> None:
