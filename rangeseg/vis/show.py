@@ -26,7 +26,6 @@ from rangeseg.vis.panels import (
 )
 
 _ROWS, _GAP = 256, 16  # pixels: height of a panel, gap between pictures side by side
-_EXTENT_M = 30.0  # the pictures from above reach this far in every direction
 
 
 def show_scan(
@@ -35,6 +34,7 @@ def show_scan(
     label_map: LabelMap,
     *,
     columns: int = 2048,
+    extent_m: float = 30.0,
 ) -> Image.Image:
     """Range image, label, prediction and error, then the last three from above, and a legend of the classes.
 
@@ -45,6 +45,7 @@ def show_scan(
         prediction: (N,) train ids of the scan's points or IGNORE; None if there is no prediction.
         label_map: the classes.
         columns: largest width of the sheet, pixels, unless W is larger.
+        extent_m: the pictures from above reach this far in every direction, metres.
 
     Returns:
         The sheet; ``.save("scan.png")`` writes it.
@@ -66,18 +67,18 @@ def show_scan(
         strips.append(caption(enlarge(pixels, _ROWS, columns), text))
     wide = strips[0].shape[1]
     if shown:
-        strips.append(_from_above(scan.xyz, colors, wide))
+        strips.append(_from_above(scan.xyz, colors, wide, extent_m))
         strips.append(legend(label_map, present(*shown.values()), wide))
     return Image.fromarray(np.concatenate(strips))
 
 
-def _from_above(xyz: NDArray[np.floating], colors: dict[str, Picture], wide: int) -> Picture:
+def _from_above(xyz: NDArray[np.floating], colors: dict[str, Picture], wide: int, extent_m: float) -> Picture:
     """Bird's-eye views side by side, each at most half as wide as the sheet."""
     side = (wide + _GAP) // max(2, len(colors)) - _GAP
     views = []
     for text, picture in colors.items():
-        view = from_above(xyz, picture, extent_m=_EXTENT_M, pixels=side, dot=max(1, side // 400))
-        views.append(caption(range_rings(view, extent_m=_EXTENT_M), f"{text.split(':')[0]} from above"))
+        view = from_above(xyz, picture, extent_m=extent_m, pixels=side, dot=max(1, side // 400))
+        views.append(caption(range_rings(view, extent_m=extent_m), f"{text.split(':')[0]} from above"))
     sheet = np.full((len(views[0]), wide, 3), BACKGROUND, np.uint8)
     for place, view in enumerate(views):
         left = place * (side + _GAP)
