@@ -230,6 +230,8 @@ def test_done_is_a_list_that_people_write(drive: Drive, tmp_path: Path) -> None:
     folder = write(tmp_path, "ply", drive)
     assert read_done(folder) == ()
     assert read_done(folder, ["all"]) == ("000001", "000003")
+    (folder / "done.txt").write_bytes(b"\xef\xbb\xbf" + (folder / "done.txt").read_bytes())  # as some editors save it
+    assert read_done(folder) == ()
     (folder / "done.txt").write_text((folder / "done.txt").read_text() + "000003  # all but the trees\n")
     assert read_done(folder) == ("000003",)
     assert set(read_done(folder, ["000001"])) == {"000001", "000003"}

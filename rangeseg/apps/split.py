@@ -99,7 +99,7 @@ def read_permutation(path: str | Path, size: int) -> NDArray[np.int64]:
         elif Path(path).suffix in (".pkl", ".pickle"):
             order = read_pickled_array(Path(path))
         else:
-            order = np.array([int(line) for line in Path(path).read_text(encoding="utf-8").split()])
+            order = np.array([int(line) for line in Path(path).read_text(encoding="utf-8-sig").split()])
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(
             f"{path}: cannot be read ({error}); give .npy, .pkl, or text with one integer per line."
@@ -183,7 +183,7 @@ def write_lists(
 def _refuse_other_lists(lists: Mapping[Path, str]) -> None:
     """Refuse to replace a list by other names; comments may differ."""
     for path, text in lists.items():
-        if path.is_file() and _listed(read_whole(path).decode(errors="replace")) != _listed(text):
+        if path.is_file() and _listed(read_whole(path).decode("utf-8-sig", errors="replace")) != _listed(text):
             raise ValueError(
                 f"{path}: exists and lists other names, for example of another seed. Choose another --out, or remove "
                 "this file."

@@ -11,7 +11,7 @@ from rangeseg.files import read_whole
 
 
 def read_names(path: str | Path, *, pattern: str, what: str, form: str, example: str) -> tuple[str, ...]:
-    """Read a list of names, one per line; empty lines and comments are ignored, see `without_comment`.
+    """Read a list of names, one per line, without empty lines, comments (`without_comment`) and a byte order mark.
 
     Args:
         path: the file.
@@ -24,7 +24,7 @@ def read_names(path: str | Path, *, pattern: str, what: str, form: str, example:
         ValueError: the file cannot be read, contains no names, or a line is not a name.
     """
     try:
-        lines = read_whole(path).decode().splitlines()
+        lines = read_whole(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); give a text file of {form} lines.") from error
     names = []

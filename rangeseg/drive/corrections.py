@@ -51,7 +51,7 @@ def read_done(folder: Path, named: Collection[str] = ()) -> tuple[str, ...]:
         ValueError: a name is not among the scans.
     """
     scans = read_record(folder)["scans"]
-    lines = (folder / DONE).read_text(encoding="utf-8").splitlines() if (folder / DONE).is_file() else []
+    lines = (folder / DONE).read_text(encoding="utf-8-sig").splitlines() if (folder / DONE).is_file() else []
     if any(map(without_comment, lines)):
         found = read_names(folder / DONE, pattern=".+", what="scan", form="NAME", example=scans[0])
         named = (*named, *found)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rangeseg.data.lists import without_comment
 from rangeseg.paths import inside
 from rangeseg.photos.pairs import Pair, PhotoPairs
 
@@ -117,17 +118,17 @@ def find_home(root: Path, edition: str) -> Path:
 
 
 def read_split_list(path: Path) -> list[str]:
-    """Read a list: each line is a name, or the paths of a photograph and its label.
+    """Read a list: each line is a name, or the paths of a photograph and its label. Comments as in `read_names`.
 
     Raises:
         ValueError: the file cannot be read, or a name is not valid as a file name.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [without_comment(line) for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         lists = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "no list"
         raise ValueError(f"{path}: cannot be read ({error}). {path.parent} has {lists}; unpack VOC's lists.") from error
-    names = [Path(line.split()[0]).stem for line in lines if line.strip()]
+    names = [Path(line.split()[0]).stem for line in lines if line]
     for name in names:
         inside(path.parent, f"{name}.jpg")
     return names
