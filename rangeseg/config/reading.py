@@ -211,8 +211,8 @@ def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file.")
     try:
-        parse_yaml(path.read_text(encoding="utf-8"))  # refuses numbers that are not decimal
         loaded = OmegaConf.load(path)
+        parse_yaml(path.read_text(encoding="utf-8"))  # refuses numbers that are not decimal
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(loaded, DictConfig):
