@@ -22,7 +22,6 @@ except ImportError:  # PyYAML without libyaml
 MERGE = "tag:yaml.org,2002:merge"
 """Tag of the key ``<<``. The keys that it merges may occur again."""
 
-
 _OTHER_NUMBER = re.compile(r"[-+]?0[0-7_]*[1-7][0-7_]*|.*:.*")
 """Numbers in base 8 and in base 60; 00 is 0 in base 8, too."""
 

@@ -252,7 +252,7 @@ def test_the_input_is_not_replaced_by_its_copy(
     before = {file: file.read_bytes() for file in (drive.iterdir() if drive.is_dir() else [drive])}
     words = ["predict", "first-answer", str(next(tmp_path.glob(source))), "--out", str(tmp_path / out)]
     assert main([*words, "--overwrite", "--drop-input"]) == 1
-    assert "is the input, and would be replaced by its copy" in " ".join(capsys.readouterr().err.split())
+    assert "is the input, lies in it or contains it. Choose another --out" in " ".join(capsys.readouterr().err.split())
     assert all(file.read_bytes() == content for file, content in before.items())
 
 

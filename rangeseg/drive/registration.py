@@ -16,7 +16,8 @@ from rangeseg.types import Scan
 def register(scans: Iterable[Scan], names: Sequence[str]) -> Trajectory:
     """Poses of the scans of a drive, in the frame of the first.
 
-    The motion within a sweep is not corrected here, because KITTI's scans are already corrected.
+    The motion within a sweep is not corrected here, because KITTI's scans are already corrected. Points beyond 100 m
+    are ignored, and the voxels of the map are 1 m wide.
 
     Args:
         scans: in the order of time; the sensor moves only some metres between two scans.

@@ -177,7 +177,8 @@ def writing(path: Path, source: Path, *, overwrite: bool = False) -> Iterator[Wr
 
     Raises:
         ImportError: rosbags is not installed.
-        ValueError: the path exists, it is the source or part of it, or one recording is ROS 1 and the other ROS 2.
+        ValueError: the path exists; it is the source, lies in it or contains it; or one recording is ROS 1
+            and the other ROS 2.
     """
     if (path.suffix == ".bag") != (source.suffix == ".bag"):
         raise ValueError(f"{path}: ROS 1 and ROS 2 do not mix ({source}); convert one with rosbags-convert first.")
@@ -185,7 +186,7 @@ def writing(path: Path, source: Path, *, overwrite: bool = False) -> Iterator[Wr
         raise ValueError(f"{path}: already exists. Give another name{'' if overwrite else ', or --overwrite'}.")
     real, given = path.resolve(), source.resolve()
     if real.is_relative_to(given) or given.is_relative_to(real):
-        raise ValueError(f"{path}: is the input, and would be replaced by its copy. Choose another --out.")
+        raise ValueError(f"{path}: is the input, lies in it or contains it. Choose another --out.")
     bags = _rosbags(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
