@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,12 @@ def table(scan: Scan, remission: str = "remission") -> NDArray:
     return rows
 
 
-def pcd(rows: NDArray, data: str, width: int | None = None) -> bytes:
+def rows_of(columns: Mapping[str, NDArray]) -> NDArray:
+    """A record array of (N,) columns."""
+    return np.rec.fromarrays(list(columns.values()), names=list(columns))
+
+
+def pcd(rows: NDArray, data: str = "binary", width: int | None = None) -> bytes:
     kinds = [rows.dtype[name] for name in rows.dtype.names or ()]
     letters = {"f": "F", "u": "U", "i": "I"}
     width = width or len(rows)
@@ -86,7 +91,7 @@ def lzf(plain: bytes) -> bytes:
     return bytes(out)
 
 
-def ply(rows: NDArray, layout: str) -> bytes:
+def ply(rows: NDArray, layout: str = "binary_little_endian") -> bytes:
     kinds = {name: rows.dtype[name] for name in rows.dtype.names or ()}
     lines = ["ply", f"format {layout} 1.0", "comment made up", f"element vertex {len(rows)}"]
     lines += [f"property {PLY_TYPES[kind.str[1:]]} {name}" for name, kind in kinds.items()]
@@ -109,11 +114,11 @@ def npy(scan: Scan) -> bytes:
     return file.getvalue()
 
 
-def las(scan: Scan, *, compressed: bool) -> bytes:
+def las(scan: Scan, *, compressed: bool, point_format: int = 0) -> bytes:
     """Coordinates to 0.1 mm; remission as uint16 intensity."""
     import laspy
 
-    header = laspy.LasHeader(point_format=0, version="1.2")
+    header = laspy.LasHeader(point_format=point_format, version="1.4" if point_format >= 6 else "1.2")
     header.scales = np.full(3, 1e-4)
     if scan.ring is not None:
         header.add_extra_dim(laspy.ExtraBytesParams("ring", np.uint8))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scan_files import npz, pcd
+from scan_writers import pcd, rows_of
 
 from rangeseg import read_scan
 from rangeseg.cli import main
@@ -161,7 +161,7 @@ def test_rings_are_counted_from_the_top_of_as_many_as_there_are(
         }
         path = tmp_path / f"{'up' if turned is ring else 'down'}" / f"a{ending}"
         path.parent.mkdir()
-        path.write_bytes(npz(columns) if ending == ".npz" else pcd(columns))
+        np.savez(path, **columns) if ending == ".npz" else path.write_bytes(pcd(rows_of(columns)))
         scan = read_scan(path)
         np.testing.assert_array_equal(scan.ring, beams - 1 - ring)
         assert RingProjection(beams, 256)(scan).valid.any(axis=1).all()
@@ -174,7 +174,7 @@ def test_beams_that_return_nothing_do_not_move_the_others(tmp_path: Path, rng: n
     for number, silent in enumerate((3, 0, 25)):
         xyz, ring = rings_scan(40, rng, silent)
         columns = {axis: xyz[:, k].copy() for k, axis in enumerate("xyz")} | {"ring": ring.astype(np.uint16)}
-        (tmp_path / f"{number}.npz").write_bytes(npz(columns))
+        np.savez(tmp_path / f"{number}.npz", **columns)
     for number, silent in enumerate((3, 0, 25)):
         scan = read_scan(tmp_path / f"{number}.npz")
         assert scan.ring is not None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_scan
-from scan_files import npz, pcd, ply
+from scan_writers import pcd, ply
 
 from rangeseg import Segmenter, read_scan
 from rangeseg.apps.validate import dataset_config, validate
@@ -44,20 +44,17 @@ def table() -> np.ndarray:
 
 def written(path: Path, table: np.ndarray) -> Path:
     """A scan's file in the format of its ending."""
-    columns = {name: table[:, k].copy() for k, name in enumerate(("x", "y", "z", "remission"))}
+    rows = np.rec.fromarrays(table.T, names="x,y,z,remission")
     ring = np.zeros((len(table), 1), "<f4")
-    contents: dict[str, Callable[[], bytes]] = {
-        ".bin": table.tobytes,
-        ".pcd.bin": np.hstack([table * [1, 1, 1, 255], ring]).astype("<f4").tobytes,
-        ".pcd": lambda: pcd(columns),
-        ".ply": lambda: ply(columns),
-        ".npz": lambda: npz(columns),
+    writers: dict[str, Callable[[], object]] = {
+        ".bin": lambda: table.tofile(path),
+        ".pcd.bin": lambda: np.hstack([table * [1, 1, 1, 255], ring]).astype("<f4").tofile(path),
+        ".npy": lambda: np.save(path, table),
+        ".pcd": lambda: path.write_bytes(pcd(rows)),
+        ".ply": lambda: path.write_bytes(ply(rows)),
+        ".npz": lambda: np.savez(path, **{name: rows[name] for name in rows.dtype.names}),
     }
-    suffix = "".join(path.suffixes)
-    if suffix == ".npy":
-        np.save(path, table)
-    else:
-        path.write_bytes(contents[suffix]())
+    writers["".join(path.suffixes)]()
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_scan
-from scan_files import pcd, ply
+from scan_writers import pcd, ply, rows_of
 
 from rangeseg import read_scan
 from rangeseg.apps.validate import dataset_config, validate
@@ -106,7 +106,7 @@ def test_millimetres_and_centimetres_are_refused_and_named(
     table = np.column_stack([scan.xyz * np.float32(factor), scan.remission])
     path = tmp_path / f"a{ending}"
     if ending == ".pcd":
-        path.write_bytes(pcd({name: table[:, k].copy() for k, name in enumerate(("x", "y", "z", "remission"))}))
+        path.write_bytes(pcd(np.rec.fromarrays(table.T, names="x,y,z,remission")))
     else:
         table.tofile(path) if ending == ".bin" else np.save(path, table)
     with pytest.raises(ValueError, match=rf'a{ending}: half of its points are farther.*"unit": "{unit}"'):
@@ -133,7 +133,7 @@ def test_a_named_remission_above_its_full_scale_is_told_of(
     scan, path = random_scan(rng), tmp_path / f"a{ending}"
     columns = {axis: scan.xyz[:, k].copy() for k, axis in enumerate("xyz")} | {"remission": 255 * scan.remission}
     if ending in (".pcd", ".ply"):
-        path.write_bytes(pcd(columns) if ending == ".pcd" else ply(columns))
+        path.write_bytes(pcd(rows_of(columns)) if ending == ".pcd" else ply(rows_of(columns)))
     else:
         table = np.column_stack([*columns.values()]).astype("<f4")
         table.tofile(path) if ending == ".bin" else np.save(path, table)
@@ -198,7 +198,7 @@ def clouds(folder: Path, ending: str, scans: list[Scan]) -> list[Path]:
     for number, scan in enumerate(scans):
         columns = {axis: scan.xyz[:, k].copy() for k, axis in enumerate("xyz")} | {"intensity": scan.remission}
         paths.append(folder / f"{number:02d}{ending}")
-        paths[-1].write_bytes(pcd(columns) if ending == ".pcd" else ply(columns))
+        paths[-1].write_bytes(pcd(rows_of(columns)) if ending == ".pcd" else ply(rows_of(columns)))
     return paths
 
 

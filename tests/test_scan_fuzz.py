@@ -7,13 +7,15 @@ import re
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scan_files import WRITERS, las
+from scan_writers import EXACT, PLAIN, las
 
 from rangeseg.scan_io import read_scan
+from rangeseg.types import Scan
 
 pytestmark = pytest.mark.filterwarnings("ignore::rangeseg.notices.Notice")  # damaged values are told of, and read
 
@@ -51,32 +53,19 @@ WORDS = (
 )
 
 
-def columns() -> dict[str, np.ndarray]:
+def whole_files() -> dict[str, bytes]:
+    """One small file of each format whose library is there, by name."""
     rng = np.random.default_rng(5)
     xyz = rng.uniform(-9, 9, (POINTS, 3)).astype(np.float32)
     xyz[::7] = np.nan
-    ring = np.arange(POINTS, dtype=np.uint16)
-    remission = rng.uniform(0, 1, POINTS).astype(np.float32)
-    return dict(zip("xyz", xyz.T, strict=True)) | {"remission": remission, "ring": ring}
-
-
-def whole_files() -> dict[str, bytes]:
-    """One small file of each format whose library is there, by name."""
-    table = columns()
-    floats = np.stack([column.astype("<f4") for column in table.values()], 1)
-    files = {name: writer(table) for name, writer in WRITERS.items()}
-    files |= {
-        "kitti.bin": floats[:, :4].tobytes(),
-        "sweep.pcd.bin": (floats % [9, 9, 9, 9, 32]).astype("<f4").tobytes(),
-    }
-    files["plain.npy"] = WRITERS["savez.npz"]({"a": floats[:, :4]})[len("PK") + 28 + len("a.npy") + 20 :]
-    files["plain.npy"] = files["plain.npy"][: files["plain.npy"].find(b"PK\1\2")]
+    scan = Scan(xyz, rng.uniform(0, 1, POINTS).astype(np.float32), np.arange(POINTS) % 32)
+    files = {f"{name.replace(' ', '_')}{ending}": write(scan) for name, (ending, write) in (EXACT | PLAIN).items()}
     if all(importlib.util.find_spec(library) for library in ("laspy", "lazrs")):
-        there = {name: np.nan_to_num(column) for name, column in table.items()}
+        there = replace(scan, xyz=np.nan_to_num(xyz))
         for point_format in (3, 6):
-            for compressed in (False, True):
-                name = f"format{point_format}.{'laz' if compressed else 'las'}"
-                files[name] = las(there, compressed, point_format)
+            for ending in ("las", "laz"):
+                content = las(there, compressed=ending == "laz", point_format=point_format)
+                files[f"format{point_format}.{ending}"] = content
     return files
 
 
