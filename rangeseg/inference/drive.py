@@ -34,6 +34,9 @@ T = TypeVar("T")
 BITS = 16
 """Number of bits of the voxel hash of a scan's visible points, see `sort_into_voxels`."""
 
+LEAST = np.finfo(np.float32).tiny
+"""Probabilities of 0 count as this, so that they have a logarithm."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScanProbabilities:
@@ -43,14 +46,14 @@ class ScanProbabilities:
         number: index of the scan in the drive.
         image: its range image.
         pixels: (M,) indices of the pixels that show a point, row by row.
-        probability: (M, K) float16.
+        probability: (M, K) float32.
         edge_m: edge of the voxels for the search of its points, metres.
     """
 
     number: int
     image: RangeImage
     pixels: NDArray[np.intp]
-    probability: NDArray[np.float16]
+    probability: NDArray[np.float32]
     edge_m: float
 
     @cached_property
@@ -107,7 +110,7 @@ def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> ScanPro
     probability = segmenter.logits(image).float().softmax(0).flatten(1)
     pixels = np.flatnonzero(image.valid)
     of_pixels = probability[:, torch.from_numpy(pixels).to(probability.device)].T
-    return ScanProbabilities(number, image, pixels, of_pixels.half().cpu().numpy(), edge_m)
+    return ScanProbabilities(number, image, pixels, of_pixels.cpu().numpy(), edge_m)
 
 
 def pooled(
@@ -124,7 +127,7 @@ def pooled(
     Returns:
         (M, K) float32.
     """
-    total, count = scan.probability.astype(np.float32), np.ones((len(scan.pixels), 1), np.float32)
+    total, count = scan.probability.copy(), np.ones((len(scan.pixels), 1), np.float32)
     for other in others:
         if other.number != scan.number:
             points = moved(scan.xyz, np.linalg.inv(poses[other.number]) @ poses[scan.number])
@@ -213,7 +216,7 @@ def label_pooled(segmenter: Segmenter, scan: ScanProbabilities, probability: NDA
 
     The run's temperature is applied to the mean probabilities: it changes the confidence, but no label.
     """
-    return segmenter.segmentation(scan.image, torch.from_numpy(on_pixels(scan, np.log(np.maximum(probability, 1e-7)))))
+    return segmenter.segmentation(scan.image, torch.from_numpy(on_pixels(scan, np.log(np.maximum(probability, LEAST)))))
 
 
 def on_pixels(scan: ScanProbabilities, values: NDArray) -> NDArray[np.float32]:
