@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.distributed import ProcessGroup
 from rangeseg.inference.labelled_files import WithConfidence, beside
 from rangeseg.inference.origin import claim, origin_of
+from rangeseg.inference.predict import MOST_UNREADABLE
 from rangeseg.inference.records import PREFIX
 
 Call = Callable[..., int]
@@ -89,6 +91,30 @@ def test_labels_of_other_scans_with_the_same_names_are_not_kept(
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
     assert predict("one", scans["b"]) == 0
     assert predict("one", scans["a"]) == 2
+
+
+def test_unreadable_scans_do_not_stop_the_others(
+    predict: Call, scans: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = [scan_file(tmp_path / "a" / f"1{frame:05d}.bin", frame) for frame in range(MOST_UNREADABLE)]
+    (tmp_path / "a/000000.bin").write_bytes(bytes(7))
+    assert predict("one", scans["a"], "--zip", str(tmp_path / "a.zip")) == -1
+    assert re.search(r"a/000000\.bin: .* All other files are labelled\.\n$", capsys.readouterr().err)
+    assert len(contents(tmp_path / "out")) == MOST_UNREADABLE + 1
+    assert not (tmp_path / "a.zip").exists()
+    scan_file(tmp_path / "a/000000.bin", 0)
+    assert predict("one", scans["a"]) == 1
+
+    for path in whole[1:]:
+        path.write_bytes(bytes(7))
+    assert predict("one", scans["a"]) == -1
+    said = capsys.readouterr().err.splitlines()
+    assert f"{len(whole) - 1} files cannot be read:" in said[-len(whole) - 1]
+    assert said[-1] == "All other files are labelled."
+    for path in (whole[0], *(Path(scans["a"]) / f"{frame:06d}.bin" for frame in range(2))):
+        path.write_bytes(bytes(7))
+    assert predict("one", scans["a"], out="other") == -1
+    assert capsys.readouterr().err.endswith("These are too many; the rest is not labelled.\n")
 
 
 def test_any_spelling_of_a_path_names_the_same_scan(

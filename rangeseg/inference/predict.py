@@ -9,9 +9,8 @@ OUT/aachen_000000_000019_pred_labelIds.png       raw ids, one per pixel of the p
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import tee
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +26,9 @@ from rangeseg.inference.segmenter import AnySample, Labels, Segmenter
 from rangeseg.parallel import in_order
 from rangeseg.paths import absolute, inside, walk
 from rangeseg.types import Sample
+
+MOST_UNREADABLE = 20
+"""With more unreadable files than this, `predict` stops at once."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def _find(path: Path, files: PredictionFiles) -> Iterator[Task]:
 def predict(
     segmenter: Segmenter,
     files: PredictionFiles,
-    tasks: Iterable[Task],
+    tasks: Sequence[Task],
     out: Path,
     *,
     records: Records,
@@ -95,6 +97,8 @@ def predict(
     unsure: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[Task, bool]]:
     """Write the labels of each task as raw ids. Complete existing files of the same input are skipped.
+
+    An unreadable file does not stop the others. The error comes after the last task.
 
     Args:
         segmenter: the run.
@@ -111,11 +115,18 @@ def predict(
         Each finished task, and whether its file was written now.
 
     Raises:
-        ValueError: a scan or photograph cannot be read; files written before are kept.
+        ValueError: scans or photographs cannot be read, see `MOST_UNREADABLE`; all written files are kept.
     """
+    unreadable: list[ValueError] = []
 
     def read(task: Task) -> AnySample | None:
-        return None if records.is_finished(task.target) else files.read(task.file)
+        try:
+            return None if records.is_finished(task.target) else files.read(task.file)
+        except ValueError as error:
+            unreadable.append(error)
+            if len(unreadable) > MOST_UNREADABLE:
+                raise ValueError(_told(unreadable, "These are too many; the rest is not labelled.")) from error
+            return None
 
     def write(task: Task, sample: AnySample, labels: Any) -> bool:
         found = labels if unsure is None else labels.sure(unsure)
@@ -125,12 +136,18 @@ def predict(
         count(plain)
         return True
 
-    tasks, same_tasks = tee(tasks)
     written = segmenter.stream(
         tasks, read, write, batch=segmenter.run.config.evaluation.batch, workers=workers,
         confidence=confidence or unsure is not None,
     )  # fmt: skip
-    yield from zip(same_tasks, map(bool, written), strict=True)
+    yield from zip(tasks, map(bool, written), strict=True)
+    if unreadable:
+        raise ValueError(_told(unreadable, "All other files are labelled." if len(tasks) > 1 else ""))
+
+
+def _told(errors: Sequence[ValueError], outcome: str) -> str:
+    lines = [*sorted(map(str, errors)), *([outcome] if outcome else [])]
+    return " ".join(lines) if len(errors) == 1 else "\n".join([f"{len(errors)} files cannot be read:", *lines])
 
 
 def check_predictions(tasks: Sequence[Task], out: Path, files: PredictionFiles, *, workers: int = 0) -> list[str]:
