@@ -18,6 +18,7 @@ from rangeseg import ConfigError, read_config, train
 from rangeseg.apps.steps import ChildProcesses
 from rangeseg.cli import main, parse
 from rangeseg.config import Config, config_from_yaml, write_config
+from rangeseg.data.loading import Batch, Stream
 from rangeseg.engine import training
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.folder import LOCK
@@ -64,6 +65,33 @@ def test_a_signal_lets_the_step_finish_and_the_rest_is_the_same_to_the_bit(
     assert [signal.getsignal(one) for one in SIGNALS] == before
     assert read_checkpoint(tmp_path / "stopped" / "last.pt")["step"] == 3
     train(tiny_config, resume="auto")
+    one, other = (read_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "stopped"))
+    for part in ("network", "teacher"):
+        assert all(torch.equal(value, other[part][name]) for name, value in one[part].items())
+
+
+def test_an_unreadable_scan_loses_no_step(tiny_config: Config, tmp_path: Path) -> None:
+    """The scan is damaged when step 3 has read it and is whole again when the training goes on."""
+    tiny_config.runtime.checkpoint_every = 100
+    tiny_config.runtime.out = str(tmp_path / "whole")
+    train(tiny_config)
+    tiny_config.runtime.out = str(tmp_path / "stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        whole, calls = Stream.__next__, []
+
+        def read(self: Stream) -> Batch:
+            calls.append(self)
+            if len(calls) == 3 * 3 + 1:  # the labelled batch and two unlabelled ones of three steps
+                raise ValueError("a.bin: ends within a point.")
+            return whole(self)
+
+        patch.setattr(Stream, "__next__", read)
+        with pytest.raises(
+            ValueError, match=r"^a.bin: ends within a point. Stopped at step 3; use --resume to continue"
+        ):
+            train(tiny_config)
+    assert read_checkpoint(tmp_path / "stopped" / "last.pt")["step"] == 3
+    train(tiny_config, resume=True)
     one, other = (read_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "stopped"))
     for part in ("network", "teacher"):
         assert all(torch.equal(value, other[part][name]) for name, value in one[part].items())

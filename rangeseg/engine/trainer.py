@@ -224,11 +224,9 @@ class Trainer:
                     rate = {"lr": float(self.optimizer.param_groups[0]["lr"])}
                     logger.scalars(self.step, {k: float(v) for k, v in losses.items()} | rate)
                 if not last and (number := request.agreed(self.fabric, due=self.step % runtime.log_every == 0)):
-                    self._guard.check(logger.last)
                     self.save(logger.last)
                     raise Stopped(f"stopped at step {self.step}; use --resume to continue", number)
                 if due := last or self.step % runtime.checkpoint_every == 0:  # before an evaluation, which may fail
-                    self._guard.check(logger.last)
                     self.save(logger.last)
                 if self.evaluation_pending:
                     self._evaluate(logger, evaluate, save=due)
@@ -251,7 +249,8 @@ class Trainer:
             average_buffers(self.fabric, self.teacher.network)
 
     def save(self, path: Path) -> None:
-        """Write everything that `resume` needs and the statistics, atomically, from the first process."""
+        """Check the losses, and write what `resume` needs and the statistics, atomically, from the first process."""
+        self._guard.check(path)
         state = {
             "step": self.step,
             "best": self.best,

@@ -52,7 +52,8 @@ class Validation:
 def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str, Any] | None:
     """Train a config and write its run folder.
 
-    After SIGINT or SIGTERM, the step is finished and `last.pt` is written.
+    After SIGINT or SIGTERM, the step is finished and `last.pt` is written. A single process also writes it before the
+    error of a sample that cannot be read.
 
     Args:
         config: complete.
@@ -123,9 +124,20 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers
 
     with ExitStack() as stack:
         stack.callback(logger.close)
-        batches = read_batches(stack, config, fabric, data, trainer.step)
+        batches = _saving(read_batches(stack, config, fabric, data, trainer.step), trainer, logger.last)
         trainer.fit(batches, logger, evaluate, stack.enter_context(StopRequest()))
     return reports[-1] if reports else _validate(experiment, trainer, data).report
+
+
+def _saving(batches: Iterator[Batches], trainer: Trainer, last: Path) -> Iterator[Batches]:
+    """The batches. If a sample cannot be read, the steps done are saved first, by a single process only."""
+    try:
+        yield from batches
+    except ValueError as error:
+        if trainer.step in (0, trainer.config.optim.steps) or trainer.fabric.world_size > 1:
+            raise
+        trainer.save(last)
+        raise ValueError(f"{error} Stopped at step {trainer.step}; use --resume to continue.") from error
 
 
 def _known(values: dict[str, float | None]) -> dict[str, float]:
