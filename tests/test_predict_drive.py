@@ -176,6 +176,34 @@ def test_labels_of_another_network_votes_or_poses_are_not_taken_for_ones_own(
     assert "drive.votes" in said()
 
 
+def test_drives_with_poses_of_their_own_share_a_folder(
+    predict: Callable[..., int], tiny_drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tiny_drive.parent / "11"
+    other.mkdir()
+    (other / "velodyne").symlink_to(tiny_drive / "velodyne")
+    write_kitti_poses(other, Trajectory(("000000", "000001", "000002"), curve(3, 0.2)))
+    out = tmp_path / "out"
+
+    def labelled(number: int, drive: Path, *words: str) -> str:
+        """How many scans were labelled now, or the error."""
+        capsys.readouterr()
+        where = ["--drive", str(drive), "--out", str(out), "--device", "cpu"]
+        failed = main(["predict", str(tmp_path / f"{number}.pt"), *where, *words])
+        said = capsys.readouterr()
+        return " ".join(said.err.split()) if failed else said.out.partition(" of them now")[0].rpartition("(")[2]
+
+    drives = (tiny_drive, other)
+    assert [labelled(0, drive) for drive in (*drives, *drives)] == ["3", "3", "0", "0"]
+    assert "drive.votes differ" in labelled(0, other, "--votes", "1")
+    assert [labelled(0, other, "--votes", "1", "--overwrite"), labelled(0, tiny_drive)] == ["3", "0"]
+    assert "another network" in labelled(1, other, "--votes", "1")
+    assert labelled(1, other, "--overwrite") == "3"
+    assert "differ" in labelled(1, tiny_drive)  # its labels are still those of the first network
+    assert "differ" in labelled(0, tiny_drive)
+    assert [labelled(1, tiny_drive, "--overwrite"), labelled(1, other)] == ["3", "0"]
+
+
 def test_a_linked_drive_keeps_the_name_of_the_path_given(tiny_drive: Path) -> None:
     (tiny_drive.parent / "11").symlink_to(tiny_drive)
     assert open_drive(tiny_drive.parent / "11").scans[0].label_path.as_posix() == "sequences/11/labels/000000.label"

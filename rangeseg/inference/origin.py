@@ -9,9 +9,10 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rangeseg.files import plain_file, read_whole, write_atomically
@@ -24,6 +25,9 @@ KEYS = (
     *("evaluation.back_projection", "evaluation.scale", "evaluation.window", "runtime.precision"),
 )
 """Config keys that change labels; paths and performance settings do not."""
+
+DRIVES, OF_DRIVE = "drives", "drive."
+"""Key of a record with the first label file of each drive, and the start of the keys of what its labels depend on."""
 
 INITIAL = "weights"
 """Key of a network's initial weights, which a trained network does not use."""
@@ -78,34 +82,48 @@ def _digest(*files: Path) -> str:
 
 
 def claim(
-    out: Path, origin: dict[str, Any], targets: Iterable[Path], *, overwrite: bool = False, write: bool = True
-) -> None:
+    out: Path, origin: dict[str, Any], targets: Iterable[Path], of_drive: Mapping[str, Any] = MappingProxyType({}), *,
+    overwrite: bool = False, write: bool = True,
+) -> None:  # fmt: skip
     """Record the network of a folder's labels, or reject a folder with labels of another network.
+
+    A folder may hold the labels of several drives, which have poses and carried labels of their own.
 
     Args:
         out: the output folder.
         origin: result of `origin_of`.
         targets: paths of the label files, relative to `out`.
+        of_drive: what else the labels depend on, if they are those of a drive; the record has it under `DRIVES` and the
+            first of `targets`.
         overwrite: all labels will be written again, so accept labels of any network.
         write: write the record; False in all processes except the first.
 
     Raises:
-        ValueError: there are labels of another or of an unknown network.
+        ValueError: there are labels of another or of an unknown network, or of the same scans with another `of_drive`.
     """
-    path = out / FILE
+    path, ours, names = out / FILE, origin | dict(of_drive), sorted(target.as_posix() for target in targets)
+    there = any((out / name).exists() for name in names)
     try:
         other: Any = json.loads(read_whole(path))
     except (OSError, ValueError):
         other = None
+    drives: dict[str, Any] = {}
     if isinstance(other, dict):
-        keys = [key for key in {**origin, **other} if key != "checkpoint"]
-        differing = [key for key in keys if other.get(key) != origin.get(key)]
+        given = other.pop(DRIVES, None)
+        drives = {k: v for k, v in given.items() if isinstance(v, dict)} if isinstance(given, dict) else {}
+        made = [drives[name] for name in names if name in drives] or ([] if there else [of_drive])
+        theirs = {key: value for part in (other, *made) for key, value in part.items()}
+        keys = [key for key in {**ours, **theirs} if key != "checkpoint"]
+        differing = [key for key in keys if theirs.get(key) != ours.get(key)]
         whose = f"labels of another {'network' if 'sha256' in differing else 'config'} ({other.get('checkpoint')}; "
         whose += f"{', '.join(differing)} differ)"
     else:
-        differing = [FILE] if any((out / target).exists() for target in targets) else []
+        differing = [FILE] if there else []
         whose = "labels of an unknown network"
     if differing and not overwrite:
         raise ValueError(f"{out}: contains {whose}. Replace them with --overwrite, or choose another --out.")
-    if write and (differing or not path.is_file()):
-        write_atomically(path, json.dumps(origin, indent=2).encode())
+    if write and (differing or not path.is_file() or (of_drive and names[0] not in drives)):
+        same = all(key.startswith(OF_DRIVE) for key in differing)
+        kept = {name: values for name, values in drives.items() if same and name not in names}
+        kept |= {names[0]: dict(of_drive)} if of_drive else {}
+        write_atomically(path, json.dumps(origin | ({DRIVES: kept} if kept else {}), indent=2).encode())

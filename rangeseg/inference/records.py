@@ -109,16 +109,18 @@ class Records:
             inputs: see `Records`.
             files: the prediction files.
             unsure: argument of `origin_of`.
-            of_drive: further entries of the origin.
+            of_drive: argument of `rangeseg.inference.origin.claim`.
             overwrite: make all predictions again, also those of other networks.
             group: the processes that share the work.
 
         Raises:
             ValueError: as `Records` and `rangeseg.inference.origin.claim`.
         """
-        origin = origin_of(run, segmenter.run, unsure) | dict(of_drive or {})
-        records = Records(out, origin, inputs, files, segmenter.domain_check, overwrite=overwrite, rank=group.rank)
-        claim(out, origin, inputs, overwrite=overwrite, write=group.rank == 0)
+        origin, of_drive = origin_of(run, segmenter.run, unsure), of_drive or {}
+        records = Records(
+            out, origin | dict(of_drive), inputs, files, segmenter.domain_check, overwrite=overwrite, rank=group.rank
+        )
+        claim(out, origin, inputs, of_drive, overwrite=overwrite, write=group.rank == 0)
         group.barrier()  # the labels of another process would be those of an unknown network
         return records
 
