@@ -54,7 +54,7 @@ def in_order(
         try:
             for future in _started(function, items, executor):
                 coming.append(future)
-                if len(coming) > AHEAD * workers:
+                if len(coming) > AHEAD * workers or coming[0].done():  # one for one, so that the threads stay busy
                     yield coming.popleft().result()
             while coming:
                 yield coming.popleft().result()
@@ -79,7 +79,13 @@ def _started(function: Callable[[T], R], items: Iterable[T], executor: ThreadPoo
 
 
 def in_groups(items: Iterable[T], limit: int, key: Callable[[T], object]) -> Iterator[list[T]]:
-    """Group consecutive items with equal keys, up to `limit`; a full group is yielded before the next item is read."""
+    """Group consecutive items with equal keys, up to `limit`; a full group is yielded before the next item is read.
+
+    Raises:
+        ValueError: `limit` is below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"Got a batch of {limit}; give 1 or more.")
     group: list[T] = []
     try:
         for item in items:

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ from rangeseg.inference import export as exporting
 from rangeseg.inference.export import Agreement, Normalising, compare, export, to_onnx, write_weights
 from rangeseg.inference.run import Run
 from rangeseg.networks import NETWORKS
-from rangeseg.networks.exported import onnx_network, read_exported, read_onnx
+from rangeseg.networks.exported import onnx_network, parse_description, read_exported, read_onnx
+from rangeseg.registry import ConfigError
 from rangeseg.scan_io import read_scan
 
 SMALL = {
@@ -135,7 +137,7 @@ def test_a_file_that_disagrees_is_not_written(
     with pytest.raises(ValueError, match="no data for the verification"):
         export(run, tmp_path / "net.onnx", [])
     assert not [*tmp_path.glob("*.onnx")]
-    with pytest.raises(ValueError, match=r"must end in \.onnx or \.pt2 or \.xml"):
+    with pytest.raises(ValueError, match=r"must end in \.onnx, \.pt2, \.xml or"):
         export(run, tmp_path / "net.pt", [scan])
 
 
@@ -177,6 +179,41 @@ def test_other_files_and_devices_are_refused(tmp_path: Path) -> None:
         onnx_network(content, "it.onnx", device="npu")
     with pytest.raises(ValueError, match=r"not a complete ONNX file"):
         onnx_network(content[: len(content) // 2], "half.onnx", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"stride": [0, 8]}, {"stride": 8}, {"mean": [1.0]}, {"std": [0.0] * 5}, {"mean": ["x"] * 5}, {"temperature": 0},
+        {"temperature": "x"}, {"config": 3}, {"config": None}, [1], {},
+    ],
+)  # fmt: skip
+def test_a_damaged_description_is_an_error_with_the_name(damage: Any) -> None:
+    whole = {"stride": [1, 8], "mean": [0.0] * 5, "std": [1.0] * 5, "temperature": 1.5, "config": "x: 1"}
+    assert parse_description(json.dumps(whole), "it.onnx") == whole
+    text = json.dumps(whole | damage if damage and isinstance(damage, dict) else damage)
+    for content in (text, "{"):
+        with pytest.raises(ValueError, match=r"^it\.onnx: its description of the network is damaged"):
+            parse_description(content, "it.onnx")
+
+
+def test_an_exported_file_is_neither_changed_nor_exported_again(tmp_path: Path, tiny_kitti: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(exported_fidnet())
+    rows = make_tiny_config(Path("no_data"), Path("no_run")).data.projection["height"]
+    with pytest.raises(ConfigError, match=rf"net\.onnx: was exported for range images of {rows} rows, .* gives 32"):
+        Run.load(file, overrides=["data.projection.height=32"])
+    with pytest.raises(ConfigError, match=r"net\.onnx: was exported for data.channels .*, not range"):
+        Run.load(file, overrides=["data.channels=[range]", "data.mean=[1]", "data.std=[1]"])
+    run = Run.load(file)
+    with pytest.raises(ValueError, match=r"cannot label images of shape \(1, 5, 3, 64\).* Export the run again"):
+        run.network(torch.zeros(1, 5, 3, 64))
+    with pytest.raises(ValueError, match="is compiled already"):
+        Segmenter(run, compile=True)
+    with pytest.raises(ValueError, match="cannot be exported again"):
+        export(run, tmp_path / "again.onnx", [])
+    with pytest.raises(ValueError, match=r"^foo: must end in \.onnx, \.pt2, \.xml or \.pt"):
+        export(run, tmp_path / "foo", [])
 
 
 def test_weights_alone_are_a_small_checkpoint_with_the_same_labels(

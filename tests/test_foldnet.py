@@ -44,6 +44,8 @@ def test_the_default_is_as_small_as_it_says() -> None:
     [
         ({"widths": ()}, "0 widths and 4 blocks"),
         ({"blocks": (1,)}, "4 widths and 1 blocks"),
+        ({"hidden": (8,)}, "1 hidden widths; give two"),
+        ({"hidden": (8, 8, 8)}, "3 hidden widths; give two"),
         ({"fold": 0}, "fold=0; give the number of columns to fold into one"),
     ],
 )

@@ -20,6 +20,7 @@ from rangeseg import Segmenter
 from rangeseg.apps import live
 from rangeseg.apps.live import Counts, LatestCloud, run_live
 from rangeseg.apps.predict_recording import Labelling
+from rangeseg.cli import main
 from rangeseg.notices import Notice
 from rangeseg.scan_formats.cdr import Message, decode_cloud, encode_cloud
 from rangeseg.scan_formats.fields import FieldNames, Fields
@@ -175,6 +176,7 @@ def test_clouds_that_do_not_fit_the_run_give_one_notice(segmenter: Segmenter) ->
     with pytest.warns(Notice, match="does not fit this run") as told:
         run_live(segmenter, line, Labelling(segmenter.label_map), keep_running=line.keep_running)
     assert sum("does not fit" in str(one.message) for one in told) == 1
+    assert (1, "a scan does not fit the run, so labels are probably wrong") in [status[:2] for status in line.told]
 
 
 def test_a_topic_is_read_by_the_columns_of_the_run(rng: np.random.Generator) -> None:
@@ -206,13 +208,29 @@ def test_a_topic_is_read_by_the_columns_of_the_run(rng: np.random.Generator) -> 
 
 def test_a_status_is_an_error_only_while_messages_are_refused() -> None:
     line, counts = Line([]), Counts(labelled=9, refused=1, reason="nonsense")
-    live._diagnose(line, counts, 100.0, failing=True)
-    live._diagnose(line, counts, 100.0, failing=False)
-    assert [told[0] for told in line.told] == [2, 0]
+    live._diagnose(line, counts, 100.0, failing=True, unlike=False)
+    live._diagnose(line, counts, 100.0, failing=False, unlike=False)
+    live._diagnose(line, counts, 100.0, failing=False, unlike=True)
+    assert [told[0] for told in line.told] == [2, 0, 1]
     counts.latencies_ms.extend([500.0] * 5 * live.RECENT)
     counts.latencies_ms.extend([1.0] * live.RECENT)
     assert len(counts.latencies_ms) == live.RECENT
     assert counts.percentiles()["max"] == 1.0  # of recent scans, not of the whole session
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--input", ""], "need the names of topics"),
+        (["--fields", "foo=bar"], "fields names foo"),
+        (["--domain", "233"], "give --domain from 0 to 232"),
+        (["--domain", "-1"], "give --domain from 0 to 232"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("cyclonedds", reason="the extra ros2 is not installed")
+    assert main(["live", "first-answer", "--device", "cpu", *words]) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_whether_points_are_finite_is_passed_on() -> None:

@@ -16,6 +16,7 @@ from rangeseg.cli import main
 from rangeseg.inference.export import Agreement, describe, export, to_onnx
 from rangeseg.inference.quantise import FLOAT_FIRST, as_input, to_openvino
 from rangeseg.inference.run import Run
+from rangeseg.networks.openvino import MOST_SIZES
 from rangeseg.types import Scan
 
 openvino = pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -102,10 +103,23 @@ def test_what_is_wrong_is_said(
     copy = tmp_path / "net.xml"
     copy.write_bytes(file.read_bytes())
     assert "net.bin is not in the same folder" in error("predict", str(copy), scan)
+    whole = file.with_suffix(".bin").read_bytes()
+    copy.with_suffix(".bin").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "net.bin belongs to another network" in error("predict", str(copy), scan)
     copy.with_suffix(".bin").write_bytes(b"")
     copy.write_text("<net></net>")
     assert "is not a complete file from rangeseg export" in error("predict", str(copy), scan)
     assert "no device 'npu'" in error("predict", str(file), scan, "--device", "npu")
+
+
+def test_only_a_few_compiled_sizes_are_kept(file: Path) -> None:
+    network = Run.load(file, device="cpu").network
+    columns = network.stride[1]
+    with torch.no_grad():
+        for width in range(2, MOST_SIZES + 5):
+            network(torch.randn(1, 5, 64, width * columns))
+    assert len(network._call._sizes) == MOST_SIZES  # type: ignore[union-attr]
+    assert len(network._call._local.requests) == MOST_SIZES  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,14 @@ def test_only_a_few_items_are_taken_ahead(workers: int) -> None:
     assert len(taken) <= 2 + AHEAD * workers
 
 
+def test_a_slow_source_waits_for_one_more_item_at_most() -> None:
+    """As of a live sensor: 1 comes out when 2 has come in."""
+    came, results = [], in_order(str, iter(lambda: (came.append(1), time.sleep(0.02), len(came))[-1], 9), workers=3)
+    for number in range(1, 6):
+        assert next(results) == str(number)
+        assert len(came) <= number + 1
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_comes_in_its_turn_and_ends_the_work(workers: int) -> None:
     started = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -167,8 +168,9 @@ def test_a_budget_scales_all_steps_by_the_measured_speed(tmp_path: Path, monkeyp
     assert len(asked) == 12
     with pytest.raises(ValueError, match=r"optim\.steps=5: the command sets optim\.steps in each training"):
         lengths_within(replace(recipe, overrides=("optim.steps=5",)), hours)
-    with pytest.raises(ValueError, match="hours above 0"):
-        lengths_within(recipe, -1.0)
+    for wrong in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="hours above 0"):
+            lengths_within(recipe, wrong)
     assert trained(recipe, lengths)["teacher"].optim.steps == lengths["teacher"]
 
 
@@ -183,6 +185,23 @@ def test_a_dry_run_lists_the_commands(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*words, "--dry-run", "--budget", "3"]) == 0
     assert "--budget scales optim.steps when it has timed some steps" in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_missing_is_said_before_the_streets_are_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["recipe", "kitti", "--real", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert main([*words, "--dry-run", "--budget", "inf"]) == 1
+    assert "--budget is inf" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_rounds_leave_out_the_scans_that_have_labels(tmp_path: Path) -> None:
+    recipe = Recipe("kitti", tmp_path, Path("/real"), "with_labels", rounds=1)
+    words = next(step.words for step in recipe.steps() if step.name == "pseudo1_real")
+    assert "--leave-out" not in words  # the default: those of the run
 
 
 def test_a_finished_training_on_other_samples_is_no_result(tmp_path: Path, tiny_config: Config) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 
+from rangeseg.apps import repeat
 from rangeseg.apps.repeat import Job, curves, make_jobs, run_jobs, table
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
@@ -24,6 +27,7 @@ def test_the_table_gives_mean_and_sample_deviation(tmp_path: Path) -> None:
     for job in jobs:
         if job.config.stem == "a":
             write_report(job, scores[job.seed])
+    jobs = [job for job in jobs if job.report.is_file()]
     row = next(line for line in table(jobs).splitlines() if line.startswith("| a "))
     assert f"{100 * mean(scores):.2f}" in row
     assert f"± {100 * stdev(scores):.2f}" in row
@@ -97,3 +101,27 @@ def test_configs_scored_on_other_classes_are_told(tmp_path: Path) -> None:
     assert "2 classes present in the scored split of a: car, road" in said
     assert "1 classes present in the scored split of b: car" in said
     assert "cannot be compared" in said
+    write_report(Job("a.yaml", 5, tmp_path / "a_seed5"), 0.5)
+    (tmp_path / "a_seed5/evaluation.json").write_text(json.dumps(report))
+    said = table([jobs[0], Job("a.yaml", 5, tmp_path / "a_seed5")])
+    assert "1 classes present in the scored split of a with seed 5: car" in said
+
+
+def test_a_table_has_only_the_jobs_of_this_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second training stops before its score on the new split is there."""
+    for job in make_jobs(["a.yaml"], [0, 1], tmp_path):
+        write_report(job, 0.5)
+
+    def run_jobs(jobs: Sequence[Job], *_: Any, **__: Any) -> Iterator[Job]:
+        yield jobs[0]
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr(repeat, "run_jobs", run_jobs)
+    assert main(["repeat", "a.yaml", "--seeds", "0", "1", "1", "--out", str(tmp_path)]) == 1
+    assert "| a | 50.00 |  | 0: 50.00 | 50.00 |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_seed_given_twice_is_trained_once(tmp_path: Path) -> None:
+    assert [job.seed for job in make_jobs(["a.yaml"], [5, 5, 6], tmp_path)] == [5, 6]

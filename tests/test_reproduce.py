@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -15,12 +16,14 @@ from documents import ROOT
 from PIL import Image
 from test_nuscenes import TRAINVAL, write_nuscenes
 
+from rangeseg.apps import reproduce
 from rangeseg.apps.published import ROWS, TABLES, Row, Table, find_rows
-from rangeseg.apps.reproduce import Reproduction, table
+from rangeseg.apps.reproduce import Reproduction, estimate, speeds, table
 from rangeseg.apps.speed import CHECKPOINTS, run_folder_bytes
 from rangeseg.cli import main
 from rangeseg.config import Config, read_config
 from rangeseg.engine.training import train
+from rangeseg.registry import ConfigError
 
 DASH = "\N{EN DASH}"
 PAGES = {"semantic_kitti": "docs/semantic_kitti.md", "nuscenes": "docs/nuscenes.md"}
@@ -133,7 +136,7 @@ def test_a_dry_run_lists_commands_disk_and_hours(
         pytest.importorskip("timm", reason="the encoder is timm's, which is not installed", exc_type=ImportError)
     words = ["reproduce", one.name, "--root", "/data", "--out", str(tmp_path), "--order", "split_0.npy", "--dry-run"]
     rows = find_rows(one.name)
-    (tmp_path / "speed.json").write_text(json.dumps({rows[0].name: 0.5}))
+    (tmp_path / "speed.json").write_text(json.dumps({"overrides": [], "seconds": {rows[0].name: 0.5}}))
     assert main(words) == 0
     said = capsys.readouterr().out
     trainings = len(rows) * len(one.seeds)
@@ -145,6 +148,34 @@ def test_a_dry_run_lists_commands_disk_and_hours(
     assert re.search(r"disk: about [\d.]+ GB", said)
     assert "not yet" in said
     assert not (tmp_path / "done").exists()
+
+
+def test_the_disk_of_rows_is_the_sum_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPS has two networks."""
+
+    def disk(*names: str) -> float:
+        found = estimate(plan([ROWS[f"semantic_kitti/{name}/1"] for name in names], tmp_path))
+        return float(re.search(r"about ([\d.]+) GB", "\n".join(found)).group(1))  # type: ignore[union-attr]
+
+    one, two = disk("supervised"), disk("cps")
+    assert two > 1.8 * one
+    assert disk("supervised", "cps") == pytest.approx(one + two, abs=0.02)
+    assert disk("cps", "supervised") == pytest.approx(one + two, abs=0.02)
+
+    def absent(config: Config) -> int:
+        raise ConfigError("network: encoder: needs timm")
+
+    monkeypatch.setattr(reproduce, "run_folder_bytes", absent)
+    said = "\n".join(estimate(plan([ROWS["semantic_kitti/cps/1"]], tmp_path)))
+    assert "rangeseg train" in said
+    assert "disk: unknown for 1 trainings (network: encoder: needs timm)" in said
+
+
+def test_times_hold_for_the_same_overrides(tmp_path: Path) -> None:
+    (tmp_path / "speed.json").write_text(json.dumps({"overrides": ["a=1"], "seconds": {"x": 0.5}}))
+    mine = plan([ROWS["semantic_kitti/cps/1"]], tmp_path)
+    assert speeds(replace(mine, overrides=("optim.steps=3", "a=1"))) == {"x": 0.5}
+    assert speeds(replace(mine, overrides=("a=2",))) == speeds(mine) == {}
 
 
 def test_the_disk_of_a_run_is_that_of_its_checkpoints(tiny_config: Config) -> None:
@@ -218,7 +249,7 @@ def test_rows_of_nuscenes_draw_their_lists_and_go_on_where_they_were(tmp_path: P
     root, out = write_nuscenes(tmp_path / "nuscenes", "v1.0-trainval", TRAINVAL), tmp_path / "rows"
     words = ["reproduce", "nuscenes/cutmix/50", "--root", str(root), "--out", str(out), *SMALL, *NARROW]
     assert main([*words, "--measure"]) == 0
-    assert json.loads((out / "speed.json").read_text())["nuscenes/cutmix/50"] > 0
+    assert json.loads((out / "speed.json").read_text())["seconds"]["nuscenes/cutmix/50"] > 0
     assert main([*words, "data.channels=[nothing]"]) == 1  # the training fails
     assert (out / "lists" / "train_50pct_uniform.txt").is_file()
     listed = (out / "lists" / "train_50pct_uniform.txt").stat().st_mtime_ns

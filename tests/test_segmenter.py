@@ -176,6 +176,11 @@ def test_a_stream_without_end_is_labelled_as_it_comes(segmenter: Segmenter, scan
     labels.close()
 
 
+def test_a_batch_of_nothing_is_refused(segmenter: Segmenter, scans: list[Scan]) -> None:
+    with pytest.raises(ValueError, match="a batch of 0; give 1 or more"):
+        next(segmenter.stream(scans, batch=0, workers=0))
+
+
 def test_an_unreadable_scan_ends_the_stream_after_those_before_it(segmenter: Segmenter, scans: list[Scan]) -> None:
     def read(name: int) -> Scan:
         if name == 2:

@@ -204,7 +204,7 @@ def table(results: Results) -> str:
         lines.append(f"| {method} (`{METHODS[method]}`) | {' | '.join(row)} |")
     streets = TINY if results.version == TINY.version else Streets()
     train = len(streets.sequences) * streets.streets * streets.scans
-    counts = ", ".join(f"{share}: {round(part * train)} scans" for share, part in SHARES.items())
+    counts = ", ".join(f"{share}: {max(1, round(part * train))} scans" for share, part in SHARES.items())
     foot = [f"mIoU % on the points of unseen streets, mean ± sample standard deviation over seeds. Labelled {counts}."]
     if missing := [cell.key for cell in cells() if cell.key not in results.cells]:
         foot += ["", f"Missing: `--cells {','.join(missing)}`"]

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 STATUS = "rangeseg live"
+LAST_DOMAIN = 232
+"""The ports of DDS allow no higher ROS domain."""
+
 DEPTH = 8
 """Number of clouds in the queue between two reads; `rangeseg.apps.live` uses only the newest one."""
 
@@ -35,7 +38,7 @@ class Dds:
 
     Raises:
         ImportError: cyclonedds is not installed.
-        ValueError: ROS_DOMAIN_ID of the environment is not a number.
+        ValueError: ROS_DOMAIN_ID of the environment is not a number, or the domain is not from 0 to `LAST_DOMAIN`.
     """
 
     def __init__(self, source: str, target: str, *, reliable: bool = False, domain: int | None = None) -> None:
@@ -51,7 +54,10 @@ class Dds:
         os.environ.setdefault("CYCLONEDDS_URI", TUNED)
         types = _types()
         self._types, self._duration = types, duration
-        participant = DomainParticipant(environment_domain() if domain is None else domain)
+        domain = environment_domain() if domain is None else domain
+        if not 0 <= domain <= LAST_DOMAIN:
+            raise ValueError(f"The ROS domain is {domain}; give --domain from 0 to {LAST_DOMAIN}.")
+        participant = DomainParticipant(domain)
         how = Policy.Reliability.Reliable(duration(seconds=1)) if reliable else Policy.Reliability.BestEffort
         common = (Policy.Durability.Volatile, Policy.DataRepresentation(use_cdrv0_representation=True))
         clouds = Qos(how, Policy.History.KeepLast(DEPTH), *common)

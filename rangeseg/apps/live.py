@@ -168,7 +168,8 @@ def run_live(
                 except ValueError as error:
                     counts.refused, counts.reason = counts.refused + 1, str(error)
             if time.monotonic() - told_at > DIAGNOSE_EVERY_S:
-                _diagnose(transport, counts, limit_ms, failing=counts.refused > told)
+                unlike = bool(segmenter.domain_check.misfit(""))
+                _diagnose(transport, counts, limit_ms, failing=counts.refused > told, unlike=unlike)
                 told_at, told = time.monotonic(), counts.refused
     finally:
         newest.stop()
@@ -204,11 +205,21 @@ def _fields_of(columns: Columns, segmenter: Segmenter, found: Fields | None, req
     return now if found is None else replace(found, first=now.first, beams=now.beams or found.beams)
 
 
-def _diagnose(transport: Transport, counts: Counts, limit_ms: float, *, failing: bool) -> None:
-    """Publish the counts; `failing`: a message was refused since the last status."""
+def _diagnose(transport: Transport, counts: Counts, limit_ms: float, *, failing: bool, unlike: bool) -> None:
+    """Publish the counts.
+
+    Args:
+        transport: publishes them.
+        counts: of the session.
+        limit_ms: see `run_live`.
+        failing: a message was refused since the last status.
+        unlike: a scan did not fit the run.
+    """
     times = counts.percentiles()
     late = times.get("p99", 0.0) > limit_ms
-    level, message = (2, counts.reason) if failing else (1, f"above {limit_ms:g} ms") if late else (0, "good")
+    warnings = [f"above {limit_ms:g} ms"] if late else []
+    warnings += ["a scan does not fit the run, so labels are probably wrong"] if unlike else []
+    level, message = (2, counts.reason) if failing else (1, "; ".join(warnings)) if warnings else (0, "good")
     values = {f"latency {name} ms": f"{value:.1f}" for name, value in times.items()}
     done = {"labelled": counts.labelled, "dropped": counts.dropped, "refused": counts.refused}
     transport.diagnose(level, message, {name: str(value) for name, value in done.items()} | values)

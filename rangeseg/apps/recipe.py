@@ -183,7 +183,9 @@ class Recipe:
 
     def _pseudo(self, name: str, run: str, source: str) -> Step:
         out = ("--out", str(self.out / name / source))
-        leave = ("--leave-out", str(_list_file(self.labelled)) if source == "real" else "none")
+        leave: tuple[str, ...] = ("--leave-out", "none")
+        if source == "real":  # with_labels: those of the run, which is the default
+            leave = () if self.labelled == "with_labels" else ("--leave-out", str(_list_file(self.labelled)))
         votes = ("--votes", str(self.votes)) if self.votes and self._has_poses(source) else ()
         keys = (*self.overrides, "data.root=.", "runtime.out=.")
         trust = trust_of(read_config(RECIPES[self.name][0], keys)) if self.overrides else ()
@@ -234,8 +236,6 @@ def lengths_within(recipe: Recipe, hours: float) -> dict[str, int]:
     """
     if (known := known_lengths(recipe, hours)) is not None:
         return known
-    if not hours > 0:
-        raise ValueError(f"--budget is {hours}. Give a number of hours above 0.")
     steps = [step for step in recipe.steps() if step.words[0] == "train"]
     seconds = {step.name: seconds_per_step(_from_nothing(step)) for step in steps if not step.name.startswith("round")}
     seconds |= {step.name: seconds.get("labelled", seconds["pretrain"]) for step in steps if step.name not in seconds}
@@ -252,10 +252,12 @@ def known_lengths(recipe: Recipe, hours: float | None) -> dict[str, int] | None:
     """The steps that an earlier call found for these hours, stages and overrides, or None. Without hours: `STEPS`.
 
     Raises:
-        ValueError: there are hours, and an override sets the number of steps.
+        ValueError: the hours are not above 0 or infinite, or an override sets the number of steps.
     """
     if hours is None:
         return STEPS
+    if not 0 < hours < float("inf"):
+        raise ValueError(f"--budget is {hours}. Give a number of hours above 0.")
     refuse_own_keys(recipe.overrides, {"optim.steps": "either it or --budget"})
     path = recipe.out / "budget.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
@@ -278,10 +280,7 @@ def summary(recipe: Recipe, steps: Sequence[Step]) -> str:
             report = json.loads(path.read_text())
             lines.append(f"| {step.name} | {100 * report['mean_iou']:.1f} | {100 * report['accuracy']:.1f} |")
     scored = "the synthetic sequence 08" if recipe.real is None else "the real sequence 08"
-    return (
-        "\n".join([*lines, "", f"The scores count every point of {scored}. They are those of the last checkpoints."])
-        + "\n"
-    )
+    return "\n".join([*lines, "", f"Scores of the last checkpoints over every point of {scored}.", ""])
 
 
 def _from_nothing(step: Step) -> Config:

@@ -77,7 +77,8 @@ class Job:
 
 def make_jobs(configs: Sequence[str | Path], seeds: Sequence[int], out: Path) -> list[Job]:
     """Every config with every seed, seed by seed, so that an unfinished table compares equal seeds."""
-    return [Job(config, seed, out / f"{experiment_name(config)}_seed{seed}") for seed in seeds for config in configs]
+    each = [(seed, config) for seed in dict.fromkeys(seeds) for config in configs]
+    return [Job(config, seed, out / f"{experiment_name(config)}_seed{seed}") for seed, config in each]
 
 
 def run_jobs(
@@ -115,8 +116,12 @@ def run_jobs(
 
 
 def table(jobs: Sequence[Job]) -> str:
-    """Mean, sample standard deviation and single values of each config's mIoU, as Markdown, for the finished jobs."""
-    reports = {job: json.loads(job.report.read_text()) for job in jobs if job.report.is_file()}
+    """Mean, sample standard deviation and single values of each config's mIoU, as Markdown.
+
+    Args:
+        jobs: finished ones. The report of another one may be that of an earlier call, which scored another split.
+    """
+    reports = {job: json.loads(job.report.read_text()) for job in jobs}
     reports = {job: report for job, report in reports.items() if report["mean_iou"] is not None}
     lines = ["| config | mIoU % | spread | seeds | accuracy % |", "| --- | --- | --- | --- | --- |"]
     for config in dict.fromkeys(job.config for job in reports):
@@ -126,7 +131,10 @@ def table(jobs: Sequence[Job]) -> str:
         single = ", ".join(f"{seed}: {100 * report['mean_iou']:.2f}" for seed, report in mine.items())
         accuracy = mean(100 * report["accuracy"] for report in mine.values())
         lines.append(f"| {experiment_name(config)} | {mean(scores):.2f} | {spread} | {single} | {accuracy:.2f} |")
-    scored = {experiment_name(job.config): report["classes_present"] for job, report in reports.items()}
+    scored: dict[str, Sequence[str]] = {}
+    for job, report in reports.items():
+        name, present = experiment_name(job.config), report["classes_present"]
+        scored[name if scored.setdefault(name, present) == present else f"{name} with seed {job.seed}"] = present
     return "\n".join([*lines, "", _classes(scored)])
 
 

@@ -21,6 +21,7 @@ from rangeseg.apps.speed import run_folder_bytes, seconds_per_step
 from rangeseg.apps.steps import Step, refuse_own_keys, trust_of
 from rangeseg.config import Config, read_config
 from rangeseg.files import write_atomically
+from rangeseg.registry import ConfigError
 
 OWN = {"runtime.seed": "--seeds", "runtime.out": "--out", "data.root": "--root", "data.labelled": "another row"}
 """Key that each training has for itself -> what to use in place of an override."""
@@ -63,7 +64,7 @@ class Reproduction:
 
     def seeds_of(self, row: Row) -> Sequence[int]:
         """The seeds of a row."""
-        return self.seeds or row.table.seeds
+        return tuple(dict.fromkeys(self.seeds or row.table.seeds))
 
     def lists(self) -> list[Step]:
         """The steps that draw the lists, without repetition."""
@@ -151,18 +152,25 @@ def table(plan: Reproduction) -> str:
 
 
 def measure(plan: Reproduction) -> None:
-    """Time some steps of each row on this machine, and write the seconds to OUT/speed.json."""
+    """Time some steps of each row on this machine, and write the seconds and the overrides to OUT/speed.json."""
     known = speeds(plan)
     for row in plan.rows:
         if row.name not in known:
             known[row.name] = seconds_per_step(plan.config(row, plan.seeds_of(row)[0]))
-            write_atomically(plan.out / "speed.json", json.dumps(known, indent=1).encode())
+            kept = {"overrides": _timed(plan), "seconds": known}
+            write_atomically(plan.out / "speed.json", json.dumps(kept, indent=1).encode())
 
 
 def speeds(plan: Reproduction) -> dict[str, float]:
-    """The measured seconds of a step, by the row's name."""
+    """The seconds of a step that were measured with the same overrides, by the row's name."""
     path = plan.out / "speed.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    return dict(known["seconds"]) if known.get("overrides") == _timed(plan) else {}
+
+
+def _timed(plan: Reproduction) -> list[str]:
+    """The overrides that the time of a step may depend on."""
+    return sorted(word for word in plan.overrides if not word.startswith("optim.steps="))
 
 
 def estimate(plan: Reproduction) -> list[str]:
@@ -170,6 +178,7 @@ def estimate(plan: Reproduction) -> list[str]:
     known, disk, hours, unknown = speeds(plan), 0.0, 0.0, 0
     lines = [step.command for step in plan.lists() if not step.is_done()]
     sizes: dict[str, int] = {}
+    unsized: list[str] = []
     for row in plan.rows:
         for seed in plan.seeds_of(row):
             train, score = plan.train(row, seed), plan.scoring(row, seed)
@@ -177,15 +186,17 @@ def estimate(plan: Reproduction) -> list[str]:
             if train.is_done():
                 continue
             config = plan.config(row, seed)
-            sizes.setdefault(row.table.config, 0)
-            sizes[row.table.config] = sizes[row.table.config] or run_folder_bytes(config)
-            disk += sizes[row.table.config]
+            try:
+                disk += sizes.get(row.words) or sizes.setdefault(row.words, run_folder_bytes(config))
+            except ConfigError as error:  # for example, a package is not installed
+                unsized.append(str(error))
             hours += config.optim.steps * known.get(row.name, 0) / 3600
             unknown += row.name not in known
     expected = (
         f"expected: {hours:.1f} hours of training without evaluations, by the measured time of a step" if known else ""
     )
     lines.append(f"disk: about {disk / 1e9:.2f} GB for run folders")
+    lines += [f"disk: unknown for {len(unsized)} trainings ({unsized[0]})"] if unsized else []
     lines += [expected] if expected else []
     if unknown:
         lines.append(f"hours: unknown for {unknown} trainings; --measure times some of their steps on this machine")

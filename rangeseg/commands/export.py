@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: the options do not fit each other, the run or the form of the file.
     """
-    from rangeseg.inference.export import OPENVINO, write_weights
+    from rangeseg.inference.export import OPENVINO
     from rangeseg.inference.export import export as work
     from rangeseg.inference.predict import find_tasks
     from rangeseg.inference.run import Run
@@ -41,12 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.out}: --int8 is only for OpenVINO. Give a name that ends in {OPENVINO}.")
     loaded = Run.load(arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust)
     if arguments.out.suffix == ".pt":
-        write_weights(loaded, arguments.out)
-        OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
+        _weights(arguments, loaded)
         return
     files, kind = loaded.experiment.prediction_files, loaded.experiment.dataset
-    tasks = find_tasks(arguments.calibrate, files)[: arguments.max_scans] if arguments.int8 else []
-    calibration = [files.read(task.file) for task in tasks] if arguments.int8 else None
+    tasks = find_tasks(arguments.calibrate, files) if arguments.int8 else []
+    calibration = [files.read(task.file) for task in tasks[: arguments.max_scans]] if arguments.int8 else None
     chosen = inputs_of(loaded, arguments.inputs, arguments.max_scans)
     found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)), calibration=calibration)
     scored = "" if found.mean_iou is None else " mIoU {:.2f}; mIoU of the run {:.2f}.".format(
@@ -57,11 +56,22 @@ def run(arguments: argparse.Namespace) -> None:
         f"and {found.differing} of {found.elements} {kind.element}s get another label.{scored}",
         soft_wrap=True,
     )
+    if calibration:
+        OUT.print(f"calibrated on {len(calibration)} of {len(tasks)} given {kind.kind}s (--max-scans)", soft_wrap=True)
     trust = ["--trust"] if arguments.out.suffix == PACKAGE else []
     OUT.print(
         f"next: {command_line('rangeseg', 'predict', arguments.out, 'SCANS', '--out', 'labels', *trust)}",
         soft_wrap=True,
     )
+
+
+def _weights(arguments: argparse.Namespace, loaded: Run) -> None:
+    from rangeseg.inference.export import write_weights
+
+    if arguments.inputs:
+        raise ValueError(f"{arguments.out}: weights are not compared with the run. Leave the scans out.")
+    write_weights(loaded, arguments.out)
+    OUT.print(f"{arguments.out}: the teacher alone, {arguments.out.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
 
 
 def inputs_of(run: Run, paths: Sequence[Path], max_scans: int) -> list[AnySample]:
@@ -97,7 +107,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--int8", action="store_true", help="for NAME.xml: quantise to int8 for faster inference")
     parser.add_argument("--calibrate", nargs="+", type=Path, default=[], help="scans for the calibration of --int8")
     parser.add_argument(
-        "--max-scans", type=whole(), default=40, help="number of scans or photographs for the verification"
+        "--max-scans",
+        type=whole(),
+        default=40,
+        help="maximum number of scans or photographs for the verification, and for the calibration (default: 40)",
     )
     parser.add_argument("--device", default="cpu", help="the device on which NAME.pt2 will run")
     add_trust(parser)

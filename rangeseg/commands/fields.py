@@ -21,12 +21,16 @@ def requested_fields(arguments: argparse.Namespace) -> dict[str, str | None]:
     """The value of `--fields`.
 
     Raises:
-        ValueError: a word without an equals sign.
+        ValueError: a word without an equals sign, or an unknown name.
     """
+    from rangeseg.scan_formats.fields import check_names
+
     requested = dict(pair.split("=", 1) for pair in arguments.fields if "=" in pair)
     if len(requested) < len(arguments.fields):
         raise ValueError("--fields takes NAME=COLUMN, e.g. remission=reflectivity/255 ring=line.")
-    return {name: column or None for name, column in requested.items()}
+    found = {name: column or None for name, column in requested.items()}
+    check_names(found)
+    return found
 
 
 def with_fields(arguments: argparse.Namespace) -> list[str]:

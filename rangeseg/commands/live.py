@@ -27,6 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.inference.labelled_files import least_sure
     from rangeseg.inference.segmenter import Segmenter
 
+    fields = requested_fields(arguments)
+    if not (arguments.input.strip("/") and arguments.output.strip("/")):
+        raise ValueError("--input and --output need the names of topics, for example /points.")
     segmenter = Segmenter.load(
         arguments.run, device=arguments.device, overrides=arguments.overrides, trust=arguments.trust
     )
@@ -45,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # also if a shell starts the command in the background
         signal.signal(number, lambda *_: stopped.set())
-    options: dict[str, Any] = {"fields": requested_fields(arguments), "limit_ms": arguments.limit_ms}
+    options: dict[str, Any] = {"fields": fields, "limit_ms": arguments.limit_ms}
     counts = run_live(segmenter, transport, labelling, keep_running=lambda: not stopped.is_set(), **options)
     OUT.print(str(counts), soft_wrap=True)
 

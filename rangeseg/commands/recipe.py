@@ -21,6 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.apps.gathered import gather
     from rangeseg.apps.recipe import STEPS, Recipe, choose, known_lengths, lengths_within, summary
     from rangeseg.apps.steps import run_chains
+    from rangeseg.data.semantic_kitti import SemanticKitti
     from rangeseg.files import write_atomically
 
     recipe = Recipe(
@@ -37,9 +38,12 @@ def run(arguments: argparse.Namespace) -> None:
         if known is None:
             OUT.print("# --budget scales optim.steps when it has timed some steps, which --dry-run does not do")
         return
+    if recipe.real is not None:
+        SemanticKitti(recipe.real, "train", labels=False)  # an error before the streets are made
     lengths = STEPS
-    for _ in progress(gather(recipe.unlabelled, recipe.out / "gathered"), "gathering scans", None):
-        pass
+    if recipe.unlabelled:
+        for _ in progress(gather(recipe.unlabelled, recipe.out / "gathered"), "gathering scans", None):
+            pass
     if arguments.budget is not None:
         for _ in run_chains([steps[:1]]):
             lengths = lengths_within(recipe, arguments.budget)

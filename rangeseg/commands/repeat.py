@@ -15,15 +15,20 @@ EXAMPLES = (
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train configs with several seeds and tabulate mean and spread."""
+    """Train configs with several seeds and tabulate mean and spread.
+
+    OUT/table.md has the configs and seeds of the last call.
+    """
     from rangeseg.apps.repeat import curves, make_jobs, run_jobs, table
     from rangeseg.vis.plots import Axes, plot
     from rangeseg.vis.png import write_png
 
     jobs = make_jobs(arguments.configs, arguments.seeds, arguments.out)
     done = run_jobs(jobs, arguments.overrides, parallel=arguments.jobs)
-    for _ in progress(done, "training", len(jobs)):
-        write_atomically(arguments.out / "table.md", (table(jobs) + "\n").encode())
+    finished = []
+    for job in progress(done, "training", len(jobs)):
+        finished.append(job)
+        write_atomically(arguments.out / "table.md", (table(finished) + "\n").encode())
     if lines := curves(jobs):
         axes = Axes("while training, mean over seeds", "steps", "mIoU % on the validation split", legend="bottom")
         write_png(arguments.out / "curves.png", plot(lines, axes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from rangeseg.evaluation.backprojection import BackProjection
 from rangeseg.evaluation.evaluate import Segmented, segment
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
+from rangeseg.networks.exported import compiled
 from rangeseg.networks.fusion import fuse_conv_bn
 from rangeseg.networks.sliding import SlidingWindow
 from rangeseg.perturbations import Channels, Perturbation
@@ -218,12 +219,13 @@ class Experiment:
 
         Raises:
             ConfigError: the window has no usable size, or would cut the cylinder of a range image.
+            ValueError: an exported network would be compiled.
         """
         if isinstance(network, Network):
             rows, columns = (-(-SMALL // step) * step for step in network.stride)
             network = fuse_conv_bn(network, (len(self.config.data.channels), rows, columns))
         if compile:
-            network = cast(Any, torch.compile(network, dynamic=False))
+            network = compiled(network)
         network = in_precision(network, self.config.runtime.precision)
         window = self.config.evaluation.window
         if not window:
@@ -234,11 +236,7 @@ class Experiment:
         return build({"window": SlidingWindow}, section, "evaluation.window", network=network)
 
     def segment(
-        self,
-        network: Callable[[Tensor], Tensor],
-        views: WholeViews,
-        indices: Iterable[int],
-        device: torch.device | str,
+        self, network: Callable[[Tensor], Tensor], views: WholeViews, indices: Iterable[int], device: torch.device | str
     ) -> Iterator[Segmented]:
         """Label the elements of some of the views, with the settings of `evaluation`."""
         samples: Iterator[Sample] = (views.sample(index) for index in indices)

@@ -46,7 +46,7 @@ class Validation:
     report: dict[str, Any]
     scores: Scores
     drawn: list[Segmented]
-    """The first few samples."""
+    """The first few samples of this process."""
 
 
 def train(config: Config, *, resume: bool | Literal["auto"] = False) -> dict[str, Any] | None:

@@ -108,7 +108,7 @@ def export(
         The result of the comparison.
 
     Raises:
-        ValueError: wrong suffix, a package is missing, or there are no samples.
+        ValueError: wrong suffix, the run is itself an exported file, a package is missing, or there are no samples.
         RuntimeError: the file does not agree with the run; nothing is written.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -132,11 +132,13 @@ def export(
 def convert(run: Run, path: Path, *, calibration: Sequence[AnySample] | None = None) -> None:
     """Write a run's network to `path`, whether it agrees with the run or not; arguments and errors as `export`."""
     if path.suffix not in (*FORMATS, OPENVINO):
-        raise ValueError(f"{path}: the name of the file must end in {' or '.join((*FORMATS, OPENVINO))}.")
+        raise ValueError(f"{path.name}: must end in {', '.join((*FORMATS, OPENVINO))} or .pt (weights alone).")
+    if calibration is not None and path.suffix != OPENVINO:
+        raise ValueError(f"{path.name}: int8 is only available for OpenVINO models. Give a name that ends in .xml.")
+    if isinstance(run.network, ExportedNetwork):
+        raise ValueError(f"{path.name}: an exported file cannot be exported again; give the run that it was made from.")
     if path.suffix == OPENVINO:
         to_openvino(to_onnx(run), describe(run), path, None if calibration is None else _inputs(run, calibration))
-    elif calibration is not None:
-        raise ValueError(f"{path}: int8 is only available for OpenVINO models. Give a name that ends in .xml.")
     else:
         path.write_bytes(FORMATS[path.suffix](run))
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.dataset import PhotoDataset
@@ -67,7 +68,7 @@ def as_sample(given: InputLike, experiment: Experiment) -> AnySample:
     given = given.to_array() if isinstance(given, PclCloud) else given
     if (cloud := _of_cloud(given, experiment)) is not None:
         return cloud
-    array = np.asarray(given)
+    array = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
     if issubclass(experiment.dataset, PhotoDataset):
         return Photo(array)
     if array.ndim != 2 or array.shape[1] not in (3, 4) or array.dtype.kind not in "fiu":

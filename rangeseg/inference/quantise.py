@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.networks.exported import KEY
-from rangeseg.networks.openvino import import_openvino
+from rangeseg.networks.openvino import WEIGHTS, digest_of_weights, import_openvino
 
 FLOAT_FIRST = 4
 """Number of first convolutions that stay in float32; the last convolution also does."""
@@ -50,7 +50,8 @@ def to_openvino(
         if not inputs:
             raise ValueError(f"{path}: int8 needs scans for the calibration. Give --calibrate SCANS.")
         model = quantised(model, inputs, path)
-    model.set_rt_info(json.dumps(description), [KEY])
+    openvino.save_model(model, path, compress_to_fp16=False)
+    model.set_rt_info(json.dumps(description | {WEIGHTS: digest_of_weights(path)}), [KEY])
     openvino.save_model(model, path, compress_to_fp16=False)
 
 

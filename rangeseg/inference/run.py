@@ -14,6 +14,7 @@ from torch import Tensor
 from rangeseg.config import Config, config_from_yaml
 from rangeseg.engine.checkpoint import check_classes, check_finite, read_checkpoint, stored_classes
 from rangeseg.engine.experiment import Experiment
+from rangeseg.engine.inputs import ScanInput
 from rangeseg.labels import LabelMap
 from rangeseg.networks.base import Network
 from rangeseg.networks.exported import EXPORTED, read_exported
@@ -84,6 +85,7 @@ class Run:
                 config = config_from_yaml(known["config"], overrides, trust=trust, source=str(path))
                 experiment = Experiment(config)
             check_classes(known, stored_classes(experiment.label_map), path, raw_ids=not _another(overrides))
+            _check_images(experiment, known, path, trust)
             return Run(experiment, exported, exported.device, known.get("statistics"), known.get("temperature", 1.0))
         chosen = choose_device(device)
         state = read_checkpoint(path) if weights is None else weights.checkpoint()
@@ -103,6 +105,28 @@ class Run:
         network = network.to(device).eval()
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster forwards
         return Run(experiment, network, device)
+
+
+def _check_images(experiment: Experiment, known: dict[str, Any], path: Path, trust: Trust) -> None:
+    """Refuse overrides that give an exported network images with other rows or channels.
+
+    Raises:
+        ConfigError: the rows or the channels differ from those of the export.
+    """
+    own, now = (config_from_yaml(known["config"], trust=trust, source=str(path)).data, experiment.config.data)
+    if own.channels != now.channels:
+        raise ConfigError(
+            f"{path}: was exported for data.channels {', '.join(own.channels)}, not {', '.join(now.channels)}. Export "
+            "the run with these channels."
+        )
+    if own.projection != now.projection and isinstance(experiment.input, ScanInput):
+        stored = Experiment(replace(experiment.config, data=replace(now, projection=own.projection)))
+        rows = [one.input.size[0] for one in (stored, experiment) if isinstance(one.input, ScanInput)]
+        if rows[0] != rows[1]:
+            raise ConfigError(
+                f"{path}: was exported for range images of {rows[0]} rows, but data.projection gives {rows[1]}. Export "
+                "the run with this projection."
+            )
 
 
 def _another(overrides: Sequence[str]) -> bool:

@@ -92,7 +92,12 @@ class Segmentation(NDArrayOperatorsMixin):
         """
         if self.confidence is None:
             raise ValueError("These labels have no confidence. Compute it with segmenter(scan, confidence=True).")
-        wanted = np.broadcast_to(np.asarray(least, np.float32), self.label_map.num_classes)
+        wanted, classes = np.asarray(least, np.float32), self.label_map.num_classes
+        if wanted.shape not in ((), (1,), (classes,)):
+            raise ValueError(
+                f"Got least confidences of shape {wanted.shape}; give one, or one for each of {classes} classes."
+            )
+        wanted = np.broadcast_to(wanted, classes)
         known = self.labels != IGNORE
         known[known] = self.confidence[known] >= wanted[self.labels[known]]
         return replace(self, labels=np.where(known, self.labels, np.uint8(IGNORE)))

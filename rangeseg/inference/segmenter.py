@@ -161,6 +161,8 @@ class Segmenter:
     ) -> Iterator[Any]:
         """Label a stream of scans or photographs of any length, in order. Only a few are in memory at a time.
 
+        With threads, the labels of a scan may come one scan late. For a live sensor, use ``workers=0``.
+
         Args:
             items: arguments of `__call__`, or of `read`.
             read: item -> scan, photograph, file or array, called before the network; returns None to skip an item.
@@ -175,7 +177,8 @@ class Segmenter:
             (N,) train ids, or the result of `write`; None for skipped items.
 
         Raises:
-            ValueError: the network's output contains nan.
+            ValueError: a scan or photograph cannot be read, a scan has no points or no returns, `batch` is below 1, or
+                the network's output contains nan. The results of the items before are yielded first.
         """
         workers = self.workers if workers is None else workers
         side_by_side = self.run.device.type == "cpu" and workers > 0

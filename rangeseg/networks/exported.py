@@ -6,6 +6,7 @@ Shapes: B images, C channels, K classes, H rows, W columns.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,57 @@ class ExportedNetwork(Network):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W)."""
+        """(B, C, H, W) -> (B, K, H, W).
+
+        Raises:
+            ValueError: the network was exported for images of another size or with other channels.
+        """
         image = image.to(self.device)
-        return self._call(image * self._std + self._mean, (image != 0).any(1))
+        try:
+            return self._call(image * self._std + self._mean, (image != 0).any(1))
+        except Exception as error:  # errors of the engines have no common class
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"The exported network cannot label images of shape {tuple(image.shape)} ({reason}). Export the run "
+                "again with the settings of data.projection and data.channels."
+            ) from error
+
+
+def parse_description(text: str, name: str) -> dict[str, Any]:
+    """The description in an exported file, with what reading it needs.
+
+    Args:
+        text: JSON of `rangeseg.inference.export.describe`.
+        name: name of the file, for errors.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        found: dict[str, Any] = json.loads(text)
+        mean, std = (torch.tensor([*map(float, found[key])]) for key in ("mean", "std"))
+        rows, columns = map(int, found["stride"])
+        sound = min(rows, columns) > 0 and len(mean) == len(std) and bool((std > 0).all())
+        sound = sound and 0 < float(found.get("temperature", 1.0)) < math.inf and isinstance(found["config"], str)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{name}: its description of the network is damaged ({error!r}); export the run again."
+        ) from error
+    if not sound:
+        raise ValueError(f"{name}: its description of the network is damaged; export the run again.")
+    return found
+
+
+def compiled(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """torch.compile, once for each size of image.
+
+    Raises:
+        ValueError: an exported network is compiled already.
+    """
+    if isinstance(network, ExportedNetwork):
+        raise ValueError("--compile (compile=True): an exported network is compiled already. Leave it out.")
+    made: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
+    return made
 
 
 def read_exported(path: Path, *, device: str = "auto", trust: bool = False) -> ExportedNetwork:
@@ -112,10 +161,10 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(content, options, providers=_providers(device, onnxruntime))
-        description: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+        text = session.get_modelmeta().custom_metadata_map[KEY]
     except KeyError as error:
         raise ValueError(f"{name}: an ONNX file that rangeseg export did not write; export the run again.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ValueError(
             f"{name}: its description of the network is damaged ({error}); export the run again."
         ) from error
@@ -127,7 +176,7 @@ def onnx_network(content: bytes, name: str, *, device: str = "auto") -> Exported
     def call(channels: Tensor, valid: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"channels": channels.numpy(), "valid": valid.numpy()})[0])
 
-    return ExportedNetwork(call, description, "cpu")
+    return ExportedNetwork(call, parse_description(text, name), "cpu")
 
 
 def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
@@ -139,7 +188,7 @@ def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
     try:
         package: Any = torch._inductor.aoti_load_package(str(path))
         metadata = package.get_metadata()
-        description = json.loads(metadata[KEY])
+        text = metadata[KEY]
     except KeyError as error:
         raise ValueError(f"{path}: a package that rangeseg export did not write; export the run again.") from error
     except Exception as error:  # errors of the loader have no common class
@@ -147,7 +196,7 @@ def read_package(path: Path, device: str = "auto") -> ExportedNetwork:
         raise ValueError(
             f"{path}: cannot run on this machine ({cause}); export the run again on this machine."
         ) from error
-    return ExportedNetwork(package, description, str(metadata["AOTI_DEVICE_KEY"]))
+    return ExportedNetwork(package, parse_description(text, str(path)), str(metadata["AOTI_DEVICE_KEY"]))
 
 
 def _read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:

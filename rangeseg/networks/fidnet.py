@@ -103,12 +103,15 @@ class Head(nn.Module):
         hidden: channels of the first two convolutions.
         num_classes: K.
         wrap: column 0 touches column W-1.
+
+    Raises:
+        ValueError: not two hidden widths.
     """
 
-    def __init__(
-        self, channels: Sequence[int], hidden: tuple[int, int], num_classes: int, *, wrap: bool = False
-    ) -> None:
+    def __init__(self, channels: Sequence[int], hidden: Sequence[int], num_classes: int, *, wrap: bool = False) -> None:
         super().__init__()
+        if len(hidden) != 2:
+            raise ValueError(f"The head got {len(hidden)} hidden widths; give two, one for each hidden convolution.")
         self.conv1 = ConvOfAll(channels, hidden[0], wrap=wrap)
         self.norm1 = nn.BatchNorm2d(hidden[0])
         self.conv2 = nn.Conv2d(hidden[0], hidden[1], 1)

@@ -38,8 +38,8 @@ class FoldNet(Network):
         wrap: column 0 touches column W-1. Rolling the image by a multiple of the stride then rolls the logits.
 
     Raises:
-        ValueError: no stages, not as many blocks as widths, or `fold` less than 1; on forward, an image that does not
-            have C channels, or H or W that is not divisible by `stride`.
+        ValueError: no stages, not as many blocks as widths, not two `hidden` widths, or `fold` less than 1; on forward,
+            an image that does not have C channels, or H or W that is not divisible by `stride`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class FoldNet(Network):
         fold: int = 4,
         widths: Sequence[int] = (64, 64, 128, 128),
         blocks: Sequence[int] = (1, 1, 3, 3),
-        hidden: tuple[int, int] = (96, 96),
+        hidden: Sequence[int] = (96, 96),
         wrap: bool = False,
     ) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class FoldNet(Network):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.head = Head(channels, (hidden[0], hidden[1]), num_classes * fold, wrap=wrap)
+        self.head = Head(channels, hidden, num_classes * fold, wrap=wrap)
 
     def classifier(self) -> nn.Module:
         """The last convolution."""

@@ -5,7 +5,7 @@ Needs the extra `openvino`. Shapes: B images, C channels, K classes, H rows, W c
 
 from __future__ import annotations
 
-import json
+import hashlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rangeseg.networks.exported import KEY, ExportedNetwork
+from rangeseg.networks.exported import KEY, ExportedNetwork, parse_description
+
+WEIGHTS = "sha256 of .bin"
+"""Key of the description whose value ties the .xml to its .bin."""
 
 MOST_SIZES = 8
 """Largest number of compiled networks that are kept, one for each size of input."""
@@ -27,7 +30,8 @@ def read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
         device: auto, cpu, or the name of an OpenVINO device, e.g. GPU for an Intel GPU.
 
     Raises:
-        ValueError: OpenVINO is not installed, the device is unknown, or this is no complete file of `rangeseg export`.
+        ValueError: OpenVINO is not installed, the device is unknown, this is no complete file of `rangeseg export`, or
+            the .bin is that of another export.
     """
     openvino = import_openvino(path)
     core = openvino.Core()
@@ -38,13 +42,24 @@ def read_openvino(path: Path, device: str = "auto") -> ExportedNetwork:
         raise ValueError(f"{path}: {path.with_suffix('.bin').name} is not in the same folder; copy both files.")
     try:
         model = core.read_model(path)
-        description: dict[str, Any] = json.loads(model.get_rt_info([KEY]).value)
+        text = model.get_rt_info([KEY]).value
     except (RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = next(filter(None, reversed(str(error).splitlines())), type(error).__name__)
         raise ValueError(
             f"{path}: is not a complete file from rangeseg export ({reason}); export the run again."
         ) from error
+    description = parse_description(text, str(path))
+    if description.get(WEIGHTS, digest := digest_of_weights(path)) != digest:
+        raise ValueError(
+            f"{path}: {path.with_suffix('.bin').name} belongs to another network. Copy the .xml and the .bin of one "
+            "export, or export the run again."
+        )
     return ExportedNetwork(_Compiled(core, model, name), description, "cpu")
+
+
+def digest_of_weights(path: Path) -> str:
+    """SHA-256 of the .bin beside an .xml."""
+    return hashlib.sha256(path.with_suffix(".bin").read_bytes()).hexdigest()
 
 
 def import_openvino(path: Path) -> Any:
@@ -87,7 +102,9 @@ class _Compiled:
                 }  # fmt: skip
                 self._sizes[shape] = self._core.compile_model(self._model, self._device, settings)
             compiled = self._sizes[shape]
-        mine: dict[tuple[int, ...], tuple[Any, Any]] = vars(self._local).setdefault("requests", {})
+            mine: dict[tuple[int, ...], tuple[Any, Any]] = vars(self._local).setdefault("requests", {})
+            for old in mine.keys() - self._sizes.keys():  # a request keeps its compiled network in memory
+                del mine[old]
         if shape not in mine or mine[shape][0] is not compiled:
             mine[shape] = (compiled, compiled.create_infer_request())
         return mine[shape][1]

@@ -151,8 +151,7 @@ def find_fields(
     Raises:
         ValueError: x, y, z or a requested column is missing or invalid, or x, y or z has an option after a slash.
     """
-    if strange := [name for name in requested if name not in (*NAMES, *OPTIONS)]:
-        raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join((*NAMES, *OPTIONS))}.")
+    check_names(requested)
     if (unit := requested.get("unit") or "m") not in UNITS:
         raise ValueError(f"fields: unit is {unit}; give {', '.join(UNITS)}.")
     found, options = {}, {}
@@ -178,6 +177,16 @@ def find_fields(
             fields, limits = replace(fields, first=1), (0, limits[1] - 1)
         beams = _beams(where, columns, fields, options["ring"], limits[1])
     return replace(fields, divisor=divisor, beams=beams, unit_m=UNITS[unit], clipped=clipped)
+
+
+def check_names(requested: FieldNames) -> None:
+    """Refuse names that are neither fields nor options.
+
+    Raises:
+        ValueError: there is such a name.
+    """
+    if strange := [name for name in requested if name not in (*NAMES, *OPTIONS)]:
+        raise ValueError(f"fields names {', '.join(strange)}; allowed are {', '.join((*NAMES, *OPTIONS))}.")
 
 
 def _find(where: Where, name: str, columns: Mapping[str, NDArray], requested: FieldNames) -> tuple[str | None, str]:
