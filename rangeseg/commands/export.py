@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangeseg.commands.console import OUT, add_trust, command_line, progress, whole
+from rangeseg.notices import notify
+from rangeseg.paths import absolute
 
 if TYPE_CHECKING:
+    from rangeseg.inference.predict import Task
     from rangeseg.inference.run import Run
     from rangeseg.inference.segmenter import AnySample
 
@@ -45,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     files, kind = loaded.experiment.prediction_files, loaded.experiment.dataset
     tasks = find_tasks(arguments.calibrate, files) if arguments.int8 else []
+    _tell_shared(tasks, find_tasks(arguments.inputs, files) if arguments.int8 and arguments.inputs else [])
     calibration = [files.read(task.file) for task in tasks[: arguments.max_scans]] if arguments.int8 else None
     chosen = inputs_of(loaded, arguments.inputs, arguments.max_scans)
     found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)), calibration=calibration)
@@ -63,6 +67,15 @@ def run(arguments: argparse.Namespace) -> None:
         f"next: {command_line('rangeseg', 'predict', arguments.out, 'SCANS', '--out', 'labels', *trust)}",
         soft_wrap=True,
     )
+
+
+def _tell_shared(calibration: Sequence[Task], verification: Sequence[Task]) -> None:
+    """Give a notice of files that are in both lists."""
+    if shared := {absolute(task.file) for task in calibration} & {absolute(task.file) for task in verification}:
+        notify(
+            f"{min(shared)}: is given for the verification and to --calibrate ({len(shared)} such files), so the "
+            "file may look better than it is. Give other scans to --calibrate."
+        )
 
 
 def _weights(arguments: argparse.Namespace, loaded: Run) -> None:
