@@ -164,8 +164,8 @@ def measure(plan: Reproduction) -> None:
 def speeds(plan: Reproduction) -> dict[str, float]:
     """The seconds of a step that were measured with the same overrides, by the row's name."""
     path = plan.out / "speed.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    return dict(known["seconds"]) if known.get("overrides") == _timed(plan) else {}
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    return dict(kept["seconds"]) if kept.get("overrides") == _timed(plan) else {}
 
 
 def _timed(plan: Reproduction) -> list[str]:

@@ -130,7 +130,7 @@ def _train(experiment: Experiment, trainer: Trainer, data: TrainingData, loggers
 
 
 def _saving(batches: Iterator[Batches], trainer: Trainer, last: Path) -> Iterator[Batches]:
-    """The batches. If a sample cannot be read, the steps done are saved first, by a single process only."""
+    """The batches. Before the error of a sample that cannot be read, a single process saves the steps done."""
     try:
         yield from batches
     except ValueError as error:

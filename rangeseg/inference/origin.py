@@ -27,7 +27,7 @@ KEYS = (
 """Config keys that change labels; paths and performance settings do not."""
 
 DRIVES, OF_DRIVE = "drives", "drive."
-"""Key of a record with the first label file of each drive, and the start of the keys of what its labels depend on."""
+"""Key of the record for what the labels of each drive depend on; and the prefix of the keys of these values."""
 
 INITIAL = "weights"
 """Key of a network's initial weights, which a trained network does not use."""
@@ -87,14 +87,14 @@ def claim(
 ) -> None:  # fmt: skip
     """Record the network of a folder's labels, or reject a folder with labels of another network.
 
-    A folder may hold the labels of several drives, which have poses and carried labels of their own.
+    A folder may hold the labels of several drives. Each drive has its own poses and carried labels.
 
     Args:
         out: the output folder.
         origin: result of `origin_of`.
         targets: paths of the label files, relative to `out`.
-        of_drive: what else the labels depend on, if they are those of a drive; the record has it under `DRIVES` and the
-            first of `targets`.
+        of_drive: for the labels of a drive, what else they depend on. The record stores it under `DRIVES`, with the
+            first of `targets` as the key.
         overwrite: all labels will be written again, so accept labels of any network.
         write: write the record; False in all processes except the first.
 

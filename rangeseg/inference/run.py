@@ -85,7 +85,8 @@ class Run:
                 config = config_from_yaml(known["config"], overrides, trust=trust, source=str(path))
                 experiment = Experiment(config)
             check_classes(known, stored_classes(experiment.label_map), path, raw_ids=not _another(overrides))
-            _check_images(experiment, known, path, trust)
+            if overrides:
+                _check_images(experiment, known, path, trust)
             return Run(experiment, exported, exported.device, known.get("statistics"), known.get("temperature", 1.0))
         chosen = choose_device(device)
         state = read_checkpoint(path) if weights is None else weights.checkpoint()
@@ -113,7 +114,7 @@ def _check_images(experiment: Experiment, known: dict[str, Any], path: Path, tru
     Raises:
         ConfigError: the rows or the channels differ from those of the export.
     """
-    own, now = (config_from_yaml(known["config"], trust=trust, source=str(path)).data, experiment.config.data)
+    own, now = config_from_yaml(known["config"], trust=trust, source=str(path)).data, experiment.config.data
     if own.channels != now.channels:
         raise ConfigError(
             f"{path}: was exported for data.channels {', '.join(own.channels)}, not {', '.join(now.channels)}. Export "

@@ -70,7 +70,7 @@ class ExportedNetwork(Network):
 
 
 def parse_description(text: str, name: str) -> dict[str, Any]:
-    """The description in an exported file, with what reading it needs.
+    """Read and check the description in an exported file.
 
     Args:
         text: JSON of `rangeseg.inference.export.describe`.
