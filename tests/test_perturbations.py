@@ -33,7 +33,7 @@ from rangeseg.perturbations import (
     PolarMix,
 )
 from rangeseg.registry import ConfigError, build
-from rangeseg.teacher import EmaTeacher
+from rangeseg.teacher import EmaTeacher, pseudo_labels
 from rangeseg.types import IGNORE, PseudoLabelled, View
 
 CLASSES, CHANNELS, HEIGHT, WIDTH, BATCH = 4, 5, 16, 32, 2
@@ -142,6 +142,17 @@ class TestEveryPerturbation:
         one = apply(make(name))
         torch.manual_seed(1)
         other = apply(make(name))
+        for field in ("image", "target", "valid"):
+            assert torch.equal(getattr(one, field), getattr(other, field))
+
+    def test_the_low_precision_of_the_networks_does_not_reach_it(self, name: str) -> None:
+        """The trainer perturbs under autocast. Half precision would move a place in the view by a pixel."""
+        teacher = CountingTeacher()
+        a, b = pseudo_labels(teacher, views(1), views(2))
+        made = make(name).with_network(teacher.network)
+        one = made(seeded(), a, b)
+        with torch.autocast("cpu", torch.bfloat16):
+            other = made(seeded(), a, b)
         for field in ("image", "target", "valid"):
             assert torch.equal(getattr(one, field), getattr(other, field))
 

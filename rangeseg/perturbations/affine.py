@@ -88,7 +88,8 @@ def warp(views: PseudoLabelled, source: Tensor) -> PseudoLabelled:
         source: (B, 2, 3) affine maps, (x, y) of a pixel -> (x, y) that it is read from. The view extends from -1 to 1;
             the centres of the outermost pixels are half a pixel inside.
     """
-    grid = F.affine_grid(source, list(views.image.shape), align_corners=False)
+    with torch.autocast(source.device.type, enabled=False):  # in half precision, the grid would be off by a pixel
+        grid = F.affine_grid(source, list(views.image.shape), align_corners=False)
 
     def read(field: Tensor, outside: str = "border") -> Tensor:
         return F.grid_sample(field, grid.to(field.dtype), padding_mode=outside, align_corners=False)
