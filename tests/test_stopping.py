@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from rangeseg import ConfigError, read_config, train
 from rangeseg.apps.steps import ChildProcesses
@@ -47,6 +48,19 @@ def signalled_at(step: int, number: int, monkeypatch: pytest.MonkeyPatch) -> Non
         return whole(self, *views)
 
     monkeypatch.setattr(Trainer, "train_step", train_step)
+
+
+def test_between_exchanges_several_processes_do_nothing_on_their_devices() -> None:
+    """A number that is copied to a GPU waits for all steps before."""
+
+    class Two:
+        world_size = 2
+
+        @property
+        def device(self) -> torch.device:
+            raise AssertionError("the device is used")
+
+    assert StopRequest().agreed(cast(Fabric, Two()), due=False) == 0
 
 
 def test_a_signal_lets_the_step_finish_and_the_rest_is_the_same_to_the_bit(

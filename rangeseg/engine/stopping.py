@@ -52,8 +52,10 @@ class StopRequest:
         """
         if fabric.world_size == 1:
             return self.number
-        mine = torch.tensor(self.number, device=fabric.device)
-        return int(cast(Tensor, fabric.all_reduce(mine, reduce_op="max"))) if due else 0
+        if not due:
+            return 0
+        mine = torch.tensor(self.number, device=fabric.device)  # waits for a GPU
+        return int(cast(Tensor, fabric.all_reduce(mine, reduce_op="max")))
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # only it can set signal handlers
