@@ -1,18 +1,30 @@
-"""Nothing in a step reads a value back from the device: all of it runs on tensors that have shapes and no values."""
+"""A step on a GPU neither waits for it nor mixes devices: all of it runs on tensors that have shapes and no values.
+
+They stand for tensors on a GPU, and need none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from conftest import Layers
+from lightning_fabric import Fabric
+from lightning_fabric.accelerators import CPUAccelerator
+from lightning_fabric.strategies import SingleDeviceStrategy
 from perturbing import perturb
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from rangeseg.catalog import METHODS, PERTURBATIONS
+from rangeseg.config import Config
+from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.methods import CPS
+from rangeseg.engine.trainer import Trainer
 from rangeseg.losses import CONSISTENCY_KINDS, confidence_rate, consistency_loss, cross_entropy, lovasz_softmax
 from rangeseg.mixing import concat
 from rangeseg.networks.base import Network
@@ -33,17 +45,30 @@ SECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on both devices, and copies to the GPU that wait for all its work before."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        made = func(*args, **kwargs)
+        if func is torch.ops.aten._to_copy.default:
+            waits = tensors[0].is_cpu and made.is_meta and not kwargs.get("non_blocking")
+            assert not waits, "a copy to the GPU waits; give non_blocking=True"
+        elif any(tensor.is_meta for tensor in tensors):
+            assert all(tensor.is_meta or not tensor.ndim for tensor in tensors), f"{func} mixes devices"
+        return made
+
+
 @pytest.fixture(autouse=True)
-def noise_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generator of the device cannot be had for this one."""
-
-    def draw(generator: torch.Generator, shape: Any, device: Any) -> Tensor:
-        return torch.empty(shape, device=device)
-
-    for module in ("masks.cow", "perturbations.jitter", "perturbations.vat"):
-        monkeypatch.setattr(f"rangeseg.{module}.normal", draw)
-    monkeypatch.setattr("rangeseg.perturbations.jitter.uniform", draw)
-    monkeypatch.setattr(torch, "autocast", lambda *arguments, **settings: nullcontext())  # there is none for it, either
+def noise_without_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A generator of the device cannot be had for this one, nor autocast."""
+    monkeypatch.setattr("rangeseg.noise._generator_on", lambda generator, device: None)
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **settings: nullcontext())
+    with OneDevice():
+        yield
 
 
 def view() -> View:
@@ -53,7 +78,8 @@ def view() -> View:
 
 
 def network(_: int = 0) -> Network:
-    return Layers(nn.Conv2d(C, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, K, 1)).to("meta")
+    with torch.device("meta"):
+        return Layers(nn.Conv2d(C, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, K, 1))
 
 
 @pytest.mark.parametrize("kind", CONSISTENCY_KINDS)
@@ -93,6 +119,42 @@ def test_no_method_waits(name: str) -> None:
     assert len(selected.target) == len(logits)
 
 
+STEPS: list[dict[str, Any]] = [{"method": {"name": name}} for name in METHODS]
+STEPS += [{"optim": {"clip": 1.0, "accumulate": 2, "name": "sgd"}, "teacher": {"mode": "train", "buffers": "own"}}]
+STEPS += [{"supervised": {"lovasz": 1.0, "boundary": 1.0, "focal_gamma": 2.0, "class_weights": "inverse"}}]
+STEPS += [{"supervised": {"ohem_ratio": 0.2, "range_weight_m": 100.0}, "optim": {"name": "adam"}}]
+
+
+@pytest.mark.parametrize("settings", STEPS, ids=str)
+def test_no_step_waits(
+    tiny_config: Config, settings: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for section, values in settings.items():
+        for key, value in values.items():
+            part = getattr(tiny_config, section)
+            if isinstance(part, dict):
+                part[key] = value
+            else:
+                setattr(part, key, value)
+    experiment = Experiment(tiny_config)
+    monkeypatch.setattr(CPUAccelerator, "setup_device", lambda *arguments: None)
+    fabric = Fabric(strategy=SingleDeviceStrategy(torch.device("meta"), CPUAccelerator()))
+    with torch.utils._python_dispatch._disable_current_modes():
+        trainer = Trainer(
+            fabric, experiment.make_network(), experiment.perturbation, tiny_config, experiment.class_weights,
+            experiment.method, experiment.labelled_mix,
+        )  # fmt: skip
+    losses = trainer.train_step(view(), (view(), view()))
+    assert all(loss.is_meta for loss in losses.values())
+
+
 def test_a_value_that_is_read_back_would_show() -> None:
     with pytest.raises((RuntimeError, NotImplementedError)):
         float(view().image.sum())
+
+
+def test_mixed_devices_and_a_copy_that_waits_would_show() -> None:
+    with pytest.raises(AssertionError, match="mixes devices"):
+        view().image[..., torch.zeros(2, dtype=torch.int64)]
+    with pytest.raises(AssertionError, match="waits"):
+        torch.zeros(2).to("meta")

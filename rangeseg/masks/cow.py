@@ -55,7 +55,8 @@ def cow_mask(
     drawn = torch.rand(2, batch, generator=generator, dtype=torch.float64)
     share = low + (high - low) * drawn[0]
     spread = torch.exp(log(narrow) + (log(broad) - log(narrow)) * drawn[1])
-    field = _blur(normal(generator, (batch, height, width), device), spread.to(device, torch.float32), wrap).flatten(1)
+    spread = spread.to(device, torch.float32, non_blocking=True)
+    field = _blur(normal(generator, (batch, height, width), device), spread, wrap).flatten(1)
     count = torch.round(share * height * width).long().to(device, non_blocking=True)[:, None]
     threshold = field.sort(dim=1).values.gather(1, (count - 1).clamp_(min=0))
     return ((field <= threshold) & (count > 0)).view(batch, height, width)

@@ -68,7 +68,7 @@ class RangeUnion(Mixing):
 
     def draw_mask(self, generator: Generator, valid: Tensor, target: Tensor) -> Tensor:
         """Draw each pixel with probability `fraction`; `combine` uses those that only the other view has."""
-        return (torch.rand(valid.shape, generator=generator) < self.fraction).to(valid.device)
+        return (torch.rand(valid.shape, generator=generator) < self.fraction).to(valid.device, non_blocking=True)
 
     def combine(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled, mask: Tensor) -> PseudoLabelled:
         """Fill empty pixels of `a`."""
