@@ -7,18 +7,18 @@ import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_config
-from torch import nn
+from torch import Tensor, nn
 
 pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 pytest.importorskip("onnxscript", reason="the extra export is not installed")
 
-from rangeseg import Segmenter
+from rangeseg import LabelMap, Segmenter
 from rangeseg.cli import main
 from rangeseg.config import Config, write_config
 from rangeseg.data.semantic_kitti import SemanticKitti
@@ -29,7 +29,9 @@ from rangeseg.inference.run import Run
 from rangeseg.networks import NETWORKS
 from rangeseg.networks.exported import onnx_network, parse_description, read_exported, read_onnx
 from rangeseg.registry import ConfigError
+from rangeseg.resources import resource
 from rangeseg.scan_io import read_scan
+from rangeseg.types import Scan
 
 SMALL = {
     "fidnet": {"width": 8, "blocks": [1, 1, 1], "azimuth_stride": 2},
@@ -254,3 +256,22 @@ def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
         read_exported(tmp_path / "a.pt2", trust=True)
     with pytest.raises(ValueError, match=r"b\.pt2: cannot be read"):
         read_exported(tmp_path / "b.pt2")
+
+
+def test_a_run_on_a_gpu_is_compared_with_a_file_that_runs_on_the_cpu() -> None:
+    class OnGpu:
+        """Logits that cannot be subtracted from those on the CPU."""
+
+        def cpu(self) -> Tensor:
+            return torch.zeros(3, 2, 2)
+
+    class One:
+        label_map = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
+
+        def __init__(self, logits: Any) -> None:
+            self.project, self.logits = lambda sample: None, lambda image: logits
+            self.label = lambda image, logits: np.zeros(4, np.uint8)
+
+    sample = Scan(np.ones((4, 3), np.float32))
+    found = compare(cast(Segmenter, One(OnGpu())), cast(Segmenter, One(torch.ones(3, 2, 2))), [sample])
+    assert (found.elements, found.largest_difference) == (4, 1)

@@ -179,7 +179,7 @@ def compare(own: Segmenter, other: Segmenter, samples: Iterable[AnySample]) -> A
     scores = [ConfusionMatrix(own.label_map.num_classes) for _ in range(2)]
     for count, sample in enumerate(samples, 1):  # noqa: B007 - the count is read after the loop
         image = own.project(sample)
-        logits, others = own.logits(image), other.logits(image)
+        logits, others = own.logits(image).cpu(), other.logits(image).cpu()  # their devices may differ
         largest = max(largest, (logits - others).abs().max().item())
         answers = own.label(image, logits), other.label(image, others)
         differing += int((answers[0] != answers[1]).sum())
