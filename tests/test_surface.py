@@ -80,11 +80,12 @@ def floor(size: float = 6.0, step: float = 0.15) -> np.ndarray:
     return np.stack([x, y, np.zeros_like(x)], 1).astype(np.float32)
 
 
-def spread_over(xyz: np.ndarray, clicks: np.ndarray, label: list[int], remission: np.ndarray | float = 0.0) -> Surface:
+def spread_over(
+    xyz: np.ndarray, clicks: np.ndarray, label: list[int], remission: np.ndarray | float = 0.0, voxel_m: float = 0.3
+) -> Surface:
     scan = Scan(xyz, np.broadcast_to(np.float32(remission), len(xyz)).astype(np.float32))
-    return spread(
-        [Voxels.of(scan, np.ones(len(xyz), bool))], clicks.astype(np.float32), np.array(label, np.uint8), 9.0, 0.6
-    )
+    parts, classes = [Voxels.of(scan, np.ones(len(xyz), bool), voxel_m)], np.array(label, np.uint8)
+    return spread(parts, clicks.astype(np.float32), classes, 9.0, 0.6, voxel_m=voxel_m)
 
 
 def test_classes_end_where_the_surface_bends() -> None:
@@ -114,6 +115,30 @@ def test_classes_end_where_the_remission_changes() -> None:
     assert np.mean(plain[away] == truth[away]) < 0.8  # without the remission, half-way
 
 
+def test_smaller_voxels_end_a_class_nearer_to_the_foot_of_a_pole(rng: np.random.Generator) -> None:
+    """The lowest half metre of a pole of 0.1 m radius on a floor, and the floor around it."""
+    ground = floor(step=0.05) - np.float32([3, 3, 0])
+    turn, height = rng.uniform(0, 2 * np.pi, 4000), rng.uniform(0.03, 2, 4000)
+    pole = np.stack([0.1 * np.cos(turn), 0.1 * np.sin(turn), height], 1).astype(np.float32)
+    points, truth = np.concatenate([ground, pole]), np.repeat([0, 1], [len(ground), len(pole)])
+    near = (np.linalg.norm(points[:, :2], axis=1) < 0.5) & (points[:, 2] < 0.5)
+    right = {}
+    for voxel_m in (0.3, 0.15):
+        seed, _, share = spread_over(points, np.array([[1.0, 0, 0], [0.1, 0, 1.0]]), [0, 1], 0.0, voxel_m).at(points)
+        right[voxel_m] = np.mean(((seed == truth) & (share >= 0.6))[near])
+    assert right[0.15] > right[0.3] + 0.1
+
+
+def test_paths_through_leaves_have_similar_lengths_in_smaller_voxels(rng: np.random.Generator) -> None:
+    """Points anywhere in a box: normals and remissions are noise. Without `_scales`: 1.5 and 0.2."""
+    leaves = rng.uniform((-3, -3, -1), (3, 3, 1), (20000, 3)).astype(np.float32)
+    remission = rng.normal(0.4, 0.1, len(leaves))
+    large, small = (spread_over(leaves, np.zeros((1, 3)), [0], remission, one).at(leaves)[1] for one in (0.3, 0.15))
+    both = np.isfinite(large) & np.isfinite(small)
+    assert 0.8 < np.median(small[both] / large[both]) < 1.3
+    assert np.isfinite(small).mean() > 0.4 * np.isfinite(large).mean()
+
+
 def test_the_unit_of_the_remission_does_not_matter() -> None:
     ground, clicks = floor(), np.array([[0.5, 3, 0], [4.8, 3, 0]])
     remission = np.where(ground[:, 0] > 4, 0.6, 0.2)
@@ -136,8 +161,8 @@ def test_no_label_crosses_a_gap_or_lies_beyond_the_limit() -> None:
     assert (seed[: len(ground)] == 0).all()
     assert (seed[len(ground) :] == -1).all()
     straight = np.linalg.norm(ground - [3, 3, 0], axis=1)
-    assert (length[: len(ground)] > straight - 2 * surface.EDGE_M).all()
-    assert (length[: len(ground)] < 1.3 * straight + 2 * surface.EDGE_M).all()
+    assert (length[: len(ground)] > straight - 2 * surface.VOXEL_M).all()
+    assert (length[: len(ground)] < 1.3 * straight + 2 * surface.VOXEL_M).all()
 
 
 def test_equal_distances_agree_by_half_and_nothing_is_nothing() -> None:
@@ -159,7 +184,7 @@ def test_voxels_are_means(rng: np.random.Generator) -> None:
     found = Voxels.of(Scan(xyz, remission), returns)
     cells: dict[tuple, list[int]] = {}
     for n in np.flatnonzero(returns):
-        cells.setdefault(tuple(np.floor(xyz[n] / np.float32(surface.EDGE_M)).astype(int)), []).append(n)
+        cells.setdefault(tuple(np.floor(xyz[n] / np.float32(surface.VOXEL_M)).astype(int)), []).append(n)
     expected = sorted((*xyz[one].mean(0), remission[one].mean(), len(one)) for one in cells.values())
     got = sorted(zip(*found.xyz.T, found.remission, found.count, strict=True))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
@@ -234,6 +259,8 @@ def test_clicks_reach_farther_along_surfaces_and_are_as_often_right(kitti_root: 
     [({"spread": "straight"}, "spread is straight; give nearest or surface"),
      ({"neighbours": 3}, "neighbours is 3, but along the surface .* --spread nearest"),
      ({"min_neighbours": 2}, "neighbours is 2, but along the surface .* --spread nearest"),
+     ({"voxel_m": 0.6}, r"voxel_m is 0\.6; give 0\.05 to 0\.5"),
+     ({"voxel_m": 0.15, "spread": "nearest"}, "voxel_m is for labels .* Give --spread surface"),
      ({"min_agreement": 1.0}, r"min_agreement is 1\.0; give 0\.5 to 0\.95")],
 )  # fmt: skip
 def test_rules_that_do_not_fit_a_surface(change: dict, words: str) -> None:

@@ -120,7 +120,8 @@ def _rules_text(rules: Rules, labelled: int) -> str:
     grows = f" plus {100 * rules.max_distance_per_m:g} % of the range" if rules.max_distance_per_m else ""
     if rules.spread == "surface":
         other = rules.min_agreement / (1 - rules.min_agreement)
-        condition = f"class of the nearest labelled point along the surface, within {rules.max_distance_m:g} m{grows}, "
+        condition = f"class of the nearest labelled point along the surface (voxels of {rules.voxel_m:g} m), "
+        condition += f"within {rules.max_distance_m:g} m{grows}, "
         condition += f"if the nearest point of another class is at least {other:.3g} times as far away"
     else:
         condition = f"class of at least {_percent(rules.min_agreement)} of the nearest labelled points within "

@@ -178,6 +178,7 @@ TRIALS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
     "clicks, seed 1": ("clicks", "dataset", 1, {}),
     "clicks, another class 2.33 times as far": ("clicks", "dataset", 0, {"min_agreement": 0.7}),
     "clicks, within 2 m": ("clicks", "dataset", 0, {"max_distance_m": 2.0}),
+    "clicks, voxels of 0.15 m": ("clicks", "dataset", 0, {"voxel_m": 0.15}),
     "clicks, all at one place count": ("clicks", "dataset", 0, {"merge_deg": 0.0}),
     "clicks, nearest": ("clicks", "dataset", 0, {"spread": "nearest"}),
     "clicks, nearest, poses of kiss-icp": ("clicks", "kiss-icp", 0, {"spread": "nearest"}),

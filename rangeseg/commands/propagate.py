@@ -17,7 +17,7 @@ EXAMPLES = (
 RULES = (
     "spread",
     *("neighbours", "min_neighbours", "min_agreement", "max_distance_m", "max_distance_per_m"),
-    *("max_scans", "max_sensor_distance_m", "merge_deg", "merge_m"),
+    *("max_scans", "max_sensor_distance_m", "merge_deg", "merge_m", "voxel_m"),
 )
 
 
@@ -115,6 +115,9 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="nearest: least share with one class (default: 0.6; clicks: 1); surface: path from another class / length "
         "of both paths (default: 0.6)",
+    )
+    parser.add_argument(
+        "--voxel-m", type=float, help="edge of the voxels that form the surface (default: 0.3); surface only"
     )
     parser.add_argument(
         "--max-distance-m",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rangeseg.data.evidence import CARRIED, NONE, OWN
 from rangeseg.drive.labelled_points import NO_CLASS, PointMap
+from rangeseg.drive.surface import VOXEL_M
 from rangeseg.kernels.neighbours import nearest, vote
 from rangeseg.kernels.visibility import seen_through
 from rangeseg.types import IGNORE, Scan
@@ -47,6 +48,8 @@ class Rules:
         margin_share: this share of the range.
         merge_deg: clicks of one class in a scan within this angle count as one labelled point, degrees.
         merge_m: clicks of one class in a scan within this distance count as one, metres; for strokes.
+        voxel_m: edge of the voxels that form the surface, metres; smaller ones separate thin objects better and take
+            longer.
 
     Raises:
         ValueError: a rule is outside its range.
@@ -65,6 +68,7 @@ class Rules:
     margin_share: float = 0.02
     merge_deg: float = 0.5
     merge_m: float = 0.0
+    voxel_m: float = VOXEL_M
 
     def __post_init__(self) -> None:
         if self.spread not in SPREADS:
@@ -75,12 +79,14 @@ class Rules:
                 f"neighbours is {votes}, but along the surface the nearest labelled point alone gives the label. "
                 "Leave it out, or give --spread nearest."
             )
+        if not surface and self.voxel_m != VOXEL_M:
+            raise ValueError("voxel_m is for labels that spread along the surface. Give --spread surface.")
         limits = {
             "neighbours": (1, 32), "min_neighbours": (1, self.neighbours),
             "min_agreement": (0.5, 0.95 if surface else 1),
             "max_distance_m": (1e-3, 100), "max_distance_per_m": (0, 1), "max_scans": (1, np.iinfo(np.int16).max),
             "max_sensor_distance_m": (1e-3, 10**6), "margin_m": (0, 100), "margin_share": (0, 1), "merge_deg": (0, 10),
-            "merge_m": (0, 10),
+            "merge_m": (0, 10), "voxel_m": (0.05, 0.5),
         }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:

@@ -31,6 +31,7 @@ from rangeseg.drive.labelled_points import (
     share_labelled,
 )
 from rangeseg.drive.layouts import Drive, Raw
+from rangeseg.drive.surface import VOXEL_M
 from rangeseg.drive.surface_window import Surfaces
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.files import read_whole, write_atomically
@@ -53,6 +54,9 @@ WORDS = {
     "fields": "--fields",
 }
 """Entry of `Task.record` -> its name in errors."""
+
+LATER = (("voxel_m", VOXEL_M),)
+"""Rules with their defaults that records of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Task:
         optional["times"] = self.drive.deskewed and self.poses.digest(times=True)
         ids = (classes.names, sorted(classes.learning_map.items()), classes.ignore_raw, sorted(classes.moving))
         return {
-            "rules": asdict(self.rules),
+            "rules": {name: value for name, value in asdict(self.rules).items() if (name, value) not in LATER},
             "exclude": [classes.names[one] for one in self.exclude],
             "labelled": [names[one] for one in self.labelled],
             "contents": _crc32(self.labels / self.drive.scans[one].label_path for one in self.labelled),

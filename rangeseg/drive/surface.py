@@ -24,8 +24,8 @@ from rangeseg.kernels.surface import edges_of, scatter_of, two_shortest_paths
 from rangeseg.parallel import in_order
 from rangeseg.types import Scan
 
-EDGE_M = 0.3
-"""Edge of a voxel, metres."""
+VOXEL_M = 0.3
+"""Edge of a voxel unless a rule gives another, metres."""
 
 NEIGHBOURS = 10
 """K, the number of nearest voxels to which a voxel is joined."""
@@ -35,7 +35,8 @@ JOINED_M = 1.0
 
 LEAST_M, BEND, CHANGE, MOST_M = 0.05, 0.2, 0.6, 3.0
 """Scales of `edge_length`: least distance in metres, bend, change of remission in standard deviations, most metres.
-Chosen on sequences 00 and 04 of SemanticKITTI; halving or doubling one changes the accuracy by at most 0.3 %."""
+Chosen on sequences 00 and 04 of SemanticKITTI for voxels of `VOXEL_M`; halving or doubling one changes the accuracy by
+at most 0.3 %. For other voxels, see `_scales`."""
 
 CHUNK = 32768
 """Number of voxels that a thread processes at once."""
@@ -56,20 +57,21 @@ class Voxels:
     count: NDArray[np.float32]
 
     @staticmethod
-    def of(scan: Scan, returns: NDArray[np.bool_]) -> Voxels:
+    def of(scan: Scan, returns: NDArray[np.bool_], voxel_m: float = VOXEL_M) -> Voxels:
         """The voxels of a scan in its sensor's frame.
 
         Args:
             scan: N points.
             returns: (N,) bool, True for returns; other points are left out.
+            voxel_m: edge of a voxel, metres.
         """
         xyz, remission = scan.xyz[returns], scan.remission[returns]
         remission = np.where(np.isfinite(remission), remission, np.float32(0))
-        return Voxels(xyz, remission, np.ones(len(xyz), np.float32)).joined()
+        return Voxels(xyz, remission, np.ones(len(xyz), np.float32)).joined(voxel_m)
 
-    def joined(self) -> Voxels:
-        """The voxels, with those merged whose means lie in the same cell of a grid with edge `EDGE_M`."""
-        index, many = number_voxels(self.xyz, np.float32(EDGE_M))
+    def joined(self, voxel_m: float) -> Voxels:
+        """The voxels, with those merged whose means lie in the same cell of a grid with edge `voxel_m`."""
+        index, many = number_voxels(self.xyz, np.float32(voxel_m))
         sums = [np.bincount(index, self.count * column, many) for column in (*self.xyz.T, self.remission)]
         count = np.bincount(index, self.count, many)
         means = (np.array(sums).reshape(4, -1) / count).astype(np.float32)
@@ -86,16 +88,18 @@ class Surface:
         length: (V,) length of the path, metres.
         agreement: (V,) length of the shortest path from another class, as a share of the length of both paths; 0.5 if
             they are equal, 0 if there is no labelled point.
+        voxel_m: edge of a voxel, metres.
     """
 
     search: tuple
     seed: NDArray[np.int32]
     length: NDArray[np.float32]
     agreement: NDArray[np.float32]
+    voxel_m: float
 
     def at(self, points: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
         """`seed`, `length` and `agreement` of the nearest voxel of (P, 3) points; seed -1 if no voxel is near."""
-        place = _nearest_voxels(self.search, points, 1, 2 * EDGE_M)[1][:, 0]
+        place = _nearest_voxels(self.search, points, 1, 2 * self.voxel_m)[1][:, 0]
         if not len(self.seed):
             return place, np.zeros(len(points), np.float32), np.zeros(len(points), np.float32)
         return np.where(place < 0, -1, self.seed[place]).astype(np.int32), self.length[place], self.agreement[place]
@@ -103,7 +107,7 @@ class Surface:
 
 def spread(
     parts: Sequence[Voxels], xyz: NDArray[np.float32], label: NDArray[np.uint8], limit_m: float, share: float,
-    workers: int = 2,
+    workers: int = 2, *, voxel_m: float = VOXEL_M,
 ) -> Surface:  # fmt: skip
     """Find the labelled point with the shortest path to each voxel.
 
@@ -114,9 +118,10 @@ def spread(
         limit_m: maximum length of a path, metres.
         share: minimum agreement, below 1; paths from other classes are followed as far as is necessary to test it.
         workers: number of threads; the result does not depend on it.
+        voxel_m: edge of a voxel, metres, as for `parts`.
     """
     names = ("xyz", "remission", "count")
-    whole = Voxels(*(np.concatenate([getattr(one, name) for one in parts]) for name in names)).joined()
+    whole = Voxels(*(np.concatenate([getattr(one, name) for one in parts]) for name in names)).joined(voxel_m)
     bits = int(np.clip(np.ceil(np.log2(max(1, len(whole.xyz)))), 8, 22))
     order, keys, begin = sort_into_voxels(whole.xyz, JOINED_M, bits)
     places = np.ascontiguousarray(whole.xyz[order])
@@ -126,18 +131,32 @@ def spread(
     empty = (np.empty((0, NEIGHBOURS + 1), np.int32), np.empty((0, 3)))
     neighbours, normals = (np.concatenate(columns) for columns in zip(empty, *found, strict=True))
     remission = whole.remission[order].astype(np.float64)
-    scales = (LEAST_M, BEND, CHANGE * max(float(np.std(remission)) if len(remission) else 1.0, 1e-6), MOST_M)
+    scales = _scales(voxel_m, max(float(np.std(remission)) if len(remission) else 1.0, 1e-6))
     voxels = np.concatenate([places, normals, remission[:, None]], axis=1)
-    distance, at = _nearest_voxels(search, xyz, 1, 2 * EDGE_M)
+    distance, at = _nearest_voxels(search, xyz, 1, 2 * voxel_m)
     known = np.flatnonzero(at[:, 0] >= 0)
     seeds = (at[known, 0].astype(np.int64), label[known], distance[known, 0].astype(np.float64))
-    farthest = max(limit_m, (limit_m + EDGE_M) * share / (1 - share))
+    farthest = max(limit_m, (limit_m + voxel_m) * share / (1 - share))
     seed, length, other = two_shortest_paths(voxels, *edges_of(neighbours), seeds, scales, farthest)
     other = np.minimum(other, farthest)
     with np.errstate(invalid="ignore"):
-        agreement = np.where(seed < 0, 0, (other + EDGE_M) / (length + other + 2 * EDGE_M))
+        agreement = np.where(seed < 0, 0, (other + voxel_m) / (length + other + 2 * voxel_m))
     index = np.where(seed < 0, -1, known[seed] if len(known) else -1).astype(np.int32)
-    return Surface(search, index, length.astype(np.float32), agreement.astype(np.float32))
+    return Surface(search, index, length.astype(np.float32), agreement.astype(np.float32), voxel_m)
+
+
+def _scales(voxel_m: float, deviation: float) -> tuple[float, float, float, float]:
+    """The scales of `edge_length` for voxels of another edge.
+
+    A path through smaller voxels has more edges. Most of the bends and changes along it are noise, which does not get
+    smaller with the voxels, and their squares add up. So these scales grow with the root of the number of edges.
+
+    Args:
+        voxel_m: edge of a voxel, metres.
+        deviation: standard deviation of the remission.
+    """
+    ratio = voxel_m / VOXEL_M
+    return LEAST_M * ratio, BEND / ratio**0.5, CHANGE / ratio**0.5 * deviation, MOST_M
 
 
 def _nearest_voxels(

@@ -45,7 +45,7 @@ class Surfaces:
 
         def load(number: int) -> Voxels:
             scan = self._drive.read(self._drive.scans[number].file)
-            return Voxels.of(scan, is_return(scan))
+            return Voxels.of(scan, is_return(scan), self._rules.voxel_m)
 
         new = [number for number in numbers if number not in self._held]
         self._held |= dict(zip(new, in_order(load, new, workers=self._workers), strict=True))
@@ -53,4 +53,5 @@ class Surfaces:
         poses, rules = self._poses.poses, self._rules
         parts = [replace(one, xyz=point_map.moved(one.xyz, poses[number])) for number, one in self._held.items()]
         limit = float(rules.limits(np.array(FARTHEST_M)))
-        return spread(parts, point_map.search[0], point_map.label, limit, rules.min_agreement, self._workers)
+        points, agreement = point_map.search[0], rules.min_agreement
+        return spread(parts, points, point_map.label, limit, agreement, self._workers, voxel_m=rules.voxel_m)
