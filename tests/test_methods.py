@@ -213,6 +213,24 @@ def test_unlabelled_views_that_would_not_be_learnt_are_refused(tiny_config: Conf
     assert train(tiny_config) is not None  # learns them in the mix
 
 
+@pytest.mark.parametrize(
+    "perturbation",
+    [
+        {"name": "color"},
+        {"name": "compose", "before": [{"name": "color"}], "first": {"name": "cutmix"}},
+        {"name": "sequential", "parts": [{"name": "cutmix"}, {"name": "geometric", "roll": False, "mirror": 0}]},
+    ],
+)
+def test_perturbations_that_cannot_change_the_views_are_refused(
+    tiny_config: Config, perturbation: dict[str, Any]
+) -> None:
+    tiny_config.perturbation = perturbation
+    with pytest.raises(ConfigError, match=rf"perturbation\.name: {perturbation['name']}.* has no effect"):
+        train(tiny_config)
+    tiny_config.consistency.weight = 0.0
+    assert train(tiny_config) is not None  # does not use it
+
+
 @pytest.mark.parametrize("name", ["fixmatch", "cps"])
 def test_statistics_that_nothing_updates_are_refused(tiny_config: Config, name: str) -> None:
     tiny_config.teacher.buffers, tiny_config.teacher.mode = "own", "train"

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from rangeseg.config import SupervisedConfig
 from rangeseg.perturbations import Perturbation, Sequential
+from rangeseg.perturbations.bases import NO_EFFECT
 from rangeseg.registry import ConfigError
 from rangeseg.teacher import Teacher
 from rangeseg.types import IGNORE, PseudoLabelled, View
@@ -105,9 +106,8 @@ def make_labelled_mix(
     for name, part in zip(chosen, parts, strict=True):
         if not part.has_effect:
             raise ConfigError(
-                f"supervised.mix.{name}: has no effect, because it rotates scans by whole columns, and these views are "
-                "photographs or no full turn (see data.augmentation.columns and data.projection). Remove it, or set it "
-                "to null if a lower file has it."
+                f"supervised.mix.{name}: it, or a part of it, {NO_EFFECT}. Remove it, or set it to null if a lower "
+                "file has it."
             )
     if not parts:
         return None

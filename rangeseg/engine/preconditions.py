@@ -6,6 +6,7 @@ from rangeseg.config import Config
 from rangeseg.engine.trainer import Trainer
 from rangeseg.launch import find_launch
 from rangeseg.networks.base import Network
+from rangeseg.perturbations.bases import NO_EFFECT
 from rangeseg.registry import ConfigError
 
 
@@ -46,8 +47,8 @@ def check_effect(trainer: Trainer) -> None:
     """Check that the perturbation and the method use what the config gives them.
 
     Raises:
-        ConfigError: the unlabelled views would be read but not learnt, or no forward pass would update the BatchNorm
-            statistics of the evaluated network.
+        ConfigError: the unlabelled views would be read but not learnt, the perturbation cannot change them, or no
+            forward pass would update the BatchNorm statistics of the evaluated network.
     """
     config, mix = trainer.config, trainer.labelled_mix
     mixes = trainer.perturbation.uses_b or (mix is not None and mix.unlabelled)
@@ -56,6 +57,10 @@ def check_effect(trainer: Trainer) -> None:
             "consistency.pair: labelled gives the unlabelled views to the perturbation only to be mixed in, but "
             f"{config.perturbation['name']} does not mix views, so they would not be learnt. Choose a perturbation "
             "that mixes two views, for example cutmix or lasermix, or consistency.pair=unlabelled."
+        )
+    if config.consistency.weight and not trainer.perturbation.has_effect:
+        raise ConfigError(
+            f"perturbation.name: {config.perturbation['name']}, or a part of it, {NO_EFFECT}. Choose another one."
         )
     if config.teacher.buffers == "own" and not config.teacher.update_bn and trainer.teacher not in trainer.teachers:
         raise ConfigError(

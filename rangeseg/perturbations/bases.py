@@ -21,6 +21,13 @@ from rangeseg.types import PseudoLabelled
 
 Keep = Literal["inside", "outside"]
 
+NO_EFFECT = (
+    "has no effect on these views: geometric and range_shift rotate scans by whole columns, which photographs and "
+    "scans of no full turn do not allow (see data.augmentation.columns and data.projection), and color changes "
+    "photographs"
+)
+"""What a perturbation does whose `has_effect` is False, for errors."""
+
 _PIXEL = torch.zeros(1, 1, 1, dtype=torch.bool)
 
 
@@ -48,7 +55,7 @@ class Perturbation(ABC):
 
     @property
     def has_effect(self) -> bool:
-        """Whether it can change these views; False for a rotation of views that are no full turn."""
+        """Whether it and all its parts can change these views; False for a rotation of views that are no full turn."""
         return True
 
     def with_network(self, network: nn.Module) -> Self:

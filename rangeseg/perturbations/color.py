@@ -61,9 +61,14 @@ class Color(SingleViewPerturbation):
                     f"Color got {name}={getattr(self, name)}; give a change >= 0, and at most 0.5 for hue."
                 )
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether the views have colours."""
+        return all(name in self.channels for name in RGB)
+
     def perturb(self, generator: Generator, views: PseudoLabelled) -> PseudoLabelled:
         """Change the colours; target and validity do not change."""
-        if not all(name in self.channels for name in RGB):
+        if not self.has_effect:
             return views
         colors = torch.stack([self.channels.read(views.image, name) for name in RGB], 1)
         changed = torch.stack([self._one(generator, *view) for view in zip(colors, views.valid, strict=True)])

@@ -59,6 +59,11 @@ class Compose(Perturbation):
         """Whether `first` returns more views than it is given."""
         return self.first.grows
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether all parts can change these views."""
+        return all(part.has_effect for part in (self.first, *self.then, *self.before))
+
     def __call__(self, generator: Generator, a: PseudoLabelled, b: PseudoLabelled) -> PseudoLabelled:
         """Apply `before`, `first` and `then`."""
         for part in self.before:
@@ -98,6 +103,11 @@ class _Group(Perturbation):
     def grows(self) -> bool:
         """Whether any part returns more views than it is given."""
         return any(part.grows for part in self.parts)
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether all parts can change these views."""
+        return all(part.has_effect for part in self.parts)
 
     def with_network(self, network: nn.Module) -> Self:
         """Every part with this network."""
