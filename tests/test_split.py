@@ -265,6 +265,15 @@ def test_a_published_order_is_read_from_a_file(tmp_path: Path, suffix: str) -> N
     assert (tmp_path / "again" / written.name).read_text() == written.read_text()
 
 
+@pytest.mark.parametrize("words", [["--counts", "3", "--fractions", "0.5"], ["--seed", "4", "--order", "order.npy"]])
+def test_options_that_replace_each_other_are_not_given_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["split", "--out", str(tmp_path), "--by", "permutation", *words])
+    assert f"argument {words[2]}: not allowed with argument {words[0]}" in capsys.readouterr().err
+
+
 def test_what_is_no_permutation(tmp_path: Path) -> None:
     np.save(tmp_path / "pickled.npy", np.array([{}], object))
     np.save(tmp_path / "twice.npy", np.array([0, 1, 1]))

@@ -38,21 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", type=Path, help="folder of the dataset; default for scans: names from the official counts"
     )
-    parser.add_argument(
+    sizes, order = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()
+    sizes.add_argument(
         "--fractions",
         type=float,
         nargs="+",
         default=[0.01, 0.1, 0.2, 0.5],
         help="shares of the training split, one list each",
     )
-    parser.add_argument(
+    sizes.add_argument(
         "--counts", type=int, nargs="+", default=[], help="numbers of scans or photographs instead of fractions"
     )
     parser.add_argument(
         "--by", choices=["frame", "block", "scene", "permutation"], default="frame", help="the unit that is drawn"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
-    parser.add_argument(
+    order.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
+    order.add_argument(
         "--order",
         type=Path,
         help="with --by permutation: a published permutation (.npy, .pkl or .txt) instead of the seed",
