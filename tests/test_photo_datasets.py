@@ -10,15 +10,18 @@ from PIL import Image
 
 from rangeseg.apps.split import draw_nested_lists
 from rangeseg.catalog import DATASETS
+from rangeseg.config import config_from
 from rangeseg.data.lists import read_names
+from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.predict import find_tasks
 from rangeseg.labels import LabelMap
 from rangeseg.photos.ade20k import ADE20K
+from rangeseg.photos.dataset import PhotoDataset
 from rangeseg.photos.folder import PhotoFolder
 from rangeseg.photos.isic2017 import ISIC2017
 from rangeseg.photos.pascal_context import PascalContext
 from rangeseg.resources import resource
-from rangeseg.types import IGNORE
+from rangeseg.types import IGNORE, Photo
 
 PHOTOGRAPHS = ["camvid", "pascal_voc", "cityscapes", "isic2017", "ade20k", "pascal_context"]
 SCANS = ["pandaset", "rellis3d", "semantic_poss", "waymo"]
@@ -227,3 +230,37 @@ def test_two_photographs_of_one_name_and_colours_of_no_class(tmp_path: Path) -> 
         PhotoFolder(tmp_path, classes=classes)
     with pytest.raises(ValueError, match="photo_folder has no built-in classes; set classes"):
         PhotoFolder.read_label_map()
+
+
+class InMemory(PhotoDataset):
+    """Photographs that are no files, with what docs/extend.md lists."""
+
+    @classmethod
+    def read_label_map(cls) -> LabelMap:
+        return LabelMap.read(resource("datasets", "camvid", "labels.yaml"))
+
+    def __init__(self, root: str, split: str) -> None:
+        self._shade = len(root + split)
+
+    @property
+    def label_map(self) -> LabelMap:
+        return self.read_label_map()
+
+    def __len__(self) -> int:
+        return 2
+
+    def name(self, index: int) -> str:
+        return f"shade_{index}"
+
+    def photo(self, index: int) -> Photo:
+        return Photo(np.full((4, 6, 3), self._shade, np.uint8), np.zeros((4, 6), np.uint8), self.name(index))
+
+
+def test_photographs_that_are_no_files_have_views_but_no_prediction_files() -> None:
+    data = {"root": "here", "dataset": {"name": f"{__name__}:InMemory"}, "channels": ["red"], "mean": [0], "std": [1]}
+    nearest = {"back_projection": {"name": "nearest"}}
+    experiment = Experiment(config_from([{"data": data, "evaluation": nearest, "optim": {"steps": 1}}]))
+    source = experiment.open("val")
+    assert experiment.views(source).sample(1).name == "shade_1"
+    with pytest.raises(ValueError, match="Photograph shade_0 is not stored in a separate file"):
+        experiment.prediction_files.of_split(source)

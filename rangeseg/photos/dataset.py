@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rangeseg.data.dataset import Dataset
+from rangeseg.data.file_pairs import Pair
 from rangeseg.labels import LabelMap
 from rangeseg.photos.io import IMAGE_SUFFIXES, read_photo
 from rangeseg.photos.prediction_files import PhotoFiles
@@ -42,3 +43,13 @@ class PhotoDataset(Dataset):
     def item(self, index: int) -> Photo:
         """Photograph `index`."""
         return self.photo(index)
+
+    def pair(self, index: int) -> Pair:
+        """The files of photograph `index`.
+
+        Raises:
+            ValueError: the dataset's photographs are not files.
+        """
+        raise ValueError(
+            f"Photograph {self.name(index)} is not stored in a separate file, so it cannot be predicted as a file."
+        )
