@@ -254,3 +254,10 @@ class TestGroups:
         made = make_optimizer(Bare(), OptimConfig(name=name, steps=1))
         assert type(made) is kind
         assert all(group["multiplier"] == 1.0 for group in made.param_groups)
+
+    @pytest.mark.parametrize("name", ["adam", "adamw"])
+    def test_a_momentum_that_the_optimizer_does_not_have_is_refused(self, name: str) -> None:
+        with pytest.raises(ConfigError, match=rf"optim\.nesterov: {name} has no Nesterov momentum"):
+            make_optimizer(Bare(), OptimConfig(name=name, nesterov=True, steps=1))
+        (group, _) = make_optimizer(Bare(), OptimConfig(name="sgd", nesterov=True, steps=1)).param_groups
+        assert group["nesterov"]

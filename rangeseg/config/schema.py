@@ -215,7 +215,7 @@ class OptimConfig:
     steps: int = number(MISSING, least=1)
     weight_decay: float = number(0.01, least=0)
     momentum: float = number(0.9, least=0, most=1)
-    """Momentum of SGD."""
+    """Momentum of SGD, in Nesterov's form if `nesterov`."""
     nesterov: bool = False
     schedule: str = choice("one_cycle", "one_cycle", "poly", "constant")
     one_cycle_end: float = number(1e-4, least=0, most=1)

@@ -61,7 +61,13 @@ def parameter_groups(
 
 
 def make_optimizer(network: Network, config: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW, Adam or SGD."""
+    """AdamW, Adam or SGD.
+
+    Raises:
+        ConfigError: a key does not fit the optimiser or the network.
+    """
+    if config.nesterov and config.name != "sgd":
+        raise ConfigError(f"optim.nesterov: {config.name} has no Nesterov momentum. Set optim.name=sgd, or remove it.")
     groups = parameter_groups(network, config.weight_decay, config.lr_multipliers, decay_all=config.decay_all)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, foreach=True)
