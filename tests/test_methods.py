@@ -12,7 +12,7 @@ from conftest import Layers
 from torch import Tensor, nn
 
 from rangeseg.catalog import METHODS
-from rangeseg.config import Config
+from rangeseg.config import Config, read_config
 from rangeseg.engine.checkpoint import read_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.methods import CBST, CPS, FixMatch, Pair, class_balanced, class_thresholds
@@ -229,6 +229,12 @@ def test_perturbations_that_cannot_change_the_views_are_refused(
         train(tiny_config)
     tiny_config.consistency.weight = 0.0
     assert train(tiny_config) is not None  # does not use it
+
+
+@pytest.mark.parametrize("kind", ["logits_var", "logits_smoothl1"])
+def test_hard_labels_of_cbst_are_no_targets_of_logits(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"consistency\.kind: .*with method\.name: cbst choose ce"):
+        read_config("mini_kitti+cbst+cutmix", ["data.root=.", f"consistency.kind={kind}"])
 
 
 @pytest.mark.parametrize("name", ["fixmatch", "cps"])

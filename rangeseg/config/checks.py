@@ -44,9 +44,13 @@ def check(config: Config) -> None:
             f"consistency.pair: each labelled view is mixed with one unlabelled view; data.batch_labelled is "
             f"{config.data.batch_labelled}, data.batch_unlabelled {config.data.batch_unlabelled}. Make them equal."
         )
-    labelled, carried_as = config.consistency.pair == "labelled", config.data.carried_as
-    if config.consistency.kind.startswith("logits") and (labelled or carried_as in AS_TARGETS):
-        words = "pair: labelled" if labelled else f"data.carried_as: {carried_as}"
+    targets_of_labels = {
+        "pair: labelled": config.consistency.pair == "labelled",
+        f"data.carried_as: {config.data.carried_as}": config.data.carried_as in AS_TARGETS,
+        "method.name: cbst": config.method.get("name") == "cbst",
+    }
+    words = next((words for words, chosen in targets_of_labels.items() if chosen), None)
+    if config.consistency.kind.startswith("logits") and words:
         raise ConfigError(
             f"consistency.kind: this kind needs logits as targets, and labels have none; with {words} "
             "choose ce, kld, var or bce."
