@@ -214,6 +214,7 @@ def test_commands_score_and_draw_photographs(
         ),
         ({"data": {"mean": [0.5]}}, "data: view got mean of shape"),
         ({"data": {"label_fraction": 0.5}}, r"data\.label_fraction: 0\.5 is only possible for scans"),
+        ({"data": {"carried": "folder"}}, r"data\.carried: folder: only labels of scans can be carried"),
         ({"data": {"projection": {"height": 32}}}, r"data\.projection: photographs have no projection\. Leave it out"),
         ({"data": {"augmentation": {"rotate_x": 1}}}, r"data\.augmentation\.rotate_x: unknown key"),
         ({"data": {"augmentation": {"crop": "large"}}}, r"data\.augmentation\.crop: expected"),

@@ -183,6 +183,8 @@ def keep_fraction(experiment: Experiment, source: Any) -> Any:
 def _carried(experiment: Experiment, split: str, subset: str | None, *, every: bool) -> CarriedLabels:
     """Scans with carried labels, and with the weights of these labels if a key of the config needs them."""
     data = experiment.config.data
+    if experiment.dataset.kind != "scan":
+        raise ConfigError(f"data.carried: {data.carried}: only labels of scans can be carried. Write none.")
     told_apart = tells_carried_apart(experiment.config)
     return CarriedLabels(
         cast(ScanDataset, experiment.open(split, subset, labels=False)), data.root, data.carried,
