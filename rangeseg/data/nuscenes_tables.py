@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rangeseg.files import plain_file, read_whole
+from rangeseg.files import Version, plain_file, read_whole, version_of
 from rangeseg.paths import inside
 
 LIDAR = "LIDAR_TOP"
@@ -61,14 +61,8 @@ def read_records(folder: str | Path, *, sweeps: bool = False) -> tuple[Record, .
         ValueError: a table is missing, truncated, not JSON, or lacks a needed entry.
     """
     folder = Path(folder)
-    changed = []
-    for name in ("scene", "sample", "sample_data"):
-        path = folder / f"{name}.json"
-        try:
-            changed.append(path.stat().st_mtime_ns)
-        except OSError as error:
-            raise _broken(path, error.strerror or "missing") from error
-    return _read_records(folder, tuple(changed), sweeps)
+    versions = tuple(version_of(folder / f"{name}.json") for name in ("scene", "sample", "sample_data"))
+    return _read_records(folder, versions, sweeps)
 
 
 def read_category_names(path: Path) -> dict[int, str] | None:
@@ -82,7 +76,7 @@ def read_category_names(path: Path) -> dict[int, str] | None:
 
 
 @lru_cache(maxsize=2)
-def _read_records(folder: Path, changed: tuple[int, ...], sweeps: bool) -> tuple[Record, ...]:
+def _read_records(folder: Path, versions: tuple[Version, ...], sweeps: bool) -> tuple[Record, ...]:
     scene_name = dict(_read_whole(folder / "scene.json", lambda row: (row["token"], row["name"])))
     scene_of = dict(_read_whole(folder / "sample.json", lambda row: (row["token"], scene_name[row["scene_token"]])))
     path = folder / "sample_data.json"

@@ -90,14 +90,11 @@ class PandaSet(ScanPairs):
         table = _read_table(scan, ("x", "y", "z", "i", "d"))
         kept = table["d"] == PANDAR64
         world = np.stack([table[axis][kept] for axis in "xyz"], axis=1)
-        vehicle = (world - _pose(scan)[1]) @ _pose(scan)[0]
+        rotation, place = _pose(scan)
+        vehicle = (world - place) @ rotation
         xyz = np.stack([vehicle[:, 1], -vehicle[:, 0], vehicle[:, 2]], axis=1) - SENSOR
-        raw = None if label is None else _read_table(label, ("class",))["class"]
-        if raw is not None and len(raw) != len(kept):
-            raise ValueError(
-                f"{label}: {len(raw)} labels for {len(kept)} points of {scan}; give the labels of this scan."
-            )
-        train = None if raw is None or label_map is None else label_map.to_train(raw[kept].astype(np.int64))
+        raw = None if label is None else _classes(label, kept, scan)
+        train = None if raw is None or label_map is None else label_map.to_train(raw)
         return Scan(xyz.astype(np.float32), (table["i"][kept] / 255).astype(np.float32), label=train, where=str(scan))
 
 
@@ -107,11 +104,15 @@ def read_classes(label: Path, scan: Path) -> NDArray[np.uint32]:
     Raises:
         ValueError: a file is missing, damaged, or does not fit the other.
     """
-    kept = _read_table(scan, ("d",))["d"] == PANDAR64
+    return _classes(label, _read_table(scan, ("d",))["d"] == PANDAR64, scan).astype(np.uint32)
+
+
+def _classes(label: Path, kept: NDArray[np.bool_], scan: Path) -> NDArray[np.int64]:
+    """The raw ids of the `kept` points of a scan."""
     raw = _read_table(label, ("class",))["class"]
     if len(raw) != len(kept):
         raise ValueError(f"{label}: {len(raw)} labels for the {len(kept)} points of {scan}; give those of this scan.")
-    return raw[kept].astype(np.uint32)
+    return raw[kept].astype(np.int64)
 
 
 def write_classes(label: Path, raw: NDArray[np.integer], scan: Path) -> None:

@@ -157,18 +157,23 @@ class SyntheticStreets(ScanDataset):
         poses, _ = self._poses(index)
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = poses.turn[poses.still], poses.origin[poses.still]
-        pose[0, 3] += int(self._names[index].split("/")[1]) // self._per_street * APART_M
+        pose[0, 3] += self._numbers(index)[1] // self._per_street * APART_M
         return pose
+
+    def _numbers(self, index: int) -> tuple[int, int]:
+        """The sequence of scan `index`, and its number in the sequence."""
+        sequence, number = self._names[index].split("/")
+        return int(sequence), int(number)
 
     def _place(self, index: int) -> tuple[Street, World, float]:
         """The street of scan `index`, its mesh for ray casting, and the distance travelled on it, metres."""
-        sequence, number = (int(part) for part in self._names[index].split("/"))
+        sequence, number = self._numbers(index)
         street, world = self._street(sequence, number // self._per_street)
         return street, world, number % self._per_street * self._spacing
 
     def _poses(self, index: int) -> tuple[Poses, np.random.Generator]:
         """The poses of the sensor during the turn, and the random generator for the rest of the scan."""
-        sequence, number = (int(part) for part in self._names[index].split("/"))
+        sequence, number = self._numbers(index)
         rng = np.random.default_rng((self._seed, sequence, number))
         street, _, travelled = self._place(index)
         if self._lidar is not None:
@@ -178,7 +183,7 @@ class SyntheticStreets(ScanDataset):
 
     def sensor(self, index: int) -> RandomSensor:
         """The random sensor of scan `index`; it depends only on the seed and the scan's name."""
-        sequence, number = (int(part) for part in self._names[index].split("/"))
+        sequence, number = self._numbers(index)
         return draw_sensor(np.random.default_rng((self._seed, sequence, number, _SENSOR)))
 
     def scan_path(self, index: int) -> Path:
@@ -190,11 +195,6 @@ class SyntheticStreets(ScanDataset):
         raise ValueError(
             f"Scan {self.name(index)} is not a file; write streets with `rangeseg synthesise` and name those."
         )
-
-    def street(self, index: int) -> Street:
-        """The street of scan `index`."""
-        sequence, number = (int(part) for part in self._names[index].split("/"))
-        return self._street(sequence, number // self._per_street)[0]
 
     def _street(self, sequence: int, number: int) -> tuple[Street, World]:
         """A street from the cache or newly built; the least recently used street is dropped."""

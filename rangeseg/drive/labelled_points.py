@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from rangeseg.drive.layouts import Raw
 from rangeseg.drive.surface import Surface
-from rangeseg.kernels.neighbours import sort_into_voxels
+from rangeseg.kernels.neighbours import point_map_of
 from rangeseg.kernels.visibility import depth_image, merge_clicks
 from rangeseg.labels import LabelMap
+from rangeseg.scan_formats.checks import returns
 from rangeseg.types import IGNORE, Scan
 
 NO_CLASS = IGNORE - 1
@@ -112,7 +113,7 @@ def share_labelled(scan: Scan, label: NDArray[np.uint8]) -> float:
 
 def is_return(scan: Scan) -> NDArray[np.bool_]:
     """(N,) bool: True for points that are finite and not at the origin."""
-    return np.asarray(np.isfinite(scan.xyz).all(axis=1) & (scan.xyz != 0).any(axis=1))
+    return returns(scan.xyz)
 
 
 @dataclass(frozen=True)
@@ -161,17 +162,15 @@ def make_point_map(
     scans, inverse = tuple(parts), np.linalg.inv(frame)
     xyz = np.concatenate([moved(one.xyz, inverse @ poses[scan]) for scan, one in parts.items()])
     source = np.repeat(np.arange(len(scans), dtype=np.int32), [len(one.xyz) for one in parts.values()])
-    bits = int(np.clip(np.ceil(np.log2(max(1, len(xyz)))), 8, 22))
-    order, keys, start = sort_into_voxels(xyz, edge_m, bits)
+    order, search = point_map_of(xyz, edge_m, source)
     label = np.concatenate([one.label for one in parts.values()])[order]
-    source = source[order]
     sensors = np.array([np.linalg.inv(poses[scan]) @ frame for scan in scans])
     depth_images = (
         sensors,
         np.stack([one.depth for one in parts.values()]),
         np.array([one.view for one in parts.values()]),
     )
-    return PointMap(frame, scans, label, source, (xyz[order], source, keys, start, edge_m, bits), depth_images)
+    return PointMap(frame, scans, label, source[order], search, depth_images)
 
 
 def moved(xyz: NDArray[np.float32], motion: NDArray[np.float64]) -> NDArray[np.float32]:

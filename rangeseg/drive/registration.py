@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from rangeseg.drive.labelled_points import is_return
 from rangeseg.drive.trajectory import Trajectory
 from rangeseg.types import Scan
 
@@ -38,8 +39,6 @@ def register(scans: Iterable[Scan], names: Sequence[str]) -> Trajectory:
     config.mapping.voxel_size = 1.0
     odometry, poses = KissICP(config), []
     for scan in scans:
-        xyz = scan.xyz.astype(np.float64)
-        returns = np.isfinite(xyz).all(axis=1) & (xyz != 0).any(axis=1)
-        odometry.register_frame(xyz[returns], np.empty(0))
+        odometry.register_frame(scan.xyz[is_return(scan)].astype(np.float64), np.empty(0))
         poses.append(np.array(odometry.last_pose, np.float64))
     return Trajectory(tuple(names), np.array(poses).reshape(-1, 4, 4))

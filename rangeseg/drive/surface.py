@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from rangeseg.kernels.neighbours import nearest, number_voxels, sort_into_voxels
+from rangeseg.kernels.neighbours import nearest, number_voxels, point_map_of
 from rangeseg.kernels.surface import edges_of, scatter_of, two_shortest_paths
 from rangeseg.parallel import in_order
 from rangeseg.types import Scan
@@ -122,10 +122,8 @@ def spread(
     """
     names = ("xyz", "remission", "count")
     whole = Voxels(*(np.concatenate([getattr(one, name) for one in parts]) for name in names)).joined(voxel_m)
-    bits = int(np.clip(np.ceil(np.log2(max(1, len(whole.xyz)))), 8, 22))
-    order, keys, begin = sort_into_voxels(whole.xyz, JOINED_M, bits)
-    places = np.ascontiguousarray(whole.xyz[order])
-    search = (places, np.zeros(len(order), np.int32), keys, begin, JOINED_M, bits)
+    order, search = point_map_of(whole.xyz, JOINED_M)
+    places = search[0]
     chunks = [slice(first, first + CHUNK) for first in range(0, len(places), CHUNK)]
     found = list(in_order(partial(_around, search), chunks, workers=workers))
     empty = (np.empty((0, NEIGHBOURS + 1), np.int32), np.empty((0, 3)))

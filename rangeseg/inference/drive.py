@@ -24,15 +24,12 @@ from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.experiment import Experiment
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
-from rangeseg.kernels.neighbours import nearest, sort_into_voxels
+from rangeseg.kernels.neighbours import nearest, point_map_of
 from rangeseg.parallel import in_order
 from rangeseg.projection.range_image import RangeImage
 from rangeseg.types import Scan
 
 T = TypeVar("T")
-
-BITS = 16
-"""Number of bits of the voxel hash of a scan's visible points, see `sort_into_voxels`."""
 
 LEAST = np.finfo(np.float32).tiny
 """Probabilities of 0 count as this, so that they have a logarithm."""
@@ -62,10 +59,9 @@ class ScanProbabilities:
         return np.ascontiguousarray(self.image.given.xyz[self.image.point_index.ravel()[self.pixels]], np.float32)
 
     @cached_property
-    def point_map(self) -> tuple[NDArray[np.intp], tuple]:
+    def point_map(self) -> tuple[NDArray, tuple]:
         """(M,) order of the points by voxel, and the argument `point_map` of `nearest`."""
-        order, keys, start = sort_into_voxels(self.xyz, self.edge_m, BITS)
-        return order, (self.xyz[order], np.zeros(len(order), np.int32), keys, start, self.edge_m, BITS)
+        return point_map_of(self.xyz, self.edge_m)
 
     def nearest(self, xyz: NDArray[np.float32], max_distance_m: float) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Find the nearest visible points of this scan.

@@ -65,6 +65,23 @@ def sort_into_voxels(xyz: NDArray, edge: float, bits: int) -> tuple[NDArray, NDA
     return order, keys[order], start
 
 
+def point_map_of(xyz: NDArray, edge: float, source: NDArray | None = None) -> tuple[NDArray, tuple]:
+    """Prepare points for the search of `nearest`.
+
+    Args:
+        xyz: (M, 3) float32, finite.
+        edge: edge of a voxel, metres.
+        source: (M,) int32 source of each point; None: all have the source 0.
+
+    Returns:
+        (M,) int32 order of the points in the map, and the argument `point_map` of `nearest`.
+    """
+    bits = int(np.clip(np.ceil(np.log2(max(1, len(xyz)))), 8, 22))
+    order, keys, start = sort_into_voxels(xyz, edge, bits)
+    source = np.zeros(len(xyz), np.int32) if source is None else source[order]
+    return order, (xyz[order], source, keys, start, edge, bits)
+
+
 @njit(cache=True, nogil=True)
 def number_voxels(xyz: NDArray, edge: float) -> tuple[NDArray, int]:
     """Number the voxels that contain points, in the order of their first points.
@@ -101,7 +118,8 @@ def nearest(points: NDArray, limit: NDArray, point_map: tuple, allowed: NDArray,
     Args:
         points: (N, 3) float32; points that are not finite get no neighbours.
         limit: (N,) float32 metres; only points nearer than this are neighbours.
-        point_map: (M, 3) xyz and (M,) source, both in the order of `sort_into_voxels`; its keys and starts; edge; bits.
+        point_map: from `point_map_of`: (M, 3) xyz and (M,) source, both in the order of `sort_into_voxels`; its keys
+            and starts; edge; bits.
         allowed: (S,) bool, True for sources whose points count.
         out: (N, K) float32 distances, metres, and (N, K) int32 indices into the map's points. If there are fewer than K
             neighbours, the other indices are -1 and their distances have no meaning.
