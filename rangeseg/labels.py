@@ -203,8 +203,8 @@ def _integers(values: ArrayLike, what: str) -> NDArray[np.integer]:
     return array
 
 
-def _few(ids: NDArray[np.integer], most: int = 8) -> str:
-    return ", ".join(map(str, ids[:most])) + (", ..." if len(ids) > most else "")
+def _few(ids: NDArray[np.integer]) -> str:
+    return ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
 
 
 def _colors(colors: list[list[int]]) -> NDArray[np.uint8]:

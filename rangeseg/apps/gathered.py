@@ -69,8 +69,7 @@ def gather(folders: Sequence[Path], root: Path) -> Iterator[Path]:
             place = home / "velodyne" / f"{number:06d}.bin"
             if not place.is_file():
                 scan = read_scan(file)
-                remission = np.zeros(len(scan)) if scan.remission is None else scan.remission
-                columns = np.column_stack([scan.xyz, remission]).astype("<f4")
+                columns = np.column_stack([scan.xyz, scan.remission]).astype("<f4")
                 write_atomically(place, columns.tobytes())
             yield place
 

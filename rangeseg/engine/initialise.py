@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from rangeseg.config import config_from_yaml
 from rangeseg.engine.checkpoint import check_finite, read_checkpoint
 from rangeseg.engine.experiment import Experiment
@@ -19,7 +17,7 @@ from rangeseg.weights import find_weights, no_such
 KEY = "runtime.initialise_from"
 
 
-def initialise(network: nn.Module, experiment: Experiment) -> None:
+def initialise(network: Network, experiment: Experiment) -> None:
     """Load the weights that `runtime.initialise_from` names: those of a run's teacher, or those of `find_weights`.
 
     Args:
@@ -81,13 +79,12 @@ def _read(path: Path) -> dict[str, Any]:
     return read_checkpoint(path / "last.pt" if path.is_dir() else path)
 
 
-def _of_classes(network: nn.Module) -> set[str]:
+def _of_classes(network: Network) -> set[str]:
     """The names of the weights that depend on the classes: those of the classifier and of the auxiliary heads.
 
     Raises:
         ConfigError: the network does not name its classifier.
     """
-    assert isinstance(network, Network)
     last = network.classifier()
     if last is None:
         raise ConfigError(

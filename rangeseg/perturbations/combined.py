@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Self
 
 import torch
 from torch import Generator, nn
@@ -76,9 +75,11 @@ class Compose(Perturbation):
 
     def with_network(self, network: nn.Module) -> Compose:
         """Every part with this network."""
-        first, *parts = _with_network((self.first, *self.then, *self.before), network)
-        then = cast(tuple[SingleViewPerturbation, ...], tuple(parts[: len(self.then)]))
-        return Compose(first, then, cast(tuple[SingleViewPerturbation, ...], tuple(parts[len(self.then) :])))
+        return Compose(
+            self.first.with_network(network),
+            tuple(part.with_network(network) for part in self.then),
+            tuple(part.with_network(network) for part in self.before),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class _Group(Perturbation):
 
     def with_network(self, network: nn.Module) -> Self:
         """Every part with this network."""
-        return replace(self, parts=_with_network(self.parts, network))
+        return replace(self, parts=tuple(part.with_network(network) for part in self.parts))
 
 
 class OneOf(_Group):
@@ -181,10 +182,6 @@ class Sequential(_Group):
         for part in self.parts:
             a = part(generator, a, b)
         return a
-
-
-def _with_network(parts: Sequence[Perturbation], network: nn.Module) -> tuple[Perturbation, ...]:
-    return tuple(part.with_network(network) for part in parts)
 
 
 def _check(name: str, part: object) -> None:

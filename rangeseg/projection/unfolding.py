@@ -87,14 +87,13 @@ def unfolded(scan: Scan) -> tuple[NDArray[np.int32], int]:
     return unfold_rows(xyz, (math.cos(seam), math.sin(seam)), sense)
 
 
-def turning_sense(xyz: NDArray[np.float32], points: int = 4096) -> float:
+def turning_sense(xyz: NDArray[np.float32]) -> float:
     """1.0 if the azimuth grows from most points to the next, -1.0 if it falls.
 
     Args:
-        xyz: (N, 3) metres, in firing order.
-        points: number of points used, from the end of the scan, which is on the ground.
+        xyz: (N, 3) metres, in firing order. Only points at the end of the scan, which is on the ground, are used.
     """
-    x, y = xyz[-points:, 0].astype(np.float64), xyz[-points:, 1].astype(np.float64)
+    x, y = xyz[-4096:, 0].astype(np.float64), xyz[-4096:, 1].astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         cross = x[:-1] * y[1:] - y[:-1] * x[1:]
     return 1.0 if np.count_nonzero(cross > 0) >= np.count_nonzero(cross < 0) else -1.0

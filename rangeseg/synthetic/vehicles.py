@@ -55,19 +55,18 @@ BODIES: dict[str, Body] = {
 """Shapes of car; SemanticKITTI labels vans as cars."""
 
 
-def car(rng: np.random.Generator, shape: str | None = None) -> Mesh:
+def car(rng: np.random.Generator) -> Mesh:
     """A car: body, bonnet, cabin of glass with pillars and a roof, wheels, lamps, number plates.
 
     Args:
         rng: the only source of randomness.
-        shape: a name of `BODIES`; None to draw one.
     """
     names = list(BODIES)
-    body = BODIES[shape or names[rng.choice(len(names), p=[0.14, 0.22, 0.14, 0.16, 0.1, 0.1, 0.04, 0.1])]]
+    body = BODIES[names[rng.choice(len(names), p=[0.14, 0.22, 0.14, 0.16, 0.1, 0.1, 0.04, 0.1])]]
     length, width, height = (rng.uniform(*part) for part in (body.length, body.width, body.height))
     front, back, half = length / 2, -length / 2, width / 2
     belt, sill = 0.56 * height + rng.uniform(-0.05, 0.05), rng.uniform(0.2, 0.32)
-    if shape == "van" or height > 1.9:
+    if height > 1.9:
         belt = 0.5 * height
     foot, tail = front - body.bonnet * length, back + body.boot * length
     roof = (tail + body.rake[1] * length, foot - body.rake[0] * length)
