@@ -1,8 +1,8 @@
 """Masks for mixing: (B, H, W) bool, True = taken from `b` (or erased).
 
     box_mask      boxes                                   CutMix, CutOut (reference_box_mask: as the paper's code)
-    beam_mask     every other band of rows                LaserMix
-    grid_mask     every other cell of bands x sectors     LaserMix, its finest form
+    beam_mask     every other band of rows                FrustumMix
+    grid_mask     every other cell of bands x sectors     LaserMix, RangeMix
     sector_mask   one run of columns                      PolarMix, FrustumMix
     cow_mask      blobs: blurred noise above a threshold  CowMix, CowOut
     class_mask    half of the predicted classes           ClassMix
