@@ -10,7 +10,7 @@ import pytest
 
 from rangeseg.cli import main
 from rangeseg.commands.console import check_outputs, whole
-from rangeseg.commands.export import _tell_shared
+from rangeseg.commands.export import _notify_shared
 from rangeseg.inference.predict import Task
 from rangeseg.notices import Notice
 
@@ -70,8 +70,8 @@ def test_an_export_in_another_form_than_asked_is_refused(
 def test_scans_that_calibrate_and_verify_are_told(tmp_path: Path) -> None:
     one, other = (Task(tmp_path / name, Path(name)) for name in ("a.bin", "b.bin"))
     with pytest.warns(Notice, match=r"a\.bin: is given for the verification and to --calibrate \(1 such files\)"):
-        _tell_shared([one], [one, other])
-    _tell_shared([one], [other])  # a notice would be an error
+        _notify_shared([one], [one, other])
+    _notify_shared([one], [other])  # a notice would be an error
 
 
 def test_what_is_no_number_is_said_as_by_argparse() -> None:

@@ -173,8 +173,9 @@ def test_beams_that_the_first_clouds_lacked_are_labelled(segmenter: Segmenter) -
 def test_clouds_that_do_not_fit_the_run_give_one_notice(segmenter: Segmenter) -> None:
     scan = of_beams(16)
     line = Line([(number, 0, [message(scan, number)]) for number in range(3)], answers=3)
+    labelling = Labelling(segmenter.label_map)
     with pytest.warns(Notice, match="does not fit this run") as told:
-        run_live(segmenter, line, Labelling(segmenter.label_map), keep_running=line.keep_running)
+        run_live(segmenter, line, labelling, limit_ms=np.inf, keep_running=line.keep_running)
     assert sum("does not fit" in str(one.message) for one in told) == 1
     assert (1, "a scan does not fit the run, so labels are probably wrong") in [status[:2] for status in line.told]
 

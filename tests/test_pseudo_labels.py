@@ -19,7 +19,7 @@ from rangeseg.drive.trajectory import Trajectory
 from rangeseg.engine.checkpoint import write_checkpoint
 from rangeseg.engine.experiment import Experiment
 from rangeseg.engine.training import train
-from rangeseg.inference.drive import ScanProbabilities, ask, label_pooled, pool_drive, pooled
+from rangeseg.inference.drive import ScanProbabilities, label_pooled, pool_drive, pooled, probabilities_of
 from rangeseg.inference.pseudo_labels import BINS, Balance, pseudo_label
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.registry import ConfigError
@@ -160,7 +160,7 @@ def test_votes_along_the_drive_are_the_teacher(
     assert main(words) == 0
     drive, segmenter = open_drive(tiny_drive), Segmenter.load(first, device="cpu")
     poses, read = drive.own_poses(), [drive.read(scan.file) for scan in drive.scans]
-    asked = [ask(segmenter, scan, number, 0.3) for number, scan in enumerate(read)]
+    asked = [probabilities_of(segmenter, scan, number, 0.3) for number, scan in enumerate(read)]
     label, sure, kept = [], [], []
     for number in (0, 2):  # the scan that is left out votes
         near = [one for one in asked if abs(one.number - number) <= 1]

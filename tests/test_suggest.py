@@ -18,13 +18,13 @@ from rangeseg.drive.layouts import open_drive
 from rangeseg.drive.propagate import propagate
 from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.suggest import (
-    Looked,
+    PointSample,
     choose,
     coverage,
     labelled_in_whole,
-    look_along,
     reached_already,
     reached_by,
+    sample_drive,
     together,
     weights_of,
 )
@@ -35,14 +35,14 @@ N, M = 9, 40
 
 
 @pytest.fixture
-def made(rng: np.random.Generator) -> tuple[list[dict], list[Looked], list[np.ndarray]]:
+def made(rng: np.random.Generator) -> tuple[list[dict], list[PointSample], list[np.ndarray]]:
     """What nine scans reach of each other, by dice; scans stand for unlike numbers of points."""
     reach: list[dict[int, np.ndarray]] = [
         {at: rng.random(M) < 0.4 for at in range(max(0, c - 2), min(N, c + 3))} for c in range(N)
     ]
     points = Scan(np.ones((M, 3), np.float32))
-    looked = [Looked(np.arange(M), points, stands_for) for stands_for in rng.integers(1, 5, N).astype(float)]
-    return reach, looked, [rng.uniform(0, 1, M) for _ in range(N)]
+    samples = [PointSample(np.arange(M), points, stands_for) for stands_for in rng.integers(1, 5, N).astype(float)]
+    return reach, samples, [rng.uniform(0, 1, M) for _ in range(N)]
 
 
 def union(reach: list[dict], numbers: tuple[int, ...]) -> np.ndarray:
@@ -55,10 +55,10 @@ def union(reach: list[dict], numbers: tuple[int, ...]) -> np.ndarray:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_choice_is_the_largest_gain_each_time(made: tuple, weighted: bool) -> None:
-    reach, looked, weights = made
-    stands = np.array([one.stands_for for one in looked])[:, None]
+    reach, samples, weights = made
+    stands = np.array([one.stands_for for one in samples])[:, None]
     worth = stands * (np.array(weights) if weighted else 1)
-    chosen = list(choose(reach, looked, 5, weights=weights if weighted else None, leave_out=[4]))
+    chosen = list(choose(reach, samples, 5, weights=weights if weighted else None, leave_out=[4]))
     held = np.zeros((N, M), bool)
     for one in chosen:
         gains = [(worth * (union(reach, (c,)) & ~held)).sum() if c != 4 else -1 for c in range(N)]
@@ -68,25 +68,25 @@ def test_the_choice_is_the_largest_gain_each_time(made: tuple, weighted: bool) -
         assert one.coverage == pytest.approx((stands * held).sum() / (stands * np.ones((N, M))).sum())
     assert len({one.number for one in chosen}) == 5
     kept = together(reach, [one.number for one in chosen])
-    assert coverage(kept, looked) == pytest.approx(chosen[-1].coverage)
+    assert coverage(kept, samples) == pytest.approx(chosen[-1].coverage)
 
 
 def test_greedy_is_close_to_the_best_choice(made: tuple) -> None:
     """Of three scans at least 63 % of what the best three cover; here it is nearly all."""
-    reach, looked, _ = made
-    stands = np.array([one.stands_for for one in looked])[:, None]
+    reach, samples, _ = made
+    stands = np.array([one.stands_for for one in samples])[:, None]
     best = max((stands * union(reach, three)).sum() for three in combinations(range(N), 3))
-    assert sum(one.gain for one in choose(reach, looked, 3)) >= (1 - 1 / np.e) * best
+    assert sum(one.gain for one in choose(reach, samples, 3)) >= (1 - 1 / np.e) * best
 
 
 def test_what_is_covered_already_gains_nothing(made: tuple) -> None:
-    reach, looked, _ = made
-    first = next(choose(reach, looked, 1))
+    reach, samples, _ = made
+    first = next(choose(reach, samples, 1))
     before = together(reach, [first.number])
-    rest = list(choose(reach, looked, N, covered=before))
+    rest = list(choose(reach, samples, N, covered=before))
     assert first.number not in [one.number for one in rest]
     everything = {at: np.ones(M, bool) for at in range(N)}
-    assert list(choose(reach, looked, N, covered=everything)) == []
+    assert list(choose(reach, samples, N, covered=everything)) == []
 
 
 def test_weights_are_uncertainty_times_rarity() -> None:
@@ -106,33 +106,33 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_reach_is_what_propagate_carries(street: Path, tmp_path: Path) -> None:
     """Scan 2 is labelled in whole: the points that `propagate` gives a label are those that were foretold."""
     task = make_task(Request(street, tmp_path, rules={"max_scans": 4}))
-    looked = look_along(task)
-    reach = reached_by(replace(task, labelled=()), 2, looked, task.rules)
-    already = reached_already(task, looked)
+    samples = sample_drive(task)
+    reach = reached_by(replace(task, labelled=()), 2, samples, task.rules)
+    already = reached_already(task, samples)
     list(propagate(task))
     assert set(reach) == set(already) == {0, 1, 2, 3, 4, 5, 6}
     for number in reach:
-        carried = labels_at(tmp_path, number)[looked[number].index] != 0
+        carried = labels_at(tmp_path, number)[samples[number].index] != 0
         np.testing.assert_array_equal(reach[number], carried)
         np.testing.assert_array_equal(already[number], carried)
-    assert labelled_in_whole(task, looked) == [2]
+    assert labelled_in_whole(task, samples) == [2]
 
 
 def test_clicked_scans_may_be_labelled_next_and_cover_what_they_reach(tmp_path: Path) -> None:
     home = write_street(tmp_path / "k", scans=6, labelled=(0, 3), clicks=200)
     task = make_task(Request(home, tmp_path / "out"))
     assert task.rules == CLICK_RULES
-    looked = look_along(task)
-    covered = reached_already(task, looked)
+    samples = sample_drive(task)
+    covered = reached_already(task, samples)
     list(propagate(task))
     for number, there in covered.items():
-        np.testing.assert_array_equal(there, labels_at(tmp_path / "out", number)[looked[number].index] != 0)
-    assert labelled_in_whole(task, looked) == []
+        np.testing.assert_array_equal(there, labels_at(tmp_path / "out", number)[samples[number].index] != 0)
+    assert labelled_in_whole(task, samples) == []
 
 
 def test_the_looked_at_points_are_the_same_in_every_run_and_never_no_returns(street: Path) -> None:
     task = make_task(Request(street, Path()))
-    first, again = look_along(task, 1), look_along(task, 3)
+    first, again = sample_drive(task, 1), sample_drive(task, 3)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.index, other.index)
         assert one.stands_for * len(one.index) == 1500

@@ -155,7 +155,7 @@ def run_live(
         RuntimeError: the transport failed.
     """
     _warm_up(segmenter)
-    counts, found, told_at, told = Counts(), None, 0.0, 0
+    counts, found, diagnosed_at, refused = Counts(), None, 0.0, 0
     newest = LatestCloud(transport, counts)
     try:
         while keep_running():
@@ -167,10 +167,10 @@ def run_live(
                     counts.latencies_ms.append(1e3 * (time.perf_counter() - taken[0]))
                 except ValueError as error:
                     counts.refused, counts.reason = counts.refused + 1, str(error)
-            if time.monotonic() - told_at > DIAGNOSE_EVERY_S:
+            if time.monotonic() - diagnosed_at > DIAGNOSE_EVERY_S:
                 unlike = bool(segmenter.domain_check.misfit(""))
-                _diagnose(transport, counts, limit_ms, failing=counts.refused > told, unlike=unlike)
-                told_at, told = time.monotonic(), counts.refused
+                _diagnose(transport, counts, limit_ms, failing=counts.refused > refused, unlike=unlike)
+                diagnosed_at, refused = time.monotonic(), counts.refused
     finally:
         newest.stop()
         transport.close()

@@ -94,7 +94,7 @@ def predict_inputs(
         if group.rank:
             return
         beside = _finish(files, source, tasks, out, workers, samples)
-        now = f"({written} of them now{group.told_of})"
+        now = f"({written} of them now{group.scope})"
         yield f"{len(tasks)} {samples} labelled in {out} {now}; counts and values checked."
         yield from chain(seen.words(), misfit_summary(*misfits.tolist(), anyway=anyway))
         if zip:

@@ -104,7 +104,7 @@ def predict_drive(
             shares.count(kept.labels)
         misfits = group.all_reduce(records.counts())  # waits for all processes
         if group.rank == 0:
-            now = f"({len(share)} of them now{group.told_of})"
+            now = f"({len(share)} of them now{group.scope})"
             each = f"each with votes of {votes} scans before and {votes} after"
             yield f"{len(targets)} scans labelled below {out} {now}, {each}."
             yield from chain(shares.words(), misfit_summary(*misfits.tolist(), anyway=anyway))

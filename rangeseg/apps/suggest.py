@@ -20,13 +20,13 @@ from rangeseg.drive.propagate import Task
 from rangeseg.drive.request import Request, make_task
 from rangeseg.drive.suggest import (
     Chosen,
-    Looked,
+    PointSample,
     choose,
     coverage,
     labelled_in_whole,
-    look_along,
     reached_already,
     reached_by,
+    sample_drive,
     weights_of,
 )
 from rangeseg.files import write_atomically
@@ -107,47 +107,47 @@ def suggest(
     read = None if segmenter is None else partial(read_as, segmenter.run.experiment)
     task = make_task(request, needs_labels=False, read_as=read)
     rules, total = rules_for(True, **(request.rules or {})), len(task.drive.scans)
-    looked = look_along(task, workers)
-    covered = reached_already(task, looked, workers)
-    search = in_order(partial(_reach, task, looked, rules), range(total), workers=workers)
+    samples = sample_drive(task, workers)
+    covered = reached_already(task, samples, workers)
+    search = in_order(partial(_reach, task, samples, rules), range(total), workers=workers)
     reach = list(progress(search, "computing coverage", total))
     predictions, weights = None, None
     if segmenter is not None:
-        answers = predict_along(segmenter, task.drive, range(total), partial(_of_looked, looked))
+        answers = predict_along(segmenter, task.drive, range(total), partial(_of_samples, samples))
         predictions = list(progress(answers, "predicting", total))
         weights = weights_of(
             [one[0] for one in predictions], [one[1] for one in predictions], segmenter.label_map.num_classes
         )
     chosen = list(
-        choose(reach, looked, count, covered=covered, weights=weights, leave_out=labelled_in_whole(task, looked))
+        choose(reach, samples, count, covered=covered, weights=weights, leave_out=labelled_in_whole(task, samples))
     )
     names = segmenter.label_map.names if segmenter is not None else ()
-    shares = _shares(predictions, looked, len(names)) if predictions is not None else np.empty(0)
-    rows = tuple(_row(task, one, looked, predictions, (names, shares)) for one in chosen)
-    points = round(sum(one.stands_for * len(one.index) for one in looked))
-    return Suggested(task, coverage(covered, looked), rows, tuple(one.number for one in chosen), points)
+    shares = _shares(predictions, samples, len(names)) if predictions is not None else np.empty(0)
+    rows = tuple(_row(task, one, samples, predictions, (names, shares)) for one in chosen)
+    points = round(sum(one.stands_for * len(one.index) for one in samples))
+    return Suggested(task, coverage(covered, samples), rows, tuple(one.number for one in chosen), points)
 
 
-def _reach(task: Task, looked: Sequence[Looked], rules: Any, number: int) -> dict[int, NDArray[np.bool_]]:
-    return reached_by(task, number, looked, rules)
+def _reach(task: Task, samples: Sequence[PointSample], rules: Any, number: int) -> dict[int, NDArray[np.bool_]]:
+    return reached_by(task, number, samples, rules)
 
 
-def _of_looked(looked: Sequence[Looked], number: int, segmentation: Segmentation) -> Prediction:
+def _of_samples(samples: Sequence[PointSample], number: int, segmentation: Segmentation) -> Prediction:
     assert segmentation.entropy is not None
-    index = looked[number].index
+    index = samples[number].index
     return segmentation.entropy[index], segmentation.labels[index]
 
 
-def _shares(predictions: Sequence[Prediction], looked: Sequence[Looked], classes: int) -> NDArray[np.float64]:
+def _shares(predictions: Sequence[Prediction], samples: Sequence[PointSample], classes: int) -> NDArray[np.float64]:
     """(K,) share of each class among the drive's points, from the network's predictions."""
     counts = np.zeros(classes)
-    for (_, label), one in zip(predictions, looked, strict=True):
+    for (_, label), one in zip(predictions, samples, strict=True):
         counts += one.stands_for * np.bincount(label[label != IGNORE], minlength=classes)
     return counts / max(1.0, counts.sum())
 
 
 def _row(
-    task: Task, one: Chosen, looked: Sequence[Looked], predictions: Sequence[Prediction] | None,
+    task: Task, one: Chosen, samples: Sequence[PointSample], predictions: Sequence[Prediction] | None,
     classes: tuple[Sequence[str], NDArray[np.float64]],
 ) -> Suggestion:  # fmt: skip
     name = task.drive.names[one.number]
@@ -157,8 +157,8 @@ def _row(
     counts = np.zeros(len(names))
     for at, mask in one.new.items():
         label = predictions[at][1][mask]
-        counts += looked[at].stands_for * np.bincount(label[label != IGNORE], minlength=len(names))
-    whole = shares * sum(one.stands_for * len(one.index) for one in looked)
+        counts += samples[at].stands_for * np.bincount(label[label != IGNORE], minlength=len(names))
+    whole = shares * sum(one.stands_for * len(one.index) for one in samples)
     rare = [k for k in np.argsort(shares) if 0 < shares[k] < RARE and counts[k] >= NOTABLE * whole[k]]
     return Suggestion(name, round(one.gain), one.coverage, float(predictions[one.number][0].mean()),
                       tuple(names[k] for k in rare))  # fmt: skip

@@ -24,7 +24,7 @@ from rangeseg.drive.carry import carry, rules_for
 from rangeseg.drive.layouts import Drive
 from rangeseg.drive.propagate import Task, blocks
 from rangeseg.drive.request import Request, make_task
-from rangeseg.drive.suggest import Looked, choose, coverage, look_along, reached_by, together, weights_of
+from rangeseg.drive.suggest import PointSample, choose, coverage, reached_by, sample_drive, together, weights_of
 from rangeseg.inference.segmentation import Segmentation
 from rangeseg.inference.segmenter import Segmenter
 from rangeseg.inference.uncertainty import predict_along
@@ -43,26 +43,26 @@ def evenly(scans: int, count: int) -> tuple[int, ...]:
     return tuple(int((part + 0.5) * scans / count) for part in range(count))
 
 
-def prepared(home: Path, poses: Path | None) -> tuple[Task, list[Looked], list[dict[int, NDArray[np.bool_]]]]:
+def prepared(home: Path, poses: Path | None) -> tuple[Task, list[PointSample], list[dict[int, NDArray[np.bool_]]]]:
     """A drive without labels, the sampled points of its scans, and the points that each scan's labels would reach."""
     task = replace(make_task(Request(home, Path(), poses=poses), needs_labels=False), labelled=())
-    looked, rules = look_along(task), rules_for(True)
-    return task, looked, [reached_by(task, number, looked, rules) for number in range(len(looked))]
+    samples, rules = sample_drive(task), rules_for(True)
+    return task, samples, [reached_by(task, number, samples, rules) for number in range(len(samples))]
 
 
-def answers(segmenter: Segmenter, drive: Drive, looked: Sequence[Looked]) -> Predictions:
+def answers(segmenter: Segmenter, drive: Drive, samples: Sequence[PointSample]) -> Predictions:
     """Entropy and predicted label of the sampled points, (M,) each, for each scan."""
 
     def take(number: int, segmentation: Segmentation) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
         assert segmentation.entropy is not None
-        index = looked[number].index
+        index = samples[number].index
         return segmentation.entropy[index], segmentation.labels[index]
 
-    return list(predict_along(segmenter, drive, range(len(looked)), take))
+    return list(predict_along(segmenter, drive, range(len(samples)), take))
 
 
 def ways(
-    reach: list[Any], looked: list[Looked], predictions: Predictions | None, classes: int
+    reach: list[Any], samples: list[PointSample], predictions: Predictions | None, classes: int
 ) -> dict[str, Callable[[int], tuple[int, ...]]]:
     """Ways to choose scans, name -> (count -> indices): by coverage, plain or weighted by predictions, and evenly."""
     weights: dict[str, Any] = {"coverage": None}
@@ -72,19 +72,21 @@ def ways(
         weights |= {"coverage x entropy": [one + 1e-6 for one in entropy], "coverage x entropy x rarity": full}
 
     def greedy(name: str, count: int) -> tuple[int, ...]:
-        return tuple(one.number for one in choose(reach, looked, count, weights=weights[name]))
+        return tuple(one.number for one in choose(reach, samples, count, weights=weights[name]))
 
     found: dict[str, Callable[[int], tuple[int, ...]]] = {name: partial(greedy, name) for name in weights}
-    return found | {"evenly": partial(evenly, len(looked))}
+    return found | {"evenly": partial(evenly, len(samples))}
 
 
-def score(task: Task, labelled: Sequence[int], looked: Sequence[Looked], truth: Truth, wrong: Truth) -> dict[str, int]:
+def score(
+    task: Task, labelled: Sequence[int], samples: Sequence[PointSample], truth: Truth, wrong: Truth
+) -> dict[str, int]:
     """Label scans with the truth, carry the labels, and count the sampled points of a known class.
 
     Args:
         task: the drive.
         labelled: indices of the scans that are labelled.
-        looked: the sampled points of each scan.
+        samples: the sampled points of each scan.
         truth: (M,) train ids of each scan's sampled points.
         wrong: (M,) 1 if the network's label is wrong, for each scan.
 
@@ -99,7 +101,7 @@ def score(task: Task, labelled: Sequence[int], looked: Sequence[Looked], truth: 
             continue
         for number, sources in block.items():
             pose, allowed = task.poses.poses[number], np.isin(point_map.scans, sources)
-            given[number] = carry(looked[number].scan, number, pose, point_map, allowed, labelled_task.rules).label
+            given[number] = carry(samples[number].scan, number, pose, point_map, allowed, labelled_task.rules).label
     frequencies = task.drive.label_map.frequencies
     rare = np.flatnonzero(frequencies < RARE) if frequencies is not None else np.empty(0)
     counts = dict.fromkeys(("right", "points", "wrong_right", "wrong", "rare_right", "rare"), 0)
@@ -115,18 +117,18 @@ def score(task: Task, labelled: Sequence[int], looked: Sequence[Looked], truth: 
 
 def labelled_drive(home: Path, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
     """For each count, the scores of every choice of that many scans of a labelled drive, and the choice of each way."""
-    task, looked, reach = prepared(home, None)
-    predictions = answers(segmenter, task.drive, looked)
+    task, samples, reach = prepared(home, None)
+    predictions = answers(segmenter, task.drive, samples)
     raw = [task.drive.labels_of(entry) for entry in task.drive.scans]
-    truth = [task.drive.label_map.to_train(one[look.index] & 0xFFFF)  # type: ignore[index] # every scan has labels
-             for one, look in zip(raw, looked, strict=True)]  # fmt: skip
+    truth = [task.drive.label_map.to_train(one[sample.index] & 0xFFFF)  # type: ignore[index] # every scan has labels
+             for one, sample in zip(raw, samples, strict=True)]  # fmt: skip
     wrong = [(answer[1] != true).astype(np.uint8) for answer, true in zip(predictions, truth, strict=True)]
     result: dict[str, Any] = {}
-    chosen = ways(reach, looked, predictions, segmenter.label_map.num_classes)
+    chosen = ways(reach, samples, predictions, segmenter.label_map.num_classes)
     for count in counts:
-        scores = {",".join(map(str, pick)): score(task, pick, looked, truth, wrong)
-                  | {"coverage": coverage(together(reach, pick), looked)}
-                  for pick in combinations(range(len(looked)), count)}  # fmt: skip
+        scores = {",".join(map(str, pick)): score(task, pick, samples, truth, wrong)
+                  | {"coverage": coverage(together(reach, pick), samples)}
+                  for pick in combinations(range(len(samples)), count)}  # fmt: skip
         picks = {name: ",".join(map(str, sorted(way(count)))) for name, way in chosen.items()}
         result[str(count)] = {"choices": scores, "picks": picks}
     return result
@@ -134,18 +136,18 @@ def labelled_drive(home: Path, counts: Sequence[int], segmenter: Segmenter) -> d
 
 def unlabelled_drive(home: Path, poses: Path | None, counts: Sequence[int], segmenter: Segmenter) -> dict[str, Any]:
     """For each count, the coverage by labels of that many scans, chosen in each way and at random."""
-    task, looked, reach = prepared(home, poses)
-    predictions = answers(segmenter, task.drive, looked)
-    chosen, rng = ways(reach, looked, predictions, segmenter.label_map.num_classes), np.random.default_rng(0)
+    task, samples, reach = prepared(home, poses)
+    predictions = answers(segmenter, task.drive, samples)
+    chosen, rng = ways(reach, samples, predictions, segmenter.label_map.num_classes), np.random.default_rng(0)
     result: dict[str, Any] = {}
     for count in counts:
-        if count < len(looked):
+        if count < len(samples):
             drawn = [
-                coverage(together(reach, rng.permutation(len(looked))[:count].tolist()), looked) for _ in range(DRAWS)
+                coverage(together(reach, rng.permutation(len(samples))[:count].tolist()), samples) for _ in range(DRAWS)
             ]
             result[str(count)] = {
                 "chance": {"mean": np.mean(drawn), "sd": np.std(drawn), "least": min(drawn), "most": max(drawn)}
-            } | {name: coverage(together(reach, way(count)), looked) for name, way in chosen.items()}
+            } | {name: coverage(together(reach, way(count)), samples) for name, way in chosen.items()}
     return result
 
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     files, kind = loaded.experiment.prediction_files, loaded.experiment.dataset
     tasks = find_tasks(arguments.calibrate, files) if arguments.int8 else []
-    _tell_shared(tasks, find_tasks(arguments.inputs, files) if arguments.int8 and arguments.inputs else [])
+    _notify_shared(tasks, find_tasks(arguments.inputs, files) if arguments.int8 and arguments.inputs else [])
     calibration = [files.read(task.file) for task in tasks[: arguments.max_scans]] if arguments.int8 else None
     chosen = inputs_of(loaded, arguments.inputs, arguments.max_scans)
     found = work(loaded, arguments.out, progress(chosen, "comparing", len(chosen)), calibration=calibration)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def _tell_shared(calibration: Sequence[Task], verification: Sequence[Task]) -> None:
+def _notify_shared(calibration: Sequence[Task], verification: Sequence[Task]) -> None:
     """Give a notice of files that are in both lists."""
     if shared := {absolute(task.file) for task in calibration} & {absolute(task.file) for task in verification}:
         notify(

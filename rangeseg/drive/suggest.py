@@ -26,7 +26,7 @@ from rangeseg.drive.propagate import Task, blocks
 from rangeseg.parallel import in_order
 from rangeseg.types import IGNORE, Scan
 
-LOOKED_AT = 4000
+SAMPLED = 4000
 """Number of sampled points per scan; the coverage is exact to about 1 % for a scan, and better for a drive."""
 
 Reached = Mapping[int, NDArray[np.bool_]]
@@ -34,7 +34,7 @@ Reached = Mapping[int, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Looked:
+class PointSample:
     """The sampled points of a scan.
 
     Args:
@@ -65,53 +65,54 @@ class Chosen:
     new: Reached
 
 
-def look(scan: Scan, number: int, most: int = LOOKED_AT) -> Looked:
-    """Sample points of a scan. The sample is the same in every run.
+def sample_points(scan: Scan, number: int) -> PointSample:
+    """Sample up to `SAMPLED` points of a scan. The sample is the same in every run.
 
     Args:
         scan: N points.
         number: index of the scan in the drive.
-        most: maximum number of sampled points, M.
     """
     returns = np.flatnonzero(is_return(scan))
-    index = np.sort(np.random.default_rng([number, len(returns)]).permutation(returns)[:most])
+    index = np.sort(np.random.default_rng([number, len(returns)]).permutation(returns)[:SAMPLED])
     points = Scan(np.ascontiguousarray(scan.xyz[index]), scan.remission[index])
-    return Looked(index, points, len(returns) / max(1, len(index)))
+    return PointSample(index, points, len(returns) / max(1, len(index)))
 
 
-def look_along(task: Task, workers: int = 2) -> list[Looked]:
+def sample_drive(task: Task, workers: int = 2) -> list[PointSample]:
     """The sampled points of all scans of a drive.
 
     Raises:
         ValueError: a scan cannot be read.
     """
-    entries = task.drive.scans
-    return list(in_order(lambda number: look(task.drive.read(entries[number].file), number), range(len(entries)),
-                         workers=workers))  # fmt: skip
+
+    def sample(number: int) -> PointSample:
+        return sample_points(task.drive.read(task.drive.scans[number].file), number)
+
+    return list(in_order(sample, range(len(task.drive.scans)), workers=workers))
 
 
-def reached_by(task: Task, number: int, looked: Sequence[Looked], rules: Rules) -> dict[int, NDArray[np.bool_]]:
+def reached_by(task: Task, number: int, samples: Sequence[PointSample], rules: Rules) -> dict[int, NDArray[np.bool_]]:
     """The points that the labels of a scan would reach if only this scan were labelled, at every point.
 
     Args:
         task: the drive and its poses.
         number: index of the scan.
-        looked: the sampled points of all N scans.
+        samples: the sampled points of all N scans.
         rules: conditions under which a label is carried.
     """
     poses = task.poses.poses
     part = as_if_labelled(task.drive.read(task.drive.scans[number].file))
     point_map = make_point_map({number: part}, poses, poses[number], rules.edge_m)
-    found = {number: np.ones(len(looked[number].index), np.bool_)}
-    for other in replace(task, labelled=tuple(range(len(looked))), rules=rules).reach(number):
+    found = {number: np.ones(len(samples[number].index), np.bool_)}
+    for other in replace(task, labelled=tuple(range(len(samples))), rules=rules).reach(number):
         if other != number:
-            carried = carry(looked[other].scan, other, poses[other], point_map, np.ones(1, np.bool_), rules)
+            carried = carry(samples[other].scan, other, poses[other], point_map, np.ones(1, np.bool_), rules)
             if (carried.label != IGNORE).any():
                 found[other] = carried.label != IGNORE
     return found
 
 
-def reached_already(task: Task, looked: Sequence[Looked], workers: int = 2) -> dict[int, NDArray[np.bool_]]:
+def reached_already(task: Task, samples: Sequence[PointSample], workers: int = 2) -> dict[int, NDArray[np.bool_]]:
     """The points that the existing labels reach, and the labelled points themselves.
 
     Raises:
@@ -123,28 +124,28 @@ def reached_already(task: Task, looked: Sequence[Looked], workers: int = 2) -> d
             continue
         for number, sources in block.items():
             pose, allowed = task.poses.poses[number], np.isin(point_map.scans, sources)
-            found[number] = carry(looked[number].scan, number, pose, point_map, allowed, task.rules).label != IGNORE
+            found[number] = carry(samples[number].scan, number, pose, point_map, allowed, task.rules).label != IGNORE
     for number in task.labelled:
-        found[number] = found[number] | labels_there(task, looked[number], number)
+        found[number] = found[number] | labels_there(task, samples[number], number)
     return found
 
 
-def labels_there(task: Task, looked: Looked, number: int) -> NDArray[np.bool_]:
+def labels_there(task: Task, sample: PointSample, number: int) -> NDArray[np.bool_]:
     """(M,) bool, True for sampled points of a scan that are labelled; all False if the scan has no labels."""
     raw = task.raw(number)
     if raw is None:
-        return np.zeros(len(looked.index), np.bool_)
-    return np.asarray(classes_of(raw[looked.index], task.drive.label_map) != IGNORE)
+        return np.zeros(len(sample.index), np.bool_)
+    return np.asarray(classes_of(raw[sample.index], task.drive.label_map) != IGNORE)
 
 
-def labelled_in_whole(task: Task, looked: Sequence[Looked]) -> list[int]:
+def labelled_in_whole(task: Task, samples: Sequence[PointSample]) -> list[int]:
     """The labelled scans of which most points have labels. Scans with clicks may still be selected."""
-    return [number for number in task.labelled if np.mean(labels_there(task, looked[number], number)) > WHOLE]
+    return [number for number in task.labelled if np.mean(labels_there(task, samples[number], number)) > WHOLE]
 
 
 def choose(
     reach: Sequence[Reached],
-    looked: Sequence[Looked],
+    samples: Sequence[PointSample],
     count: int,
     *,
     covered: Reached | None = None,
@@ -155,14 +156,14 @@ def choose(
 
     Args:
         reach: the points that the labels of each scan would reach.
-        looked: the sampled points of all scans.
+        samples: the sampled points of all scans.
         count: maximum number of selected scans; the selection ends earlier if no scan has a gain.
         covered: the points that existing labels reach.
         weights: for each scan, (M,) weights of its sampled points; None: all points have the same weight.
         leave_out: scans that are not selected.
     """
     held = {number: mask.copy() for number, mask in (covered or {}).items()}
-    worth = [np.full(len(one.index), one.stands_for) for one in looked]
+    worth = [np.full(len(one.index), one.stands_for) for one in samples]
     if weights is not None:
         worth = [points * weight for points, weight in zip(worth, weights, strict=True)]
 
@@ -185,15 +186,15 @@ def choose(
         fresh = new(number)
         for at, mask in fresh.items():
             held[at] = held[at] | mask if at in held else mask
-        points = sum(looked[at].stands_for * np.count_nonzero(mask) for at, mask in fresh.items())
-        yield Chosen(number, float(points), coverage(held, looked), fresh)
+        points = sum(samples[at].stands_for * np.count_nonzero(mask) for at, mask in fresh.items())
+        yield Chosen(number, float(points), coverage(held, samples), fresh)
         count -= 1
 
 
-def coverage(reached: Reached, looked: Sequence[Looked]) -> float:
+def coverage(reached: Reached, samples: Sequence[PointSample]) -> float:
     """Share of the drive's returns that are reached."""
-    points = sum(looked[at].stands_for * np.count_nonzero(mask) for at, mask in reached.items())
-    return float(points / max(1.0, sum(one.stands_for * len(one.index) for one in looked)))
+    points = sum(samples[at].stands_for * np.count_nonzero(mask) for at, mask in reached.items())
+    return float(points / max(1.0, sum(one.stands_for * len(one.index) for one in samples)))
 
 
 def together(reach: Sequence[Reached], numbers: Sequence[int]) -> Reached:

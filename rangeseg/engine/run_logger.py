@@ -136,8 +136,8 @@ class RunLogger:
                 getattr(other, method)(*what)
             except Exception as error:
                 self._others.remove(other)
-                said = f"The logger {type(other).__name__} failed and is no longer used: {error}"
-                warnings.warn(said, stacklevel=3)
+                message = f"The logger {type(other).__name__} failed and is no longer used: {error}"
+                warnings.warn(message, stacklevel=3)
 
     @contextmanager
     def progress(self, step: int, steps: int) -> Iterator[ProgressStep]:

@@ -51,8 +51,8 @@ class ProcessGroup:
         return ProcessGroup(launch.rank, launch.world_size, launch.local_rank)
 
     @property
-    def told_of(self) -> str:
-        """Words after a count of the first process, which leaves out the others; empty if there are no others."""
+    def scope(self) -> str:
+        """For messages: a count is that of the first process alone; empty if there is only one process."""
         return f", by the first of {self.world_size} processes" if self.world_size > 1 else ""
 
     def shard(self, items: Sequence[T]) -> Sequence[T]:

@@ -93,7 +93,7 @@ def read_as(experiment: Experiment, drive: Drive) -> Drive:
     return replace(drive, read=experiment.read) if readable and not drive.shares_folder else drive
 
 
-def ask(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> ScanProbabilities:
+def probabilities_of(segmenter: Segmenter, scan: Scan, number: int, edge_m: float) -> ScanProbabilities:
     """The network's probabilities of one scan.
 
     Args:
@@ -197,7 +197,7 @@ def pool_drive(
                 held.popleft()
             start = held[-1].number + 1 if held else max(0, number - votes)
             for coming in range(start, min(number + votes + 1, len(drive.scans))):
-                held.append(ask(segmenter, drive.read(drive.scans[coming].file), coming, edge_m))
+                held.append(probabilities_of(segmenter, drive.read(drive.scans[coming].file), coming, edge_m))
             yield next(one for one in held if one.number == number), tuple(held)
 
     def work(window: tuple[ScanProbabilities, tuple[ScanProbabilities, ...]]) -> T:

@@ -125,7 +125,7 @@ def predict(
         except ValueError as error:
             unreadable.append(error)
             if len(unreadable) > MOST_UNREADABLE:
-                raise ValueError(_told(unreadable, "These are too many; the rest is not labelled.")) from error
+                raise ValueError(_message(unreadable, "These are too many; the rest is not labelled.")) from error
             return None
 
     def write(task: Task, sample: AnySample, labels: Any) -> bool:
@@ -142,10 +142,11 @@ def predict(
     )  # fmt: skip
     yield from zip(tasks, map(bool, written), strict=True)
     if unreadable:
-        raise ValueError(_told(unreadable, "All other files are labelled." if len(tasks) > 1 else ""))
+        raise ValueError(_message(unreadable, "All other files are labelled." if len(tasks) > 1 else ""))
 
 
-def _told(errors: Sequence[ValueError], outcome: str) -> str:
+def _message(errors: Sequence[ValueError], outcome: str) -> str:
+    """All errors of unreadable files, and what became of the other files."""
     lines = [*sorted(map(str, errors)), *([outcome] if outcome else [])]
     return " ".join(lines) if len(errors) == 1 else "\n".join([f"{len(errors)} files cannot be read:", *lines])
 

@@ -47,8 +47,8 @@ def check_four_columns(path: Path, content: bytes) -> None:
     if not found and (count := wider(table)):
         found = f"only every {'second' if count == 8 else 'third'} record is a point, so it has {count} columns"
     if found:
-        said = advice(content, rough(_window(content, "float32", 4)))
-        raise ValueError(f"{path}: is not x, y, z, remission of float32: {found}. {said}")
+        hint = advice(content, rough(_window(content, "float32", 4)))
+        raise ValueError(f"{path}: is not x, y, z, remission of float32: {found}. {hint}")
 
 
 def wider(table: NDArray[np.float32]) -> int:
