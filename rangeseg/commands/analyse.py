@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, table, whole
+from rangeseg.commands.console import OUT, table, values_of, whole
 
 EXAMPLES = (
     "rangeseg analyse patch-distance mini_kitti --out distances data.root=/data/semantic_kitti",
@@ -19,8 +19,8 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.config import read_config
 
     config = read_config(arguments.config, [*arguments.overrides, "runtime.out=."])
-    names = ("split", "patches", "anchors", "every", "seed")
-    result = patch_distance(config, arguments.out, **{name: getattr(arguments, name) for name in names})
+    options = values_of(arguments, "split", "patches", "anchors", "every", "seed")
+    result = patch_distance(config, arguments.out, **options)
     heads = ("ratio", "AUC", "AUC right", "AUC below", "same class nearer", "by chance", "with equal numbers")
     measures = ("contrast", "separability", "separability_right", "separability_below")
     rows = table("patch", *heads, title="neighbours across a class boundary | nearest patch in another scene")

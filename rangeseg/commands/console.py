@@ -193,6 +193,11 @@ def check_outputs(arguments: argparse.Namespace, command: str) -> None:
             check_folder(path) if folder else check_writable(path)
 
 
+def values_of(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The values of some arguments, by name."""
+    return {name: getattr(arguments, name) for name in names}
+
+
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Declare `--trust`, for commands that load a run."""
     parser.add_argument(

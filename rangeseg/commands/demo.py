@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress, table
+from rangeseg.commands.console import OUT, progress, table, values_of
 
 EXAMPLES = (
     "rangeseg demo 000000.bin",
@@ -21,14 +21,14 @@ def run(arguments: argparse.Namespace) -> None:
         OUT.print(sentence, soft_wrap=True)
     if arguments.answer_only:
         return
-    names = ("real", "seed", "scans", "overrides")
+    options = values_of(arguments, "real", "seed", "scans", "overrides")
     numbers: list[Numbers] = []
     later = (
         "The training starts now and takes some minutes on two cores. Ctrl-C stops it; run the same command again to "
         "continue."
     )
     OUT.print(later, soft_wrap=True)
-    for result in demo(arguments.out, progress=progress, **{name: getattr(arguments, name) for name in names}):
+    for result in demo(arguments.out, progress=progress, **options):
         if isinstance(result, Numbers):
             numbers.append(result)
         else:

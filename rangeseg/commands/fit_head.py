@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_trust, progress, whole
+from rangeseg.commands.console import OUT, add_trust, progress, values_of, whole
 
 EXAMPLES = (
     "rangeseg fit-head runs/quick",
@@ -20,8 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     loaded = Run.load(arguments.run, device="cpu", overrides=arguments.overrides, trust=arguments.trust)
     out = arguments.out or (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "point_head.pt"
-    options = {name: getattr(arguments, name) for name in ("steps", "scans", "window", "seed")}
-    fit_head(loaded, out, progress=progress, **options)
+    fit_head(loaded, out, progress=progress, **values_of(arguments, "steps", "scans", "window", "seed"))
     OUT.print(f"{out}: evaluation.back_projection='{{name: head, file: {out}}}' uses it.", soft_wrap=True)
 
 

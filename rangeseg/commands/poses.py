@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress
+from rangeseg.commands.console import OUT, progress, values_of
 from rangeseg.commands.fields import add_fields, requested_fields
 
 EXAMPLES = (
@@ -22,9 +22,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from rangeseg.apps.poses import run_poses
 
-    names = ("by", "scene", "topic", "cloud_topic", "extrinsics", "png")
-    options = {name: getattr(arguments, name) for name in names} | {"fields": requested_fields(arguments)}
-    for line in run_poses(arguments.drive, arguments.out, progress=progress, **options):
+    options = values_of(arguments, "by", "scene", "topic", "cloud_topic", "extrinsics", "png")
+    fields = requested_fields(arguments)
+    for line in run_poses(arguments.drive, arguments.out, fields=fields, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_deskew, add_trust, add_unsure, progress, whole
+from rangeseg.commands.console import OUT, add_deskew, add_trust, add_unsure, progress, values_of, whole
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 NO_RUN = (
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError("--unsure leaves labels out, and a submission (--zip) needs all of them. Drop one of them.")
     if arguments.format != "label" and arguments.zip:
         raise ValueError(f"--format {arguments.format} is no format of a submission (--zip). Drop one of them.")
-    options = {name: getattr(arguments, name) for name in (*names, "confidence", "unsure")}
+    options = values_of(arguments, *names, "confidence", "unsure")
     options["overrides"] = with_fields(arguments)
     for line in predict_inputs(run, inputs, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -89,8 +89,7 @@ def label_recording(run: Path | None, inputs: Sequence[Path], arguments: argpars
     )
     chosen = (arguments.layout or "autoware", arguments.class_ids or "autoware", arguments.filter)
     least = least_sure(arguments.unsure, segmenter.label_map)
-    names = ("topic", "drop_input", "overwrite", "anyway", "workers")
-    options = {name: getattr(arguments, name) for name in names}
+    options = values_of(arguments, "topic", "drop_input", "overwrite", "anyway", "workers")
     lines = predict_recording(
         segmenter, inputs[0], arguments.out, Labelling(segmenter.label_map, *chosen, least),
         fields=requested_fields(arguments), progress=progress, **options,
@@ -113,10 +112,8 @@ def along_drive(arguments: argparse.Namespace) -> None:
     run = arguments.run or next(iter(arguments.inputs), None)
     if run is None:
         OUT.print(NO_RUN, soft_wrap=True)
-    names = (
-        *OF_DRIVES, "format", "confidence", "unsure", "workers", "device", "trust", "overwrite", "anyway",
-    )  # fmt: skip
-    options = {name: getattr(arguments, name) for name in names} | {"overrides": with_fields(arguments)}
+    names = ("format", "confidence", "unsure", "workers", "device", "trust", "overwrite", "anyway")
+    options = values_of(arguments, *OF_DRIVES, *names) | {"overrides": with_fields(arguments)}
     options["votes"] = VOTES if arguments.votes is None else arguments.votes
     for line in predict_drive(run, arguments.drive, arguments.out, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
@@ -124,7 +121,7 @@ def along_drive(arguments: argparse.Namespace) -> None:
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> str:
     """The given ones of the options, joined by "and", for errors; empty if none is given."""
-    values = {name: getattr(arguments, name) for name in names}
+    values = values_of(arguments, *names)
     chosen = [name for name, value in values.items() if value is not None and value is not False and value != []]
     return " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import cast
 
-from rangeseg.commands.console import OUT, add_deskew, progress, whole
+from rangeseg.commands.console import OUT, add_deskew, progress, values_of, whole
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 EXAMPLES = (
@@ -35,10 +35,9 @@ def run(arguments: argparse.Namespace) -> None:
     from rangeseg.config import read_config
     from rangeseg.drive.request import Request
 
-    rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
-    names = ("drive", "out", "labels", "every", "poses", "scene", "dataset", "deskew")
+    rules = values_of(arguments, *RULES) | {"visibility": not arguments.no_visibility}
     requests: Request | list[Request] = Request(
-        **{name: getattr(arguments, name) for name in names},
+        **values_of(arguments, "drive", "out", "labels", "every", "poses", "scene", "dataset", "deskew"),
         fields=requested_fields(arguments),
         labelled=tuple(arguments.labelled),
         exclude=tuple(arguments.exclude),
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         requests = requests_of(config, cast(Request, requests))
     elif arguments.overrides:
         raise ValueError(f"{arguments.overrides[0]}: overrides need a config. Give it with --config.")
-    options = {name: getattr(arguments, name) for name in ("overwrite", "workers", "png", "scan")}
+    options = values_of(arguments, "overwrite", "workers", "png", "scan")
     for line in run_propagate(requests, json_path=arguments.json, progress=progress, **options):
         OUT.print(line, soft_wrap=True)
 

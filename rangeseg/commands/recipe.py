@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--votes",
         type=int,
         default=2,
-        help="pool the probabilities of N scans before and behind if all scans have poses; 0: off",
+        help="average the probabilities with those of N scans before and after, if all scans have poses; 0: do not",
         metavar="N",
     )
     parser.add_argument("--scans", type=int, default=400, help="number of synthetic scans in each of eleven sequences")

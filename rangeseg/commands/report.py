@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, add_trust, command_line, progress, whole
+from rangeseg.commands.console import OUT, add_trust, command_line, progress, values_of, whole
 
 EXAMPLES = (
     "rangeseg report runs/quick",
@@ -17,8 +17,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Score runs and write one HTML file: tables, curves, confusion matrix, and the worst and best scans in 3-D."""
     from rangeseg.apps.report import write_report
 
-    names = ("scans", "split", "title", "device", "overrides", "trust")
-    options = {name: getattr(arguments, name) for name in names}
+    options = values_of(arguments, "scans", "split", "title", "device", "overrides", "trust")
     path = write_report(arguments.runs, arguments.out, progress=progress, **options)
     OUT.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; it opens without a network connection", soft_wrap=True)
     OUT.print(f"next: {command_line('python', '-m', 'webbrowser', path.resolve().as_uri())}", soft_wrap=True)

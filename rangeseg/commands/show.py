@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, add_trust, progress, whole
+from rangeseg.commands.console import OUT, add_trust, progress, values_of, whole
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ValueError(
                 "show perturbation writes PNG files. Give --png FILE, or a folder for several perturbations."
             )
-        chosen = {name: getattr(arguments, name) for name in ("config", "run", "seed", "overrides", "trust")}
+        chosen = values_of(arguments, "config", "run", "seed", "overrides", "trust")
         for path in show_perturbations(others, arguments.png, **chosen):
             OUT.print(f"picture: {path}", soft_wrap=True)
         return
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     if first_is_folder(first) or arguments.video or arguments.html or arguments.rerun:
         look(Path(first), arguments)
         return
-    names = ("labels", "run", "prediction", "dataset", "png", "overrides", "trust")
-    work(Path(first), fields=requested_fields(arguments), **{name: getattr(arguments, name) for name in names})
+    options = values_of(arguments, "labels", "run", "prediction", "dataset", "png", "overrides", "trust")
+    work(Path(first), fields=requested_fields(arguments), **options)
     if arguments.png:
         OUT.print(f"picture: {arguments.png}", soft_wrap=True)
 
@@ -89,7 +89,7 @@ def open_scans(path: Path, arguments: argparse.Namespace) -> Explorer:
     """The scans of a file, of a run, of a folder of scans, or of a dataset."""
     from rangeseg.apps.explore import explore_dataset, explore_file, explore_folder, explore_run
 
-    given, own = {"predictions": arguments.prediction}, {"overrides": arguments.overrides, "trust": arguments.trust}
+    given, own = {"predictions": arguments.prediction}, values_of(arguments, "overrides", "trust")
     scans = {"fields": requested_fields(arguments), "run": arguments.run, "dataset": arguments.dataset}
     if not first_is_folder(str(path)):
         if arguments.split:
@@ -172,7 +172,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", type=Path, help="write an animation FILE.gif of several scans, or of one rotating scan"
     )
-    parser.add_argument("--html", type=Path, help="write a page FILE.html with points to turn, which needs no network")
+    parser.add_argument(
+        "--html", type=Path, help="write a page FILE.html with points that you can rotate; it opens offline"
+    )
     parser.add_argument("--rerun", metavar="FILE.rrd|connect", help="write a file for Rerun, or send to its viewer")
     parser.add_argument(
         "--max-scans", type=whole(), help=f"maximum number of scans; default: {MOST_ON_A_PAGE} on a page, else {MOST}"

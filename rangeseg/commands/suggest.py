@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangeseg.commands.console import OUT, add_deskew, add_trust, progress, table, whole
+from rangeseg.commands.console import OUT, add_deskew, add_trust, progress, table, values_of, whole
 from rangeseg.commands.fields import add_fields, requested_fields, with_fields
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("form", "carried"):
         if getattr(arguments, name) is not None and arguments.prelabel is None:
             raise ValueError(f"--{name}: only with --prelabel OUT.")
-    names = ("drive", "labels", "poses", "scene", "dataset", "deskew")
-    rules = {name: getattr(arguments, name) for name in RULES} | {"visibility": not arguments.no_visibility}
-    given = {name: getattr(arguments, name) for name in names}
+    rules = values_of(arguments, *RULES) | {"visibility": not arguments.no_visibility}
+    given = values_of(arguments, "drive", "labels", "poses", "scene", "dataset", "deskew")
     segmenter, fields = None, requested_fields(arguments)
     if arguments.run is not None:
         segmenter = Segmenter.load(

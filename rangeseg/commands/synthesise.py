@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rangeseg.commands.console import OUT, progress, whole
+from rangeseg.commands.console import OUT, progress, values_of, whole
 
 EXAMPLES = (
     "rangeseg synthesise --out streets",
@@ -22,8 +22,8 @@ def run(arguments: argparse.Namespace) -> None:
         for path in compare(arguments.compare_with, arguments.out, seed=arguments.seed):
             OUT.print(f"comparison with real scans: {path}", soft_wrap=True)
         return
-    names = ("scans", "sensor", "seed", "scans_per_street", "spacing_m", "keep")
-    written = synthesise(arguments.out, arguments.sequences, **{name: getattr(arguments, name) for name in names})
+    options = values_of(arguments, "scans", "sensor", "seed", "scans_per_street", "spacing_m", "keep")
+    written = synthesise(arguments.out, arguments.sequences, **options)
     total = len(set(arguments.sequences)) * arguments.scans
     for _ in progress(written, "writing scans", total):
         pass
