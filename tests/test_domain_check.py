@@ -121,6 +121,16 @@ def test_a_segmenter_warns_for_each_file_and_once_for_a_stream_without_files(tmp
         list(segmenter.domain_check.summary())
 
 
+@pytest.mark.parametrize("name", ["any-lidar", "any-lidar-adapted"])
+def test_networks_for_any_sensor_tell_of_one_that_is_upside_down(name: str) -> None:
+    """Their projection fits each scan, so its field of view shows nothing."""
+    segmenter, scan = Segmenter.load(name, device="cpu"), street()
+    segmenter.project(scan)
+    segmenter.project(replace(scan, xyz=scan.xyz * np.float32([-1, -1, 1])))  # y or x ahead: nothing that tells
+    with pytest.warns(Notice, match="check that z points up"):
+        segmenter.project(replace(scan, xyz=scan.xyz * np.float32([1, -1, -1])))
+
+
 def test_small_scans_and_runs_without_statistics_say_nothing(rng: np.random.Generator) -> None:
     run = replace(Run.load("first-answer", device="cpu"), statistics=None)
     domain_check = DomainCheck(run)

@@ -268,6 +268,8 @@ def test_the_numbers_of_training_scans_tell_others_from_them(data_root: Path) ->
         (one.xyz, 0 * one.remission, "mean remission is 0,"),
         (one.xyz / 1000, one.remission, "its median range is 0.0"),
         (one.xyz * 100, one.remission, "its median range is 9"),
+        (one.xyz * np.float32([1, -1, -1]), one.remission, "check that z points up"),  # upside down
+        (one.xyz + np.float32([0, 0, 1.73]), one.remission, "the origin is at the sensor"),  # heights above the road
     ):
         (found,) = unlike(Scan(xyz, remission), statistics, CHANNELS)
         assert said in found
@@ -304,6 +306,8 @@ def test_statistics_are_the_least_and_the_most_of_medians_and_means(rng: np.rand
     np.testing.assert_allclose(found["filled"], [min(filled), max(filled)], rtol=1e-6)
     np.testing.assert_allclose(found["range_m"], [min(metres), max(metres)], rtol=1e-6)
     np.testing.assert_allclose(found["remission"], [min(light), max(light)], rtol=1e-6)
+    below = [(scan.xyz[scan.xyz.any(axis=1), 2] < 0).mean() for scan in scans]
+    np.testing.assert_allclose(found["below"], [min(below), max(below)], rtol=1e-6)
     brightest = Scan(scans[1].xyz, np.full(2000, max(light), np.float32))
     for factor, like in ((1.01 * FACTOR, False), (0.99 * FACTOR, True)):
         assert (unlike(Scan(brightest.xyz, factor * brightest.remission), found, CHANNELS) == []) is like

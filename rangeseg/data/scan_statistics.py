@@ -1,6 +1,7 @@
-"""Range, remission and filled pixels of a run's training scans, and a comparison of other scans with them.
+"""Range, remission, height and filled pixels of a run's training scans, and a comparison of other scans with them.
 
-A scan in another unit, or with another scale of intensity, is labelled without an error; the comparison reports it.
+A scan in another unit or frame, or with another scale of intensity, is labelled without an error; the comparison
+reports it.
 Shapes: N points.
 """
 
@@ -23,6 +24,11 @@ FACTOR = 2.5
 30 places, differ by a factor of at most 2.3 in range and 1.8 in remission; PandaSet's remission is lower than the
 lowest of these by a factor of 2.6."""
 
+ASIDE = 0.2
+"""How far the share of a scan's returns that are below the sensor may be outside that of the training scans. It is 0.72
+to 0.92 in the streets of KITTI, PandaSet and nuScenes, 0.08 to 0.28 if z points down, and 0.04 to 0.39 if z counts from
+the road."""
+
 
 def measure(images: Iterable[RangeImage]) -> dict[str, Any]:
     """Statistics of some scans and their range images, as plain numbers for a checkpoint.
@@ -31,11 +37,12 @@ def measure(images: Iterable[RangeImage]) -> dict[str, Any]:
         images: at least one.
 
     Returns:
-        `scans`: their number. `range_m`, `remission` and `filled`: [least, largest] value of a scan, where the values
-        are the median range in metres, the mean remission, and the share of pixels with a point.
+        `scans`: their number. `range_m`, `remission`, `below` and `filled`: [least, largest] value of a scan, where the
+        values are the median range in metres, the mean remission, the share of the returns that are below the sensor,
+        and the share of pixels with a point.
     """
     numbers = np.array([[*_numbers(image.scan), image.valid.mean()] for image in images])
-    names = ("range_m", "remission", "filled")
+    names = ("range_m", "remission", "below", "filled")
     low, high = numbers.min(axis=0).tolist(), numbers.max(axis=0).tolist()
     return {"scans": len(numbers)} | {name: [low[k], high[k]] for k, name in enumerate(names)}
 
@@ -67,13 +74,13 @@ def unlike(scan: Scan, statistics: Mapping[str, Any], channels: Sequence[str]) -
 
     Args:
         scan: N points; below `ENOUGH_POINTS`, no differences are reported.
-        statistics: result of `measure`.
+        statistics: result of `measure`; checkpoints of earlier versions have no `below`.
         channels: input channels of the network.
     """
     if len(scan) < ENOUGH_POINTS:
         return []
     found = []
-    metres, remission = _numbers(scan)
+    metres, remission, below = _numbers(scan)
     low, high = statistics["range_m"]
     if not low / FACTOR <= metres <= high * FACTOR:
         found.append(
@@ -86,17 +93,24 @@ def unlike(scan: Scan, statistics: Mapping[str, Any], channels: Sequence[str]) -
             f"its mean remission is {remission:.3g}, but {low:.3g} to {high:.3g} in the training scans; if its scale "
             "differs, give it with --fields remission=NAME/SCALE."
         )
+    low, high = statistics.get("below", (0.0, 1.0))
+    if not low - ASIDE <= below <= high + ASIDE:
+        found.append(
+            f"{100 * below:.0f} % of its returns are below the sensor, but {100 * low:.0f} to {100 * high:.0f} % in "
+            "the training scans; check that z points up and that the origin is at the sensor."
+        )
     return found
 
 
-def _numbers(scan: Scan) -> tuple[float, float]:
-    """The median range and the mean remission of the returns."""
+def _numbers(scan: Scan) -> tuple[float, float, float]:
+    """The median range and the mean remission of the returns, and the share of them that are below the sensor."""
     every = max(1, len(scan) // 20_000)
     x, y, z = scan.xyz[::every].T.copy()
     with np.errstate(over="ignore", invalid="ignore"):
         squares = x * x + y * y + z * z
     returns = (squares > 0) & (squares < np.inf)
     if not returns.any():
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     remission = scan.remission[::every][returns]
-    return float(np.sqrt(np.median(squares[returns]))), float(remission.mean(dtype=np.float64))
+    middle = float(np.sqrt(np.median(squares[returns])))
+    return middle, float(remission.mean(dtype=np.float64)), float((z[returns] < 0).mean())
