@@ -39,10 +39,14 @@ def rows_of(scan: Scan) -> np.ndarray:
 
 
 def message(scan: Scan, stamp: int) -> bytes:
+    return cloud_of(rows_of(scan), stamp)
+
+
+def cloud_of(rows: np.ndarray, stamp: int) -> bytes:
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.ROS2_HUMBLE)
-    return bytes(store.serialize_cdr(cloud_message(store, rows_of(scan), stamp), CLOUD))
+    return bytes(store.serialize_cdr(cloud_message(store, rows, stamp), CLOUD))
 
 
 def of_beams(count: int) -> Scan:
@@ -140,14 +144,15 @@ def test_what_is_no_scan_is_counted_and_the_next_is_labelled(segmenter: Segmente
     pytest.importorskip("rosbags", reason="the extra bags is not installed")
     scan = random_scan(rng, 300)
     empty = Scan(np.zeros((4, 3), np.float32), np.zeros(4, np.float32))
-    good = message(scan, 1)
-    line = Line([(0, 0, [b"\0\1\0\0nonsense"]), (0, 1.5, [message(empty, 2)]), (1, 0, [good])], answers=2)
+    good, none = message(scan, 1), cloud_of(np.zeros(0, np.dtype([])), 0)  # none: without fields
+    junk = (0, 0, [b"\0\1\0\0nonsense"])
+    line = Line([junk, (0, 1.5, [none]), (1, 0, [message(empty, 2)]), (2, 0, [good])], answers=3)
     counts = run_live(segmenter, line, Labelling(segmenter.label_map), keep_running=line.keep_running)
     assert counts.refused == 1
     assert "The message is no PointCloud2" in counts.reason
     answers = [Cdr(raw).cloud() for raw in line.sent]
-    assert [len(one["points"]) for one in answers] == [4, 300]
-    assert set(answers[0]["points"]["class_id"]) == {255}
+    assert [len(one["points"]) for one in answers] == [0, 4, 300]
+    assert set(answers[1]["points"]["class_id"]) == {255}
     assert {level for level, *_ in line.told} <= {0, 1, 2}
 
 

@@ -324,3 +324,19 @@ def test_a_recording_is_read_by_the_columns_of_the_run(tmp_path: Path, capsys: p
     assert main([*words, "--device", "cpu"]) == 1
     assert "has no reflectivity for remission" in " ".join(capsys.readouterr().err.split())
     assert "of /points labelled in" in predicted([*words[2:], "--fields", "remission=intensity"], capsys)
+
+
+def test_messages_without_fields_and_points_get_no_labels(
+    segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A driver sends them before the first turn, and when the sensor is off."""
+    nothing, first, second = np.zeros(0, np.dtype([])), *made_up(2)
+    drive, out = write_recording(tmp_path / "drive_mcap", [nothing, first, nothing, second]), tmp_path / "labelled.mcap"
+    predicted([str(drive), "--out", str(out), "--layout", "fields"], capsys)
+    found = [Cdr(raw).cloud() for topic, _, raw in messages_of_mcap(out) if topic == "/points/segmentation"]
+    assert [one["shape"] for one in found] == [(1, 0), (1, len(first)), (1, 0), (1, len(second))]
+    raw = segmenter.label_map.to_raw(segmenter(as_run(second)).labels)
+    np.testing.assert_array_equal(found[3]["points"]["label"], raw)
+    assert main(["unpack", str(drive), "--out", str(tmp_path / "scans")]) == 0
+    assert sorted(path.name for path in (tmp_path / "scans").glob("*.npz")) == ["000001.npz", "000003.npz"]
+    assert capsys.readouterr().err.count("it is left out") == 2

@@ -184,8 +184,8 @@ def _answer(
     message = decode_cloud(raw)
     points = points_of_cloud(message)
     columns = points.columns()
-    fitting = _fields_of(columns, segmenter, found, requested)
     try:
+        fitting = _fields_of(columns, segmenter, found, requested)
         scan = fitting.scan("the cloud", columns)
     except NoReturnsError:
         return found, encode_cloud(message, labelling.labelled(points, None))

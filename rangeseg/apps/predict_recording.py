@@ -119,8 +119,8 @@ def find_recorded(recording: Recording, experiment: Experiment, requested: Field
 
     for message in recording.messages(others=False):
         columns = message.points.columns()
-        fields = columns_of_run(_place(message), columns, experiment, requested, scale, rings)
         try:
+            fields = columns_of_run(_place(message), columns, experiment, requested, scale, rings)
             fields.scan(_place(message), columns)
         except NoReturnsError:
             continue

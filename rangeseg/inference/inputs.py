@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rangeseg.engine.experiment import Experiment
 from rangeseg.photos.dataset import PhotoDataset
-from rangeseg.scan_formats.checks import Where
+from rangeseg.scan_formats.checks import NoReturnsError, Where
 from rangeseg.scan_formats.fields import FieldNames, Fields, find_fields
 from rangeseg.scan_formats.scales import Columns
 from rangeseg.types import Photo, Sample, Scan
@@ -101,7 +101,7 @@ def columns_of_run(
     try:
         return find_fields(where, columns, {**own, **(requested or {})}, scale, rings)
     except ValueError as error:
-        if not own:
+        if not own or isinstance(error, NoReturnsError):
             raise
         raise ValueError(
             f"{error} The run reads scans with data.dataset.fields {dict(own)}. If the columns have other names here, "

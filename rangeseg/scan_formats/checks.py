@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def is_text(line: bytes) -> bool:
 def unreadable(path: Path, error: OSError) -> ValueError:
     """The error for a file that cannot be opened."""
     return ValueError(f"{path}: cannot be read ({error.strerror}); check the path, the permissions and the disk.")
+
+
+def check_any(where: Where, columns: Mapping[str, NDArray]) -> None:
+    """Check that a file or a message has columns. Some drivers send messages without fields and without points.
+
+    Raises:
+        NoReturnsError: it has none.
+    """
+    if not columns:
+        raise NoReturnsError(f"{where}: has no columns; x, y and z are needed. Leave it out, or copy it again.")
 
 
 def checked_scan(

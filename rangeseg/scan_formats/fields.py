@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rangeseg.notices import notify
-from rangeseg.scan_formats.checks import ENOUGH_POINTS, Where, checked_scan, returns
+from rangeseg.scan_formats.checks import ENOUGH_POINTS, Where, check_any, checked_scan, returns
 from rangeseg.scan_formats.scales import (
     BEAM_COUNTS,
     BRIGHT,
@@ -97,6 +97,7 @@ class Fields:
         Raises:
             ValueError: a column is missing, the ring column is invalid, or there are no points or no returns.
         """
+        check_any(where, columns)
         missing = {self.x, self.y, self.z, self.remission, self.ring} - {None, *columns}
         if missing:
             raise ValueError(f"{where}: has no {' and no '.join(sorted(map(str, missing)))}; {_columns_text(columns)}")
@@ -149,9 +150,11 @@ def find_fields(
         rings: column -> lowest and highest ring of other scans; None: use these columns only.
 
     Raises:
+        NoReturnsError: there are no columns.
         ValueError: x, y, z or a requested column is missing or invalid, or x, y or z has an option after a slash.
     """
     check_names(requested)
+    check_any(where, columns)
     if (unit := requested.get("unit") or "m") not in UNITS:
         raise ValueError(f"fields: unit is {unit}; give {', '.join(UNITS)}.")
     found, options = {}, {}

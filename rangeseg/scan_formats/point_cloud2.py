@@ -71,8 +71,10 @@ class Points:
     shape: tuple[int, int]
 
     def columns(self) -> dict[str, NDArray]:
-        """(N,) each: the fields with one number per point."""
+        """(N,) each: the fields with one number per point; none of a message without fields."""
         record = _record(self.layout)
+        if record.itemsize == 0:
+            return {}
         table = np.frombuffer(self.data.tobytes(), record)
         return {name: table[name] for name in record.names or ()}
 

@@ -71,8 +71,8 @@ def unpack(
         number = -1
         for number, cloud in enumerate(_complete(clouds, count, path, out)):
             where = f"{path}, cloud {number}"
-            fitting = found or find_fields(where, cloud.columns, fields or {}, scale, rings)
             try:
+                fitting = found or find_fields(where, cloud.columns, fields or {}, scale, rings)
                 scan = fitting.scan(where, cloud.columns)
             except NoReturnsError:  # a covered sensor, or a turn that began before the recording
                 notify(f"{where}: has no return; it is left out.")
