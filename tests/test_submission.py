@@ -22,6 +22,7 @@ from rangeseg.inference.predict import Task, find_tasks, write_zip
 from rangeseg.inference.submission import check_zip, refuse
 from rangeseg.labels import LabelMap
 from rangeseg.resources import resource
+from rangeseg.scan_io import read_scan
 from rangeseg.types import IGNORE
 
 KITTI = LabelMap.read(resource("datasets", "semantic_kitti", "labels.yaml"))
@@ -81,6 +82,18 @@ def test_nothing_is_wrong_with_a_whole_submission(packed: Path, tasks: list[Task
     for folder in ("sequences/", "sequences/11/", "sequences/21/predictions/"):
         assert names.count(folder) == 1
     assert names.index("sequences/11/") < names.index("sequences/11/predictions/")
+
+
+def test_points_without_a_class_have_the_raw_id_that_the_users_classes_name(tmp_path: Path) -> None:
+    """`ignore: 255` in their YAML; a point without a return never has a class."""
+    named = {"raw_names": {**KITTI.raw_names, 255: "none"}, "learning_map": {**KITTI.learning_map, 255: IGNORE}}
+    files, scan, target = ScanFiles(replace(KITTI, ignore_raw=255, **named)), tmp_path / "a.bin", tmp_path / "a.label"
+    np.array([[1, 2, 3, 0], [0, 0, 0, 0]], "<f4").tofile(scan)
+    files.write(target, np.array([8, IGNORE]), read_scan(scan), scan)
+    assert np.fromfile(target, "<u4").tolist() == [40, 255]
+    assert files.problem(target, scan) is None
+    np.array([40, 0], "<u4").tofile(target)
+    assert files.problem(target, scan) == "raw ids [0] are not valid in the benchmark"
 
 
 def put(content: bytes) -> Callable[[Entries], object]:

@@ -109,7 +109,7 @@ class ScanFiles:
         semantic, instance = read_labels(target)
         if instance.any():
             return "contains instance ids in the upper 16 bits; a semantic prediction must not contain any"
-        return unknown_ids(semantic, (0, *self._label_map.raw_ids))
+        return unknown_ids(semantic, (self._label_map.ignore_raw, *self._label_map.raw_ids))
 
     def finish(self, out: Path, source: Any) -> list[Path]:
         """Write nothing, because a submission has no other files."""
