@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rangeseg.types import IGNORE
-from rangeseg.yaml_file import read_yaml
+from rangeseg.yaml_file import check_entries, read_yaml
 
 _UNKNOWN = IGNORE - 1
 _RAW_IDS = 1 << 16
@@ -240,14 +240,16 @@ def _counts(content: Mapping[str, Any], key: str, names: Iterable[str]) -> dict[
     return counts
 
 
-def _raw_ids(numbers: Any) -> list[int]:
-    if not isinstance(numbers, list) or not all(isinstance(one, int) for one in numbers):
-        raise ValueError(f"moving is {numbers!r}; give a list of raw ids")
+def _raw_ids(numbers: Any, known: Mapping[int, Any]) -> list[int]:
+    if not isinstance(numbers, list) or not all(isinstance(one, int) and one in known for one in numbers):
+        raise ValueError(f"moving is {numbers!r}; give a list of the ids under raw")
     return numbers
 
 
 def _from_yaml(content: dict[str, Any]) -> LabelMap:
     classes, raw = content["classes"], content["raw"]
+    check_entries(classes, "name color raw thing frequency", "a class")
+    check_entries(raw.values(), "name class color", "a raw id")
     train_of_name = {entry["name"]: train for train, entry in enumerate(classes)}
     splits = read_splits(content["splits"])
     if len(train_of_name) != len(classes):
@@ -273,7 +275,7 @@ def _from_yaml(content: dict[str, Any]) -> LabelMap:
         sensor=_sensor(content["sensor"]) if "sensor" in content else None,
         ignore_raw=int(content.get("ignore", 0)),
         things=tuple(train for train, entry in enumerate(classes) if entry.get("thing")),
-        moving=tuple(_raw_ids(content.get("moving", []))),
+        moving=tuple(_raw_ids(content.get("moving", []), raw)),
         raw_colors=_raw_colors(classes, raw),
     )
 

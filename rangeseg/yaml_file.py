@@ -7,6 +7,7 @@ YAML reads them as 8 and 90.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,24 @@ class _Loader(SafeLoader):
 
 for _kind in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_Loader, f"construct_yaml_{_kind}"))
+
+
+def check_entries(entries: Iterable[Mapping[str, Any]], keys: str, what: str) -> None:
+    """Refuse keys that nothing reads, for example misspelled ones, and a name that is no text: YAML reads no as False.
+
+    Args:
+        entries: mappings, perhaps with a `name`.
+        keys: the keys that they may have, separated by blanks.
+        what: what each of them is, for errors.
+
+    Raises:
+        ValueError: one has another key, or its name is not text.
+    """
+    for entry in entries:
+        if unknown := [key for key in entry if key not in keys.split()]:
+            raise ValueError(f"{unknown[0]!r} is not a key of {what}; use {', '.join(keys.split())}")
+        if not isinstance(name := entry.get("name", ""), str):
+            raise ValueError(f"the name {name!r} in {what} is not text; put quotes around it")
 
 
 def read_yaml(path: str | Path) -> Any:

@@ -119,7 +119,8 @@ def test_travels_to_other_processes() -> None:
 
 
 def write(path: Path, **changes: object) -> Path:
-    content = yaml.safe_load(FILE.read_text()) | changes
+    usual = {"moving": None} if "raw" in changes else {}  # the raw ids of SemanticKITTI that move
+    content = yaml.safe_load(FILE.read_text()) | usual | changes
     path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
     return path
 
@@ -164,8 +165,13 @@ GROUND = {"name": "ground", "color": [1, 2, 3], "raw": 5, "frequency": 0.75}
         ({"scan_counts": {"0": 4541}}, r"scan_counts has '0': 4541; give whole numbers for names of splits"),
         ({"split_counts": {"trian": 9}}, "split_counts has 'trian': 9"),
         ({"split_counts": {"train": "many"}}, "split_counts has 'train': 'many'"),
-        ({"moving": "12"}, "moving is '12'; give a list of raw ids"),
-        ({"moving": ["252"]}, r"moving is \['252'\]; give a list of raw ids"),
+        ({"moving": "12"}, "moving is '12'; give a list of the ids under raw"),
+        ({"moving": ["252"]}, r"moving is \['252'\]; give a list of the ids under raw"),
+        ({"moving": [252, 2525]}, r"moving is \[252, 2525\]; give a list of the ids under raw"),
+        ({"classes": [GROUND | {"things": True}]}, "'things' is not a key of a class"),
+        ({"classes": [GROUND | {"name": False}]}, "the name False in a class is not text; put quotes around it"),
+        ({"raw": {5: {"name": 5, "class": "ground"}}}, "the name 5 in a raw id is not text"),
+        ({"raw": {5: {"name": "floor", "class": "ground", "moving": True}}}, "'moving' is not a key of a raw id"),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, changes: dict, said: str) -> None:
