@@ -351,3 +351,22 @@ def test_a_pickled_order_is_read_and_no_program_is_run(protocol: int, tmp_path: 
         with pytest.raises(ValueError, match=r"split_0\.pkl: cannot be read"):
             read_permutation(path, 7)
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_list_of_a_folder_of_scans_tells_what_it_lists_and_how_to_draw_it_again(tmp_path: Path) -> None:
+    """Classes of the user's own name no sensor, and folders have spaces."""
+    root, classes = tmp_path / "my scans", tmp_path / "my classes.yaml"
+    for number in range(3):
+        (root / "scans").mkdir(parents=True, exist_ok=True)
+        (root / "scans" / f"{number}.pcd").touch()
+    classes.write_text(
+        "{dataset: mine, splits: {train: [a]}, classes: [{name: road, color: [0, 0, 0], raw: 1}], raw: {0: {name: none,"
+        " class: ignore}, 1: {name: road, class: road}}}"
+    )
+    options = [f"classes={classes}", "scans=scans/*.pcd"]
+    (path,) = write_lists(tmp_path / "lists", counts=[2], dataset="scan_folder", root=root, options=options)
+    title, command, *names = path.read_text().splitlines()
+    assert title == "# mine: 2 of 3 training scans, labelled."
+    again = shlex.split(command.removeprefix("# rangeseg ").replace("OUT", str(tmp_path / "again")))
+    assert main(again) == 0
+    assert (tmp_path / "again" / path.name).read_text().splitlines()[2:] == names

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -155,29 +156,34 @@ def write_lists(
     if root is None:
         label_map = LabelMap.read(resource("datasets", dataset, "labels.yaml"))
         names = label_map.splits["train"] if by == "scene" else official_names(label_map, "train")
+        what = "photographs" if label_map.sensor is None else "scans"
     else:
         source = build(
             DATASETS, {"name": dataset} | _options(options), "dataset", root=root, split="train", labels=False
         )
-        label_map, names = source.label_map, tuple(source.name(index) for index in range(len(source)))
+        label_map, what, names = source.label_map, f"{source.kind}s", tuple(map(source.name, range(len(source))))
         names = tuple(dict.fromkeys(name.rpartition("/")[0] for name in names)) if by == "scene" else names
+    what = "scenes" if by == "scene" else what
     drawn = _drawing_order(names, seed, by, order)
-    what = "scenes" if by == "scene" else "photographs" if label_map.sensor is None else "scans"
     drawing = {"permutation": f"seed{seed}" if order is None else Path(order).stem}.get(by, KINDS[by])
     shares = [f"{n}" for n in counts] or [f"{100 * fraction:g}pct" for fraction in fractions]
     given = f"--counts {_words(counts)}" if counts else f"--fractions {_words(fractions)}"
     drawn_by = f"--seed {seed}" if order is None else f"--order {order}"
-    command = f"rangeseg split --out OUT --by {by} {given} {drawn_by} --dataset {dataset}"
-    command += ("" if root is None else f" --root {root}") + (f" --options {' '.join(options)}" if options else "")
+    command = f"rangeseg split --out OUT --by {by} {given} {drawn_by} --dataset {dataset}{_of_folder(root, options)}"
     lists = {}
     for share, size in zip(shares, _sizes(len(names), fractions, counts), strict=True):
         header = f"# {label_map.dataset}: {size} of {len(names)} training {what}, labelled.\n# {command}\n"
-        path = Path(out_dir) / f"train_{share}_{drawing}.txt"
-        lists[path] = header + "\n".join(sorted(drawn[:size])) + "\n"
+        lists[Path(out_dir) / f"train_{share}_{drawing}.txt"] = header + "\n".join(sorted(drawn[:size])) + "\n"
     _refuse_other_lists(lists)
     for path, text in lists.items():
         write_atomically(path, text.encode())
     return [*lists]
+
+
+def _of_folder(root: str | Path | None, options: Sequence[str]) -> str:
+    """The end of a command that draws from the files of a dataset; empty without files."""
+    words = [] if root is None else ["--root", str(root), *(["--options", *options] if options else [])]
+    return "".join(f" {quote(word)}" for word in words)
 
 
 def _refuse_other_lists(lists: Mapping[Path, str]) -> None:
