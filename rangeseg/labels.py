@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rangeseg.types import IGNORE
-from rangeseg.yaml_file import check_entries, read_yaml
+from rangeseg.yaml_file import check_entries, check_spelling, read_yaml
 
 _UNKNOWN = IGNORE - 1
 _RAW_IDS = 1 << 16
@@ -249,6 +249,7 @@ def _raw_ids(numbers: Any, known: Mapping[int, Any]) -> list[int]:
 def _from_yaml(content: dict[str, Any]) -> LabelMap:
     classes, raw = content["classes"], content["raw"]
     check_entries(classes, "name color raw thing frequency", "a class")
+    check_spelling(content, "dataset sensor splits scan_counts split_counts classes moving raw ignore")
     check_entries(raw.values(), "name class color", "a raw id")
     train_of_name = {entry["name"]: train for train, entry in enumerate(classes)}
     splits = read_splits(content["splits"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,22 @@ def check_entries(entries: Iterable[Mapping[str, Any]], keys: str, what: str) ->
             raise ValueError(f"{unknown[0]!r} is not a key of {what}; use {', '.join(keys.split())}")
         if not isinstance(name := entry.get("name", ""), str):
             raise ValueError(f"the name {name!r} in {what} is not text; put quotes around it")
+
+
+def check_spelling(content: Iterable[str], keys: str) -> None:
+    """Refuse keys that resemble a known key, because they are probably misspelled. Other unknown keys are allowed.
+
+    Args:
+        content: keys of a mapping.
+        keys: the known keys, separated by blanks.
+
+    Raises:
+        ValueError: a key is not known and resembles one.
+    """
+    for key in content:
+        close = get_close_matches(str(key), keys.split(), n=1, cutoff=0.75)
+        if close and key not in keys.split():
+            raise ValueError(f"{key!r} is not a key; did you mean {close[0]!r}?")
 
 
 def read_yaml(path: str | Path) -> Any:

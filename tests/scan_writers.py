@@ -109,8 +109,12 @@ def npz(scan: Scan) -> bytes:
 
 
 def npy(scan: Scan) -> bytes:
+    return saved(np.concatenate([scan.xyz, scan.remission[:, None]], 1))
+
+
+def saved(array: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.concatenate([scan.xyz, scan.remission[:, None]], 1))
+    np.save(file, array)
     return file.getvalue()
 
 
@@ -149,6 +153,7 @@ EXACT: dict[str, tuple[str, Callable[[Scan], bytes]]] = {
     "ply little": (".ply", lambda scan: ply(table(scan), "binary_little_endian")),
     "ply big": (".ply", lambda scan: ply(table(scan), "binary_big_endian")),
     "npz": (".npz", npz),
+    "npy fields": (".npy", lambda scan: saved(table(scan))),
 }
 """Formats that hold a scan with its rings bit for bit: a name -> the ending, and what writes it."""
 

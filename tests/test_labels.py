@@ -168,6 +168,7 @@ GROUND = {"name": "ground", "color": [1, 2, 3], "raw": 5, "frequency": 0.75}
         ({"moving": "12"}, "moving is '12'; give a list of the ids under raw"),
         ({"moving": ["252"]}, r"moving is \['252'\]; give a list of the ids under raw"),
         ({"moving": [252, 2525]}, r"moving is \[252, 2525\]; give a list of the ids under raw"),
+        ({"movin": [252]}, "'movin' is not a key; did you mean 'moving'"),
         ({"classes": [GROUND | {"things": True}]}, "'things' is not a key of a class"),
         ({"classes": [GROUND | {"name": False}]}, "the name False in a class is not text; put quotes around it"),
         ({"raw": {5: {"name": 5, "class": "ground"}}}, "the name 5 in a raw id is not text"),

@@ -92,10 +92,14 @@ def read_nuscenes(path: Path, fields: FieldNames) -> Scan:
 def read_npy(path: Path, fields: FieldNames) -> Scan:
     """Read a floating-point array: (N, 4) as in a .bin, or (N, 3) without remission, which is then 0.
 
+    A structured array, (N,) with named fields, has columns as other formats with names do.
+
     Raises:
         ValueError: the file cannot be read, has another array, or its unit is unknown.
     """
     table = read_array(path)
+    if table.dtype.names and table.ndim == 1:
+        return scan_of_columns(path, _fields_of(table), fields, lambda file: _fields_of(read_array(file)))
     usual = USUAL.get(table.shape[1], "") if table.ndim == 2 else ""
     if fields and table.ndim == 2 and table.dtype.kind in "iuf":
         names = str(fields.get("columns") or usual).split()
@@ -228,6 +232,11 @@ def _scan_of_table(path: Path, table: NDArray[np.float32]) -> Scan:
     split_columns(table.reshape(-1), table.shape[1], xyz.reshape(-1), remission)
     tell_bright(path, "remission", remission, 'if full scale is 255, give fields={"remission": "remission/255"}.')
     return checked_scan(path, xyz, remission)
+
+
+def _fields_of(table: NDArray) -> dict[str, NDArray]:
+    """The fields with one number per point of a structured array; none of an array without fields."""
+    return {name: table[name] for name in table.dtype.names or () if table.dtype[name].kind in "iuf"}
 
 
 def _named(path: Path, fields: FieldNames, usual: str) -> Scan:
