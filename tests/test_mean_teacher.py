@@ -105,6 +105,19 @@ def test_every_perturbation_of_a_config_trains_the_student_and_can_be_replayed(
     assert same(*results)
 
 
+def test_the_state_of_an_optimiser_from_before_the_multipliers_trains_on(tiny_config: Config) -> None:
+    one, other = trainer(tiny_config), trainer(tiny_config)
+    other.network.load_state_dict(one.network.state_dict())
+    other.teacher.network.load_state_dict(one.teacher.network.state_dict())
+    state = one.optimizer.state_dict()
+    for group in state["param_groups"]:
+        del group["multiplier"]
+    other.optimizer.load_state_dict(state)
+    for made in (one, other):
+        made.train_step(random_view(1), views())
+    assert same(weights(one.network), weights(other.network))
+
+
 def test_weight_zero_is_supervised_training(tiny_config: Config) -> None:
     tiny_config.teacher.buffers = "copy"
     tiny_config.consistency.weight = 0.0

@@ -125,7 +125,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         rate = optim.lr * rate_multiplier(optim, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["multiplier"]
+            group["lr"] = rate * group.get("multiplier", 1.0)  # missing in the first checkpoints of format 1
         self.optimizer.zero_grad()
         pairs = [view.chunk(optim.accumulate) for view in unlabelled or ()]
         if (mix := self.labelled_mix) and mix.unlabelled:
